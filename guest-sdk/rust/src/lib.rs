@@ -1,0 +1,172 @@
+//! Write Penstock transforms in Rust.
+//!
+//! A transform computes features from a stream of events. This crate is for *window* transforms:
+//! the host sorts rows into groups (a key, in a slice of time), keeps a state for each group, and
+//! asks for output when a window closes. What is left to write are three structs and three small
+//! functions:
+//!
+//! ```
+//! use penstock_sdk::prelude::*;
+//!
+//! /// The columns of the event that are wanted; the host decodes no others.
+//! #[derive(Row)]
+//! struct Offer {
+//!     accepted: bool,
+//! }
+//!
+//! /// What is remembered of a driver. The default is what every group starts from.
+//! #[derive(State, Clone, Default)]
+//! struct Counts {
+//!     offers: u64,
+//!     accepted: u64,
+//! }
+//!
+//! /// The features. The host adds the key and the window.
+//! #[derive(Output, Debug, PartialEq)]
+//! struct Acceptance {
+//!     driver_accept_proportion_10m: f64,
+//!     driver_offers_10m: u64,
+//! }
+//!
+//! #[derive(Default)]
+//! struct DriverAcceptProportion;
+//!
+//! impl Window for DriverAcceptProportion {
+//!     type Row<'a> = Offer;
+//!     type State = Counts;
+//!     type Output = Option<Acceptance>; // or the struct itself, or a Vec of it
+//!
+//!     /// Adds a row to a state.
+//!     fn accumulate(&self, counts: &mut Counts, offer: Offer) -> Result<(), Reject> {
+//!         counts.offers += 1;
+//!         counts.accepted += u64::from(offer.accepted);
+//!         Ok(())
+//!     }
+//!
+//!     /// Combines the states of two slices of time.
+//!     fn merge(&self, earlier: Counts, later: Counts) -> Counts {
+//!         Counts {
+//!             offers: earlier.offers + later.offers,
+//!             accepted: earlier.accepted + later.accepted,
+//!         }
+//!     }
+//!
+//!     /// Turns the state of a closed window into output.
+//!     fn finish(&self, counts: &Counts, _bounds: Bounds) -> Option<Acceptance> {
+//!         (counts.offers > 0).then(|| Acceptance {
+//!             driver_accept_proportion_10m: counts.accepted as f64 / counts.offers as f64,
+//!             driver_offers_10m: counts.offers,
+//!         })
+//!     }
+//! }
+//!
+//! export_window!(DriverAcceptProportion);
+//!
+//! // A unit test runs all of it natively, columns and all.
+//! let mut window = testing::Native::<DriverAcceptProportion>::open("{}")?;
+//! window.accumulate([true, true, false, true].map(|accepted| Offer { accepted }));
+//! let expected = Acceptance { driver_accept_proportion_10m: 0.75, driver_offers_10m: 4 };
+//! assert_eq!(window.finish(), [expected]);
+//! # Ok::<(), Failure>(())
+//! ```
+//!
+//! The crate is a `cdylib` (and an `rlib`, for its tests). Built for `wasm32-unknown-unknown` and
+//! encoded as a component, it imports nothing but [`log`] and [`metrics`].
+//!
+//! # Columns
+//!
+//! A field of a struct is a column of the same name, or of the one in `#[column("name")]`. The types
+//! are listed in [`types`]; `Option` makes a column nullable; structs and lists nest:
+//!
+//! ```
+//! # use penstock_sdk::prelude::*;
+//! #[derive(Row)]
+//! struct Ride<'a> {
+//!     #[column("fareAmount")]
+//!     fare: Decimal<10, 2>,
+//!     city: &'a str,               // borrowed from the batch: nothing is copied
+//!     promotion: Option<&'a str>,  // may be null
+//!     requested_at: Timestamp,     // microseconds, UTC
+//!     stops: Vec<Stop>,
+//! }
+//!
+//! #[derive(Row)]
+//! struct Stop {
+//!     latitude: f64,
+//!     longitude: f64,
+//! }
+//! ```
+//!
+//! When the transform is opened, the columns that the source has are compared with the struct, and
+//! one that is missing or of another type is refused by name, with what to do.
+//!
+//! # Rows that are refused
+//!
+//! Sources nearly always say that their columns may be null, and nearly never mean it. A field that
+//! is no `Option` therefore takes such a column, and a row that is null there (or somewhere inside)
+//! is rejected, alone, with the code `null` and the column's name. It never reaches `accumulate`.
+//!
+//! `accumulate` rejects a row by returning a [`Reject`]. Such a row leaves no trace in the state,
+//! whatever was done to the state before: the SDK then computes it anew from the rows before, and
+//! so the good path pays nothing for it. (This is one reason why `accumulate` must do the same
+//! whenever it sees the same; the other is that the host replays rows after a crash.)
+//!
+//! # More
+//!
+//! - [`Window::open`] reads the pipeline's configuration.
+//! - [`KeyedWindow`] is for transforms that look at the key of a group.
+//! - [`Migrate`] takes over states of an older version of the transform.
+//! - [`ColumnarWindow`] is for those who want the loop over a batch themselves.
+//! - [`log`] and [`metrics`] are for the operator. A panic is logged with its place, and the host
+//!   then treats the call as failed.
+//! - [`native`] runs a transform natively over raw buffers, for benchmarks.
+
+// The derives name this crate, and its own tests use them.
+#[cfg(test)]
+extern crate self as penstock_sdk;
+
+#[cfg(not(target_endian = "little"))]
+compile_error!("the contract is little-endian, and so must be the machine");
+
+#[doc(hidden)]
+#[path = "private.rs"]
+pub mod __private;
+#[doc(hidden)]
+pub mod bindings;
+mod buffers;
+mod columnar;
+#[cfg(doctest)]
+mod compile_fail;
+pub mod contract;
+mod export;
+mod glue;
+pub mod log;
+pub mod metrics;
+pub mod native;
+mod old;
+#[cfg(target_arch = "wasm32")]
+mod panics;
+mod schema;
+pub mod testing;
+pub mod types;
+mod value;
+mod window;
+
+pub use columnar::{ColumnarWindow, Rejects, Rows, StateColumns};
+pub use contract::Failure;
+pub use old::OldStates;
+pub use penstock_sdk_derive::{Output, Row, State};
+pub use value::{Record, StateRecord, Value};
+pub use window::{Bounds, Config, Emit, KeyedWindow, Migrate, Reject, Window};
+
+/// What a transform usually needs: `use penstock_sdk::prelude::*;`
+///
+/// [`KeyedWindow`] is not in it: every [`Window`] is one too, and with both traits at hand a call of
+/// `accumulate` would be ambiguous.
+pub mod prelude {
+    pub use crate::types::*;
+    pub use crate::{
+        Bounds, ColumnarWindow, Config, Emit, Failure, Migrate, OldStates, Output, Reject, Rejects,
+        Row, Rows, State, StateColumns, Window, export_window, log, metrics, testing,
+    };
+}

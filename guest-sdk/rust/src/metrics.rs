@@ -1,0 +1,18 @@
+//! Figures for the operator. The host adds the pipeline's name to them, and limits how many names
+//! there may be. Natively they go nowhere.
+
+/// Adds to a counter.
+pub fn count(name: &str, amount: u64) {
+    #[cfg(target_arch = "wasm32")]
+    crate::bindings::windowing::penstock::transform::metrics::count(name, amount);
+    #[cfg(not(target_arch = "wasm32"))]
+    let _ = (name, amount);
+}
+
+/// Adds a value to a histogram.
+pub fn observe(name: &str, value: f64) {
+    #[cfg(target_arch = "wasm32")]
+    crate::bindings::windowing::penstock::transform::metrics::observe(name, value);
+    #[cfg(not(target_arch = "wasm32"))]
+    let _ = (name, value);
+}

@@ -1,0 +1,48 @@
+//! `penstock componentize`: makes a component of the core module that a compiler leaves.
+
+use std::path::PathBuf;
+
+use wit_component::ComponentEncoder;
+
+use super::{Failure, show};
+
+/// Makes a component of a core module that was built for wasm32-unknown-unknown with an SDK.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  cargo build --release --target wasm32-unknown-unknown
+  penstock componentize target/wasm32-unknown-unknown/release/my_feature.wasm -o my_feature.wasm")]
+pub(super) struct Arguments {
+    /// The core module.
+    #[arg(value_name = "MODULE.wasm")]
+    module: PathBuf,
+    /// Where to write the component.
+    #[arg(long, short, value_name = "COMPONENT.wasm")]
+    output: PathBuf,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let path = arguments.module.display();
+    let module = std::fs::read(&arguments.module)
+        .map_err(|error| Failure::input(format!("cannot read {path}: {error}")))?;
+    if module.get(4..8) == Some(&[0x0d, 0, 1, 0]) {
+        return Err(Failure::input(format!("{path} is a component already")));
+    }
+    let component = ComponentEncoder::default()
+        .validate(true)
+        .module(&module)
+        .and_then(|encoder| encoder.encode())
+        .map_err(|error| {
+            Failure::input(format!(
+                "cannot make a component of {path}: {error:#}; build it with an SDK, for wasm32-unknown-unknown"
+            ))
+        })?;
+    let output = arguments.output.display();
+    // Written aside and renamed, so that no half of a component is ever there to be loaded.
+    let unfinished = arguments.output.with_extension("wasm.partial");
+    std::fs::write(&unfinished, &component)
+        .and_then(|()| std::fs::rename(&unfinished, &arguments.output))
+        .map_err(|error| Failure::work(format!("cannot write {output}: {error}")))?;
+    println!("{output}: {}", show::bytes(component.len() as u64));
+    Ok(())
+}

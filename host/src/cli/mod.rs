@@ -1,0 +1,188 @@
+//! The command line: arguments, exit codes, and what a person sees.
+//!
+//! Exit codes: 0 for success, 1 for a failure while working, 2 for bad input (arguments,
+//! configuration, components, data that cannot be read), 130 when the user stopped it.
+
+mod componentize;
+mod get;
+mod inspect;
+mod progress;
+mod run;
+mod show;
+mod simulate;
+mod validate;
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::pipeline::{Host, WiringError};
+use crate::sandbox::{Compiler, Sandbox, SandboxError};
+
+/// Runs feature transforms, compiled to WebAssembly, over streams of events.
+#[derive(Debug, Parser)]
+#[command(
+    name = "penstock",
+    version,
+    about,
+    propagate_version = true,
+    max_term_width = 100
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+    /// Which messages of the host and of transforms to show on standard error, as in
+    /// `info,transform=debug`.
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILTER",
+        env = "PENSTOCK_LOG",
+        default_value = "warn,slatedb=error,transform=info",
+        hide_default_value = true
+    )]
+    log: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(run::Arguments),
+    Get(get::Arguments),
+    Validate(validate::Arguments),
+    Inspect(inspect::Arguments),
+    Simulate(simulate::Arguments),
+    Componentize(componentize::Arguments),
+    /// Compiles a component from standard input to native code on standard output.
+    #[command(name = COMPILE, hide = true)]
+    Compile,
+}
+
+/// The hidden command by which the program calls itself to compile components.
+const COMPILE: &str = "compile-component";
+
+/// How a command ended, if not well.
+#[derive(Debug)]
+enum Failure {
+    /// The input was bad; nothing was written, or what was written before is whole.
+    Input(String),
+    /// Something failed on the way.
+    Work(String),
+    /// The user stopped it.
+    Stopped(String),
+}
+
+impl Failure {
+    fn input(error: impl std::fmt::Display) -> Self {
+        Self::Input(error.to_string())
+    }
+
+    fn work(error: impl std::fmt::Display) -> Self {
+        Self::Work(error.to_string())
+    }
+}
+
+impl From<WiringError> for Failure {
+    fn from(error: WiringError) -> Self {
+        Self::input(error)
+    }
+}
+
+impl From<SandboxError> for Failure {
+    fn from(error: SandboxError) -> Self {
+        Self::work(error)
+    }
+}
+
+/// Runs the program and gives its exit code.
+pub fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Command::Compile = arguments.command {
+        return ExitCode::from(crate::sandbox::compile_stdin() as u8);
+    }
+    if let Err(error) = start_log(&arguments.log) {
+        eprintln!("error: --log {}: {error}", arguments.log);
+        return ExitCode::from(2);
+    }
+    let ended = match arguments.command {
+        Command::Run(arguments) => run::run(&arguments),
+        Command::Get(arguments) => get::run(&arguments),
+        Command::Validate(arguments) => validate::run(&arguments),
+        Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Simulate(arguments) => simulate::run(&arguments),
+        Command::Componentize(arguments) => componentize::run(&arguments),
+        Command::Compile => unreachable!("it was dealt with above"),
+    };
+    let (code, message) = match ended {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Input(message)) => (2, message),
+        Err(Failure::Work(message)) => (1, message),
+        Err(Failure::Stopped(message)) => (130, message),
+    };
+    let message = message.trim_end();
+    // Findings about configuration begin with the word themselves.
+    match message.starts_with("error") {
+        true => eprintln!("{message}"),
+        false => eprintln!("error: {message}"),
+    }
+    ExitCode::from(code)
+}
+
+fn start_log(filter: &str) -> Result<(), String> {
+    let filter =
+        tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_target(false)
+        .without_time()
+        .init();
+    Ok(())
+}
+
+/// Starts what pipelines share.
+fn host() -> Result<Host, Failure> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let runtime = |name: &str, threads: usize| {
+        tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(threads)
+            .thread_name(name)
+            .enable_all()
+            .build()
+            .map_err(|error| Failure::work(format!("cannot start threads: {error}")))
+    };
+    Ok(Host {
+        sandbox: sandbox()?,
+        lanes: runtime("lane", threads)?,
+        io: runtime("io", 2)?,
+    })
+}
+
+fn sandbox() -> Result<Sandbox, Failure> {
+    let program = std::env::current_exe()
+        .map_err(|error| Failure::work(format!("cannot find this program's own file: {error}")))?;
+    let compiler = Compiler::Child {
+        program,
+        arguments: vec![COMPILE.into()],
+    };
+    Ok(Sandbox::start(compiler, Some(&cache_folder()?))?)
+}
+
+/// `PENSTOCK_CACHE`, or `penstock` in the user's cache folder.
+fn cache_folder() -> Result<PathBuf, Failure> {
+    let set = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    set("PENSTOCK_CACHE")
+        .or_else(|| set("XDG_CACHE_HOME").map(|folder| folder.join("penstock")))
+        .or_else(|| set("HOME").map(|folder| folder.join(".cache").join("penstock")))
+        .ok_or_else(|| {
+            Failure::input(
+                "there is no HOME to keep compiled components in; set PENSTOCK_CACHE to a folder",
+            )
+        })
+}

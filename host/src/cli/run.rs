@@ -1,0 +1,277 @@
+//! `penstock run`: pipelines over recorded events, and the summary of what came of them.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::progress::ProgressLine;
+use super::{Failure, show};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
+use crate::pipeline::{self, Host, Opened, Progress, RunError, RunReport};
+
+/// Runs pipelines over the events of an environment, and writes the features they compute.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  penstock run pipelines/driver_accept_proportion_10m.toml
+  penstock run pipelines --env ci --json
+
+The events come from penstock.toml, beside the pipeline or in a folder above it. Exit code 1 says
+that a run failed, 2 that its input was bad, 130 that you stopped it.")]
+pub(super) struct Arguments {
+    /// Pipeline files, or folders of them.
+    #[arg(required = true, value_name = "PIPELINE.toml")]
+    pipelines: Vec<PathBuf>,
+    /// The environment of penstock.toml that says what the events are.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_ENVIRONMENT)]
+    env: String,
+    /// Number of lanes of each pipeline, in place of what its file says. The result is the same for any.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
+    lanes: Option<u32>,
+    /// Rows of a batch, in place of what the file says. The result is the same for any.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
+    batch_rows: Option<u32>,
+    /// Print the summary as JSON.
+    #[arg(long)]
+    json: bool,
+    /// Show no progress.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let host = super::host()?;
+    let mut opened = Vec::new();
+    for mut pipeline in load_pipelines(&arguments.pipelines).map_err(Failure::input)? {
+        pipeline.run.lanes = arguments.lanes.or(pipeline.run.lanes);
+        if let Some(rows) = arguments.batch_rows {
+            pipeline.run.batch_rows = rows as usize;
+        }
+        let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
+            .map_err(Failure::input)?;
+        let pipeline = pipeline::open(&host, pipeline, &environment)?;
+        if pipeline.inferred && !arguments.quiet {
+            tell_schema(&pipeline);
+        }
+        opened.push(pipeline);
+    }
+    let stop = stop_on_signal(&host);
+    let pipelines: Vec<(Opened, Arc<Progress>)> = opened
+        .into_iter()
+        .map(|pipeline| {
+            let progress = Arc::new(Progress::default());
+            let bytes = pipeline.replay.paths.iter();
+            let bytes =
+                bytes.map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
+            progress
+                .read
+                .bytes_total
+                .store(bytes.sum(), Ordering::Relaxed);
+            (pipeline, progress)
+        })
+        .collect();
+    let line = (!arguments.quiet).then(|| {
+        let shown = pipelines
+            .iter()
+            .map(|(pipeline, progress)| (pipeline.plan.pipeline.clone(), Arc::clone(progress)));
+        ProgressLine::start(shown.collect())
+    });
+    let began = Instant::now();
+    let reports = pipeline::run(&host, pipelines, &stop);
+    let elapsed = began.elapsed();
+    drop(line);
+    report(&reports.map_err(Failure::work)?, elapsed, arguments.json)
+}
+
+/// Sets the flag at the first Ctrl-C or SIGTERM; a second one ends the program at once.
+fn stop_on_signal(host: &Host) -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    host.io.spawn(async move {
+        let mut terminate =
+            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+                .expect("the runtime has signals enabled");
+        for asked_before in [false, true] {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            if asked_before {
+                std::process::exit(130);
+            }
+            flag.store(true, Ordering::Relaxed);
+            eprintln!("stopping after the batches at hand; once more to stop at once");
+        }
+    });
+    stop
+}
+
+fn tell_schema(pipeline: &Opened) {
+    eprintln!(
+        "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:",
+        pipeline.declaration.event.value
+    );
+    let columns = pipeline.event_schema.fields().iter();
+    let columns: Vec<String> = columns
+        .map(|field| {
+            format!(
+                "{} = \"{}\"",
+                field.name(),
+                types::type_name(field.data_type())
+            )
+        })
+        .collect();
+    eprintln!("  schema = {{ {} }}", columns.join(", "));
+}
+
+fn report(
+    reports: &[Result<RunReport, RunError>],
+    elapsed: Duration,
+    as_json: bool,
+) -> Result<(), Failure> {
+    let done: Vec<&RunReport> = reports
+        .iter()
+        .filter_map(|report| report.as_ref().ok())
+        .collect();
+    if as_json {
+        let shown: Vec<_> = done.iter().map(|report| to_json(report, elapsed)).collect();
+        show::json(&shown);
+    } else {
+        done.iter().for_each(|report| print(report, elapsed));
+    }
+    let failures: Vec<&RunError> = reports
+        .iter()
+        .filter_map(|report| report.as_ref().err())
+        .collect();
+    let text = |failures: &[&RunError]| {
+        let lines: Vec<String> = failures.iter().map(|failure| failure.to_string()).collect();
+        lines.join("\nerror: ")
+    };
+    match failures.as_slice() {
+        [] => Ok(()),
+        all if all.iter().all(|failure| failure.is_stop()) => Err(Failure::Stopped(format!(
+            "{}; the feature store keeps what was written, files of earlier runs are untouched",
+            text(all)
+        ))),
+        some if some.iter().all(|failure| failure.is_bad_input()) => {
+            Err(Failure::Input(text(some)))
+        }
+        some => Err(Failure::Work(text(some))),
+    }
+}
+
+fn print(report: &RunReport, elapsed: Duration) {
+    let accounting = &report.accounting;
+    let per_second = accounting.read as f64 / elapsed.as_secs_f64().max(1e-9);
+    println!("pipeline   {}", report.pipeline);
+    println!("transform  {}", report.transform);
+    println!(
+        "events     {} read in {:.2} s, {}/s",
+        show::count(accounting.read),
+        elapsed.as_secs_f64(),
+        show::count(per_second as u64)
+    );
+    println!("  applied      {:>14}", show::count(accounting.applied));
+    println!("  filtered     {:>14}", show::count(accounting.filtered));
+    println!(
+        "  rejected     {:>14}",
+        show::count(accounting.rejected_in_all())
+    );
+    for (reason, count) in &accounting.rejected {
+        println!(
+            "    {:<11}{:>14}  {}",
+            reason.stage.name(),
+            show::count(*count),
+            reason.code
+        );
+    }
+    println!("  late         {:>14}", show::count(accounting.late));
+    println!("  quarantined  {:>14}", show::count(accounting.quarantined));
+    println!("  poisoned     {:>14}", show::count(accounting.poisoned));
+    println!(
+        "windows    {} closed, {} rows, {} feature values, {} of them removed as invalid",
+        show::count(report.windows),
+        show::count(report.rows),
+        show::count(report.values + report.invalid),
+        show::count(report.invalid),
+    );
+    let watermark = report
+        .watermark
+        .map_or_else(|| "none".into(), show::instant);
+    println!("watermark  {watermark}");
+    for file in &report.files {
+        println!(
+            "file       {} ({} rows, {})",
+            file.path.display(),
+            show::count(file.rows),
+            show::bytes(file.bytes)
+        );
+    }
+    if let Some(store) = &report.store {
+        println!("store      {}", store.display());
+    }
+    let figures = &report.figures;
+    for (name, count) in &figures.counts {
+        println!("metric     {name} = {count}");
+    }
+    for (name, all) in &figures.observations {
+        let mean = all.sum / all.count as f64;
+        println!(
+            "metric     {name}: {} values, mean {mean}, {} to {}",
+            all.count, all.least, all.greatest
+        );
+    }
+    if figures.dropped > 0 {
+        println!(
+            "warning    {} log lines or metrics of the transform were over its limits",
+            figures.dropped
+        );
+    }
+    if figures.clock_reads + figures.random_reads > 0 {
+        println!(
+            "warning    the transform read a clock {} times and random bytes {} times: the clock stands still and the bytes are always the same",
+            figures.clock_reads, figures.random_reads
+        );
+    }
+}
+
+fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
+    let accounting = &report.accounting;
+    let rejected: Vec<_> = accounting
+        .rejected
+        .iter()
+        .map(|(reason, count)| json!({"stage": reason.stage, "code": reason.code, "rows": count}))
+        .collect();
+    let files: Vec<_> = report
+        .files
+        .iter()
+        .map(|file| json!({"path": file.path, "rows": file.rows, "bytes": file.bytes}))
+        .collect();
+    json!({
+        "pipeline": report.pipeline,
+        "transform": report.transform,
+        "events": {
+            "read": accounting.read,
+            "applied": accounting.applied,
+            "filtered": accounting.filtered,
+            "rejected": accounting.rejected_in_all(),
+            "late": accounting.late,
+            "quarantined": accounting.quarantined,
+            "poisoned": accounting.poisoned,
+        },
+        "rejected_by_reason": rejected,
+        "windows": report.windows,
+        "rows": report.rows,
+        "feature_values": report.values,
+        "invalid_values": report.invalid,
+        "watermark": report.watermark.map(show::instant),
+        "files": files,
+        "store": report.store,
+        "transform_figures": report.figures,
+        "seconds": elapsed.as_secs_f64(),
+        "events_per_s": accounting.read as f64 / elapsed.as_secs_f64().max(1e-9),
+    })
+}

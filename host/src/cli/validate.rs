@@ -1,0 +1,104 @@
+//! `penstock validate`: everything that can be checked before a run.
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{Failure, show};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
+use crate::pipeline::{self, Opened};
+
+/// Checks pipelines: their files, the environment, the recorded events' columns, the transform and
+/// what it says of itself. Runs no event through it and writes nothing.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  penstock validate pipelines/driver_accept_proportion_10m.toml
+  penstock validate pipelines --env ci")]
+pub(super) struct Arguments {
+    /// Pipeline files, or folders of them.
+    #[arg(required = true, value_name = "PIPELINE.toml")]
+    pipelines: Vec<PathBuf>,
+    /// The environment of penstock.toml that says what the events are.
+    #[arg(long, value_name = "NAME", default_value = DEFAULT_ENVIRONMENT)]
+    env: String,
+    /// Print what was found as JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
+    let host = super::host()?;
+    let mut found = Vec::new();
+    for pipeline in load_pipelines(&arguments.pipelines).map_err(Failure::input)? {
+        let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
+            .map_err(Failure::input)?;
+        let opened = pipeline::open(&host, pipeline, &environment)?;
+        if !arguments.json {
+            print(&opened);
+        }
+        found.push(to_json(&opened));
+    }
+    if arguments.json {
+        show::json(&found);
+    }
+    Ok(())
+}
+
+fn print(opened: &Opened) {
+    let plan = &opened.plan;
+    println!("{}: fine", opened.declaration.source.path().display());
+    println!(
+        "  transform  {} ({})",
+        opened.declaration.transform.value.display(),
+        opened.digest
+    );
+    let from = if opened.inferred {
+        "inferred"
+    } else {
+        "declared"
+    };
+    println!(
+        "  event      {}, {} files, schema {from}:",
+        opened.declaration.event.value,
+        opened.replay.paths.len()
+    );
+    for field in opened.event_schema.fields() {
+        let used = if plan.source.field_with_name(field.name()).is_ok() {
+            ""
+        } else {
+            "  (not read)"
+        };
+        println!(
+            "               {}: {}{used}",
+            field.name(),
+            types::type_name(field.data_type())
+        );
+    }
+    println!("  features");
+    for declaration in opened.declaration.declarations() {
+        println!(
+            "               {declaration}: {}",
+            types::type_name(&declaration.feature_type)
+        );
+    }
+}
+
+fn to_json(opened: &Opened) -> serde_json::Value {
+    let schema = |schema: &arrow::datatypes::Schema| -> serde_json::Value {
+        let fields = schema.fields().iter();
+        fields
+            .map(|field| json!({"name": field.name(), "type": types::type_name(field.data_type()), "nullable": field.is_nullable()}))
+            .collect()
+    };
+    json!({
+        "pipeline": opened.plan.pipeline,
+        "transform": opened.digest,
+        "event": opened.declaration.event.value,
+        "event_schema": schema(&opened.event_schema),
+        "inferred": opened.inferred,
+        "read_columns": schema(&opened.plan.source),
+        "output": schema(&opened.plan.emitted_schema()),
+        "features": opened.declaration.declarations().collect::<Vec<_>>(),
+    })
+}

@@ -1,0 +1,331 @@
+//! `penstock.toml`: what the events are in each environment, and where an environment keeps things.
+//!
+//! ```toml
+//! [environments.local]                     # the default; `--env NAME` chooses another
+//! store = "data/store"                     # folder of the embedded store; default ".penstock/store"
+//! output = "data/out"                      # where output files go; default "penstock-out"
+//!
+//! [environments.local.events.ride_offer]
+//! files = "data/rides/*.ndjson"            # a file, a glob, a folder, or a list of these
+//! format = "ndjson"                        # or "parquet"; default: by extension
+//! event_time = "occurred_at"               # the column
+//! schema = { occurred_at = "timestamp[us, UTC]", driver_id = "int64!" }   # inferred by default
+//!
+//! [environments.production.events.ride_offer]
+//! kafka = { brokers = "broker:9092", topic = "ride-offers" }   # or kinesis = { stream = "…" }
+//! event_time = "occurred_at"
+//! ```
+//!
+//! Relative paths start from the folder of `penstock.toml`, which is beside the pipeline file or in
+//! the nearest folder above it. A folder stands for the files directly in it, without those whose
+//! names begin with `.` or `_`. Files are read in the order of the list, those of a glob or folder by
+//! their paths, each once.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Schema, SchemaRef};
+
+use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Place, Span};
+use super::pipeline::{OutputFile, Pipeline};
+use super::{environment_file, recorded, suggest, types};
+
+/// The name of the file that environments stand in.
+pub const ENVIRONMENTS_FILE: &str = "penstock.toml";
+
+/// The environment that is used unless another is asked for.
+pub const DEFAULT_ENVIRONMENT: &str = "local";
+
+/// One environment of a `penstock.toml`.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    /// The file, for findings that come up later.
+    pub source: Arc<ConfigFile>,
+    /// Its name.
+    pub name: String,
+    /// Folder of the embedded store; it need not exist yet.
+    pub store: PathBuf,
+    /// Folder of output files; it need not exist yet.
+    pub output: PathBuf,
+    /// The events it has, by name.
+    pub events: BTreeMap<String, EventSource>,
+    /// For each event, the environments of the file that have it recorded.
+    pub(super) recorded_in: Arc<BTreeMap<String, Vec<String>>>,
+}
+
+/// What an event is in an environment.
+#[derive(Debug, Clone)]
+pub struct EventSource {
+    /// The event's name, by which pipelines ask for it.
+    pub name: Located<String>,
+    /// Where it comes from.
+    pub source: Source,
+    /// The column with the time of the event; if there is a schema, one of its timestamps.
+    pub event_time: Located<String>,
+    /// The columns, in the order of the file; inferred from the data if none.
+    pub schema: Option<Located<SchemaRef>>,
+}
+
+/// Where an event comes from.
+#[derive(Debug, Clone)]
+pub enum Source {
+    /// Recorded files.
+    Files(FilesSource),
+    /// A live stream. This version can declare it and not read it.
+    Topic(Topic),
+}
+
+/// Recorded files, not yet looked for: [`Environment::recorded`] does that.
+#[derive(Debug, Clone)]
+pub struct FilesSource {
+    /// Files, globs and folders, as written.
+    pub patterns: Vec<Located<String>>,
+    /// Their format, if the file says it.
+    pub format: Option<Located<FileFormat>>,
+}
+
+/// The formats of recorded files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileFormat {
+    /// One JSON object a line: `.ndjson`, `.jsonl`.
+    Ndjson,
+    /// `.parquet`
+    Parquet,
+}
+
+impl FileFormat {
+    pub(super) const ALL: [(&'static str, FileFormat); 2] = [
+        ("ndjson", FileFormat::Ndjson),
+        ("parquet", FileFormat::Parquet),
+    ];
+
+    /// The format that files with this extension have.
+    pub fn of_path(path: &Path) -> Option<Self> {
+        match path.extension()?.to_str()? {
+            "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
+            "parquet" => Some(FileFormat::Parquet),
+            _ => None,
+        }
+    }
+}
+
+/// A live stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topic {
+    /// A topic of Apache Kafka.
+    Kafka {
+        /// `host:port`, with commas between several.
+        brokers: String,
+        /// The topic's name.
+        topic: String,
+    },
+    /// A stream of Amazon Kinesis.
+    Kinesis {
+        /// The stream's name.
+        stream: String,
+        /// The region, unless it comes from where the host runs.
+        region: Option<String>,
+    },
+}
+
+impl std::fmt::Display for Topic {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Topic::Kafka { topic, .. } => write!(f, "Kafka topic `{topic}`"),
+            Topic::Kinesis { stream, .. } => write!(f, "Kinesis stream `{stream}`"),
+        }
+    }
+}
+
+/// An event whose files have been found.
+#[derive(Debug, Clone)]
+pub struct RecordedEvent<'a> {
+    /// Its declaration.
+    pub event: &'a EventSource,
+    /// The files, at least one.
+    pub files: RecordedFiles,
+}
+
+/// Files of one format.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordedFiles {
+    /// The format of all of them.
+    pub format: FileFormat,
+    /// In the order in which they are read, each once. Existing files when they were looked for.
+    pub paths: Vec<PathBuf>,
+}
+
+impl Environment {
+    /// Finds `penstock.toml` beside `near` (a file, or a folder in which it may be) or in the nearest
+    /// folder above, checks the whole of it, and gives the environment `name`.
+    pub fn find_and_load(near: &Path, name: &str) -> Result<Self, ConfigError> {
+        let path = find(near)?;
+        environment_file::read(&ConfigFile::read(&path)?, name)
+    }
+
+    /// A finding about a value of `penstock.toml`. `hint` says the fix; empty for none.
+    pub fn diagnostic(
+        &self,
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Diagnostic {
+        self.source.diagnostic(span, message, hint)
+    }
+
+    /// Where an output file of a pipeline is in this environment.
+    pub fn output_path(&self, file: &OutputFile) -> PathBuf {
+        self.output.join(&file.path)
+    }
+
+    /// The event that a pipeline reads.
+    pub fn event(&self, pipeline: &Pipeline) -> Result<&EventSource, ConfigError> {
+        let asked = &pipeline.event;
+        self.events.get(&asked.value).ok_or_else(|| {
+            let path = self.source.path().display();
+            let known = self.events.keys().map(String::as_str);
+            let elsewhere = self
+                .recorded_in
+                .get(&asked.value)
+                .map(Vec::as_slice)
+                .unwrap_or_default();
+            let hint = match suggest::closest(asked, known.clone()) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None if !elsewhere.is_empty() => format!(
+                    "environments that have it: {}; choose one with --env",
+                    suggest::listed(elsewhere.iter().map(String::as_str))
+                ),
+                None => format!(
+                    "add a table `[environments.{}.events.{}]` to {path}",
+                    self.name, asked.value
+                ),
+            };
+            let message = format!(
+                "environment `{}` of {path} has no event `{}`",
+                self.name, asked.value
+            );
+            pipeline.diagnostic(asked.span, message, hint).into()
+        })
+    }
+
+    /// The event that a pipeline reads, with its recorded files. An error if it is not recorded here:
+    /// this version reads recorded files only. Checks the pipeline's key if the schema is declared.
+    pub fn recorded(&self, pipeline: &Pipeline) -> Result<RecordedEvent<'_>, ConfigError> {
+        let event = self.event(pipeline)?;
+        if let Some(schema) = &event.schema {
+            pipeline.check_key(schema)?;
+        }
+        match &event.source {
+            Source::Files(source) => Ok(RecordedEvent {
+                event,
+                files: recorded::find_files(&self.source, source)?,
+            }),
+            Source::Topic(topic) => {
+                let message = format!(
+                    "event `{}` is {topic} in environment `{}`, and this version reads recorded files only",
+                    event.name.value, self.name
+                );
+                let recorded = self
+                    .recorded_in
+                    .get(&event.name.value)
+                    .map(Vec::as_slice)
+                    .unwrap_or_default();
+                let hint = match recorded {
+                    [] => format!(
+                        "declare it with `files` in another environment, such as `[environments.local.events.{}]`",
+                        event.name.value
+                    ),
+                    names => format!(
+                        "environments that have it in files: {}; choose one with --env",
+                        suggest::listed(names.iter().map(String::as_str))
+                    ),
+                };
+                Err(self.diagnostic(event.name.span, message, hint).into())
+            }
+        }
+    }
+
+    /// Checks that an event's data, once opened, have the event-time column, and that it is a
+    /// timestamp.
+    pub fn check_event_time(&self, event: &EventSource, found: &Schema) -> Result<(), ConfigError> {
+        check_event_time(&self.source, &event.event_time, found)
+    }
+}
+
+pub(super) fn check_event_time(
+    source: &ConfigFile,
+    event_time: &Located<String>,
+    found: &Schema,
+) -> Result<(), ConfigError> {
+    let refuse = |message: String, hint: String| {
+        Err(ConfigError::from(source.diagnostic(
+            event_time.span,
+            message,
+            hint,
+        )))
+    };
+    match found.field_with_name(event_time) {
+        Err(_) => {
+            let columns = found.fields().iter().map(|field| field.name().as_str());
+            let hint = suggest::did_you_mean(event_time, "its columns are", columns);
+            refuse(
+                format!("the event has no column `{}`", event_time.value),
+                hint,
+            )
+        }
+        Ok(field) if !matches!(field.data_type(), DataType::Timestamp(..)) => {
+            let (column, name) = (&event_time.value, types::type_name(field.data_type()));
+            let hint = "name another column, or give it the type \"timestamp[us, UTC]\" in the event's `schema`";
+            refuse(
+                format!("event time must be a timestamp, but column `{column}` is {name}"),
+                hint.to_owned(),
+            )
+        }
+        Ok(_) => Ok(()),
+    }
+}
+
+fn find(near: &Path) -> Result<PathBuf, ConfigError> {
+    let refuse = |message: String, hint: &str| {
+        ConfigError::from(Diagnostic::new(
+            message,
+            Place {
+                path: near.to_path_buf(),
+                excerpt: None,
+            },
+            hint,
+        ))
+    };
+    let start = match near.parent() {
+        _ if near.is_dir() => near,
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    // Only a path without `..` has the folders above it as its ancestors.
+    let start = start.canonicalize().map_err(|error| {
+        refuse(
+            format!("this path cannot be opened: {error}"),
+            "check that it exists",
+        )
+    })?;
+    let found = start
+        .ancestors()
+        .map(|folder| folder.join(ENVIRONMENTS_FILE))
+        .find(|path| path.is_file());
+    let found = found.ok_or_else(|| {
+        refuse(
+            format!("there is no {ENVIRONMENTS_FILE} beside this path, nor in a folder above it"),
+            "write one that says what the events are:\n[environments.local.events.ride_offer]\nfiles = \"data/rides.ndjson\"\nevent_time = \"occurred_at\"",
+        )
+    })?;
+    let shorter = std::env::current_dir()
+        .and_then(|here| here.canonicalize())
+        .ok();
+    let shorter = shorter.and_then(|here| found.strip_prefix(here).ok().map(Path::to_path_buf));
+    Ok(shorter.unwrap_or(found))
+}
+
+#[cfg(test)]
+#[path = "environment_tests.rs"]
+mod tests;

@@ -1,0 +1,252 @@
+//! Reads `penstock.toml`. What may stand in it is described in [`super::environment`].
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::{Schema, SchemaRef};
+
+use super::diagnostic::{ConfigError, ConfigFile, Located};
+use super::environment::{
+    DEFAULT_ENVIRONMENT, Environment, EventSource, FileFormat, FilesSource, Source, Topic,
+    check_event_time,
+};
+use super::table::{Node, Table, read_file};
+use super::{suggest, types};
+
+/// Reads and checks all environments, and gives the one asked for.
+pub(super) fn read(file: &Arc<ConfigFile>, name: &str) -> Result<Environment, ConfigError> {
+    let mut environments = read_file(file, |_, root| read_root(file, root))?;
+    environments.remove(name).ok_or_else(|| {
+        let known = environments.keys().map(String::as_str);
+        let message = match name {
+            DEFAULT_ENVIRONMENT => format!(
+                "there is no environment `{name}`, which is used unless another is asked for"
+            ),
+            _ => format!("there is no environment `{name}`"),
+        };
+        let hint = match suggest::closest(name, known.clone()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("choose one with --env: there is {}", suggest::listed(known)),
+        };
+        file.diagnostic(super::diagnostic::Span::WHOLE_FILE, message, hint)
+            .into()
+    })
+}
+
+type Environments = BTreeMap<String, Environment>;
+
+fn read_root(file: &Arc<ConfigFile>, mut root: Table<'_>) -> Option<Environments> {
+    let example = "[environments.local.events.ride_offer]";
+    let table = root
+        .required("environments", example)
+        .and_then(|node| node.table(&format!("`{example}`")));
+    root.finish(
+        &[],
+        &[(
+            "events",
+            "events belong to an environment: `[environments.local.events.NAME]`",
+        )],
+    );
+    let entries = table?.entries();
+    let mut environments: Environments = BTreeMap::new();
+    for (name, node) in &entries {
+        if let Some(environment) = read_environment(file, name, node) {
+            environments.insert(name.value.clone(), environment);
+        }
+    }
+    let mut recorded_in: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for environment in environments.values() {
+        for event in environment
+            .events
+            .values()
+            .filter(|event| matches!(event.source, Source::Files(_)))
+        {
+            recorded_in
+                .entry(event.name.value.clone())
+                .or_default()
+                .push(environment.name.clone());
+        }
+    }
+    let recorded_in = Arc::new(recorded_in);
+    for environment in environments.values_mut() {
+        environment.recorded_in = Arc::clone(&recorded_in);
+    }
+    Some(environments)
+}
+
+fn read_environment(
+    file: &Arc<ConfigFile>,
+    name: &Located<String>,
+    node: &Node<'_>,
+) -> Option<Environment> {
+    let mut table = node.table("`[environments.NAME]` and its keys below")?;
+    let store = read_folder(file, table.optional("store"), ".penstock/store");
+    let output = read_folder(file, table.optional("output"), "penstock-out");
+    let events = table
+        .optional("events")
+        .map(|node| node.table("`[environments.NAME.events.EVENT]`"));
+    table.finish(&[], &[]);
+    let entries = events.map_or_else(
+        || Some(Vec::new()),
+        |table| table.map(|table| table.entries()),
+    )?;
+    let mut events = BTreeMap::new();
+    for (event, node) in entries {
+        events.extend(read_event(file, &event, &node).map(|source| (event.value.clone(), source)));
+    }
+    Some(Environment {
+        source: Arc::clone(file),
+        name: name.value.clone(),
+        store: store?,
+        output: output?,
+        events,
+        recorded_in: Arc::default(),
+    })
+}
+
+fn read_folder(file: &ConfigFile, node: Option<Node<'_>>, default: &str) -> Option<PathBuf> {
+    let path = match node {
+        Some(node) => node.string(&format!("\"{default}\""))?.value,
+        None => default.to_owned(),
+    };
+    let path = file.folder().join(path);
+    Some(
+        path.strip_prefix(".")
+            .map(Path::to_path_buf)
+            .unwrap_or(path),
+    )
+}
+
+fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Option<EventSource> {
+    let mut table = node.table("`[environments.NAME.events.EVENT]` and its keys below")?;
+    let files = table.optional("files");
+    let format = table.optional("format");
+    let kafka = table.optional("kafka");
+    let kinesis = table.optional("kinesis");
+    let event_time = table
+        .required("event_time", "event_time = \"occurred_at\"")
+        .and_then(|node| node.string("\"occurred_at\""));
+    let schema = table
+        .optional("schema")
+        .map_or(Some(None), |node| read_schema(&node).map(Some));
+
+    if let (Some(format), None) = (&format, &files) {
+        format.report("is only for `files`", "leave it out");
+    }
+    let source = match (&files, &kafka, &kinesis) {
+        (Some(files), None, None) => read_files(files, format.as_ref()),
+        (None, Some(kafka), None) => read_kafka(kafka),
+        (None, None, Some(kinesis)) => read_kinesis(kinesis),
+        (None, None, None) => {
+            // The table is not finished yet: a misspelt `files` is named by what follows.
+            let hint =
+                "add `files = \"data/rides/*.ndjson\"`, `kafka = { … }` or `kinesis = { … }`";
+            table.findings().report(
+                table.span(),
+                format!("event `{}` has no source", name.value),
+                hint,
+            );
+            None
+        }
+        _ => {
+            let message = format!("event `{}` has more than one source", name.value);
+            table.findings().report(
+                table.span(),
+                message,
+                "keep one of `files`, `kafka` and `kinesis`",
+            );
+            None
+        }
+    };
+    table.finish(
+        &[],
+        &[
+            (
+                "topic",
+                "write `kafka = { brokers = \"…\", topic = \"…\" }`",
+            ),
+            ("path", "write `files`"),
+            ("file", "write `files`"),
+            ("timestamp", "write `event_time`"),
+        ],
+    );
+    let (event_time, schema) = (event_time?, schema?);
+    if let Some(schema) = &schema
+        && let Err(error) = check_event_time(file, &event_time, schema)
+    {
+        error
+            .diagnostics
+            .into_iter()
+            .for_each(|finding| node.findings().push(finding));
+        return None;
+    }
+    Some(EventSource {
+        name: name.clone(),
+        source: source?,
+        event_time,
+        schema,
+    })
+}
+
+fn read_files(files: &Node<'_>, format: Option<&Node<'_>>) -> Option<Source> {
+    let patterns = files.strings("\"data/rides/*.ndjson\"");
+    let format = format.map_or(Some(None), |node| node.choice(&FileFormat::ALL).map(Some));
+    Some(Source::Files(FilesSource {
+        patterns: patterns?,
+        format: format?,
+    }))
+}
+
+fn read_kafka(node: &Node<'_>) -> Option<Source> {
+    let mut table =
+        node.table("`kafka = { brokers = \"broker:9092\", topic = \"ride-offers\" }`")?;
+    let brokers = table
+        .required("brokers", "brokers = \"broker:9092\"")
+        .and_then(|node| node.string("\"broker:9092\""));
+    let topic = table
+        .required("topic", "topic = \"ride-offers\"")
+        .and_then(|node| node.string("\"ride-offers\""));
+    table.finish(&[], &[]);
+    Some(Source::Topic(Topic::Kafka {
+        brokers: brokers?.value,
+        topic: topic?.value,
+    }))
+}
+
+fn read_kinesis(node: &Node<'_>) -> Option<Source> {
+    let mut table = node.table("`kinesis = { stream = \"ride-offers\" }`")?;
+    let stream = table
+        .required("stream", "stream = \"ride-offers\"")
+        .and_then(|node| node.string("\"ride-offers\""));
+    let region = table
+        .optional("region")
+        .map_or(Some(None), |node| node.string("\"eu-central-1\"").map(Some));
+    table.finish(&[], &[]);
+    Some(Source::Topic(Topic::Kinesis {
+        stream: stream?.value,
+        region: region?.map(|region| region.value),
+    }))
+}
+
+fn read_schema(node: &Node<'_>) -> Option<Located<SchemaRef>> {
+    let table =
+        node.table("`schema = { occurred_at = \"timestamp[us, UTC]\", driver_id = \"int64\" }`")?;
+    let entries = table.entries();
+    if entries.is_empty() {
+        node.report(
+            "has no columns",
+            "list the columns, or leave `schema` out to have it inferred",
+        );
+        return None;
+    }
+    let fields: Vec<_> = entries
+        .iter()
+        .map(|(name, node)| {
+            let text = node.string("\"int64\"")?;
+            types::parse_field(name, &text).map_or_else(|error| node.unreadable(error), Some)
+        })
+        .collect();
+    let fields: Option<Vec<_>> = fields.into_iter().collect();
+    Some(Located::new(Arc::new(Schema::new(fields?)), node.span))
+}

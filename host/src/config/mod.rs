@@ -1,0 +1,44 @@
+//! Pipelines and environments: read from TOML, checked once, and handed on as plain values.
+//!
+//! In come the files that people write: a pipeline file ([`pipeline`], which lists every key) and
+//! `penstock.toml` ([`environment`]). Out go [`Pipeline`]s and an [`Environment`] in which nothing
+//! is left to check but what only an opened transform or source can tell, and a [`ConfigError`]
+//! otherwise: every finding with its place in the file, the line itself and what to do about it.
+//! The values keep their places ([`Located`]), so that those who open transforms and sources can
+//! report in the same way.
+//!
+//! Nothing here opens a source, a store or a transform, and no key is ever ignored: one that means
+//! nothing is refused by name.
+
+mod bytes;
+#[cfg(test)]
+mod cases;
+mod diagnostic;
+mod duration;
+pub mod environment;
+mod environment_file;
+mod feature;
+mod load;
+pub mod pipeline;
+mod pipeline_file;
+mod recorded;
+mod suggest;
+mod table;
+mod transform_config;
+pub mod types;
+
+pub use bytes::{parse_bytes, print_bytes};
+pub use diagnostic::{
+    ConfigError, ConfigFile, Diagnostic, Excerpt, Located, Note, Place, Span, ValueError,
+};
+pub use duration::{parse_duration, print_duration};
+pub use environment::{
+    DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE, Environment, EventSource, FileFormat, FilesSource,
+    RecordedEvent, RecordedFiles, Source, Topic,
+};
+pub use feature::{DeclaredFeature, FeatureSpans};
+pub use load::load_pipelines;
+pub use pipeline::{
+    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, WindowKind,
+    WindowSpec,
+};

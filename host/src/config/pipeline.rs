@@ -1,0 +1,306 @@
+//! A pipeline file and everything that can stand in it.
+//!
+//! ```toml
+//! event = "ride_offer"                    # what it is stands in penstock.toml, per environment
+//! transform = "transforms/driver.wasm"    # from this file's folder
+//! key = ["driver_id"]                     # or a string; the key of the entity
+//! name = "driver_accept_proportion_10m"   # default: the file's name without `.toml`
+//! group = "driver"                        # of all features below; a feature may say its own
+//! owner = "marketplace@example.com"       # likewise
+//! config = { minimum = 3 }                # handed to the transform as JSON
+//!
+//! [window]
+//! kind = "tumbling"
+//! size = "10m"                            # w d h m s ms us; combinations: "1h30m"
+//! offset = "0s"                           # windows start at multiples of size, plus this
+//! disorder = "30s"                        # how far behind the latest event one may be; default 0s
+//!
+//! [[feature]]
+//! name = "driver_accept_proportion_10m"
+//! version = 1                             # the default
+//! column = "accept_proportion"            # of the transform's output; default: the name
+//! type = "float64"                        # see `types`
+//! description = "Share of ride offers that the driver accepted."
+//! tags = ["marketplace"]
+//! validation = { min = 0.0, max = 1.0, nulls = false }   # also allowed = […], max_length = 64
+//!
+//! [outputs]                               # file names start from the environment's `output` folder
+//! store = true                            # write to the feature store: the default
+//! features = "driver.parquet"             # write a file too: .parquet .csv .ndjson
+//! rejects = "driver.rejects.ndjson"       # default: the pipeline's name and `.rejects.ndjson`
+//! late = "driver.late.ndjson"             # likewise, `.late.ndjson`
+//!
+//! [run]
+//! lanes = 4                               # default: the host chooses
+//! batch_rows = 65_536                     # 1 to 1,048,576
+//! on_malformed = "keep"                   # or "stop": at the first event that cannot be decoded
+//!
+//! [limits]                                # what the transform may use; these are the defaults
+//! memory = "256MiB"
+//! cpu_per_call = "10s"
+//! output_rows = 4_194_304
+//! output_bytes = "64MiB"
+//! state_per_group = "1MiB"
+//! log_lines_per_call = 100
+//! metric_names = 64
+//! ```
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::datatypes::Schema;
+
+use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Span};
+use super::feature::DeclaredFeature;
+use super::{load, pipeline_file, suggest};
+use crate::store::declarations::{FeatureDeclaration, OutputMismatch};
+
+/// A pipeline as its file declares it, checked as far as the file alone allows.
+#[derive(Debug, Clone)]
+pub struct Pipeline {
+    /// The file, for findings that come up later.
+    pub source: Arc<ConfigFile>,
+    /// Unique among the pipelines of a host; `[a-z][a-z0-9_]*`.
+    pub name: Located<String>,
+    /// The event that it reads, by the name that environments give it.
+    pub event: Located<String>,
+    /// The component's file, which existed when the pipeline was loaded. Relative to the current
+    /// folder if the pipeline's own path was.
+    pub transform: Located<PathBuf>,
+    /// The columns that identify an entity: at least one, none twice.
+    pub key: Vec<Located<String>>,
+    /// What the transform is opened with: JSON text of an object; `{}` by default.
+    pub config: Located<String>,
+    /// How event time is cut.
+    pub window: Located<WindowSpec>,
+    /// What it computes: at least one feature, none twice.
+    pub features: Vec<DeclaredFeature>,
+    /// Where values and rows go.
+    pub outputs: Outputs,
+    /// How it is run, without influence on what comes out.
+    pub run: RunOptions,
+    /// What the transform may use.
+    pub limits: Limits,
+}
+
+/// How event time is cut into windows. All durations are in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WindowSpec {
+    /// The kind of window.
+    pub kind: WindowKind,
+    /// The length; more than zero.
+    pub size: i64,
+    /// Windows start at multiples of `size` since 1970-01-01T00:00:00Z, plus this;
+    /// `0 <= offset < size`.
+    pub offset: i64,
+    /// The allowed disorder: the watermark is the greatest event time less this; not negative.
+    pub disorder: i64,
+}
+
+/// The kinds of window there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WindowKind {
+    /// One window after the other; every event is in exactly one.
+    Tumbling,
+}
+
+impl WindowKind {
+    pub(super) const ALL: [(&'static str, WindowKind); 1] = [("tumbling", WindowKind::Tumbling)];
+}
+
+impl std::fmt::Display for WindowKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = WindowKind::ALL
+            .iter()
+            .find(|(_, kind)| kind == self)
+            .map_or("", |(name, _)| name);
+        f.write_str(name)
+    }
+}
+
+/// Where values and rows go. Turn an [`OutputFile`] into a path with
+/// [`Environment::output_path`](super::Environment::output_path).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outputs {
+    /// Whether features are written to the feature store.
+    pub store: bool,
+    /// The file that the transform's output is written to as well, if any.
+    pub features: Option<Located<OutputFile>>,
+    /// The file of rejected rows.
+    pub rejects: Located<OutputFile>,
+    /// The file of rows that came too late.
+    pub late: Located<OutputFile>,
+}
+
+/// A file to write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OutputFile {
+    /// As written: absolute, or from the environment's output folder.
+    pub path: PathBuf,
+    /// By the path's extension.
+    pub format: OutputFormat,
+}
+
+/// The formats of files that are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputFormat {
+    /// `.parquet`
+    Parquet,
+    /// `.csv`
+    Csv,
+    /// `.ndjson`: one JSON object a line.
+    Ndjson,
+}
+
+/// How a pipeline is run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunOptions {
+    /// Number of lanes, 1 to 1,024; the host chooses if none is given.
+    pub lanes: Option<u32>,
+    /// Rows of a batch at most, 1 to 1,048,576.
+    pub batch_rows: usize,
+    /// What an event does that cannot be decoded.
+    pub on_malformed: OnMalformed,
+}
+
+impl Default for RunOptions {
+    fn default() -> Self {
+        RunOptions {
+            lanes: None,
+            batch_rows: 65_536,
+            on_malformed: OnMalformed::Keep,
+        }
+    }
+}
+
+/// What happens when an event cannot be decoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnMalformed {
+    /// It is counted and kept in the rejects output, and the run goes on.
+    Keep,
+    /// The run stops with an error.
+    Stop,
+}
+
+/// What a transform may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Memory of an instance in bytes, 1 MiB to 4 GiB.
+    pub memory: u64,
+    /// CPU time of a call in microseconds, at least 1 ms.
+    pub cpu_per_call: i64,
+    /// Rows that a call may return.
+    pub output_rows: u64,
+    /// Bytes that a call may return.
+    pub output_bytes: u64,
+    /// Bytes of state that a group may have.
+    pub state_per_group: u64,
+    /// Lines that a call may log; more are dropped and counted.
+    pub log_lines_per_call: u32,
+    /// Different metric names that a transform may use.
+    pub metric_names: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            memory: 256 << 20,
+            cpu_per_call: 10_000_000,
+            output_rows: 4 << 20,
+            output_bytes: 64 << 20,
+            state_per_group: 1 << 20,
+            log_lines_per_call: 100,
+            metric_names: 64,
+        }
+    }
+}
+
+impl Pipeline {
+    /// Reads and checks a pipeline file. The error holds everything that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let pipeline = pipeline_file::read(&ConfigFile::read(path)?)?;
+        match load::conflicts(std::slice::from_ref(&pipeline)) {
+            diagnostics if diagnostics.is_empty() => Ok(pipeline),
+            diagnostics => Err(ConfigError { diagnostics }),
+        }
+    }
+
+    /// A finding about a value of this pipeline's file. `hint` says the fix; empty for none.
+    pub fn diagnostic(
+        &self,
+        span: Span,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Diagnostic {
+        self.source.diagnostic(span, message, hint)
+    }
+
+    /// The declarations of its features, in the order of the file.
+    pub fn declarations(&self) -> impl Iterator<Item = &FeatureDeclaration> {
+        self.features.iter().map(|feature| &feature.declaration)
+    }
+
+    /// Checks every feature against the output of the opened transform.
+    pub fn check_output(&self, output: &Schema) -> Result<(), ConfigError> {
+        let columns = || output.fields().iter().map(|field| field.name().as_str());
+        let mut diagnostics = Vec::new();
+        for feature in &self.features {
+            let Err(mismatch) = feature.declaration.check_against_output(output) else {
+                continue;
+            };
+            let (span, hint) = match &mismatch {
+                OutputMismatch::NoColumn { column, .. } => (
+                    feature.spans.column,
+                    suggest::did_you_mean(column, "its columns are", columns()),
+                ),
+                OutputMismatch::OtherType { found, .. } => (
+                    feature.spans.feature_type,
+                    format!("declare it as \"{found}\", or change the transform"),
+                ),
+            };
+            let message = match &mismatch {
+                OutputMismatch::NoColumn { column, .. } => {
+                    format!("the transform's output has no column `{column}`")
+                }
+                OutputMismatch::OtherType { .. } => mismatch.to_string(),
+            };
+            diagnostics.push(self.diagnostic(span, message, hint));
+        }
+        if diagnostics.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError { diagnostics })
+        }
+    }
+
+    /// Checks that the event has all columns of the key, once its schema is known.
+    pub fn check_key(&self, event: &Schema) -> Result<(), ConfigError> {
+        let columns = || event.fields().iter().map(|field| field.name().as_str());
+        let missing = self
+            .key
+            .iter()
+            .filter(|column| event.field_with_name(column).is_err());
+        let diagnostics: Vec<Diagnostic> = missing
+            .map(|column| {
+                let message = format!(
+                    "event `{}` has no column `{}`",
+                    self.event.value, column.value
+                );
+                self.diagnostic(
+                    column.span,
+                    message,
+                    suggest::did_you_mean(column, "its columns are", columns()),
+                )
+            })
+            .collect();
+        if diagnostics.is_empty() {
+            Ok(())
+        } else {
+            Err(ConfigError { diagnostics })
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "pipeline_tests.rs"]
+mod tests;

@@ -1,0 +1,403 @@
+//! Reads a pipeline file, table by table. What may stand in it is described in [`super::pipeline`].
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::diagnostic::{ConfigError, ConfigFile, Located};
+use super::feature::{self, Shared};
+use super::pipeline::{
+    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, WindowKind,
+    WindowSpec,
+};
+use super::table::{Findings, Node, Table, read_file};
+use super::{suggest, transform_config};
+use crate::store::declarations::is_name;
+
+/// Keys of the root, which people tend to write below a table.
+const ROOT_KEYS: [&str; 7] = [
+    "name",
+    "event",
+    "transform",
+    "key",
+    "config",
+    "group",
+    "owner",
+];
+
+/// Words that people try at the root, and what to write.
+const RETIRED: [(&str, &str); 4] = [
+    (
+        "features",
+        "write `group` and `owner` at the top of the file, and a `[[feature]]` table for each feature",
+    ),
+    ("keys", "write `key = [\"driver_id\"]`"),
+    (
+        "source",
+        "write `event = \"ride_offer\"`; where it comes from stands in penstock.toml",
+    ),
+    ("environments", "environments stand in penstock.toml"),
+];
+
+/// Reads and checks a pipeline file.
+pub(super) fn read(file: &Arc<ConfigFile>) -> Result<Pipeline, ConfigError> {
+    read_file(file, |findings, root| read_root(file, findings, root))
+}
+
+fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -> Option<Pipeline> {
+    let name = match root.optional("name") {
+        Some(node) => node.name("\"driver_accept_proportion_10m\""),
+        None => name_of_file(file, findings),
+    };
+    let event = root
+        .required("event", "event = \"ride_offer\"")
+        .and_then(|node| node.string("\"ride_offer\""));
+    let transform = root
+        .required("transform", "transform = \"transforms/driver.wasm\"")
+        .and_then(|node| read_transform(&node, file));
+    let key = root
+        .required("key", "key = [\"driver_id\"]")
+        .and_then(|node| read_key(&node));
+    let group = root.optional("group").map(|node| node.name("\"driver\""));
+    let owner = root
+        .optional("owner")
+        .map(|node| node.string("\"team@example.com\""));
+    let config = match root.optional("config") {
+        Some(node) => transform_config::to_json(&node),
+        None => Some(Located::default_of("{}".to_owned())),
+    };
+    let window = root
+        .required("window", "[window]\nkind = \"tumbling\"\nsize = \"10m\"")
+        .and_then(|node| read_window(&node));
+    let feature = root.required(
+        "feature",
+        "[[feature]]\nname = \"accept_proportion_10m\"\ntype = \"float64\"",
+    );
+    let outputs = root.optional("outputs");
+    let run = root
+        .optional("run")
+        .map_or(Some(RunOptions::default()), |node| read_run(&node));
+    let limits = root
+        .optional("limits")
+        .map_or(Some(Limits::default()), |node| read_limits(&node));
+    root.finish(&[], &RETIRED);
+
+    // Features are checked even where the key or the window could not be read.
+    let own_name = name.as_ref().map_or("", |name| name.value.as_str());
+    let shared = Shared {
+        pipeline: own_name,
+        entity: key
+            .iter()
+            .flatten()
+            .map(|column: &Located<String>| column.value.clone())
+            .collect(),
+        window: window
+            .as_ref()
+            .map_or(0, |window: &Located<WindowSpec>| window.size),
+        // One that could not be read was reported; a feature need not miss it again.
+        group: group.map(|group| group.unwrap_or_else(|| Located::default_of(String::new()))),
+        owner: owner.flatten(),
+    };
+    let features = feature.map(|node| {
+        let features = feature::read_features(&node, &shared, &ROOT_KEYS);
+        feature::refuse_twins(&features, findings);
+        features
+    });
+    let outputs = match outputs {
+        Some(node) => read_outputs(&node, own_name),
+        None => Some(default_outputs(own_name)),
+    };
+    Some(Pipeline {
+        source: Arc::clone(file),
+        name: name?,
+        event: event?,
+        transform: transform?,
+        key: key?,
+        config: config?,
+        window: window?,
+        features: features?,
+        outputs: outputs?,
+        run: run?,
+        limits: limits?,
+    })
+}
+
+fn name_of_file(file: &ConfigFile, findings: &Findings) -> Option<Located<String>> {
+    let stem = file
+        .path()
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy();
+    if is_name(&stem) {
+        return Some(Located::default_of(stem.into_owned()));
+    }
+    let message = format!(
+        "the file's name gives the pipeline the name `{stem}`, but a name has only a-z, 0-9 and _ and begins with a letter"
+    );
+    findings.report(
+        super::diagnostic::Span::WHOLE_FILE,
+        message,
+        "add `name = \"…\"` at the top, or rename the file",
+    );
+    None
+}
+
+fn read_transform(node: &Node<'_>, file: &ConfigFile) -> Option<Located<PathBuf>> {
+    let text = node.string("\"transforms/driver.wasm\"")?;
+    let path = file.folder().join(&text.value);
+    let path = path
+        .strip_prefix(".")
+        .map(Path::to_path_buf)
+        .unwrap_or(path);
+    if path.is_file() {
+        return Some(Located::new(path, text.span));
+    }
+    let what = if path.is_dir() {
+        "is a folder"
+    } else {
+        "is not there"
+    };
+    let hint = match sibling(&path) {
+        Some(near) => format!(
+            "did you mean `{}`?",
+            Path::new(&text.value).with_file_name(near).display()
+        ),
+        None => {
+            "the path starts from the folder of this file; build the transform first".to_owned()
+        }
+    };
+    node.report(format_args!("names {}, which {what}", path.display()), hint);
+    None
+}
+
+/// A file in the same folder whose name is nearly that of `path`.
+fn sibling(path: &Path) -> Option<String> {
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(folder)
+        .ok()?
+        .flatten()
+        .filter(|entry| entry.path().is_file());
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    // The order of a folder's entries differs between machines.
+    names.sort_unstable();
+    suggest::closest(
+        path.file_name()?.to_str()?,
+        names.iter().map(String::as_str),
+    )
+    .map(str::to_owned)
+}
+
+fn read_key(node: &Node<'_>) -> Option<Vec<Located<String>>> {
+    let key = node.strings("[\"driver_id\"]")?;
+    for (number, column) in key.iter().enumerate() {
+        if key[..number]
+            .iter()
+            .any(|earlier| earlier.value == column.value)
+        {
+            node.findings().report(
+                column.span,
+                format!("the key names column `{}` twice", column.value),
+                "keep one of the two",
+            );
+            return None;
+        }
+    }
+    Some(key)
+}
+
+fn read_window(node: &Node<'_>) -> Option<Located<WindowSpec>> {
+    let mut table = node.table("a `[window]` table")?;
+    let kind = table
+        .required("kind", "kind = \"tumbling\"")
+        .and_then(|node| node.choice(&WindowKind::ALL));
+    let size = table
+        .required("size", "size = \"10m\"")
+        .and_then(|node| node.positive_duration("\"10m\""));
+    let offset = table.optional("offset");
+    let offset_micros = offset
+        .as_ref()
+        .map_or(Some(Located::default_of(0)), |node| node.duration("\"0s\""));
+    let disorder = table
+        .optional("disorder")
+        .map_or(Some(Located::default_of(0)), |node| {
+            node.duration("\"30s\"")
+        });
+    table.finish(
+        &ROOT_KEYS,
+        &[
+            ("length", "write `size`"),
+            (
+                "allowed_lateness",
+                "this version knows `disorder`: what comes later goes to the late output",
+            ),
+        ],
+    );
+    let (size, offset_micros) = (size?, offset_micros?);
+    if let Some(node) = offset
+        && offset_micros.value >= size.value
+    {
+        node.report(
+            "must be shorter than the window",
+            "write an offset from \"0s\" up to, not including, `size`",
+        );
+        return None;
+    }
+    let spec = WindowSpec {
+        kind: kind?.value,
+        size: size.value,
+        offset: offset_micros.value,
+        disorder: disorder?.value,
+    };
+    Some(Located::new(spec, node.span))
+}
+
+fn default_outputs(name: &str) -> Outputs {
+    let file = |kind: &str| {
+        let path = PathBuf::from(format!("{name}.{kind}.ndjson"));
+        Located::default_of(OutputFile {
+            path,
+            format: OutputFormat::Ndjson,
+        })
+    };
+    Outputs {
+        store: true,
+        features: None,
+        rejects: file("rejects"),
+        late: file("late"),
+    }
+}
+
+fn read_outputs(node: &Node<'_>, name: &str) -> Option<Outputs> {
+    let mut table = node.table("an `[outputs]` table")?;
+    let default = default_outputs(name);
+    let store_node = table.optional("store");
+    let store = store_node.as_ref().map_or(Some(true), Node::boolean);
+    let features = table
+        .optional("features")
+        .map_or(Some(None), |node| read_output_file(&node).map(Some));
+    let rejects = table
+        .optional("rejects")
+        .map_or(Some(default.rejects), |node| read_output_file(&node));
+    let late = table
+        .optional("late")
+        .map_or(Some(default.late), |node| read_output_file(&node));
+    table.finish(&ROOT_KEYS, &[]);
+    let outputs = Outputs {
+        store: store?,
+        features: features?,
+        rejects: rejects?,
+        late: late?,
+    };
+    if let (Some(node), false, None) = (store_node, outputs.store, &outputs.features) {
+        node.report(
+            "is false, and no file is given: the features would go nowhere",
+            "add `features = \"features.parquet\"`, or leave `store` out",
+        );
+        return None;
+    }
+    Some(outputs)
+}
+
+fn read_output_file(node: &Node<'_>) -> Option<Located<OutputFile>> {
+    let text = node.string("\"features.parquet\"")?;
+    let path = PathBuf::from(&text.value);
+    let format = match path.extension().and_then(|extension| extension.to_str()) {
+        Some("parquet") => OutputFormat::Parquet,
+        Some("csv") => OutputFormat::Csv,
+        Some("ndjson") => OutputFormat::Ndjson,
+        _ => {
+            node.report(
+                format_args!("cannot be `{}`", text.value),
+                "the format goes by the extension: .parquet, .csv or .ndjson",
+            );
+            return None;
+        }
+    };
+    Some(Located::new(OutputFile { path, format }, text.span))
+}
+
+fn read_run(node: &Node<'_>) -> Option<RunOptions> {
+    let mut table = node.table("a `[run]` table")?;
+    let default = RunOptions::default();
+    let lanes = table
+        .optional("lanes")
+        .map_or(Some(None), |node| number(&node, 1..=1_024).map(Some));
+    let batch_rows = table
+        .optional("batch_rows")
+        .map_or(Some(default.batch_rows), |node| {
+            number(&node, 1..=1_048_576)
+        });
+    let on_malformed = table
+        .optional("on_malformed")
+        .map_or(Some(default.on_malformed), |node| {
+            node.choice(&[("keep", OnMalformed::Keep), ("stop", OnMalformed::Stop)])
+                .map(|choice| choice.value)
+        });
+    table.finish(&ROOT_KEYS, &[]);
+    Some(RunOptions {
+        lanes: lanes?,
+        batch_rows: batch_rows?,
+        on_malformed: on_malformed?,
+    })
+}
+
+fn read_limits(node: &Node<'_>) -> Option<Limits> {
+    const KIB: u64 = 1 << 10;
+    const GIB: u64 = 1 << 30;
+    let mut table = node.table("a `[limits]` table")?;
+    let default = Limits::default();
+    let memory = table
+        .optional("memory")
+        .map_or(Some(default.memory), |node| node.bytes(KIB * KIB..=4 * GIB));
+    let cpu_per_call = table
+        .optional("cpu_per_call")
+        .map_or(Some(default.cpu_per_call), |node| read_cpu_time(&node));
+    let output_rows = table
+        .optional("output_rows")
+        .map_or(Some(default.output_rows), |node| {
+            number(&node, 1..=u32::MAX.into())
+        });
+    let output_bytes = table
+        .optional("output_bytes")
+        .map_or(Some(default.output_bytes), |node| node.bytes(KIB..=4 * GIB));
+    let state_per_group = table
+        .optional("state_per_group")
+        .map_or(Some(default.state_per_group), |node| node.bytes(1..=GIB));
+    let log_lines = table
+        .optional("log_lines_per_call")
+        .map_or(Some(default.log_lines_per_call), |node| {
+            number(&node, 0..=100_000)
+        });
+    let metric_names = table
+        .optional("metric_names")
+        .map_or(Some(default.metric_names), |node| number(&node, 0..=10_000));
+    table.finish(&ROOT_KEYS, &[]);
+    Some(Limits {
+        memory: memory?,
+        cpu_per_call: cpu_per_call?,
+        output_rows: output_rows?,
+        output_bytes: output_bytes?,
+        state_per_group: state_per_group?,
+        log_lines_per_call: log_lines?,
+        metric_names: metric_names?,
+    })
+}
+
+fn read_cpu_time(node: &Node<'_>) -> Option<i64> {
+    const LEAST: i64 = 1_000;
+    let micros = node.positive_duration("\"10s\"")?;
+    if micros.value < LEAST {
+        node.report("is shorter than can be measured", "write at least \"1ms\"");
+        return None;
+    }
+    Some(micros.value)
+}
+
+fn number<N: TryFrom<i64>>(node: &Node<'_>, range: std::ops::RangeInclusive<i64>) -> Option<N> {
+    node.integer(range)
+        .and_then(|number| N::try_from(number.value).ok())
+}

@@ -1,0 +1,15 @@
+//! Penstock: a WebAssembly plugin host for streaming feature transforms.
+//!
+//! `docs/architecture.md` has the bird's eye view; [`pipeline::lane`] is where to start reading.
+
+pub mod cli;
+pub mod config;
+pub mod pipeline;
+pub mod sandbox;
+pub mod simulate;
+pub mod sink;
+pub mod source;
+pub mod stage;
+pub mod store;
+pub mod transform;
+pub mod window;

@@ -1,0 +1,330 @@
+//! Delivery: the thread that takes what lanes emit, validates it, and hands it to the sinks.
+//!
+//! A value that breaks its feature's validation is removed: it is null in the file, and in the
+//! store it takes the place of any older value. The store is written to as emissions come; files
+//! are complete only at the end of a run that succeeded, and until then keep another name.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::nullif;
+use arrow::datatypes::TimestampMicrosecondType;
+use arrow::error::ArrowError;
+
+use super::accounting::Accounting;
+use super::invalid::InvalidValues;
+use super::lane::{FromLane, Refused};
+use super::plan::Plan;
+use super::queue::Receiver;
+use crate::sink::{FileSink, FileSummary, Position, Record, Reject, RejectSink, SinkError};
+use crate::source::SplitNames;
+use crate::source::decode::Format;
+use crate::stage::Stage;
+use crate::store::declarations::FeatureDeclaration;
+use crate::store::validation::Checker;
+use crate::store::{FeatureBatch, FeatureColumn, FeatureStore, Items, StoreError};
+use crate::transform::Figures;
+
+/// What the parts of a pipeline send to its delivery.
+#[derive(Debug)]
+pub(super) enum ToDelivery {
+    /// Rows that never reached a lane, by rising sequence; everything before `sequence` was read.
+    Reader {
+        refused: Vec<Refused>,
+        sequence: u64,
+    },
+    /// From the lane of this number.
+    Lane(usize, FromLane),
+}
+
+/// A feature, ready to be picked out of what lanes emit.
+#[derive(Debug)]
+pub(super) struct DeliveredFeature {
+    pub(super) declaration: FeatureDeclaration,
+    pub(super) checker: Checker,
+    /// Its column in the emitted schema.
+    pub(super) column: usize,
+}
+
+/// Where a pipeline's output goes.
+pub(super) struct Sinks {
+    pub(super) features: Option<FileSink>,
+    pub(super) invalid: InvalidValues,
+    pub(super) rejects: RejectSink,
+    pub(super) late: RejectSink,
+    pub(super) store: Option<Arc<dyn FeatureStore>>,
+}
+
+/// Why delivery ended early.
+#[derive(Debug, thiserror::Error)]
+pub enum DeliveryError {
+    /// A file cannot be written.
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    /// The store cannot be written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Arrow cannot hold the columns.
+    #[error("cannot deliver features: {0}")]
+    Arrow(#[from] ArrowError),
+    /// A part of the pipeline ended early, and says why itself.
+    #[error("a part of the pipeline ended early")]
+    Incomplete,
+}
+
+/// What a run delivered.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Delivered {
+    pub(super) accounting: Accounting,
+    pub(super) figures: Figures,
+    pub(super) windows: u64,
+    pub(super) rows: u64,
+    pub(super) values: u64,
+    pub(super) invalid: u64,
+    pub(super) watermark: Option<i64>,
+    pub(super) files: Vec<FileSummary>,
+}
+
+/// How far delivery has come, for a person who waits.
+#[derive(Debug)]
+pub struct Deliveries {
+    /// Feature values written.
+    pub values: AtomicU64,
+    /// The least watermark of the lanes, in microseconds; `i64::MIN` before there is one.
+    pub watermark: AtomicI64,
+}
+
+impl Default for Deliveries {
+    fn default() -> Self {
+        Self {
+            values: AtomicU64::new(0),
+            watermark: AtomicI64::new(i64::MIN),
+        }
+    }
+}
+
+/// Delivery at work.
+pub(super) struct Delivery {
+    pub(super) plan: Arc<Plan>,
+    pub(super) features: Vec<DeliveredFeature>,
+    pub(super) sinks: Sinks,
+    pub(super) splits: SplitNames,
+    pub(super) format: Format,
+    pub(super) io: tokio::runtime::Handle,
+    pub(super) lanes: usize,
+    pub(super) epoch: u64,
+    pub(super) progress: Arc<Deliveries>,
+    pub(super) next_sequence: Vec<u64>,
+    pub(super) watermarks: Vec<i64>,
+    pub(super) done: Delivered,
+}
+
+impl Delivery {
+    /// Works until every part of the pipeline is done.
+    pub(super) fn run(
+        mut self,
+        mut input: Receiver<ToDelivery>,
+    ) -> Result<Delivered, DeliveryError> {
+        let delivered = self.deliver(&mut input);
+        // Also after a failure: what was written must be durable.
+        let flushed = match &self.sinks.store {
+            Some(store) => self.io.block_on(store.flush()),
+            None => Ok(()),
+        };
+        delivered?;
+        flushed?;
+        self.finish()
+    }
+
+    fn deliver(&mut self, input: &mut Receiver<ToDelivery>) -> Result<(), DeliveryError> {
+        let mut working = self.lanes;
+        while working > 0 {
+            match input.receive_blocking().ok_or(DeliveryError::Incomplete)? {
+                ToDelivery::Reader { refused, sequence } => {
+                    self.refuse(0, &refused)?;
+                    if let Some(last) = sequence.checked_sub(1) {
+                        self.sinks.rejects.advance(0, last)?;
+                    }
+                }
+                ToDelivery::Lane(lane, FromLane::Emitted(rows)) => self.emitted(lane, &rows)?,
+                ToDelivery::Lane(lane, FromLane::Refused(refused)) => {
+                    self.refuse(1 + lane, &refused)?
+                }
+                ToDelivery::Lane(
+                    lane,
+                    FromLane::Progress {
+                        closed_up_to,
+                        sequence,
+                    },
+                ) => self.progressed(lane, closed_up_to, sequence)?,
+                ToDelivery::Lane(_, FromLane::Done(report)) => {
+                    working -= 1;
+                    self.done.accounting += &report.accounting;
+                    self.done.figures += &report.figures;
+                    self.done.windows += report.windows;
+                    let least = self.done.watermark.get_or_insert(i64::MAX);
+                    *least = (*least).min(report.watermark);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn progressed(
+        &mut self,
+        lane: usize,
+        closed_up_to: i64,
+        sequence: u64,
+    ) -> Result<(), SinkError> {
+        if let Some(last) = sequence.checked_sub(1) {
+            self.sinks.rejects.advance(1 + lane, last)?;
+            self.sinks.late.advance(lane, last)?;
+        }
+        self.sinks.invalid.closed_up_to(lane, closed_up_to)?;
+        if let Some(file) = &mut self.sinks.features {
+            file.closed_up_to(lane, closed_up_to)?;
+        }
+        self.watermarks[lane] = closed_up_to;
+        let least = self.watermarks.iter().copied().min().unwrap_or(i64::MIN);
+        if least < i64::MAX {
+            self.progress.watermark.store(least, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, producer: usize, refused: &[Refused]) -> Result<(), SinkError> {
+        for refused in refused {
+            let reject = Reject {
+                sequence: refused.sequence,
+                stage: refused.stage,
+                code: refused.code.clone(),
+                detail: refused.detail.clone(),
+                file: Some(self.splits[refused.origin.split as usize].clone()),
+                position: Some(match self.format {
+                    Format::Ndjson => Position::Line(refused.origin.position),
+                    Format::Parquet => Position::Row(refused.origin.position),
+                }),
+                record: match refused.stage {
+                    Stage::Decode => Record::Text(refused.record.clone()),
+                    _ => Record::Json(refused.record.clone()),
+                },
+            };
+            match refused.stage {
+                Stage::Late => self.sinks.late.write(producer - 1, &reject)?,
+                _ => self.sinks.rejects.write(producer, &reject)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn emitted(&mut self, lane: usize, rows: &RecordBatch) -> Result<(), DeliveryError> {
+        let rows = self.validated(lane, rows)?;
+        self.done.rows += rows.num_rows() as u64;
+        if let Some(file) = &mut self.sinks.features {
+            file.write(lane, &rows)?;
+        }
+        self.store(lane, &rows)?;
+        let values: usize = self
+            .features
+            .iter()
+            .map(|feature| rows.num_rows() - rows.column(feature.column).null_count())
+            .sum();
+        self.done.values += values as u64;
+        self.progress
+            .values
+            .fetch_add(values as u64, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// The rows with nulls in place of values that break their feature's validation.
+    fn validated(&mut self, lane: usize, rows: &RecordBatch) -> Result<RecordBatch, DeliveryError> {
+        let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
+        let mut failures = Vec::new();
+        for (at, feature) in self.features.iter().enumerate() {
+            let values = rows.column(feature.column);
+            let failed = feature
+                .checker
+                .failures(values)
+                .expect("types were compared when the pipeline was opened");
+            let Some(failed) = failed else { continue };
+            let invalid = arrow::compute::not(&failed.valid())?;
+            // Two features may share a column: each takes its own failures out of it.
+            columns[feature.column] = nullif(&columns[feature.column], &invalid)?;
+            failures.extend(
+                failed
+                    .rows
+                    .iter()
+                    .map(|failure| (failure.row, at, failure.rule)),
+            );
+        }
+        if failures.is_empty() {
+            return Ok(rows.clone());
+        }
+        failures.sort_unstable_by_key(|(row, feature, _)| (*row, *feature));
+        self.done.invalid += failures.len() as u64;
+        self.sinks
+            .invalid
+            .write(lane, rows, &self.features, &failures)?;
+        Ok(RecordBatch::try_new(rows.schema(), columns)?)
+    }
+
+    fn store(&mut self, lane: usize, rows: &RecordBatch) -> Result<(), DeliveryError> {
+        let first_sequence = self.next_sequence[lane];
+        self.next_sequence[lane] += rows.num_rows() as u64;
+        let Some(store) = &self.sinks.store else {
+            return Ok(());
+        };
+        let keys = self.plan.key.len();
+        let mut rest = self.features.as_slice();
+        // The features of a group stand together.
+        while let Some(first) = rest.first() {
+            let group = &first.declaration.group;
+            let (these, others) = rest.split_at(
+                rest.iter()
+                    .take_while(|feature| feature.declaration.group == *group)
+                    .count(),
+            );
+            rest = others;
+            let columns: Vec<FeatureColumn<'_>> = these
+                .iter()
+                .map(|feature| FeatureColumn {
+                    name: &feature.declaration.name,
+                    version: feature.declaration.version,
+                    values: rows.column(feature.column),
+                })
+                .collect();
+            let items = Items::encode(&FeatureBatch {
+                group,
+                pipeline: &self.plan.pipeline,
+                window: &first.declaration.window,
+                keys: &rows.columns()[..keys],
+                event_time: rows
+                    .column(keys + 1)
+                    .as_primitive::<TimestampMicrosecondType>(),
+                epoch: self.epoch,
+                first_sequence,
+                features: &columns,
+            })?;
+            self.io.block_on(store.write(lane as u32, items))?;
+        }
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Delivered, DeliveryError> {
+        let files = &mut self.done.files;
+        if let Some(file) = self.sinks.features {
+            files.push(file.finish()?);
+        }
+        files.extend(self.sinks.invalid.finish()?);
+        files.extend(self.sinks.rejects.finish()?);
+        files.extend(self.sinks.late.finish()?);
+        Ok(self.done)
+    }
+}
+
+/// The path of a pipeline's values that broke their validation, beside its rejects.
+pub(super) fn invalid_path(rejects: &std::path::Path, pipeline: &str) -> PathBuf {
+    rejects.with_file_name(format!("{pipeline}.invalid.ndjson"))
+}

@@ -1,0 +1,114 @@
+//! The file of feature values that broke their validation: made with the first of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
+use arrow::util::display::array_value_to_string;
+
+use super::delivery::{DeliveredFeature, DeliveryError};
+use crate::sink::{FileSink, FileSummary, SinkError};
+use crate::store::validation::Rule;
+
+/// Values that broke a rule, with their entity, window, feature and the rule.
+pub(super) struct InvalidValues {
+    path: PathBuf,
+    schema: SchemaRef,
+    keys: usize,
+    closed: Vec<i64>,
+    file: Option<FileSink>,
+}
+
+impl InvalidValues {
+    /// For emissions of `emitted`, whose first `keys` columns are the key, of so many lanes.
+    pub(super) fn new(path: PathBuf, lanes: usize, emitted: &Schema, keys: usize) -> Self {
+        let mut fields: Vec<Arc<Field>> = emitted.fields()[..keys + 2].to_vec();
+        for name in ["feature", "rule", "value"] {
+            fields.push(Arc::new(Field::new(name, DataType::Utf8, false)));
+        }
+        Self {
+            path,
+            schema: Arc::new(Schema::new(fields)),
+            keys,
+            closed: vec![i64::MIN; lanes],
+            file: None,
+        }
+    }
+
+    /// Notes values of `rows` that broke a rule: row, feature and rule, by rising row.
+    pub(super) fn write(
+        &mut self,
+        lane: usize,
+        rows: &RecordBatch,
+        features: &[DeliveredFeature],
+        failures: &[(usize, usize, Rule)],
+    ) -> Result<(), DeliveryError> {
+        let of_rows = failures.iter().map(|(row, ..)| *row as u32);
+        let of_rows = UInt32Array::from_iter_values(of_rows);
+        let bounds_and_key = rows.columns()[..self.keys + 2].iter();
+        let mut columns: Vec<ArrayRef> = bounds_and_key
+            .map(|column| take(column, &of_rows, None))
+            .collect::<Result<_, _>>()?;
+        let names = failures.iter().map(|(_, feature, _)| {
+            let declaration = &features[*feature].declaration;
+            crate::store::item::attribute_name(&declaration.name, declaration.version)
+        });
+        columns.push(Arc::new(StringArray::from_iter_values(names)));
+        let rules = failures.iter().map(|(.., rule)| rule.code());
+        columns.push(Arc::new(StringArray::from_iter_values(rules)));
+        let values = failures
+            .iter()
+            .map(|(row, feature, _)| {
+                array_value_to_string(rows.column(features[*feature].column), *row)
+            })
+            .collect::<Result<Vec<String>, ArrowError>>()?;
+        columns.push(Arc::new(StringArray::from(values)));
+        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        Ok(self.open()?.write(lane, &batch)?)
+    }
+
+    /// As [`FileSink::closed_up_to`].
+    pub(super) fn closed_up_to(&mut self, lane: usize, mark: i64) -> Result<(), SinkError> {
+        self.closed[lane] = mark;
+        match &mut self.file {
+            Some(file) => file.closed_up_to(lane, mark),
+            None => Ok(()),
+        }
+    }
+
+    /// Completes the file, or removes that of an earlier run if every value was fine.
+    pub(super) fn finish(self) -> Result<Option<FileSummary>, SinkError> {
+        match self.file {
+            Some(file) => file.finish().map(Some),
+            None => remove(&self.path).map(|()| None),
+        }
+    }
+
+    fn open(&mut self) -> Result<&mut FileSink, SinkError> {
+        if self.file.is_none() {
+            let lanes = self.closed.len();
+            let mut file =
+                FileSink::create(&self.path, lanes, Arc::clone(&self.schema), self.keys)?;
+            for (lane, mark) in self.closed.iter().enumerate() {
+                file.closed_up_to(lane, *mark)?;
+            }
+            self.file = Some(file);
+        }
+        Ok(self.file.as_mut().expect("opened above"))
+    }
+}
+
+fn remove(path: &Path) -> Result<(), SinkError> {
+    match std::fs::remove_file(path) {
+        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(SinkError::Io {
+            doing: "remove the file of an earlier run",
+            path: path.to_owned(),
+            partial: None,
+            source,
+        }),
+        _ => Ok(()),
+    }
+}

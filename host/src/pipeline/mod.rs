@@ -1,0 +1,26 @@
+//! Pipelines: events in, windows, features out. Read [`lane`] first.
+//!
+//! ```text
+//! reader thread ── source, hash split ──► lanes (tasks) ── windows, transform ──► delivery thread ── sinks
+//! ```
+//!
+//! Data flows one way, through queues that are bounded in bytes. A lane owns its window state, its
+//! instance of the transform and its accounts; nothing is shared between lanes. [`wiring`] puts a
+//! pipeline together from its declaration and refuses what does not fit; [`run`] runs it. Nothing
+//! here reads a wall clock: what a run gives depends on its input alone.
+
+mod accounting;
+mod delivery;
+mod invalid;
+pub mod lane;
+mod plan;
+mod queue;
+mod reader;
+mod run;
+mod wiring;
+
+pub use accounting::{Accounting, Reason};
+pub use delivery::Deliveries;
+pub use plan::Plan;
+pub use run::{Progress, RunError, RunReport, run};
+pub use wiring::{Host, Opened, Transforms, WiringError, load, open};

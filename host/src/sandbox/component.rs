@@ -1,0 +1,239 @@
+//! A component that was loaded and checked: what it is, what it imports, what it exports.
+
+use std::fmt;
+
+use sha2::{Digest, Sha256};
+use wasmtime::Engine;
+use wasmtime::component::{InstancePre, Linker};
+
+use super::bindings::{log, mapper, metrics, migration, windowed};
+use super::instance::{Data, Instance};
+use super::{ComponentError, Limits};
+use crate::transform::{CallError, Opening};
+
+/// An interface of the contract that a component exports.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interface {
+    /// Rows in, rows out.
+    Mapper,
+    /// Keyed aggregation over event-time windows.
+    Windowed,
+    /// Takes over states of older versions.
+    Migration,
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mapper => "mapper",
+            Self::Windowed => "windowed",
+            Self::Migration => "migration",
+        })
+    }
+}
+
+/// A component whose imports are all granted and which exports something of the contract.
+pub struct Component {
+    pub(super) pre: InstancePre<Data>,
+    digest: String,
+    size: usize,
+    imports: Vec<String>,
+    pub(super) windowed: Option<windowed::GuestIndices>,
+    interfaces: Vec<Interface>,
+}
+
+impl fmt::Debug for Component {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Component")
+            .field("digest", &self.digest)
+            .field("interfaces", &self.interfaces)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Component {
+    /// `sha256:` and the SHA-256 of its bytes in hexadecimal.
+    pub fn digest(&self) -> &str {
+        &self.digest
+    }
+
+    /// Its size in bytes.
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    /// The names of what it imports, as `package:name/interface@version`.
+    pub fn imports(&self) -> &[String] {
+        &self.imports
+    }
+
+    /// The interfaces of the contract that it exports.
+    pub fn interfaces(&self) -> &[Interface] {
+        &self.interfaces
+    }
+
+    /// Makes an instance and opens it as a windowed transform.
+    ///
+    /// `label` names it in the operator's log.
+    ///
+    /// # Errors
+    ///
+    /// The component is not windowed, cannot be instantiated within `limits`, refuses the opening,
+    /// or says something of itself that breaks the contract.
+    pub async fn open_windowed(
+        &self,
+        opening: &Opening,
+        limits: &Limits,
+        label: &str,
+    ) -> Result<Instance, CallError> {
+        Instance::open(self, opening, limits, label).await
+    }
+
+    pub(super) fn check(
+        engine: &Engine,
+        code: wasmtime::component::Component,
+        digest: String,
+        size: usize,
+    ) -> Result<Self, ComponentError> {
+        let component_type = code.component_type();
+        let imports: Vec<String> = component_type
+            .imports(engine)
+            // An interface of types alone grants nothing.
+            .filter(|(name, _)| !name.starts_with("penstock:transform/types@0.1."))
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let exports: Vec<String> = component_type
+            .exports(engine)
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        let linker = linker(engine, &imports)?;
+        refuse_other_contracts(&exports)?;
+        let pre = linker
+            .instantiate_pre(&code)
+            .map_err(|error| ComponentError::Instantiate(format!("{error:#}")))?;
+        let windowed = windowed::GuestIndices::new(&pre).ok();
+        let interfaces: Vec<_> = [
+            (mapper::GuestIndices::new(&pre).is_ok(), Interface::Mapper),
+            (windowed.is_some(), Interface::Windowed),
+            (
+                migration::GuestIndices::new(&pre).is_ok(),
+                Interface::Migration,
+            ),
+        ]
+        .into_iter()
+        .filter_map(|(exported, interface)| exported.then_some(interface))
+        .collect();
+        if !interfaces
+            .iter()
+            .any(|interface| *interface != Interface::Migration)
+        {
+            let found = match exports.as_slice() {
+                [] => " (it exports nothing)".to_owned(),
+                some => format!(" (it exports {})", some.join(", ")),
+            };
+            return Err(ComponentError::NoInterface { found });
+        }
+        Ok(Self {
+            pre,
+            digest,
+            size,
+            imports,
+            windowed,
+            interfaces,
+        })
+    }
+}
+
+/// The WASI packages that version 0.2 of wasmtime's implementation covers.
+const WASI: [&str; 6] = [
+    "wasi:cli/",
+    "wasi:clocks/",
+    "wasi:filesystem/",
+    "wasi:io/",
+    "wasi:random/",
+    "wasi:sockets/",
+];
+
+/// Grants `log` and `metrics`, and WASI to those who ask for it; refuses any other import by name.
+fn linker(engine: &Engine, imports: &[String]) -> Result<Linker<Data>, ComponentError> {
+    let broken = |error: wasmtime::Error| ComponentError::Instantiate(format!("{error:#}"));
+    let mut linker = Linker::new(engine);
+    log::add_to_linker::<Data, Data>(&mut linker, |data| data).map_err(broken)?;
+    metrics::add_to_linker::<Data, Data>(&mut linker, |data| data).map_err(broken)?;
+    let mut wasi = false;
+    for import in imports {
+        let (name, version) = import.split_once('@').unwrap_or((import, ""));
+        let ours = matches!(
+            name,
+            "penstock:transform/log" | "penstock:transform/metrics"
+        );
+        if ours && version.starts_with("0.1.") {
+            continue;
+        }
+        if ours {
+            return Err(ComponentError::Contract {
+                export: import.clone(),
+            });
+        }
+        if version.starts_with("0.2.") && WASI.iter().any(|package| name.starts_with(package)) {
+            wasi = true;
+            continue;
+        }
+        return Err(ComponentError::Import {
+            import: import.clone(),
+        });
+    }
+    if wasi {
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(broken)?;
+    }
+    Ok(linker)
+}
+
+fn refuse_other_contracts(exports: &[String]) -> Result<(), ComponentError> {
+    for export in exports {
+        let Some((name, version)) = export.split_once('@') else {
+            continue;
+        };
+        if name.starts_with("penstock:transform/") && !version.starts_with("0.1.") {
+            return Err(ComponentError::Contract {
+                export: export.clone(),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// `sha256:` and the hexadecimal digest of `bytes`.
+pub(super) fn digest(bytes: &[u8]) -> String {
+    use fmt::Write;
+    let mut digest = String::from("sha256:");
+    for byte in Sha256::digest(bytes) {
+        write!(digest, "{byte:02x}").expect("a string takes everything");
+    }
+    digest
+}
+
+/// Refuses what is plainly something else, and says what it is.
+pub(super) fn refuse_other_formats(bytes: &[u8]) -> Result<(), ComponentError> {
+    const WASM: &[u8] = b"\0asm";
+    let other = |what: &str| Err(ComponentError::NotAComponent(what.into()));
+    if Engine::detect_precompiled(bytes).is_some() || bytes.starts_with(b"\x7fELF") {
+        return other(
+            "it is native code, which is never accepted; give the component it was made from",
+        );
+    }
+    if bytes.is_empty() {
+        return other("the file is empty");
+    }
+    if !bytes.starts_with(WASM) {
+        return other("it does not begin with the Wasm magic number");
+    }
+    // After the magic number: the version (2 bytes) and the layer (2 bytes), 0 for modules, 1 for components.
+    match bytes.get(4..8) {
+        Some([_, _, 1, 0]) => Ok(()),
+        Some([_, _, 0, 0]) => other(
+            "it is a core module; make a component of it with `penstock componentize MODULE.wasm -o COMPONENT.wasm`",
+        ),
+        _ => other("its header is cut short or of an unknown kind"),
+    }
+}

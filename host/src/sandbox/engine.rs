@@ -1,0 +1,109 @@
+//! The one Wasm engine of a process: its settings, its clock ticks, its pool of instances.
+
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
+
+use super::SandboxError;
+
+/// How often running guests are made to yield and their CPU time is checked.
+const TICK: Duration = Duration::from_millis(5);
+
+/// The largest linear memory that the pool has room for; a pipeline's limit is at or below it.
+pub const MAX_MEMORY: usize = 4 << 30;
+
+/// How many instances the pool has room for at once.
+///
+/// A Python component takes up to 38 core instances, so the core pools are larger.
+const INSTANCES: u32 = 256;
+
+/// Whether an engine keeps room for instances.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Pool {
+    /// It does: it will run transforms.
+    Reserved,
+    /// It does not: it only compiles them.
+    None,
+}
+
+/// Builds an engine. The host and the child that compiles components differ in the pool alone, or
+/// ahead-of-time code would not load.
+pub(super) fn engine(instances: Pool) -> Result<Engine, SandboxError> {
+    // Threads, shared memory, GC and component-model async are absent, not switched off: wasmtime is
+    // built without them.
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .cranelift_opt_level(OptLevel::Speed)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .wasm_memory64(false)
+        .concurrency_support(false)
+        .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32))
+        .max_wasm_stack(1 << 20)
+        .async_stack_size(2 << 20);
+    if instances == Pool::Reserved {
+        config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
+    }
+    Engine::new(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))
+}
+
+fn pool() -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(INSTANCES)
+        .total_core_instances(INSTANCES * 8)
+        .total_memories(INSTANCES * 2)
+        .total_tables(INSTANCES * 8)
+        .total_stacks(INSTANCES)
+        .max_core_instances_per_component(64)
+        .max_memories_per_component(8)
+        .max_tables_per_component(64)
+        .max_component_instance_size(16 << 20)
+        .max_core_instance_size(16 << 20)
+        .table_elements(20_000)
+        .max_memory_size(MAX_MEMORY)
+        .linear_memory_keep_resident(1 << 20);
+    pool
+}
+
+/// The thread that ticks the engine's epoch for as long as it lives.
+pub(super) struct Ticker {
+    stop: Option<SyncSender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Ticker {
+    pub(super) fn start(engine: &Engine) -> Result<Self, SandboxError> {
+        let (stop, stopped) = sync_channel(0);
+        let engine = engine.weak();
+        let thread = std::thread::Builder::new()
+            .name("epoch-ticker".into())
+            .spawn(move || {
+                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
+                    match engine.upgrade() {
+                        Some(engine) => engine.increment_epoch(),
+                        None => break,
+                    }
+                }
+            })
+            .map_err(|error| {
+                SandboxError::Engine(format!("cannot start the ticker thread: {error}"))
+            })?;
+        Ok(Self {
+            stop: Some(stop),
+            thread: Some(thread),
+        })
+    }
+}
+
+impl Drop for Ticker {
+    fn drop(&mut self) {
+        drop(self.stop.take());
+        if let Some(thread) = self.thread.take() {
+            // A ticker that panicked has nothing left to stop.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,230 @@
+//! The records of the contract: an opening on its way out, and everything else on its way in,
+//! checked as a whole (counts that must agree, orders that must hold).
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::Schema;
+
+use super::arrow as wire;
+use super::bindings::{types, windowed};
+use super::limits::Limits;
+use super::schema;
+use crate::transform::{Finished, Opening, Reject, Updated, WindowedSpec};
+
+/// An opening in the contract's terms, owned.
+pub(super) struct LoweredOpening<'a> {
+    opening: &'a Opening,
+    event: Vec<types::FieldResult>,
+    key: Vec<types::FieldResult>,
+}
+
+impl<'a> LoweredOpening<'a> {
+    /// # Errors
+    ///
+    /// A column of the key has a type that the contract does not know. Such a column of the event
+    /// is not offered; a transform cannot ask for it.
+    pub(super) fn new(opening: &'a Opening) -> Result<Self, String> {
+        let known: Vec<_> = opening
+            .event_schema
+            .fields()
+            .iter()
+            .filter(|field| schema::is_known(field.data_type()))
+            .cloned()
+            .collect();
+        Ok(Self {
+            opening,
+            event: schema::lower(&Schema::new(known))?,
+            key: schema::lower(&opening.key)?,
+        })
+    }
+
+    /// Hands the opening to a call.
+    pub(super) async fn pass<T>(&self, call: impl AsyncFnOnce(types::Opening<'_>) -> T) -> T {
+        let (event_metadata, key_metadata) = (
+            schema::borrowed_metadata(&self.event),
+            schema::borrowed_metadata(&self.key),
+        );
+        let event = schema::borrowed(&self.event, &event_metadata);
+        let key = schema::borrowed(&self.key, &key_metadata);
+        call(types::Opening {
+            config: &self.opening.config,
+            events: &[types::Event {
+                name: &self.opening.event,
+                schema: &event,
+            }],
+            key: &key,
+            options: &[],
+        })
+        .await
+    }
+}
+
+/// What a windowed transform says of itself.
+pub(super) fn lift_spec(
+    spec: windowed::WindowedSpec,
+    opening: &Opening,
+    limits: &Limits,
+) -> Result<WindowedSpec, String> {
+    let columns = lift_needs(&spec.needs, opening)?;
+    let state = schema::lift(&spec.state, limits).map_err(|fault| format!("its state: {fault}"))?;
+    let output =
+        schema::lift(&spec.output, limits).map_err(|fault| format!("its output: {fault}"))?;
+    if output.fields().is_empty() {
+        return Err("its output has no columns".into());
+    }
+    let ours = ["window_start", "window_end"].map(str::to_owned);
+    let keys = opening.key.fields().iter().map(|field| field.name());
+    for name in keys.chain(&ours) {
+        if output.field_with_name(name).is_ok() {
+            return Err(format!(
+                "its output has a column `{name}`, which the host adds by itself"
+            ));
+        }
+    }
+    let state = Arc::new(state);
+    let initial = lift_rows(&state, spec.initial, 1)
+        .map_err(|fault| format!("its initial state: {fault}"))?;
+    let initial = batch(&state, initial, 1)?;
+    Ok(WindowedSpec {
+        columns,
+        state,
+        state_version: spec.state_version,
+        migrates_from: spec.migrates_from,
+        initial,
+        output: Arc::new(output),
+    })
+}
+
+fn lift_needs(needs: &[types::Needs], opening: &Opening) -> Result<Vec<String>, String> {
+    let [needs] = needs else {
+        return Err(format!(
+            "it needs {} events, where contract 0.1 offers one",
+            needs.len()
+        ));
+    };
+    if needs.event != opening.event {
+        return Err(format!(
+            "it needs event `{}`, and was offered `{}`",
+            needs.event, opening.event
+        ));
+    }
+    for (at, column) in needs.columns.iter().enumerate() {
+        if needs.columns[..at].contains(column) {
+            return Err(format!("it needs column `{column}` twice"));
+        }
+        match opening.event_schema.field_with_name(column) {
+            Ok(field) if schema::is_known(field.data_type()) => {}
+            _ => {
+                return Err(format!(
+                    "it needs column `{column}`, which event `{}` does not have",
+                    opening.event
+                ));
+            }
+        }
+    }
+    Ok(needs.columns.clone())
+}
+
+/// What `accumulate` returned for `rows` rows in `groups` groups.
+pub(super) fn lift_updated(
+    updated: windowed::Updated,
+    state: &Schema,
+    rows: usize,
+    groups: usize,
+) -> Result<Updated, String> {
+    let changed = match updated.changed {
+        None => None,
+        Some(bytes) => {
+            let changed = wire::lift_u32s("changed", &bytes)?;
+            let rising = changed.windows(2).all(|pair| pair[0] < pair[1]);
+            if !rising || changed.last().is_some_and(|last| *last as usize >= groups) {
+                return Err(format!(
+                    "`changed` must rise and name groups below {groups}"
+                ));
+            }
+            Some(changed)
+        }
+    };
+    let count = changed.as_ref().map_or(groups, Vec::len);
+    let states = lift_rows(state, updated.states, count)?;
+    let rejects = lift_rejects(updated.rejects, rows)?;
+    Ok(Updated {
+        states,
+        changed,
+        rejects,
+    })
+}
+
+fn lift_rejects(rejects: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>, String> {
+    let rising = rejects.windows(2).all(|pair| pair[0].row < pair[1].row);
+    if !rising || rejects.last().is_some_and(|last| last.row as usize >= rows) {
+        return Err(format!(
+            "the rejects must rise by row and name rows below {rows}"
+        ));
+    }
+    Ok(rejects
+        .into_iter()
+        .map(|reject| Reject {
+            row: reject.row,
+            code: reject.code,
+            detail: reject.detail,
+        })
+        .collect())
+}
+
+/// What `finish` returned for `groups` groups.
+pub(super) fn lift_finished(
+    finished: windowed::Finished,
+    output: &Arc<Schema>,
+    groups: usize,
+    most: usize,
+) -> Result<Finished, String> {
+    let rows = finished.output.rows as usize;
+    if rows > most {
+        return Err(format!(
+            "{rows} output rows, where limits.output_rows allows {most}"
+        ));
+    }
+    let source_group = wire::lift_u32s("source-group", &finished.source_group)?;
+    let ordered = source_group.is_sorted();
+    if !ordered
+        || source_group
+            .last()
+            .is_some_and(|last| *last as usize >= groups)
+    {
+        return Err(format!(
+            "`source-group` must never fall and name groups below {groups}"
+        ));
+    }
+    if source_group.len() != rows {
+        return Err(format!(
+            "`source-group` names {} rows, and there are {rows}",
+            source_group.len()
+        ));
+    }
+    let columns = lift_rows(output, finished.output, rows)?;
+    Ok(Finished {
+        output: batch(output, columns, rows)?,
+        source_group,
+    })
+}
+
+/// Columns that must have `expected` rows.
+pub(super) fn lift_rows(
+    schema: &Schema,
+    columns: types::ColumnsResult,
+    expected: usize,
+) -> Result<Vec<ArrayRef>, String> {
+    if columns.rows as usize != expected {
+        return Err(format!("{} rows where {expected} belong", columns.rows));
+    }
+    wire::lift(schema, columns.rows, columns.buffers)
+}
+
+fn batch(schema: &Arc<Schema>, columns: Vec<ArrayRef>, rows: usize) -> Result<RecordBatch, String> {
+    // A schema without columns says nothing of its rows, so their number is given.
+    let options = RecordBatchOptions::new().with_row_count(Some(rows));
+    RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
+        .map_err(|error| error.to_string())
+}

@@ -1,0 +1,173 @@
+//! The limits of one instance, and the store data that enforces them.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use wasmtime::ResourceLimiter;
+
+/// What a transform may use. Bytes are bytes; every limit holds for each call unless it says otherwise.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Linear memory of the instance, in bytes.
+    pub memory: usize,
+    /// CPU time of one call.
+    pub cpu_per_call: Duration,
+    /// Bytes that one call may return.
+    pub output_bytes: usize,
+    /// Rows that one call of `finish` may return.
+    pub output_rows: usize,
+    /// Bytes of input and states that the host hands over in one call; more is split.
+    pub input_bytes: usize,
+    /// Bytes of state that one group may have.
+    pub state_per_group: usize,
+    /// Log lines that one call may write; further ones are dropped and counted.
+    pub log_lines_per_call: usize,
+    /// Bytes of one log line; the rest is cut.
+    pub log_line_bytes: usize,
+    /// Counts, and likewise observations, that one call may make; further ones are dropped and counted.
+    pub metric_calls: usize,
+    /// Distinct metric names of one instance; further ones are dropped and counted.
+    pub metric_names: usize,
+    /// Elements of all tables of the instance together.
+    pub table_elements: usize,
+    /// Columns, nested ones included, that `open` may name in one schema.
+    pub columns: usize,
+    /// Bytes of a column's name or format.
+    pub name_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 256 << 20,
+            cpu_per_call: Duration::from_secs(10),
+            output_bytes: 64 << 20,
+            output_rows: 4 << 20,
+            input_bytes: 32 << 20,
+            state_per_group: 1 << 20,
+            log_lines_per_call: 100,
+            log_line_bytes: 4096,
+            metric_calls: 1000,
+            metric_names: 64,
+            table_elements: 100_000,
+            columns: 1024,
+            name_bytes: 256,
+        }
+    }
+}
+
+/// A limit that was hit, as it travels through wasmtime's error.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("limit {name}: {limit} allowed, {current} used, {requested} more asked for")]
+pub(crate) struct LimitExceeded {
+    pub(crate) name: &'static str,
+    pub(crate) limit: String,
+    pub(crate) current: String,
+    pub(crate) requested: String,
+}
+
+/// Enforces memory and tables while an instance runs.
+#[derive(Debug)]
+pub(crate) struct Ceiling {
+    memory: usize,
+    table_elements: usize,
+    memory_used: usize,
+    tables_used: usize,
+}
+
+impl Ceiling {
+    pub(crate) fn new(limits: &Limits) -> Self {
+        Self {
+            memory: limits.memory,
+            table_elements: limits.table_elements,
+            memory_used: 0,
+            tables_used: 0,
+        }
+    }
+}
+
+impl ResourceLimiter for Ceiling {
+    /// Fails the call at once: a guest that saw its allocation refused would only trap later,
+    /// with a message that hides the reason.
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        if self.memory_used.saturating_add(growth) > self.memory {
+            return Err(wasmtime::Error::new(LimitExceeded {
+                name: "memory",
+                limit: format!("{} bytes", self.memory),
+                current: format!("{} bytes", self.memory_used),
+                requested: format!("{growth} bytes"),
+            }));
+        }
+        self.memory_used += growth;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let growth = desired.saturating_sub(current);
+        if self.tables_used.saturating_add(growth) > self.table_elements {
+            return Err(wasmtime::Error::new(LimitExceeded {
+                name: "table_elements",
+                limit: self.table_elements.to_string(),
+                current: self.tables_used.to_string(),
+                requested: growth.to_string(),
+            }));
+        }
+        self.tables_used += growth;
+        Ok(true)
+    }
+}
+
+/// CPU time of a call, which may be polled on several threads.
+///
+/// The future that polls a guest sets where the current stretch began; the epoch callback, which
+/// runs inside that poll on the same thread, adds what has passed since.
+#[derive(Debug, Default)]
+pub(crate) struct CpuMeter {
+    used_ns: AtomicU64,
+    stretch_began_ns: AtomicU64,
+}
+
+impl CpuMeter {
+    /// Starts the account of a new call.
+    pub(crate) fn reset(&self) {
+        self.used_ns.store(0, Ordering::Relaxed);
+    }
+
+    /// CPU time of the call so far. Only valid inside [`Metered`]'s poll.
+    pub(crate) fn used(&self) -> Duration {
+        let stretch = thread_cpu_ns().saturating_sub(self.stretch_began_ns.load(Ordering::Relaxed));
+        Duration::from_nanos(self.used_ns.load(Ordering::Relaxed) + stretch)
+    }
+
+    /// Polls `call` until it is done, and keeps its account.
+    pub(crate) async fn run<T>(meter: Arc<Self>, call: impl Future<Output = T>) -> T {
+        let mut call = std::pin::pin!(call);
+        std::future::poll_fn(|context| {
+            let began = thread_cpu_ns();
+            meter.stretch_began_ns.store(began, Ordering::Relaxed);
+            let polled = call.as_mut().poll(context);
+            let stretch = thread_cpu_ns().saturating_sub(began);
+            meter.used_ns.fetch_add(stretch, Ordering::Relaxed);
+            polled
+        })
+        .await
+    }
+}
+
+/// CPU time of the calling thread, in nanoseconds.
+fn thread_cpu_ns() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
+}

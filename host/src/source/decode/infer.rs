@@ -1,0 +1,343 @@
+//! The columns of NDJSON files, from a sample of their lines.
+//!
+//! Of each file, the first 1,000 lines are looked at, or the first MiB if that is less (a longer first line is looked at
+//! whole). Lines that are not JSON objects are passed over: decoding will refuse them, with the reason.
+//!
+//! Types: `true` is Boolean, integers are Int64 (UInt64 if none is negative and one needs it), other numbers Float64,
+//! strings Utf8 whatever they hold, arrays List, objects Struct; only nulls, Utf8. Where a field has values of several types,
+//! integers and floats make Float64, and all else makes Utf8: decoding then refuses the values that are not strings, in
+//! the open, and only if the column is wanted. Everything is nullable.
+
+use std::fmt;
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Fields, Schema};
+use hashbrown::HashMap;
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+
+use super::DecodeError;
+use super::ndjson::{Filled, Lines, Sizes};
+
+const SAMPLE_LINES: usize = 1_000;
+const SAMPLE_BYTES: usize = 1 << 20;
+
+/// What was seen in the files so far.
+#[derive(Default)]
+pub(super) struct Sample {
+    record: Struct,
+}
+
+impl Sample {
+    /// Looks at a file.
+    pub(super) fn add(&mut self, file: File, path: &Path) -> Result<(), DecodeError> {
+        let mut lines = Lines::new(file, SAMPLE_BYTES, Sizes::default().line);
+        let (mut sampled, mut objects, mut first_reason) = (0, 0, None);
+        'sample: loop {
+            let at = lines.bytes_read();
+            let filled = lines.fill().map_err(|source| DecodeError::Read {
+                path: path.to_owned(),
+                at,
+                source,
+            })?;
+            match filled {
+                Filled::End => break,
+                Filled::TooLong(_) => {
+                    sampled += 1;
+                    first_reason.get_or_insert_with(|| "it is too long".to_owned());
+                }
+                Filled::Lines => {
+                    let whole = &lines.region()[..lines.remaining()];
+                    for line in whole
+                        .split(|&byte| byte == b'\n')
+                        .filter(|line| !line.trim_ascii().is_empty())
+                    {
+                        sampled += 1;
+                        match self.add_line(line) {
+                            Ok(()) => objects += 1,
+                            Err(reason) => drop(first_reason.get_or_insert(reason)),
+                        }
+                        if sampled == SAMPLE_LINES {
+                            break 'sample;
+                        }
+                    }
+                    lines.consume(lines.remaining());
+                }
+            }
+            if lines.bytes_read() >= SAMPLE_BYTES as u64 {
+                break;
+            }
+        }
+        match first_reason {
+            Some(reason) if objects == 0 => Err(DecodeError::NoObjects {
+                path: path.to_owned(),
+                lines: sampled,
+                reason,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn add_line(&mut self, line: &[u8]) -> Result<(), String> {
+        // A line that turns out to be malformed at its end must leave no field behind, so each has a shape of its own.
+        let mut shape = Shape::Null;
+        let mut json = serde_json::Deserializer::from_slice(line);
+        let read = Observe(&mut shape)
+            .deserialize(&mut json)
+            .and_then(|()| json.end());
+        match (read, shape) {
+            (Ok(()), Shape::Struct(record)) => {
+                self.record.merge(record);
+                Ok(())
+            }
+            (Ok(()), _) => Err("it is JSON, but no object".to_owned()),
+            (Err(error), _) => Err(error.to_string()),
+        }
+    }
+
+    /// The schema of all that was seen.
+    pub(super) fn schema(self) -> Schema {
+        Schema::new(self.record.into_fields())
+    }
+}
+
+/// What the values of a field have in common.
+#[derive(Debug, Default)]
+enum Shape {
+    #[default]
+    Null,
+    Boolean,
+    Integer(Range),
+    Float,
+    Text,
+    List(Box<Shape>),
+    Struct(Struct),
+    /// Values of types that have nothing in common.
+    Mixed,
+}
+
+/// Which integers were seen, beside those that every type holds.
+#[derive(Debug, Default, Clone, Copy)]
+struct Range {
+    negative: bool,
+    above_i64: bool,
+}
+
+impl Shape {
+    fn merge(&mut self, other: Self) {
+        *self = match (std::mem::take(self), other) {
+            (one, Self::Null) | (Self::Null, one) => one,
+            (Self::Boolean, Self::Boolean) => Self::Boolean,
+            (Self::Integer(a), Self::Integer(b)) => Self::Integer(Range {
+                negative: a.negative | b.negative,
+                above_i64: a.above_i64 | b.above_i64,
+            }),
+            (Self::Integer(_) | Self::Float, Self::Integer(_) | Self::Float) => Self::Float,
+            (Self::Text, Self::Text) => Self::Text,
+            (Self::List(mut a), Self::List(b)) => {
+                a.merge(*b);
+                Self::List(a)
+            }
+            (Self::Struct(mut a), Self::Struct(b)) => {
+                a.merge(b);
+                Self::Struct(a)
+            }
+            _ => Self::Mixed,
+        };
+    }
+
+    fn into_type(self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::Integer(Range {
+                negative: true,
+                above_i64: true,
+            })
+            | Self::Float => DataType::Float64,
+            Self::Integer(Range {
+                above_i64: true, ..
+            }) => DataType::UInt64,
+            Self::Integer(_) => DataType::Int64,
+            Self::Null | Self::Text | Self::Mixed => DataType::Utf8,
+            Self::List(element) => {
+                DataType::List(Arc::new(Field::new_list_field(element.into_type(), true)))
+            }
+            Self::Struct(record) => DataType::Struct(record.into_fields()),
+        }
+    }
+}
+
+/// The fields of an object, in the order in which they were first seen.
+#[derive(Debug, Default)]
+struct Struct {
+    fields: Vec<(String, Shape)>,
+    by_name: HashMap<String, usize>,
+}
+
+impl Struct {
+    fn field(&mut self, name: String) -> &mut Shape {
+        let index = *self.by_name.entry(name).or_insert_with_key(|name| {
+            self.fields.push((name.clone(), Shape::Null));
+            self.fields.len() - 1
+        });
+        &mut self.fields[index].1
+    }
+
+    fn merge(&mut self, other: Self) {
+        for (name, shape) in other.fields {
+            self.field(name).merge(shape);
+        }
+    }
+
+    fn into_fields(self) -> Fields {
+        self.fields
+            .into_iter()
+            .map(|(name, shape)| Field::new(name, shape.into_type(), true))
+            .collect()
+    }
+}
+
+/// Reads a value into the shape of the values before it.
+struct Observe<'a>(&'a mut Shape);
+
+impl<'de> DeserializeSeed<'de> for Observe<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, json: D) -> Result<(), D::Error> {
+        json.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Observe<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a JSON value")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        self.0.merge(Shape::Boolean);
+        Ok(())
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<(), E> {
+        self.0.merge(Shape::Integer(Range {
+            negative: value < 0,
+            above_i64: false,
+        }));
+        Ok(())
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<(), E> {
+        self.0.merge(Shape::Integer(Range {
+            negative: false,
+            above_i64: i64::try_from(value).is_err(),
+        }));
+        Ok(())
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        self.0.merge(Shape::Float);
+        Ok(())
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<(), E> {
+        self.0.merge(Shape::Text);
+        Ok(())
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
+        let mut element = Shape::Null;
+        while elements.next_element_seed(Observe(&mut element))?.is_some() {}
+        self.0.merge(Shape::List(Box::new(element)));
+        Ok(())
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let mut record = Struct::default();
+        while let Some(name) = members.next_key::<String>()? {
+            // Of a field that stands there twice, the last counts.
+            let mut shape = Shape::Null;
+            members.next_value_seed(Observe(&mut shape))?;
+            *record.field(name) = shape;
+        }
+        self.0.merge(Shape::Struct(record));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{DecodeError, Format, infer};
+    use arrow::datatypes::Schema;
+    use std::io::Write;
+
+    fn inferred(files: &[&str]) -> Result<Schema, DecodeError> {
+        let written = files.iter().map(|text| {
+            let mut file = tempfile::NamedTempFile::new().unwrap();
+            file.write_all(text.as_bytes()).unwrap();
+            file
+        });
+        infer(&written.collect::<Vec<_>>(), Format::Ndjson)
+    }
+
+    fn check(files: &[&str], expected: &str) {
+        let schema = inferred(files).unwrap();
+        assert!(schema.fields().iter().all(|field| field.is_nullable()));
+        let found: Vec<String> = schema
+            .fields()
+            .iter()
+            .map(|field| format!("{}: {}", field.name(), field.data_type()))
+            .collect();
+        assert_eq!(found.join(", "), expected);
+    }
+
+    #[test]
+    fn types() {
+        check(
+            &["{\"b\":true,\"i\":1,\"f\":1.5,\"s\":\"2026-03-01T08:15:30Z\",\"n\":null}\n"],
+            "b: Boolean, i: Int64, f: Float64, s: Utf8, n: Utf8",
+        );
+        check(&["{\"x\":1}\n{\"x\":2.5}\n{\"x\":null}"], "x: Float64");
+        check(&["{\"x\":9223372036854775808}\n{\"x\":1}"], "x: UInt64");
+        check(&["{\"x\":9223372036854775808}\n{\"x\":-1}"], "x: Float64");
+        check(&["{\"x\":1}\n{\"x\":\"one\"}\n{\"x\":true}"], "x: Utf8");
+        check(
+            &["{\"x\":[]}\n{\"x\":[1,null]}\n{\"x\":[0.5]}"],
+            "x: List(Float64)",
+        );
+        check(
+            &["{\"x\":{\"a\":1}}\n{\"x\":{\"b\":[true]}}"],
+            "x: Struct(\"a\": Int64, \"b\": List(Boolean))",
+        );
+        check(&["{\"x\":\"a\",\"x\":1}"], "x: Int64");
+    }
+
+    #[test]
+    fn files() {
+        check(&[], "");
+        check(&["", "\n\n"], "");
+        check(
+            &[
+                "\u{feff}{\"z\":1}\r\n\n{\"a\":true}",
+                "{\"a\":null,\"m\":\"\"}\n",
+            ],
+            "z: Int64, a: Boolean, m: Utf8",
+        );
+        check(&["no json\n{\"x\":1}\n{\"y\":1"], "x: Int64");
+        let late = format!("{}{{\"late\":1}}\n", "{\"x\":1}\n".repeat(1000));
+        check(&[&late], "x: Int64");
+        let long = format!("{{\"x\":\"{}\"}}\n{{\"y\":1}}\n", "a".repeat(3 << 20));
+        check(&[&long], "x: Utf8, y: Int64");
+        let error = inferred(&["[\n1,\n2\n]\n"]).unwrap_err();
+        assert!(
+            matches!(error, DecodeError::NoObjects { lines: 4, .. }),
+            "{error}"
+        );
+    }
+}

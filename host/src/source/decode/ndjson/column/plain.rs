@@ -1,0 +1,238 @@
+//! Columns of one fixed-width value a row: booleans, integers, floats, decimals.
+//!
+//! - Integers of any width: JSON numbers whose value is an integer (`7`, `7.0`, `7e2`), exactly.
+//! - Floats: JSON numbers, rounded to nearest, and the strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
+//! - Decimals: JSON numbers, or strings that hold one, exactly.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, ArrowPrimitiveType, BooleanArray, BooleanBufferBuilder, NullBufferBuilder,
+    PrimitiveArray,
+};
+use arrow::datatypes::{
+    DataType, Decimal32Type, Decimal64Type, Decimal128Type, Decimal256Type, Float16Type,
+    Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, UInt8Type, UInt16Type,
+    UInt32Type, UInt64Type, i256,
+};
+
+use super::super::number::{Loss, integer, scaled};
+use super::super::scan::skip_number;
+use super::{Column, Json, Misfit};
+
+/// The column for a plain type; `None` for other types.
+pub(super) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
+    Some(match *data_type {
+        DataType::Boolean => Box::new(BooleanColumn::default()),
+        DataType::Int8 => integers::<Int8Type>(data_type),
+        DataType::Int16 => integers::<Int16Type>(data_type),
+        DataType::Int32 => integers::<Int32Type>(data_type),
+        DataType::Int64 => integers::<Int64Type>(data_type),
+        DataType::UInt8 => integers::<UInt8Type>(data_type),
+        DataType::UInt16 => integers::<UInt16Type>(data_type),
+        DataType::UInt32 => integers::<UInt32Type>(data_type),
+        DataType::UInt64 => integers::<UInt64Type>(data_type),
+        DataType::Float16 => {
+            type Half = <Float16Type as ArrowPrimitiveType>::Native;
+            floats::<Float16Type>(data_type, |x| {
+                (Half::from_f64(x), Half::from_f64(x).is_infinite())
+            })
+        }
+        DataType::Float32 => Box::new(PrimitiveColumn::<Float32Type, _>::new(
+            data_type,
+            |json, data_type| {
+                // Through an f64 the value would be rounded twice.
+                float(json, data_type)
+                    .and_then(|x: f32| finite(x, x.is_infinite(), json, data_type))
+            },
+        )),
+        DataType::Float64 => floats::<Float64Type>(data_type, |x| (x, x.is_infinite())),
+        DataType::Decimal32(precision, scale) => {
+            decimals::<Decimal32Type>(data_type, precision, scale, |v| {
+                v.to_i128().and_then(|v| v.try_into().ok())
+            })
+        }
+        DataType::Decimal64(precision, scale) => {
+            decimals::<Decimal64Type>(data_type, precision, scale, |v| {
+                v.to_i128().and_then(|v| v.try_into().ok())
+            })
+        }
+        DataType::Decimal128(precision, scale) => {
+            decimals::<Decimal128Type>(data_type, precision, scale, i256::to_i128)
+        }
+        DataType::Decimal256(precision, scale) => {
+            decimals::<Decimal256Type>(data_type, precision, scale, Some)
+        }
+        _ => return None,
+    })
+}
+
+/// How a value is read from JSON. The type is given for the reason of a misfit.
+pub(super) trait Read<T>:
+    Fn(Json<'_>, &DataType) -> Result<T, Misfit> + Send + 'static
+{
+}
+impl<T, F: Fn(Json<'_>, &DataType) -> Result<T, Misfit> + Send + 'static> Read<T> for F {}
+
+/// A column of a primitive Arrow type.
+pub(super) struct PrimitiveColumn<T: ArrowPrimitiveType, F> {
+    values: Vec<T::Native>,
+    nulls: NullBufferBuilder,
+    data_type: DataType,
+    read: F,
+}
+
+impl<T: ArrowPrimitiveType, F: Read<T::Native>> PrimitiveColumn<T, F> {
+    pub(super) fn new(data_type: &DataType, read: F) -> Self {
+        Self {
+            values: Vec::new(),
+            nulls: NullBufferBuilder::new(0),
+            data_type: data_type.clone(),
+            read,
+        }
+    }
+}
+
+impl<T: ArrowPrimitiveType, F: Read<T::Native>> Column for PrimitiveColumn<T, F> {
+    #[inline]
+    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
+        self.values.push((self.read)(json, &self.data_type)?);
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    fn push_null(&mut self) {
+        self.values.push(T::Native::default());
+        self.nulls.append_null();
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        self.nulls.truncate(rows);
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        // The next batch is as large as this one, most likely.
+        let room = self.values.len();
+        let values = std::mem::replace(&mut self.values, Vec::with_capacity(room));
+        let array = PrimitiveArray::<T>::new(values.into(), self.nulls.finish());
+        Arc::new(array.with_data_type(self.data_type.clone()))
+    }
+}
+
+fn integers<T: ArrowPrimitiveType>(data_type: &DataType) -> Box<dyn Column>
+where
+    T::Native: TryFrom<i64> + TryFrom<i128>,
+{
+    Box::new(PrimitiveColumn::<T, _>::new(
+        data_type,
+        |json, data_type| {
+            if !json.is_number() {
+                return Err(Misfit::wrong_type(&data_type.to_string(), json));
+            }
+            integer(json.text, json.start, json.end)
+                .map_err(|loss| Misfit::loss(loss, data_type, json))
+        },
+    ))
+}
+
+/// `narrow` gives the value in the column's width, and whether that is infinite.
+fn floats<T: ArrowPrimitiveType>(
+    data_type: &DataType,
+    narrow: impl Fn(f64) -> (T::Native, bool) + Send + 'static,
+) -> Box<dyn Column> {
+    Box::new(PrimitiveColumn::<T, _>::new(
+        data_type,
+        move |json, data_type| {
+            let (value, infinite) = narrow(float(json, data_type)?);
+            finite(value, infinite, json, data_type)
+        },
+    ))
+}
+
+/// Refuses a number that only became infinite in the column's width.
+#[inline]
+fn finite<T>(value: T, infinite: bool, json: Json<'_>, data_type: &DataType) -> Result<T, Misfit> {
+    if infinite && json.is_number() {
+        Err(Misfit::out_of_range(data_type, json))
+    } else {
+        Ok(value)
+    }
+}
+
+#[inline]
+fn float<T: std::str::FromStr>(json: Json<'_>, data_type: &DataType) -> Result<T, Misfit> {
+    let text = match json.between_quotes() {
+        None if json.is_number() => json.bytes(),
+        Some(text @ (b"NaN" | b"Infinity" | b"-Infinity")) => text,
+        _ => return Err(Misfit::wrong_type(&data_type.to_string(), json)),
+    };
+    let parsed = std::str::from_utf8(text)
+        .ok()
+        .and_then(|text| text.parse().ok());
+    parsed.ok_or_else(|| Misfit::bad_value(&data_type.to_string(), json))
+}
+
+fn decimals<T: ArrowPrimitiveType>(
+    data_type: &DataType,
+    precision: u8,
+    scale: i8,
+    narrow: impl Fn(i256) -> Option<T::Native> + Send + 'static,
+) -> Box<dyn Column> {
+    Box::new(PrimitiveColumn::<T, _>::new(
+        data_type,
+        move |json, data_type| {
+            let number = match json.between_quotes() {
+                Some(text) if skip_number(text, 0) == Ok(text.len()) => text,
+                Some(_) => return Err(Misfit::bad_value(&format!("{data_type}: a number"), json)),
+                None if json.is_number() => json.bytes(),
+                None => return Err(Misfit::wrong_type(&data_type.to_string(), json)),
+            };
+            scaled(number, precision, scale)
+                .and_then(|value| narrow(value).ok_or(Loss::Range))
+                .map_err(|loss| Misfit::loss(loss, data_type, json))
+        },
+    ))
+}
+
+struct BooleanColumn {
+    values: BooleanBufferBuilder,
+    nulls: NullBufferBuilder,
+}
+
+impl Default for BooleanColumn {
+    fn default() -> Self {
+        Self {
+            values: BooleanBufferBuilder::new(0),
+            nulls: NullBufferBuilder::new(0),
+        }
+    }
+}
+
+impl Column for BooleanColumn {
+    #[inline]
+    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
+        let value = match json.first() {
+            b't' => true,
+            b'f' => false,
+            _ => return Err(Misfit::wrong_type("Boolean", json)),
+        };
+        self.values.append(value);
+        self.nulls.append_non_null();
+        Ok(())
+    }
+
+    fn push_null(&mut self) {
+        self.values.append(false);
+        self.nulls.append_null();
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        self.nulls.truncate(rows);
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        Arc::new(BooleanArray::new(self.values.finish(), self.nulls.finish()))
+    }
+}

@@ -1,0 +1,135 @@
+//! Sources: where events come from.
+//!
+//! Out come [`SourceBatch`]es: rows in one fixed order, with their event times, their places in the
+//! source and the watermark that holds at them. A source knows nothing of keys, windows or lanes.
+
+pub mod decode;
+pub mod replay;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::buffer::ScalarBuffer;
+
+use crate::stage::Stage;
+
+/// Rows of a source, in the order in which every run over the same input gives them.
+#[derive(Debug, Clone)]
+pub struct SourceBatch {
+    /// The wanted columns.
+    pub rows: RecordBatch,
+    /// The event time of each row, in microseconds.
+    pub event_times: ScalarBuffer<i64>,
+    /// The number of the first row, counted over all splits. Each further row has the next one.
+    pub first_sequence: u64,
+    /// Where the rows came from.
+    pub origins: Origins,
+    /// The watermark at each row, or none where no row is behind the watermark.
+    pub watermarks: Option<ScalarBuffer<i64>>,
+    /// The watermark after the last row.
+    pub watermark: i64,
+    /// Records that did not become rows, by rising sequence.
+    pub rejects: Vec<SourceReject>,
+}
+
+/// A record that did not become a row.
+#[derive(Debug, Clone)]
+pub struct SourceReject {
+    /// The number that the row after the one before it in its split has or would have.
+    pub sequence: u64,
+    /// Where it stood.
+    pub origin: Origin,
+    /// At which stage it was refused: decoding, or reading its event time.
+    pub stage: Stage,
+    /// The short name of the reason.
+    pub code: String,
+    /// The reason.
+    pub detail: String,
+    /// The record, as text as far as it is that.
+    pub record: String,
+}
+
+/// A place in a source.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Origin {
+    /// The split's number.
+    pub split: u32,
+    /// The position in the split: a line, counted from 1, or a row of a Parquet file, from 0.
+    pub position: u64,
+}
+
+/// The places of the rows of a batch, run by run.
+#[derive(Debug, Clone, Default)]
+pub struct Origins {
+    runs: Vec<(u32, Origin)>,
+}
+
+impl Origins {
+    /// Notes that the rows from `row` on came from `origin` and the positions after it.
+    pub fn push(&mut self, row: u32, origin: Origin) {
+        if let Some((at, last)) = self.runs.last()
+            && last.split == origin.split
+            && last.position + u64::from(row - at) == origin.position
+        {
+            return;
+        }
+        self.runs.push((row, origin));
+    }
+
+    /// The place of a row.
+    pub fn of(&self, row: u32) -> Origin {
+        let after = self.runs.partition_point(|(at, _)| *at <= row);
+        let (at, first) = self.runs[after - 1];
+        Origin {
+            split: first.split,
+            position: first.position + u64::from(row - at),
+        }
+    }
+}
+
+impl Origins {
+    /// Appends the places of `length` rows from `first` on, as those of the rows from `at` on of `to`.
+    fn copy(&self, first: usize, length: usize, at: usize, to: &mut Self) {
+        let (first, last) = (first as u32, (first + length) as u32);
+        let mut from = self.runs.partition_point(|(row, _)| *row <= first) - 1;
+        while let Some((row, _)) = self.runs.get(from)
+            && *row < last
+        {
+            let start = (*row).max(first);
+            to.push(start - first + at as u32, self.of(start));
+            from += 1;
+        }
+    }
+}
+
+/// Rows as JSON objects, a line each. A row that JSON cannot show becomes a JSON text that says so.
+pub fn record_lines(rows: &RecordBatch) -> Vec<String> {
+    let mut json = Vec::new();
+    let mut writer = arrow_json::LineDelimitedWriter::new(&mut json);
+    let written = writer.write(rows).and_then(|()| writer.finish());
+    drop(writer);
+    let text = String::from_utf8_lossy(&json);
+    match written {
+        Ok(()) => text.lines().map(str::to_owned).collect(),
+        Err(error) => vec![format!("\"not to be shown as JSON: {error}\""); rows.num_rows()],
+    }
+}
+
+/// One row as a JSON object.
+pub fn record_text(row: &RecordBatch) -> String {
+    record_lines(row).pop().unwrap_or_default()
+}
+
+/// How far a source has been read, for a person who waits. Counted by the reader, read by anybody.
+#[derive(Debug, Default)]
+pub struct ReadProgress {
+    /// Bytes in all.
+    pub bytes_total: std::sync::atomic::AtomicU64,
+    /// Bytes read.
+    pub bytes_read: std::sync::atomic::AtomicU64,
+    /// Rows and rejects read.
+    pub records: std::sync::atomic::AtomicU64,
+}
+
+/// The places of a source, in words.
+pub type SplitNames = Arc<[String]>;

@@ -1,0 +1,97 @@
+//! Event times: timestamps of any unit, and dates, as microseconds.
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::buffer::{NullBuffer, ScalarBuffer};
+use arrow::datatypes::{
+    DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampNanosecondType, TimestampSecondType,
+};
+
+/// Event times beyond this many microseconds from 1970 (some 73,000 years) are refused, so that
+/// no window's bounds overflow.
+const FURTHEST: i64 = 1 << 61;
+
+/// A column that cannot be an event time.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error(
+    "column `{column}` has type {data_type}, and an event time is a timestamp or a date; declare it in the event's `schema`, for example `{column} = \"timestamp[ms, UTC]\"`"
+)]
+pub struct EventTimeFault {
+    /// The column.
+    pub column: String,
+    /// Its type.
+    pub data_type: DataType,
+}
+
+/// Whether a type can be an event time.
+pub fn is_event_time(data_type: &DataType) -> bool {
+    matches!(
+        data_type,
+        DataType::Timestamp(..) | DataType::Date32 | DataType::Date64
+    )
+}
+
+/// The event times of a column.
+pub(super) struct EventTimes {
+    /// In microseconds; meaningless where not valid.
+    pub(super) micros: ScalarBuffer<i64>,
+    /// Which rows have one; none if all do.
+    pub(super) valid: Option<NullBuffer>,
+}
+
+/// Reads a column as event times. Finer units are rounded down, so that no event moves across the
+/// start of a window.
+///
+/// Rows that are null or too far from 1970 are not valid.
+pub(super) fn read(column: &str, array: &ArrayRef) -> Result<EventTimes, EventTimeFault> {
+    let second = 1_000_000;
+    let day = 86_400 * second;
+    let micros = match array.data_type() {
+        DataType::Timestamp(TimeUnit::Microsecond, _) => array
+            .as_primitive::<TimestampMicrosecondType>()
+            .values()
+            .clone(),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            scaled(array.as_primitive::<TimestampSecondType>().values(), second)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => scaled(
+            array.as_primitive::<TimestampMillisecondType>().values(),
+            1000,
+        ),
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let values = array.as_primitive::<TimestampNanosecondType>().values();
+            values.iter().map(|value| value.div_euclid(1000)).collect()
+        }
+        DataType::Date32 => {
+            let days = array.as_primitive::<Date32Type>().values();
+            days.iter().map(|days| i64::from(*days) * day).collect()
+        }
+        DataType::Date64 => scaled(array.as_primitive::<Date64Type>().values(), 1000),
+        other => {
+            return Err(EventTimeFault {
+                column: column.into(),
+                data_type: other.clone(),
+            });
+        }
+    };
+    let in_range = |time: &i64| (-FURTHEST..=FURTHEST).contains(time);
+    // One pass that the compiler can vectorise; the rows are looked at one by one only if it says no.
+    let all_in_range = micros.iter().fold(true, |all, time| all & in_range(time));
+    let mut valid = array
+        .nulls()
+        .filter(|nulls| nulls.null_count() > 0)
+        .cloned();
+    if !all_in_range {
+        let near: NullBuffer = micros.iter().map(in_range).collect::<Vec<_>>().into();
+        valid = NullBuffer::union(valid.as_ref(), Some(&near));
+    }
+    Ok(EventTimes { micros, valid })
+}
+
+/// Times beyond 64 bits saturate, and are then too far from 1970.
+fn scaled(values: &[i64], factor: i64) -> ScalarBuffer<i64> {
+    values
+        .iter()
+        .map(|value| value.saturating_mul(factor))
+        .collect()
+}

@@ -1,0 +1,35 @@
+//! Where on its way a row was turned away.
+
+use serde::Serialize;
+
+/// A station of a row's way through a pipeline.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// The source's bytes could not be read as a row.
+    Decode,
+    /// The row has no usable event time.
+    EventTime,
+    /// The row has no usable key.
+    Key,
+    /// The transform refused the row.
+    Transform,
+    /// A computed value failed its feature's validation.
+    Validation,
+    /// The row came after its windows had closed for good.
+    Late,
+}
+
+impl Stage {
+    /// Its name, as in files and figures.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::EventTime => "event_time",
+            Self::Key => "key",
+            Self::Transform => "transform",
+            Self::Validation => "validation",
+            Self::Late => "late",
+        }
+    }
+}

@@ -1,0 +1,270 @@
+//! The declarations of a store: a small file for each version of each feature.
+//!
+//! Files and not a database, because several processes declare and read at once, and because a person can read them.
+//! What finding a feature needs (pipeline, window, type) never changes once declared; so what was read of a version
+//! stays true, and a reader has to look at names alone to see what is new.
+
+use std::collections::{BTreeMap, HashMap};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::DataType;
+use serde::{Deserialize, Serialize};
+
+use super::folder::{Folder, decode_name, encode_name, io, make_folder, names, write_atomically};
+use crate::store::item::bytes::Cursor;
+use crate::store::item::types::{read_type, write_type};
+use crate::store::{Declaration, FeatureName, StoreError};
+
+/// The layout of a declaration's file that this code writes, and the only one that it reads.
+const LAYOUT: u64 = 1;
+
+/// The versions of a group's features that were read so far.
+type Group = BTreeMap<(String, u32), Arc<Declaration>>;
+
+/// The declarations of one store. Every method blocks on the file system.
+#[derive(Debug)]
+pub(super) struct Catalog {
+    folder: Folder,
+    read: Mutex<HashMap<String, Group>>,
+}
+
+/// A declaration's file.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    layout: u64,
+    group: String,
+    feature: String,
+    version: u32,
+    pipeline: String,
+    window: String,
+    /// The type for a person to read.
+    data_type: String,
+    /// The type's descriptor (see the layout of values), in hexadecimal.
+    type_bytes: String,
+    /// The owner's JSON as a text, so that it comes back byte for byte.
+    document: String,
+}
+
+impl Catalog {
+    pub(super) fn new(folder: Folder) -> Self {
+        Self {
+            folder,
+            read: Mutex::default(),
+        }
+    }
+
+    /// Writes declarations whose lookup parts agree with what is there already.
+    pub(super) fn declare(&self, declarations: &[Declaration]) -> Result<(), StoreError> {
+        for declaration in declarations {
+            let path = self.file(
+                &declaration.group,
+                &declaration.feature,
+                declaration.version,
+            );
+            if path.exists() {
+                let before = read_declaration(&path)?;
+                check_same_place(&before, declaration)?;
+                if before == *declaration {
+                    continue;
+                }
+            }
+            make_folder(&self.group_folder(&declaration.group))?;
+            let json = encode(declaration)?;
+            write_atomically(&path, &json)?;
+        }
+        Ok(())
+    }
+
+    /// Every declaration of a group, or of all, in order.
+    pub(super) fn list(&self, group: Option<&str>) -> Result<Vec<Declaration>, StoreError> {
+        let groups = match group {
+            Some(group) => vec![group.to_owned()],
+            None => self.groups()?,
+        };
+        let mut found = Vec::new();
+        for group in groups {
+            for (feature, version) in self.versions(&group)? {
+                found.push(read_declaration(&self.file(&group, &feature, version))?);
+            }
+        }
+        Ok(found)
+    }
+
+    /// Where the features that are asked for are to be found, in the order asked.
+    pub(super) fn find(
+        &self,
+        group: &str,
+        features: &[FeatureName],
+    ) -> Result<Vec<Arc<Declaration>>, StoreError> {
+        let versions = self.versions(group)?;
+        if versions.is_empty() {
+            return Err(StoreError::UnknownGroup {
+                group: group.to_owned(),
+                known: self.groups()?,
+                store: self.folder.path().display().to_string(),
+            });
+        }
+        // What is kept is only ever added to, so a panic elsewhere cannot have left it half changed.
+        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = read.entry(group.to_owned()).or_default();
+        features
+            .iter()
+            .map(|asked| {
+                let place = versions
+                    .iter()
+                    .rfind(|(name, v)| *name == asked.name && asked.version.is_none_or(|a| a == *v))
+                    .ok_or_else(|| unknown(group, asked, &versions))?;
+                if let Some(declaration) = known.get(place) {
+                    return Ok(Arc::clone(declaration));
+                }
+                let declaration = Arc::new(read_declaration(&self.file(group, &place.0, place.1))?);
+                known.insert(place.clone(), Arc::clone(&declaration));
+                Ok(declaration)
+            })
+            .collect()
+    }
+
+    /// The groups that have declarations, in order.
+    fn groups(&self) -> Result<Vec<String>, StoreError> {
+        let mut groups: Vec<String> = names(&self.folder.declarations())?
+            .iter()
+            .filter_map(|name| decode_name(name))
+            .collect();
+        groups.sort_unstable();
+        Ok(groups)
+    }
+
+    /// The versions of a group's features, in order.
+    fn versions(&self, group: &str) -> Result<Vec<(String, u32)>, StoreError> {
+        let mut versions: Vec<(String, u32)> = names(&self.group_folder(group))?
+            .iter()
+            .filter_map(|name| {
+                let (feature, version) = name.strip_suffix(".json")?.rsplit_once('@')?;
+                Some((decode_name(feature)?, version.parse().ok()?))
+            })
+            .collect();
+        versions.sort_unstable();
+        Ok(versions)
+    }
+
+    fn group_folder(&self, group: &str) -> PathBuf {
+        self.folder.declarations().join(encode_name(group))
+    }
+
+    fn file(&self, group: &str, feature: &str, version: u32) -> PathBuf {
+        self.group_folder(group)
+            .join(format!("{}@{version}.json", encode_name(feature)))
+    }
+}
+
+fn unknown(group: &str, asked: &FeatureName, versions: &[(String, u32)]) -> StoreError {
+    StoreError::UnknownFeature {
+        group: group.to_owned(),
+        feature: match asked.version {
+            Some(version) => format!("{}@{version}", asked.name),
+            None => asked.name.clone(),
+        },
+        known: versions
+            .iter()
+            .map(|(name, v)| format!("{name}@{v}"))
+            .collect(),
+    }
+}
+
+fn check_same_place(before: &Declaration, now: &Declaration) -> Result<(), StoreError> {
+    // Types are compared as they are stored: metadata of inner fields is not.
+    let same_type = type_bytes(before)? == type_bytes(now)?;
+    let place = |d: &Declaration| {
+        format!(
+            "pipeline {:?}, window {:?} and type {}",
+            d.pipeline, d.window, d.data_type
+        )
+    };
+    if same_type && (&before.pipeline, &before.window) == (&now.pipeline, &now.window) {
+        return Ok(());
+    }
+    Err(StoreError::Redeclared {
+        group: now.group.clone(),
+        feature: now.feature.clone(),
+        version: now.version,
+        was: place(before),
+        now: place(now),
+    })
+}
+
+fn type_bytes(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {
+    let mut bytes = Vec::new();
+    write_type(&declaration.data_type, &mut bytes).map_err(|source| StoreError::Value {
+        group: declaration.group.clone(),
+        feature: declaration.feature.clone(),
+        source,
+    })?;
+    Ok(bytes)
+}
+
+fn encode(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {
+    let type_bytes = type_bytes(declaration)?;
+    let stored = Stored {
+        layout: LAYOUT,
+        group: declaration.group.clone(),
+        feature: declaration.feature.clone(),
+        version: declaration.version,
+        pipeline: declaration.pipeline.clone(),
+        window: declaration.window.clone(),
+        data_type: declaration.data_type.to_string(),
+        type_bytes: type_bytes
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect(),
+        document: declaration.document.clone(),
+    };
+    let mut json = serde_json::to_vec_pretty(&stored).expect("texts and numbers are JSON");
+    json.push(b'\n');
+    Ok(json)
+}
+
+fn read_declaration(path: &Path) -> Result<Declaration, StoreError> {
+    let damaged = |reason: String| StoreError::Damaged {
+        path: path.to_owned(),
+        reason,
+    };
+    let text = fs::read(path).map_err(io("read", path))?;
+    // The layout comes first: a file of another one may lack everything else.
+    let value: serde_json::Value =
+        serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+    let found = value
+        .get("layout")
+        .and_then(serde_json::Value::as_u64)
+        .ok_or_else(|| damaged("it names no layout".to_owned()))?;
+    if found != LAYOUT {
+        return Err(StoreError::Layout {
+            path: path.to_owned(),
+            found,
+            expected: LAYOUT,
+        });
+    }
+    let stored: Stored = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
+    let data_type = type_from_hexadecimal(&stored.type_bytes)
+        .ok_or_else(|| damaged("its type_bytes name no type".to_owned()))?;
+    Ok(Declaration {
+        group: stored.group,
+        feature: stored.feature,
+        version: stored.version,
+        pipeline: stored.pipeline,
+        window: stored.window,
+        data_type,
+        document: stored.document,
+    })
+}
+
+fn type_from_hexadecimal(text: &str) -> Option<DataType> {
+    let bytes = (0..text.len())
+        .step_by(2)
+        .map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok())
+        .collect::<Option<Vec<u8>>>()?;
+    let mut cursor = Cursor::new(&bytes);
+    let data_type = read_type(&mut cursor).ok()?;
+    cursor.is_empty().then_some(data_type)
+}

@@ -1,0 +1,139 @@
+//! The local file system as an object store, whose failures end an operation instead of being tried again.
+//!
+//! The storage engine takes every failure of its object store for a passing one and repeats the operation for ever,
+//! some of them (an upload of a table) whatever its settings say. That suits a network. On a disk that is full or
+//! read-only it would hang the pipeline without a word, so such failures are marked as final here. The engine then
+//! closes the database, and every later call reports the first failure.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::Path as FsPath;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{BoxStream, StreamExt as _};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
+    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
+    UploadPart,
+};
+use slatedb_common::retry::{NonRetryable, should_retry};
+
+/// An object store whose failures are final.
+#[derive(Debug)]
+pub(super) struct Disk<S = LocalFileSystem>(pub(super) S);
+
+impl Disk {
+    /// Opens an existing folder. What is put there is synced to the disk before it counts as written: the engine's
+    /// promise of durability is no stronger than its object store's.
+    pub(super) fn open(folder: &FsPath) -> Result<Self> {
+        Ok(Self(
+            LocalFileSystem::new_with_prefix(folder)?.with_fsync(true),
+        ))
+    }
+}
+
+impl<S: fmt::Display> fmt::Display for Disk<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+fn last(error: Error) -> Error {
+    // Answers such as "not found" and "already exists" are part of the engine's protocols and stay what they are.
+    if should_retry(&error) {
+        Error::Generic {
+            store: "Disk",
+            source: Box::new(NonRetryable(Box::new(error))),
+        }
+    } else {
+        error
+    }
+}
+
+#[async_trait]
+impl<S: ObjectStore> ObjectStore for Disk<S> {
+    async fn put_opts(
+        &self,
+        to: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        self.0.put_opts(to, payload, opts).await.map_err(last)
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        to: &Path,
+        opts: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        let upload = self.0.put_multipart_opts(to, opts).await.map_err(last)?;
+        Ok(Box::new(Upload(upload)))
+    }
+
+    async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
+        self.0.get_opts(from, options).await.map_err(last)
+    }
+
+    async fn get_ranges(&self, from: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        self.0.get_ranges(from, ranges).await.map_err(last)
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.0
+            .delete_stream(locations)
+            .map(|r| r.map_err(last))
+            .boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.0.list(prefix).map(|r| r.map_err(last)).boxed()
+    }
+
+    fn list_with_offset(
+        &self,
+        prefix: Option<&Path>,
+        offset: &Path,
+    ) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.0
+            .list_with_offset(prefix, offset)
+            .map(|r| r.map_err(last))
+            .boxed()
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await.map_err(last)
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.0.copy_opts(from, to, options).await.map_err(last)
+    }
+
+    async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
+        self.0.rename_opts(from, to, options).await.map_err(last)
+    }
+}
+
+#[derive(Debug)]
+struct Upload(Box<dyn MultipartUpload>);
+
+#[async_trait]
+impl MultipartUpload for Upload {
+    fn put_part(&mut self, data: PutPayload) -> UploadPart {
+        let part = self.0.put_part(data);
+        Box::pin(async move { part.await.map_err(last) })
+    }
+
+    async fn complete(&mut self) -> Result<PutResult> {
+        self.0.complete().await.map_err(last)
+    }
+
+    async fn abort(&mut self) -> Result<()> {
+        self.0.abort().await.map_err(last)
+    }
+}

@@ -1,0 +1,79 @@
+//! The keys of a lane's database.
+//!
+//! The first byte is the keyspace, the second the version of the layout of the keyspace's keys. A database holds
+//! several keyspaces so that one batch can write all of them at once.
+//!
+//! | keyspace | version | rest of the key | value |
+//! | --- | --- | --- | --- |
+//! | `0x01` features | 1 | group, entity, pipeline, window | an item (see [`crate::store::item`]), merged |
+//!
+//! Each part of the rest is its UTF-8, with `0x00` written as `0x00 0xff`, and ends with `0x00`. As `0xff` begins no
+//! UTF-8, no key is the beginning of another, and all items of one entity lie together.
+
+/// The keyspace of feature items.
+pub(super) const FEATURES: u8 = 0x01;
+const FEATURES_LAYOUT: u8 = 1;
+
+/// Writes the keys of the items of one group, pipeline and window.
+pub(super) struct ItemKeys {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+}
+
+impl ItemKeys {
+    pub(super) fn new(group: &str, pipeline: &str, window: &str) -> Self {
+        let mut head = vec![FEATURES, FEATURES_LAYOUT];
+        put_part(group.as_bytes(), &mut head);
+        let mut tail = Vec::new();
+        put_part(pipeline.as_bytes(), &mut tail);
+        put_part(window.as_bytes(), &mut tail);
+        Self { head, tail }
+    }
+
+    /// Writes the key of an entity over what `key` held.
+    pub(super) fn write(&self, entity: &[u8], key: &mut Vec<u8>) {
+        key.clear();
+        key.extend_from_slice(&self.head);
+        put_part(entity, key);
+        key.extend_from_slice(&self.tail);
+    }
+}
+
+fn put_part(part: &[u8], out: &mut Vec<u8>) {
+    if part.contains(&0) {
+        for byte in part {
+            out.push(*byte);
+            if *byte == 0 {
+                out.push(0xff);
+            }
+        }
+    } else {
+        out.extend_from_slice(part);
+    }
+    out.push(0);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn different_items_have_different_keys(a in parts(), b in parts()) {
+            let key = |p: &[String; 4]| {
+                let mut key = Vec::new();
+                ItemKeys::new(&p[0], &p[1], &p[2]).write(p[3].as_bytes(), &mut key);
+                key
+            };
+            let (left, right) = (key(&a), key(&b));
+            prop_assert_eq!(a == b, left == right);
+            prop_assert!(a == b || !left.starts_with(&right));
+        }
+    }
+
+    /// Short texts over few characters, so that equal and nearly equal ones are common.
+    fn parts() -> impl Strategy<Value = [String; 4]> {
+        ["[\0a]{0,2}", "[\0a]{0,2}", "[\0a]{0,2}", "[\0a]{0,2}"]
+    }
+}

@@ -1,0 +1,189 @@
+//! One lane's database, open for writing.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use slatedb::config::CloseOptions;
+use slatedb::{Db, Settings, WriteBatch};
+use tokio::sync::Mutex as AsyncMutex;
+
+use super::engine;
+use super::folder::Folder;
+use super::keys::ItemKeys;
+use super::merge::NewestWins;
+use super::pending::Pending;
+use super::storage::Storage;
+use crate::store::{Items, StoreError};
+
+/// A lane holds this many bytes of items before it hands them to the engine without being asked.
+const PENDING_BYTES: usize = 8 << 20;
+
+/// How much one batch of the engine may hold, in bytes of keys and values. The engine applies a batch in one piece,
+/// so this bounds how long it keeps its tasks from running.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// The engine writes a table in memory out as a file when it has grown to this many bytes.
+const TABLE_BYTES: usize = 16 << 20;
+
+/// The engine lets writes wait while it holds this many bytes that are not in files yet.
+const UNFLUSHED_BYTES: usize = 64 << 20;
+
+/// A lane's database with what is on its way to it.
+pub(super) struct Lane {
+    db: Db,
+    path: PathBuf,
+    memory: Mutex<Memory>,
+    /// Held while items go to the engine. A writer that has filled `PENDING_BYTES` waits for it.
+    draining: AsyncMutex<()>,
+}
+
+/// Items that the engine does not have yet, or not for certain.
+#[derive(Default)]
+struct Memory {
+    pending: Pending,
+    /// On its way to the engine. It stays readable until the engine has it, and stays at all when the engine fails.
+    leaving: Option<Arc<Pending>>,
+}
+
+impl Lane {
+    pub(super) async fn open(
+        folder: &Folder,
+        storage: &Storage,
+        lane: u32,
+    ) -> Result<Self, StoreError> {
+        let path = folder.lane(lane);
+        let db = Db::builder(lane.to_string(), Arc::clone(&storage.disk))
+            .with_db_cache(Arc::clone(&storage.cache), u64::from(lane))
+            .with_settings(settings())
+            .with_merge_operator(Arc::new(NewestWins))
+            .build()
+            .await
+            .map_err(|e| engine("open", &path, &e))?;
+        Ok(Self {
+            db,
+            path,
+            memory: Mutex::default(),
+            draining: AsyncMutex::default(),
+        })
+    }
+
+    /// Takes items in. They are durable after the next flush.
+    pub(super) async fn write(&self, items: &Items) -> Result<(), StoreError> {
+        let full = {
+            let keys = ItemKeys::new(&items.group, &items.pipeline, &items.window);
+            let mut key = Vec::new();
+            let mut memory = self.memory();
+            for (entity, item) in items.iter() {
+                keys.write(entity, &mut key);
+                memory
+                    .pending
+                    .merge(&key, item)
+                    .map_err(|source| StoreError::Item {
+                        group: items.group.clone(),
+                        entity: String::from_utf8_lossy(entity).into_owned(),
+                        source,
+                    })?;
+            }
+            memory.pending.bytes() >= PENDING_BYTES
+        };
+        match full {
+            true => self.drain().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Returns when everything that was written before is durable.
+    pub(super) async fn flush(&self) -> Result<(), StoreError> {
+        self.drain().await?;
+        self.db
+            .flush()
+            .await
+            .map_err(|e| engine("make durable what was written to", &self.path, &e))
+    }
+
+    /// What there is at a key: at most one item from the engine, and those that it does not have yet.
+    pub(super) async fn get(&self, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+        // Memory comes first: what leaves it after this look is in the engine by the next line, or in both.
+        let mut found: Vec<Bytes> = {
+            let memory = self.memory();
+            let leaving = memory.leaving.as_ref().and_then(|leaving| leaving.get(key));
+            memory.pending.get(key).into_iter().chain(leaving).collect()
+        };
+        let stored = self.db.get(key).await;
+        found.extend(stored.map_err(|e| engine("read", &self.path, &e))?);
+        Ok(found)
+    }
+
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        // The log alone is flushed: a table would only save the next start from reading it, and would make closing
+        // a store after a failure depend on more of the disk.
+        let flushed = self.flush().await;
+        let options = CloseOptions::default().with_flush_type(None);
+        let closed = self.db.close_with_options(options).await;
+        flushed.and(closed.map_err(|e| engine("close", &self.path, &e)))
+    }
+
+    /// Hands everything that was pending at the call to the engine.
+    async fn drain(&self) -> Result<(), StoreError> {
+        let _alone = self.draining.lock().await;
+        loop {
+            // What an earlier call left behind, because it failed or was given up, goes first; what is pending after.
+            let (leaving, last) = {
+                let mut memory = self.memory();
+                let last = memory.leaving.is_none();
+                if last && !memory.pending.is_empty() {
+                    memory.leaving = Some(Arc::new(std::mem::take(&mut memory.pending)));
+                }
+                (memory.leaving.clone(), last)
+            };
+            if let Some(leaving) = leaving {
+                self.hand_over(&leaving).await?;
+                self.memory().leaving = None;
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    async fn hand_over(&self, items: &Pending) -> Result<(), StoreError> {
+        let mut batches = Vec::new();
+        let mut batch = WriteBatch::new();
+        let mut bytes = 0;
+        for (key, item) in items.sorted() {
+            batch.merge(key, item);
+            bytes += key.len() + item.len();
+            if bytes >= BATCH_BYTES {
+                batches.push(std::mem::take(&mut batch));
+                bytes = 0;
+            }
+        }
+        if !batch.is_empty() {
+            batches.push(batch);
+        }
+        for batch in batches {
+            // This returns when the batch can be read, not when it is durable: that is what `flush` waits for.
+            let written = self.db.write(batch).await;
+            written.map_err(|e| engine("write to", &self.path, &e))?;
+        }
+        Ok(())
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        // Every change of what is held is whole before anything can panic, so that a poisoned lock is a sound one.
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn settings() -> Settings {
+    Settings {
+        // Lanes flush when they commit. A timer would sync files in between that nobody waits for.
+        flush_interval: None,
+        l0_sst_size_bytes: TABLE_BYTES,
+        max_unflushed_bytes: UNFLUSHED_BYTES,
+        // A disk's failures do not pass (see `disk`). Without a bound the engine would try for ever.
+        object_store_max_retries: Some(0),
+        ..Settings::default()
+    }
+}

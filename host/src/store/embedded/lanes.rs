@@ -1,0 +1,134 @@
+//! Reading lanes that this process does not write: other processes may be writing them at the same time.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::future::{join_all, try_join_all};
+use slatedb::config::DbReaderOptions;
+use slatedb::{DbReader, DbReaderMode, ErrorKind};
+use tokio::sync::RwLock;
+
+use super::folder::Folder;
+use super::merge::NewestWins;
+use super::storage::Storage;
+use super::{blocking, engine};
+use crate::store::StoreError;
+
+/// How often a reader that stays open looks for what was flushed since.
+const POLL: Duration = Duration::from_secs(1);
+
+/// How often a lane is opened anew when files vanish below a read, before the read fails.
+const ATTEMPTS: u32 = 3;
+
+/// The lanes from a first one upwards, opened for reading as they come into being.
+pub(super) struct LaneReaders {
+    folder: Folder,
+    storage: Storage,
+    first: u32,
+    open: RwLock<BTreeMap<u32, Arc<DbReader>>>,
+}
+
+impl LaneReaders {
+    pub(super) fn new(folder: Folder, storage: Storage, first: u32) -> Self {
+        Self {
+            folder,
+            storage,
+            first,
+            open: RwLock::default(),
+        }
+    }
+
+    /// What the lanes hold at a key, one value for each lane that has it.
+    pub(super) async fn get(&self, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+        let reading = self
+            .lanes()
+            .await?
+            .into_iter()
+            .map(|(lane, reader)| self.get_from(lane, reader, key));
+        Ok(try_join_all(reading).await?.into_iter().flatten().collect())
+    }
+
+    pub(super) async fn close(&self) {
+        let readers = std::mem::take(&mut *self.open.write().await);
+        // A reader has nothing to lose: that it could not be closed is of no consequence to anybody.
+        join_all(readers.values().map(|reader| reader.close())).await;
+    }
+
+    async fn lanes(&self) -> Result<Vec<(u32, Arc<DbReader>)>, StoreError> {
+        let folder = self.folder.clone();
+        let existing = blocking(move || folder.existing_lanes()).await?;
+        let wanted: Vec<u32> = existing
+            .into_iter()
+            .filter(|lane| *lane >= self.first)
+            .collect();
+        let open = self.open.read().await;
+        if wanted.iter().any(|lane| !open.contains_key(lane)) {
+            drop(open);
+            let mut open = self.open.write().await;
+            for lane in &wanted {
+                if !open.contains_key(lane) {
+                    open.insert(*lane, self.open_lane(*lane).await?);
+                }
+            }
+            return Ok(open
+                .iter()
+                .map(|(lane, r)| (*lane, Arc::clone(r)))
+                .collect());
+        }
+        Ok(open
+            .iter()
+            .map(|(lane, r)| (*lane, Arc::clone(r)))
+            .collect())
+    }
+
+    async fn open_lane(&self, lane: u32) -> Result<Arc<DbReader>, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let disk = Arc::clone(&self.storage.disk);
+            let opened = DbReader::builder(lane.to_string(), disk)
+                .with_db_cache(Arc::clone(&self.storage.cache), u64::from(lane))
+                // The other modes pin what they read by writing to the manifest, and so get in the writer's way and
+                // need the right to write. Following needs neither, at the price of `get_from`'s second attempts.
+                .with_reader_mode(DbReaderMode::FollowLatest)
+                .with_merge_operator(Arc::new(NewestWins))
+                .with_options(DbReaderOptions {
+                    manifest_poll_interval: POLL,
+                    object_store_max_retries: Some(0),
+                    ..DbReaderOptions::default()
+                })
+                .build()
+                .await;
+            match opened {
+                Ok(reader) => return Ok(Arc::new(reader)),
+                Err(e) if e.kind() == ErrorKind::Data && attempt < ATTEMPTS => attempt += 1,
+                Err(e) => return Err(engine("read", &self.folder.lane(lane), &e)),
+            }
+        }
+    }
+
+    /// Reads one lane. The writer's garbage collector may delete a file between a reader's look at the manifest and
+    /// its read of the file; the next manifest no longer names it.
+    async fn get_from(
+        &self,
+        lane: u32,
+        mut reader: Arc<DbReader>,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let error = match reader.get(key).await {
+                Ok(found) => return Ok(found),
+                Err(e) => e,
+            };
+            let again = matches!(error.kind(), ErrorKind::Data | ErrorKind::Closed(_));
+            if !again || attempt == ATTEMPTS {
+                return Err(engine("read", &self.folder.lane(lane), &error));
+            }
+            attempt += 1;
+            reader = self.open_lane(lane).await?;
+            self.open.write().await.insert(lane, Arc::clone(&reader));
+        }
+    }
+}

@@ -1,0 +1,352 @@
+//! The feature store: the newest value of every feature of every entity, for models to read.
+//!
+//! What comes in: closed windows as columns ([`FeatureBatch`]), and the declarations of the features. What goes out:
+//! values by entity, each with the order of the write that it came from. Every backend implements [`FeatureStore`]
+//! (its reading half is [`FeatureReader`]) over the same [`item`] bytes.
+//!
+//! What it must never do: let an older value show over a newer one, whatever the order in which writes arrive, how
+//! often they are repeated, or how many writers there are. Every attribute carries its [`Order`], the greatest wins,
+//! and a removal keeps its order too.
+
+pub mod declarations;
+pub mod embedded;
+pub mod item;
+pub mod validation;
+
+use std::path::PathBuf;
+
+use arrow::array::{ArrayRef, TimestampMicrosecondArray};
+use arrow::datatypes::DataType;
+use futures::future::BoxFuture;
+
+pub use self::item::Items;
+pub use self::item::value::Value;
+
+/// Which of two writes of a feature is the newer: by event time, then epoch, then sequence.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Order {
+    /// The end of the window that the value describes, in microseconds since 1970-01-01T00:00:00Z.
+    pub event_time: i64,
+    /// The lane's epoch: a rollback's corrected values, written under a higher epoch, replace the revoked ones.
+    pub epoch: u64,
+    /// The position in the lane's output.
+    pub sequence: u64,
+}
+
+/// Closed windows of one pipeline and one window length, as columns of equal length.
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureBatch<'a> {
+    /// The feature group.
+    pub group: &'a str,
+    /// The pipeline.
+    pub pipeline: &'a str,
+    /// The window's label, such as `10m`.
+    pub window: &'a str,
+    /// The key columns in the key's order, without nulls.
+    pub keys: &'a [ArrayRef],
+    /// The windows' ends: the event times of the values.
+    pub event_time: &'a TimestampMicrosecondArray,
+    /// The lane's epoch.
+    pub epoch: u64,
+    /// The sequence of the first row; those of the others follow.
+    pub first_sequence: u64,
+    /// The values.
+    pub features: &'a [FeatureColumn<'a>],
+}
+
+/// The values of one feature in a [`FeatureBatch`].
+#[derive(Clone, Copy, Debug)]
+pub struct FeatureColumn<'a> {
+    /// The feature's name, without its version.
+    pub name: &'a str,
+    /// The feature's version.
+    pub version: u32,
+    /// A value a row. A null removes: validation nulls what it refuses.
+    pub values: &'a ArrayRef,
+}
+
+/// What a reader asks for: a feature at a version, or at the greatest declared one.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct FeatureName {
+    /// The name.
+    pub name: String,
+    /// The version; `None` is the greatest that is declared.
+    pub version: Option<u32>,
+}
+
+impl FeatureName {
+    /// Reads `name` or `name@version`.
+    #[must_use]
+    pub fn parse(text: &str) -> Self {
+        match text.rsplit_once('@').map(|(name, v)| (name, v.parse())) {
+            Some((name, Ok(version))) => Self {
+                name: name.to_owned(),
+                version: Some(version),
+            },
+            _ => Self {
+                name: text.to_owned(),
+                version: None,
+            },
+        }
+    }
+}
+
+/// What the store knows of a feature at a key: a value, or that it was removed.
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureValue {
+    /// The version that was read.
+    pub version: u32,
+    /// The write that it comes from; its event time is the end of the window.
+    pub order: Order,
+    /// The type that is declared for the feature.
+    pub data_type: DataType,
+    /// The value, or `None` when the newest write removed it.
+    pub value: Option<Value>,
+}
+
+/// What a store has to know of a feature to find it, with the declaration itself as text that the store never reads.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Declaration {
+    /// The feature group.
+    pub group: String,
+    /// The feature's name, without its version.
+    pub feature: String,
+    /// The version.
+    pub version: u32,
+    /// The pipeline that computes it.
+    pub pipeline: String,
+    /// The window's label.
+    pub window: String,
+    /// The type of its values.
+    pub data_type: DataType,
+    /// The declaration as its owner wrote it, JSON, given back byte for byte.
+    pub document: String,
+}
+
+/// The reading half of a store.
+pub trait FeatureReader: Send + Sync {
+    /// The declarations of one group, or of all, ordered by group, feature and version.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read. An unknown group has none.
+    fn declarations<'a>(
+        &'a self,
+        group: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Declaration>, StoreError>>;
+
+    /// The newest values of an entity's features, in the order asked; `None` where nothing was ever written.
+    /// The entity is in the text form of [`item::entity`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownGroup`] and [`StoreError::UnknownFeature`] for what is not declared, others when the
+    /// store cannot be read.
+    fn get<'a>(
+        &'a self,
+        group: &'a str,
+        entity: &'a str,
+        features: &'a [FeatureName],
+    ) -> BoxFuture<'a, Result<Vec<Option<FeatureValue>>, StoreError>>;
+}
+
+/// A store that lanes write to.
+pub trait FeatureStore: FeatureReader {
+    /// Makes features known, durably. Declaring a version again may change its document alone.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Redeclared`] when a version is already declared with another pipeline, window or type.
+    fn declare<'a>(
+        &'a self,
+        declarations: &'a [Declaration],
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
+
+    /// Takes the next epoch of a pipeline, durably: greater than that of every run before.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read or written.
+    fn begin_epoch<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// Writes a lane's items. They are visible to this store's readers when it returns, and durable after the next
+    /// flush.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the lane cannot be written to any more. Writing the same items again is harmless.
+    fn write(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Makes everything that one lane wrote durable.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it could not be made durable: the lane must not acknowledge what it wrote.
+    fn flush_lane(&self, lane: u32) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Makes everything that was written durable.
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureStore::flush_lane`].
+    fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Flushes, and ends the store's tasks. Nothing may be written afterwards.
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureStore::flush_lane`].
+    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// What can go wrong with a feature store.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The batch does not fit together; a fault of the caller.
+    #[error("cannot store a batch: {0}")]
+    Shape(String),
+    /// A key cannot name an entity.
+    #[error("cannot store features of group {group:?}: {source}")]
+    Entity {
+        /// The feature group.
+        group: String,
+        /// What is wrong with the key.
+        source: item::entity::EntityError,
+    },
+    /// A feature's values cannot be stored, or were not what the store can read.
+    #[error("feature {feature:?} of group {group:?}: {source}")]
+    Value {
+        /// The feature group.
+        group: String,
+        /// The feature.
+        feature: String,
+        /// What is wrong.
+        source: item::value::ValueError,
+    },
+    /// An item in the store cannot be read.
+    #[error("entity {entity:?} of group {group:?}: {source}")]
+    Item {
+        /// The feature group.
+        group: String,
+        /// The entity.
+        entity: String,
+        /// What is wrong.
+        source: item::ItemError,
+    },
+    /// Nobody declared the group.
+    #[error(
+        "no feature group {group:?} is declared in {store}{}",
+        nearest("groups", known, group)
+    )]
+    UnknownGroup {
+        /// What was asked for.
+        group: String,
+        /// The groups that are declared.
+        known: Vec<String>,
+        /// Where was looked.
+        store: String,
+    },
+    /// Nobody declared the feature, or not at that version.
+    #[error(
+        "group {group:?} has no feature {feature:?}{}",
+        nearest("features", known, feature)
+    )]
+    UnknownFeature {
+        /// The feature group.
+        group: String,
+        /// What was asked for, with its version if one was named.
+        feature: String,
+        /// The group's features, as `name@version`.
+        known: Vec<String>,
+    },
+    /// A version of a feature is taken.
+    #[error(
+        "feature {group}/{feature}@{version} is already declared with {was}, and now comes with {now}: raise the feature's version, or store into another place"
+    )]
+    Redeclared {
+        /// The feature group.
+        group: String,
+        /// The feature.
+        feature: String,
+        /// The version.
+        version: u32,
+        /// What it was declared with.
+        was: String,
+        /// What it is declared with now.
+        now: String,
+    },
+    /// The folder holds something else, or nothing.
+    #[error("{} is not a feature store: {reason}. Give the folder that a pipeline's `store` names, after the pipeline has run", folder.display())]
+    NotAStore {
+        /// The folder.
+        folder: PathBuf,
+        /// How it can be told.
+        reason: String,
+    },
+    /// The store was laid out by another build.
+    #[error("{} has layout {found}, and this build reads layout {expected}: use the build that wrote it, or a newer one", path.display())]
+    Layout {
+        /// The file that says so.
+        path: PathBuf,
+        /// Its layout.
+        found: u64,
+        /// The layout that this build knows.
+        expected: u64,
+    },
+    /// A file of the store breaks its layout.
+    #[error("{} is damaged: {reason}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The lane was not opened.
+    #[error("lane {lane} is not one of the {lanes} lanes that the store was opened with")]
+    NoLane {
+        /// The lane that was named.
+        lane: u32,
+        /// How many there are.
+        lanes: u32,
+    },
+    /// The file system refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Io {
+        /// What was being done.
+        doing: &'static str,
+        /// With which file or folder.
+        path: PathBuf,
+        /// The system's reason.
+        source: std::io::Error,
+    },
+    /// The storage engine refused.
+    #[error("cannot {doing} {}: {reason}. {advice}", path.display())]
+    Engine {
+        /// What was being done.
+        doing: &'static str,
+        /// The database's folder.
+        path: PathBuf,
+        /// The engine's reason.
+        reason: String,
+        /// What can be done about it.
+        advice: &'static str,
+    },
+}
+
+/// The end of an "unknown" message: the nearest name that exists, else all of them.
+fn nearest(what: &str, names: &[String], asked: &str) -> String {
+    let bare = |name: &str| FeatureName::parse(name).name;
+    let nearest = names
+        .iter()
+        .map(|name| (strsim::damerau_levenshtein(&bare(name), &bare(asked)), name))
+        .min_by_key(|(distance, _)| *distance)
+        .filter(|(distance, _)| *distance <= asked.len() / 3 + 1);
+    match nearest {
+        _ if names.is_empty() => format!(": no {what} are declared there yet"),
+        Some((_, name)) => format!(
+            ": did you mean {name:?}? Declared {what}: {}",
+            names.join(", ")
+        ),
+        None => format!(". Declared {what}: {}", names.join(", ")),
+    }
+}

@@ -1,0 +1,255 @@
+//! What a lane asks of a transform, whatever it is made of.
+//!
+//! The sandbox implements [`Windowed`] for components; the benchmark implements it for the same
+//! transform compiled natively, so that both run through one and the same pipeline. Data comes in
+//! and goes out as plain Arrow arrays; nothing here knows of Wasm.
+
+use std::collections::BTreeMap;
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, RecordBatch};
+use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use futures::future::BoxFuture;
+use serde::Serialize;
+
+/// The Arrow type of every event time inside Penstock: microseconds since 1970-01-01T00:00:00Z.
+pub fn event_time_type() -> DataType {
+    DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+}
+
+/// The schema of the `bounds` of windows: start (inside) and end (outside), never null.
+pub fn bounds_schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("window_start", event_time_type(), false),
+        Field::new("window_end", event_time_type(), false),
+    ]))
+}
+
+/// What a transform learns when it is opened.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The pipeline's `config` as JSON text; `{}` if it has none.
+    pub config: String,
+    /// The pipeline's name of its event.
+    pub event: String,
+    /// All columns that the source has.
+    pub event_schema: SchemaRef,
+    /// The columns of the pipeline's key, none of them ever null.
+    pub key: SchemaRef,
+}
+
+/// What a windowed transform says of itself.
+#[derive(Debug, Clone)]
+pub struct WindowedSpec {
+    /// The columns of the event that it wants, in the order in which it wants them.
+    pub columns: Vec<String>,
+    /// The schema of a group's state.
+    pub state: SchemaRef,
+    /// The version of the state's schema and meaning.
+    pub state_version: u32,
+    /// The older state versions that it can take over.
+    pub migrates_from: Vec<u32>,
+    /// One row of `state`: what a group starts from.
+    pub initial: RecordBatch,
+    /// The schema of what `finish` returns.
+    pub output: SchemaRef,
+}
+
+/// A row that a transform refused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// The row's number in the input of the call.
+    pub row: u32,
+    /// The short name by which such rejects are counted.
+    pub code: String,
+    /// What a person needs to see.
+    pub detail: String,
+}
+
+/// What `accumulate` gives back.
+#[derive(Debug, Clone)]
+pub struct Updated {
+    /// The new states, as columns of the state's schema.
+    pub states: Vec<ArrayRef>,
+    /// For each row of `states` the group that it belongs to, rising; `None`: every group, in order.
+    pub changed: Option<Vec<u32>>,
+    /// The refused rows, rising by row.
+    pub rejects: Vec<Reject>,
+}
+
+/// What `finish` gives back.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Output rows, in the output's schema.
+    pub output: RecordBatch,
+    /// For each output row the group that it came from, never falling.
+    pub source_group: Vec<u32>,
+}
+
+/// Rows for `accumulate`, already assigned to groups.
+#[derive(Debug, Clone, Copy)]
+pub struct Rows<'a> {
+    /// The columns that the spec named, in that order, all of one length.
+    pub columns: &'a [ArrayRef],
+    /// The group of each row: an index into `keys` and `states`.
+    pub group_of_row: &'a ScalarBuffer<u32>,
+}
+
+/// Groups: a row of key and a row of state for each.
+#[derive(Debug, Clone, Copy)]
+pub struct Groups<'a> {
+    /// The key's columns.
+    pub keys: &'a [ArrayRef],
+    /// The state's columns.
+    pub states: &'a [ArrayRef],
+    /// How many groups there are.
+    pub len: usize,
+}
+
+/// Why a call of a transform failed. The instance may not be called again.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum CallError {
+    /// The transform ran into one of the host's limits.
+    #[error(
+        "{call}: the transform ran into its limit `{name}`: {limit} allowed, {current} used, {requested} more asked for; raise `limits.{name}` in the pipeline if that is what it needs"
+    )]
+    Limit {
+        /// The function that was called.
+        call: &'static str,
+        /// The limit's name in the pipeline's `[limits]`.
+        name: &'static str,
+        /// What is allowed, with its unit.
+        limit: String,
+        /// What was used when it happened.
+        current: String,
+        /// What was asked for on top of it.
+        requested: String,
+    },
+    /// It trapped: a panic, an out-of-bounds access, an unreachable instruction.
+    #[error("{call}: the transform trapped: {reason}")]
+    Trap {
+        /// The function that was called.
+        call: &'static str,
+        /// The reason and the backtrace.
+        reason: String,
+    },
+    /// It returned a failure of its own accord.
+    #[error("{call}: the transform says: {kind}: {message}")]
+    Failure {
+        /// The function that was called.
+        call: &'static str,
+        /// `bad configuration`, `bad input` or `internal failure`.
+        kind: &'static str,
+        /// Its message.
+        message: String,
+    },
+    /// What it returned breaks the contract.
+    #[error("{call}: the transform returned something that breaks the contract: {what}")]
+    Hostile {
+        /// The function that was called.
+        call: &'static str,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
+/// What a transform has told the operator, over all calls that succeeded.
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
+pub struct Figures {
+    /// Counters by name.
+    pub counts: BTreeMap<String, u64>,
+    /// Histograms by name.
+    pub observations: BTreeMap<String, Observations>,
+    /// Log lines and metrics that were over a limit.
+    pub dropped: u64,
+    /// Reads of a clock that stands still.
+    pub clock_reads: u64,
+    /// Reads of random bytes that are always the same.
+    pub random_reads: u64,
+}
+
+/// The values of a histogram, in short.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Observations {
+    /// How many there were.
+    pub count: u64,
+    /// Their sum.
+    pub sum: f64,
+    /// The least.
+    pub least: f64,
+    /// The greatest.
+    pub greatest: f64,
+}
+
+impl Default for Observations {
+    fn default() -> Self {
+        Self {
+            count: 0,
+            sum: 0.0,
+            least: f64::INFINITY,
+            greatest: f64::NEG_INFINITY,
+        }
+    }
+}
+
+impl Observations {
+    /// Adds a value.
+    pub fn add(&mut self, value: f64) {
+        self.count += 1;
+        self.sum += value;
+        self.least = self.least.min(value);
+        self.greatest = self.greatest.max(value);
+    }
+}
+
+impl AddAssign<&Self> for Figures {
+    fn add_assign(&mut self, other: &Self) {
+        for (name, amount) in &other.counts {
+            let count = self.counts.entry(name.clone()).or_default();
+            *count = count.saturating_add(*amount);
+        }
+        for (name, more) in &other.observations {
+            let all = self.observations.entry(name.clone()).or_default();
+            all.count += more.count;
+            all.sum += more.sum;
+            all.least = all.least.min(more.least);
+            all.greatest = all.greatest.max(more.greatest);
+        }
+        self.dropped += other.dropped;
+        self.clock_reads += other.clock_reads;
+        self.random_reads += other.random_reads;
+    }
+}
+
+/// A windowed transform, opened and ready.
+///
+/// It keeps nothing between calls but what `open` gave it.
+pub trait Windowed: Send {
+    /// What it has told the operator so far.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+
+    /// Adds rows to groups: a left fold in row order.
+    fn accumulate<'a>(
+        &'a mut self,
+        rows: Rows<'a>,
+        groups: Groups<'a>,
+    ) -> BoxFuture<'a, Result<Updated, CallError>>;
+
+    /// Combines, row by row, states of an earlier slice of event time with those of a later one.
+    fn merge<'a>(
+        &'a mut self,
+        earlier: Groups<'a>,
+        later: &'a [ArrayRef],
+    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>>;
+
+    /// Turns states of closed windows into output. `bounds` is as [`bounds_schema`] says.
+    fn finish<'a>(
+        &'a mut self,
+        groups: Groups<'a>,
+        bounds: &'a [ArrayRef],
+    ) -> BoxFuture<'a, Result<Finished, CallError>>;
+}

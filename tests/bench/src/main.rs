@@ -1,0 +1,97 @@
+//! Measures Penstock, side by side in one run, and says what it measured as figures.
+//!
+//! Run it with `cargo xtask bench replay`.
+
+mod boundary;
+mod native;
+mod replay;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use clap::Parser;
+
+/// Figures by name.
+type Figures = BTreeMap<String, f64>;
+
+#[derive(Debug, Parser)]
+#[command(
+    name = "penstock-bench",
+    about = "Measures Penstock; run it with `cargo xtask bench`"
+)]
+enum Command {
+    /// Recorded rides through the whole pipeline, and the sandbox's boundary alone.
+    Replay(Arguments),
+    /// One run over recorded rides in a process of its own; prints what it took.
+    #[command(hide = true)]
+    Once(replay::Once),
+}
+
+#[derive(Debug, clap::Args)]
+struct Arguments {
+    /// Write the figures to a file, as one flat JSON object.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A tenth of the events, for a look.
+    #[arg(long)]
+    quick: bool,
+    /// Events of the stream.
+    #[arg(long, default_value_t = 5_000_000)]
+    events: u64,
+    /// How often each measurement is repeated; the best counts.
+    #[arg(long, default_value_t = 5)]
+    rounds: usize,
+    /// Where the streams are kept between runs.
+    #[arg(long, value_name = "FOLDER", default_value = "data/bench")]
+    data: PathBuf,
+    /// Leave out the runs that measure memory.
+    #[arg(long)]
+    no_memory: bool,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Command::parse() {
+        Command::Replay(mut arguments) => {
+            if arguments.quick {
+                arguments.events /= 10;
+                arguments.rounds = arguments.rounds.min(2);
+            }
+            let mut figures = Figures::new();
+            boundary::measure(&mut figures, arguments.rounds)?;
+            replay::measure(&mut figures, &arguments)?;
+            println!();
+            for (name, value) in &figures {
+                println!("{name:<44} {value:.3}");
+            }
+            if let Some(path) = &arguments.json {
+                std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+            }
+            Ok(())
+        }
+        Command::Once(once) => replay::once(&once),
+    }
+}
+
+/// Keeps this process, and the threads it starts from now on, on one processor.
+fn pin_to_one_processor() -> anyhow::Result<()> {
+    let mut one = rustix::thread::CpuSet::new();
+    one.set(1);
+    if rustix::thread::sched_setaffinity(None, &one).is_err() {
+        let mut first = rustix::thread::CpuSet::new();
+        first.set(0);
+        rustix::thread::sched_setaffinity(None, &first)?;
+    }
+    Ok(())
+}
+
+/// Where built transforms are: beside this program's folder.
+fn transform() -> anyhow::Result<PathBuf> {
+    let program = std::env::current_exe()?;
+    let target = program
+        .ancestors()
+        .nth(2)
+        .expect("the program lies in <target>/release");
+    Ok(target
+        .join("transforms")
+        .join("driver_accept_proportion.wasm"))
+}

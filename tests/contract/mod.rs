@@ -1,0 +1,3 @@
+//! The contract: it does not change without a version, and every type of it crosses.
+
+mod frozen;

@@ -1,0 +1,5 @@
+//! Bad input: one clear error each, the right exit code, and nothing lost that was written.
+
+mod components;
+mod data;
+mod disk;

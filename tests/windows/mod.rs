@@ -1,0 +1,5 @@
+//! Windows: what comes out equals an oracle, and other engines, however the work is cut.
+
+mod flights;
+mod oracle;
+mod tumbling;

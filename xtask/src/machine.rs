@@ -1,0 +1,303 @@
+//! What a machine must have to build and test, and how it gets what it lacks.
+//!
+//! Installed without asking is only what comes from rustup, or from apt-get where this user may use it without a
+//! password. Everything else is named, all at once, with the command that installs it.
+
+use std::{path::Path, process::Command};
+
+use anyhow::{Result, bail};
+
+use crate::command;
+
+/// Something that a machine must have.
+#[derive(Debug)]
+pub(crate) struct Part {
+    name: &'static str,
+    present: fn() -> bool,
+    comes_from: ComesFrom,
+}
+
+#[derive(Debug)]
+enum ComesFrom {
+    /// The arguments of rustup that install it.
+    Rustup(&'static [&'static str]),
+    /// Debian's packages, and for other systems a program that tells the system, and the command.
+    System {
+        apt: &'static [&'static str],
+        elsewhere: &'static [(&'static str, &'static str)],
+    },
+}
+
+/// A linker for this machine. Cargo needs it to build this very program, so `.ci/run` looks for it too.
+pub(crate) const LINKER: Part = Part {
+    name: "a C compiler and linker (cc)",
+    present: || command::succeeds("cc", &["--version"]),
+    comes_from: ComesFrom::System {
+        apt: &["gcc", "libc6-dev"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install gcc"),
+            ("pacman", "sudo pacman -S gcc"),
+            ("zypper", "sudo zypper install gcc"),
+            ("apk", "sudo apk add build-base"),
+            ("xcode-select", "xcode-select --install"),
+        ],
+    },
+};
+
+/// Rust's standard library for transforms.
+pub(crate) const WASM_TARGET: Part = Part {
+    name: "the Rust target wasm32-unknown-unknown",
+    present: has_wasm_target,
+    comes_from: ComesFrom::Rustup(&["target", "add", "wasm32-unknown-unknown"]),
+};
+
+/// The formatter.
+pub(crate) const RUSTFMT: Part = Part {
+    name: "rustfmt",
+    present: || command::succeeds("cargo", &["fmt", "--version"]),
+    comes_from: ComesFrom::Rustup(&["component", "add", "rustfmt"]),
+};
+
+/// The lints.
+pub(crate) const CLIPPY: Part = Part {
+    name: "clippy",
+    present: || command::succeeds("cargo", &["clippy", "--version"]),
+    comes_from: ComesFrom::Rustup(&["component", "add", "clippy"]),
+};
+
+const RUSTUP_INSTALL: &str = "curl --proto '=https' --tlsv1.2 -sSf https://sh.rustup.rs | sh";
+
+/// Installs what is missing of `parts`.
+///
+/// # Errors
+///
+/// If something cannot be installed from here: everything of that kind, each with the command that installs it.
+pub(crate) fn prepare(parts: &[Part]) -> Result<()> {
+    let missing: Vec<&Part> = parts.iter().filter(|part| !(part.present)()).collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let machine = Machine::look();
+    let mut left_to_the_reader = Vec::new();
+    for part in missing {
+        match machine.remedy(part) {
+            Remedy::Run(commands) => {
+                println!("{} is missing and will be installed", part.name);
+                for words in commands {
+                    command::run(Command::new(&words[0]).args(&words[1..]))?;
+                }
+                if !(part.present)() {
+                    bail!("{} is still missing after these commands", part.name);
+                }
+            }
+            Remedy::Tell(command) => left_to_the_reader.push(format!("  {}: {command}", part.name)),
+        }
+    }
+    if left_to_the_reader.is_empty() {
+        return Ok(());
+    }
+    bail!(
+        "this machine lacks something; install it and start again:\n{}",
+        left_to_the_reader.join("\n")
+    );
+}
+
+fn has_wasm_target() -> bool {
+    // Asking rustc rather than rustup finds the target of a distribution's own Rust, too.
+    let mut rustc = Command::new("rustc");
+    rustc.args([
+        "--print",
+        "target-libdir",
+        "--target",
+        "wasm32-unknown-unknown",
+    ]);
+    command::output(&mut rustc).is_ok_and(|folder| Path::new(folder.trim_end()).is_dir())
+}
+
+/// What decides how things are installed here.
+#[derive(Debug)]
+struct Machine {
+    rustup: bool,
+    apt: bool,
+    rights: Rights,
+    has: fn(&str) -> bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Rights {
+    Root,
+    SudoWithoutPassword,
+    None,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Remedy {
+    Run(Vec<Vec<String>>),
+    Tell(String),
+}
+
+impl Machine {
+    fn look() -> Self {
+        let user = command::output(Command::new("id").arg("-u"));
+        let rights = match user {
+            Ok(user) if user.trim_end() == "0" => Rights::Root,
+            _ if command::succeeds("sudo", &["-n", "true"]) => Rights::SudoWithoutPassword,
+            _ => Rights::None,
+        };
+        Machine {
+            rustup: command::succeeds("rustup", &["--version"]),
+            apt: command::succeeds("apt-get", &["--version"]),
+            rights,
+            has: |program| command::succeeds("which", &[program]),
+        }
+    }
+
+    fn remedy(&self, part: &Part) -> Remedy {
+        match part.comes_from {
+            ComesFrom::Rustup(arguments) if self.rustup => {
+                Remedy::Run(vec![words(&["rustup"], arguments)])
+            }
+            ComesFrom::Rustup(arguments) => Remedy::Tell(format!(
+                "{RUSTUP_INSTALL}\n    and then: rustup {}",
+                arguments.join(" ")
+            )),
+            ComesFrom::System { apt, .. } if self.apt => self.apt_get(apt),
+            ComesFrom::System { apt, elsewhere } => {
+                let found = elsewhere.iter().find(|(program, _)| (self.has)(program));
+                Remedy::Tell(found.map_or_else(
+                    || {
+                        format!(
+                            "with your system's package manager (Debian calls it {})",
+                            apt.join(" and ")
+                        )
+                    },
+                    |(_, command)| (*command).to_owned(),
+                ))
+            }
+        }
+    }
+
+    fn apt_get(&self, packages: &[&str]) -> Remedy {
+        let apt_get: &[&str] = &["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"];
+        let apt_get = match self.rights {
+            Rights::Root => apt_get.to_vec(),
+            Rights::SudoWithoutPassword => [&["sudo", "-n"], apt_get].concat(),
+            Rights::None => {
+                return Remedy::Tell(format!("sudo apt-get install {}", packages.join(" ")));
+            }
+        };
+        let install = words(&apt_get, &["install", "--yes", "--no-install-recommends"]);
+        let packages = packages.iter().map(|&package| package.to_owned());
+        Remedy::Run(vec![
+            words(&apt_get, &["update"]),
+            install.into_iter().chain(packages).collect(),
+        ])
+    }
+}
+
+fn words(program: &[&str], arguments: &[&str]) -> Vec<String> {
+    program
+        .iter()
+        .chain(arguments)
+        .map(|&word| word.to_owned())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn debian(rights: Rights) -> Machine {
+        Machine {
+            rustup: true,
+            apt: true,
+            rights,
+            has: |_| false,
+        }
+    }
+
+    #[track_caller]
+    fn runs(remedy: Remedy, expected: &[&str]) {
+        let Remedy::Run(commands) = remedy else {
+            panic!("{remedy:?}")
+        };
+        let commands: Vec<String> = commands.iter().map(|words| words.join(" ")).collect();
+        assert_eq!(commands, expected);
+    }
+
+    #[track_caller]
+    fn tells(remedy: Remedy, expected: &str) {
+        let Remedy::Tell(told) = remedy else {
+            panic!("{remedy:?}")
+        };
+        assert!(told.contains(expected), "{told}");
+    }
+
+    #[test]
+    fn rustup_installs_or_is_named_itself() {
+        runs(
+            debian(Rights::None).remedy(&WASM_TARGET),
+            &["rustup target add wasm32-unknown-unknown"],
+        );
+        let without = Machine {
+            rustup: false,
+            ..debian(Rights::Root)
+        };
+        tells(
+            without.remedy(&WASM_TARGET),
+            "sh.rustup.rs | sh\n    and then: rustup target add wasm32",
+        );
+        tells(without.remedy(&CLIPPY), "rustup component add clippy");
+    }
+
+    #[test]
+    fn apt_get_runs_only_for_whom_it_may() {
+        runs(
+            debian(Rights::Root).remedy(&LINKER),
+            &[
+                "env DEBIAN_FRONTEND=noninteractive apt-get update",
+                "env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends gcc libc6-dev",
+            ],
+        );
+        runs(
+            debian(Rights::SudoWithoutPassword).remedy(&LINKER),
+            &[
+                "sudo -n env DEBIAN_FRONTEND=noninteractive apt-get update",
+                "sudo -n env DEBIAN_FRONTEND=noninteractive apt-get install --yes --no-install-recommends gcc libc6-dev",
+            ],
+        );
+        tells(
+            debian(Rights::None).remedy(&LINKER),
+            "sudo apt-get install gcc libc6-dev",
+        );
+    }
+
+    #[test]
+    fn other_systems_get_their_own_command() {
+        let machine = |has| Machine {
+            rustup: true,
+            apt: false,
+            rights: Rights::Root,
+            has,
+        };
+        tells(
+            machine(|program| program == "dnf").remedy(&LINKER),
+            "sudo dnf install gcc",
+        );
+        tells(
+            machine(|program| program == "xcode-select").remedy(&LINKER),
+            "xcode-select --install",
+        );
+        tells(machine(|_| false).remedy(&LINKER), "package manager");
+    }
+
+    #[test]
+    fn what_is_there_needs_nothing() {
+        prepare(&[Part {
+            name: "air",
+            present: || true,
+            comes_from: ComesFrom::Rustup(&[]),
+        }])
+        .expect("nothing is missing");
+    }
+}

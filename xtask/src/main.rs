@@ -1,0 +1,69 @@
+//! What the project does with itself: `cargo xtask demo`, `test`, `bench`, and the parts of them.
+//!
+//! Every command installs or names what the machine lacks, and prints the commands that it runs, so that they can be
+//! repeated by hand.
+
+mod bench;
+mod command;
+mod demo;
+mod machine;
+mod test;
+mod tidy;
+mod transforms;
+mod workspace;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::workspace::Workspace;
+
+/// What the project does with itself.
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask", version)]
+struct Arguments {
+    #[command(subcommand)]
+    task: Task,
+}
+
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Set the machine up, build everything, run a pipeline over simulated rides and look features up
+    Demo(demo::Options),
+    /// Build every example and every guest of the tests to a component in target/transforms
+    Transforms,
+    /// Everything that must hold before a change goes in: formatting, lints, tidiness, tests, docs
+    Test(test::Options),
+    /// Check the rules of the house that no compiler knows
+    Tidy,
+    /// Measure; the figures of a benchmark are ratios within one run
+    Bench(bench::Options),
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    let done = Workspace::find().and_then(|workspace| match arguments.task {
+        Task::Demo(options) => demo::run(&workspace, &options),
+        Task::Transforms => transforms::prepare_and_build(&workspace),
+        Task::Test(options) => test::run(&workspace, &options),
+        Task::Tidy => tidy::run(&workspace.root),
+        Task::Bench(options) => bench::run(&workspace, &options),
+    });
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Arguments::command().debug_assert();
+    }
+}
