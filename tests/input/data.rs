@@ -122,8 +122,6 @@ fn a_second_run_replaces_the_values_of_the_first() {
     };
     let before = get();
     // The same events once more, with every answer turned around: equal event times, a later epoch.
-    let path = folder.path("rides/rides-000.ndjson");
-    let text = std::fs::read_to_string(&path).unwrap();
     let turned = text
         .replace("\"accepted\":true", "\"accepted\":#")
         .replace("\"accepted\":false", "\"accepted\":true")

@@ -20,8 +20,10 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
             .build()
             .expect("threads start")
     };
+    // Every pipeline loads its component anew; each is compiled once.
+    let cache = root().join("target").join("test-cache");
     Host {
-        sandbox: Sandbox::start(Compiler::InProcess, None).expect("the engine starts"),
+        sandbox: Sandbox::start(Compiler::InProcess, Some(&cache)).expect("the engine starts"),
         lanes: runtime(),
         io: runtime(),
     }
@@ -160,7 +162,10 @@ impl Ended {
             assert!(stderr.contains(part), "`{part}` is not in:\n{stderr}");
         }
         assert_eq!(
-            stderr.lines().filter(|line| line.starts_with("error")).count(),
+            stderr
+                .lines()
+                .filter(|line| line.starts_with("error"))
+                .count(),
             1,
             "not one error:\n{stderr}"
         );

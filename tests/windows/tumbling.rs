@@ -151,7 +151,7 @@ fn found(folder: &Folder) -> BTreeMap<(i64, String, i64), Total> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
         let total = Total {
             rows: row["rows"].as_u64().unwrap(),
-            sum: row["sum"].as_f64().unwrap(),
+            sum: sum(line),
             last_note: text(&row["last_note"]),
             notes: row["notes"].as_array().unwrap().iter().map(text).collect(),
             digest: row["digest"].as_u64().unwrap(),
@@ -159,6 +159,13 @@ fn found(folder: &Folder) -> BTreeMap<(i64, String, i64), Total> {
         windows.insert(key, total);
     }
     windows
+}
+
+/// The sum of a line, read exactly: serde_json may be off by a bit in the last place.
+fn sum(line: &str) -> f64 {
+    let (_, rest) = line.split_once("\"sum\":").unwrap();
+    let end = rest.find([',', '}']).unwrap();
+    rest[..end].parse().unwrap()
 }
 
 fn compare(report: &RunReport, folder: &Folder, expected: &Expected, case: &Case) {
@@ -279,11 +286,9 @@ features = "out.{format}"
         ] {
             let report = folder.run(Tuning { lanes, batch_rows }).unwrap();
             assert!(report.accounting.balances());
-            assert!(
-                report.accounting.late > 0
-                    && report.accounting.rejected_in_all() > 0
-                    && report.invalid > 0
-            );
+            assert!(report.accounting.late > 0, "none late");
+            assert!(report.accounting.rejected_in_all() > 0, "none rejected");
+            assert!(report.invalid > 0, "none invalid");
             let out = folder.path("out");
             let read = |file: &str| std::fs::read(out.join(file)).unwrap();
             let written = (

@@ -4,9 +4,10 @@
 //! whole). Lines that are not JSON objects are passed over: decoding will refuse them, with the reason.
 //!
 //! Types: `true` is Boolean, integers are Int64 (UInt64 if none is negative and one needs it), other numbers Float64,
-//! strings Utf8 whatever they hold, arrays List, objects Struct; only nulls, Utf8. Where a field has values of several types,
-//! integers and floats make Float64, and all else makes Utf8: decoding then refuses the values that are not strings, in
-//! the open, and only if the column is wanted. Everything is nullable.
+//! strings Utf8 whatever they hold, arrays List, objects Struct; only nulls, Utf8. Where a field has values of several
+//! kinds, integers and floats make Float64; otherwise the kind of most values wins, so that a few malformed records do
+//! not decide for all. Decoding then refuses the others, in the open, and only if the column is wanted. Everything is
+//! nullable.
 
 use std::fmt;
 use std::fs::File;
@@ -81,13 +82,18 @@ impl Sample {
 
     fn add_line(&mut self, line: &[u8]) -> Result<(), String> {
         // A line that turns out to be malformed at its end must leave no field behind, so each has a shape of its own.
-        let mut shape = Shape::Null;
+        let mut shape = Shape::default();
         let mut json = serde_json::Deserializer::from_slice(line);
         let read = Observe(&mut shape)
             .deserialize(&mut json)
             .and_then(|()| json.end());
         match (read, shape) {
-            (Ok(()), Shape::Struct(record)) => {
+            (
+                Ok(()),
+                Shape {
+                    records: 1, record, ..
+                },
+            ) => {
                 self.record.merge(record);
                 Ok(())
             }
@@ -102,68 +108,68 @@ impl Sample {
     }
 }
 
-/// What the values of a field have in common.
+/// What was seen of a field: how many values of each kind. Nulls count for nothing.
 #[derive(Debug, Default)]
-enum Shape {
-    #[default]
-    Null,
-    Boolean,
-    Integer(Range),
-    Float,
-    Text,
-    List(Box<Shape>),
-    Struct(Struct),
-    /// Values of types that have nothing in common.
-    Mixed,
-}
-
-/// Which integers were seen, beside those that every type holds.
-#[derive(Debug, Default, Clone, Copy)]
-struct Range {
+struct Shape {
+    booleans: u64,
+    numbers: u64,
+    texts: u64,
+    lists: u64,
+    records: u64,
+    float: bool,
     negative: bool,
+    /// An integer was seen that only u64 holds.
     above_i64: bool,
+    /// Of all elements of all lists.
+    element: Option<Box<Shape>>,
+    record: Struct,
 }
 
 impl Shape {
     fn merge(&mut self, other: Self) {
-        *self = match (std::mem::take(self), other) {
-            (one, Self::Null) | (Self::Null, one) => one,
-            (Self::Boolean, Self::Boolean) => Self::Boolean,
-            (Self::Integer(a), Self::Integer(b)) => Self::Integer(Range {
-                negative: a.negative | b.negative,
-                above_i64: a.above_i64 | b.above_i64,
-            }),
-            (Self::Integer(_) | Self::Float, Self::Integer(_) | Self::Float) => Self::Float,
-            (Self::Text, Self::Text) => Self::Text,
-            (Self::List(mut a), Self::List(b)) => {
-                a.merge(*b);
-                Self::List(a)
-            }
-            (Self::Struct(mut a), Self::Struct(b)) => {
-                a.merge(b);
-                Self::Struct(a)
-            }
-            _ => Self::Mixed,
-        };
+        self.booleans += other.booleans;
+        self.numbers += other.numbers;
+        self.texts += other.texts;
+        self.lists += other.lists;
+        self.records += other.records;
+        self.float |= other.float;
+        self.negative |= other.negative;
+        self.above_i64 |= other.above_i64;
+        if let Some(element) = other.element {
+            self.element.get_or_insert_default().merge(*element);
+        }
+        self.record.merge(other.record);
     }
 
+    /// The type of most values; text, if there are as many of another.
     fn into_type(self) -> DataType {
-        match self {
-            Self::Boolean => DataType::Boolean,
-            Self::Integer(Range {
-                negative: true,
-                above_i64: true,
-            })
-            | Self::Float => DataType::Float64,
-            Self::Integer(Range {
-                above_i64: true, ..
-            }) => DataType::UInt64,
-            Self::Integer(_) => DataType::Int64,
-            Self::Null | Self::Text | Self::Mixed => DataType::Utf8,
-            Self::List(element) => {
-                DataType::List(Arc::new(Field::new_list_field(element.into_type(), true)))
+        let most = [
+            self.booleans,
+            self.numbers,
+            self.texts,
+            self.lists,
+            self.records,
+        ]
+        .into_iter()
+        .max();
+        match most {
+            None | Some(0) => DataType::Utf8,
+            Some(most) if most == self.texts => DataType::Utf8,
+            Some(most) if most == self.numbers => self.number_type(),
+            Some(most) if most == self.booleans => DataType::Boolean,
+            Some(most) if most == self.lists => {
+                let element = self.element.unwrap_or_default().into_type();
+                DataType::List(Arc::new(Field::new_list_field(element, true)))
             }
-            Self::Struct(record) => DataType::Struct(record.into_fields()),
+            Some(_) => DataType::Struct(self.record.into_fields()),
+        }
+    }
+
+    fn number_type(&self) -> DataType {
+        match (self.float, self.above_i64, self.negative) {
+            (true, ..) | (_, true, true) => DataType::Float64,
+            (_, true, false) => DataType::UInt64,
+            (_, false, _) => DataType::Int64,
         }
     }
 }
@@ -178,7 +184,7 @@ struct Struct {
 impl Struct {
     fn field(&mut self, name: String) -> &mut Shape {
         let index = *self.by_name.entry(name).or_insert_with_key(|name| {
-            self.fields.push((name.clone(), Shape::Null));
+            self.fields.push((name.clone(), Shape::default()));
             self.fields.len() - 1
         });
         &mut self.fields[index].1
@@ -221,40 +227,38 @@ impl<'de> Visitor<'de> for Observe<'_> {
     }
 
     fn visit_bool<E>(self, _: bool) -> Result<(), E> {
-        self.0.merge(Shape::Boolean);
+        self.0.booleans += 1;
         Ok(())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.0.merge(Shape::Integer(Range {
-            negative: value < 0,
-            above_i64: false,
-        }));
+        self.0.numbers += 1;
+        self.0.negative |= value < 0;
         Ok(())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.0.merge(Shape::Integer(Range {
-            negative: false,
-            above_i64: i64::try_from(value).is_err(),
-        }));
+        self.0.numbers += 1;
+        self.0.above_i64 |= i64::try_from(value).is_err();
         Ok(())
     }
 
     fn visit_f64<E>(self, _: f64) -> Result<(), E> {
-        self.0.merge(Shape::Float);
+        self.0.numbers += 1;
+        self.0.float = true;
         Ok(())
     }
 
     fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        self.0.merge(Shape::Text);
+        self.0.texts += 1;
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let mut element = Shape::Null;
+        let mut element = Shape::default();
         while elements.next_element_seed(Observe(&mut element))?.is_some() {}
-        self.0.merge(Shape::List(Box::new(element)));
+        self.0.lists += 1;
+        self.0.element.get_or_insert_default().merge(element);
         Ok(())
     }
 
@@ -262,11 +266,12 @@ impl<'de> Visitor<'de> for Observe<'_> {
         let mut record = Struct::default();
         while let Some(name) = members.next_key::<String>()? {
             // Of a field that stands there twice, the last counts.
-            let mut shape = Shape::Null;
+            let mut shape = Shape::default();
             members.next_value_seed(Observe(&mut shape))?;
             *record.field(name) = shape;
         }
-        self.0.merge(Shape::Struct(record));
+        self.0.records += 1;
+        self.0.record.merge(record);
         Ok(())
     }
 }
@@ -306,7 +311,11 @@ mod tests {
         check(&["{\"x\":1}\n{\"x\":2.5}\n{\"x\":null}"], "x: Float64");
         check(&["{\"x\":9223372036854775808}\n{\"x\":1}"], "x: UInt64");
         check(&["{\"x\":9223372036854775808}\n{\"x\":-1}"], "x: Float64");
-        check(&["{\"x\":1}\n{\"x\":\"one\"}\n{\"x\":true}"], "x: Utf8");
+        check(&["{\"x\":1}\n{\"x\":\"one\"}"], "x: Utf8");
+        check(
+            &["{\"x\":1}\n{\"x\":\"one\"}\n{\"x\":2}\n{\"x\":true}"],
+            "x: Int64",
+        );
         check(
             &["{\"x\":[]}\n{\"x\":[1,null]}\n{\"x\":[0.5]}"],
             "x: List(Float64)",
