@@ -3,5 +3,6 @@
 
 mod contract;
 mod input;
+mod sandbox;
 mod support;
 mod windows;

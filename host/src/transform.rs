@@ -5,10 +5,10 @@
 //! and goes out as plain Arrow arrays; nothing here knows of Wasm.
 
 use std::collections::BTreeMap;
-use std::ops::AddAssign;
+use std::ops::{AddAssign, Range};
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::future::BoxFuture;
@@ -25,6 +25,44 @@ pub fn bounds_schema() -> SchemaRef {
         Field::new("window_start", event_time_type(), false),
         Field::new("window_end", event_time_type(), false),
     ]))
+}
+
+/// Bytes that the rows of some columns take, without what lies around them in shared buffers.
+pub fn bytes_of(columns: &[ArrayRef]) -> usize {
+    columns.iter().map(|column| bytes_of_column(column)).sum()
+}
+
+fn bytes_of_column(column: &dyn Array) -> usize {
+    fn span<O: OffsetSizeTrait>(offsets: &[O]) -> Range<usize> {
+        let first = offsets.first().map_or(0, |first| first.as_usize());
+        let last = offsets.last().map_or(0, |last| last.as_usize());
+        first..last
+    }
+    let rows = column.len();
+    let validity = column.nulls().map_or(0, |_| rows.div_ceil(8));
+    let items = |items: &ArrayRef, span: Range<usize>| {
+        bytes_of_column(&items.slice(span.start, span.len()))
+    };
+    let values = match column.data_type() {
+        DataType::Boolean => rows.div_ceil(8),
+        DataType::Utf8 => 4 * rows + span(column.as_string::<i32>().offsets()).len(),
+        DataType::Binary => 4 * rows + span(column.as_binary::<i32>().offsets()).len(),
+        DataType::LargeUtf8 => 8 * rows + span(column.as_string::<i64>().offsets()).len(),
+        DataType::LargeBinary => 8 * rows + span(column.as_binary::<i64>().offsets()).len(),
+        DataType::List(_) => {
+            let list = column.as_list::<i32>();
+            4 * rows + items(list.values(), span(list.offsets()))
+        }
+        DataType::LargeList(_) => {
+            let list = column.as_list::<i64>();
+            8 * rows + items(list.values(), span(list.offsets()))
+        }
+        DataType::Struct(_) => bytes_of(column.as_struct().columns()),
+        DataType::FixedSizeBinary(width) => *width as usize * rows,
+        // No other type crosses to a transform.
+        other => other.primitive_width().unwrap_or(0) * rows,
+    };
+    validity + values
 }
 
 /// What a transform learns when it is opened.

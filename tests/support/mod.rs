@@ -1,5 +1,7 @@
 //! What the tests share: a host, pipelines in folders of their own, the program itself.
 
+pub(crate) mod random;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

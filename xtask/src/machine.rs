@@ -47,8 +47,15 @@ pub(crate) const LINKER: Part = Part {
 /// Rust's standard library for transforms.
 pub(crate) const WASM_TARGET: Part = Part {
     name: "the Rust target wasm32-unknown-unknown",
-    present: has_wasm_target,
+    present: || has_target("wasm32-unknown-unknown"),
     comes_from: ComesFrom::Rustup(&["target", "add", "wasm32-unknown-unknown"]),
+};
+
+/// Rust's standard library for the tests' guests that insist on WASI.
+pub(crate) const WASI_TARGET: Part = Part {
+    name: "the Rust target wasm32-wasip2",
+    present: || has_target("wasm32-wasip2"),
+    comes_from: ComesFrom::Rustup(&["target", "add", "wasm32-wasip2"]),
 };
 
 /// The formatter.
@@ -102,15 +109,10 @@ pub(crate) fn prepare(parts: &[Part]) -> Result<()> {
     );
 }
 
-fn has_wasm_target() -> bool {
+fn has_target(target: &str) -> bool {
     // Asking rustc rather than rustup finds the target of a distribution's own Rust, too.
     let mut rustc = Command::new("rustc");
-    rustc.args([
-        "--print",
-        "target-libdir",
-        "--target",
-        "wasm32-unknown-unknown",
-    ]);
+    rustc.args(["--print", "target-libdir", "--target", target]);
     command::output(&mut rustc).is_ok_and(|folder| Path::new(folder.trim_end()).is_dir())
 }
 

@@ -10,7 +10,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray, UInt32Array,
 };
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{filter, filter_record_batch, take, take_record_batch};
@@ -22,7 +22,7 @@ use super::plan::Plan;
 use super::queue::{Closed, Receiver, Sender};
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
-use crate::transform::{CallError, Figures, Finished, Groups, Reject, Rows, Windowed};
+use crate::transform::{CallError, Figures, Finished, Groups, Reject, Rows, Windowed, bytes_of};
 use crate::window::{ClosedPane, Pane, WindowState};
 
 /// What a reader sends to a lane.
@@ -479,17 +479,6 @@ fn bounds(pane: Pane, rows: usize) -> Vec<ArrayRef> {
             Arc::new(column) as ArrayRef
         })
         .to_vec()
-}
-
-/// Bytes that the rows of some columns take.
-fn bytes_of(columns: &[ArrayRef]) -> usize {
-    let bytes = |column: &ArrayRef| {
-        column
-            .to_data()
-            .get_slice_memory_size()
-            .unwrap_or(usize::MAX)
-    };
-    columns.iter().map(bytes).fold(0, usize::saturating_add)
 }
 
 /// An event time as people write it.

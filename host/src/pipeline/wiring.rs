@@ -91,15 +91,14 @@ pub(super) struct OutputPaths {
 }
 
 impl Opened {
-    /// Puts other transforms in the place of the component's, one a lane. They must say of
-    /// themselves what the component says. For comparing the sandbox with native code.
-    pub fn with_transforms(mut self, transforms: Transforms) -> Self {
-        assert_eq!(
-            transforms.len(),
-            self.transforms.len(),
-            "one transform a lane"
-        );
-        self.transforms = transforms;
+    /// Puts something else in the place of each lane's transform, or around it. It must say of
+    /// itself what the component says. For comparing the sandbox with native code.
+    #[must_use]
+    pub fn map_transforms(
+        mut self,
+        map: impl FnMut(Box<dyn Windowed>) -> Box<dyn Windowed>,
+    ) -> Self {
+        self.transforms = self.transforms.into_iter().map(map).collect();
         self
     }
 

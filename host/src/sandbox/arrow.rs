@@ -4,8 +4,11 @@
 //! array already is as the contract wants it. In: every length, offset, bitmap and UTF-8 byte is
 //! checked before an array is made of it, and what a guest may not say is said to the caller.
 
-use arrow::array::{Array, ArrayData, ArrayRef, make_array};
-use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer};
+use std::ops::Range;
+
+use arrow::array::{Array, ArrayData, ArrayRef, AsArray, OffsetSizeTrait, make_array};
+use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer};
+use arrow::compute::concat;
 use arrow::datatypes::{DataType, Field, Schema};
 
 /// The buffers of some columns, in the contract's order. Cheap to clone.
@@ -25,42 +28,66 @@ impl Lowered {
 pub(super) fn lower(arrays: &[ArrayRef]) -> Lowered {
     let mut lowered = Lowered::default();
     for array in arrays {
-        lower_data(&array.to_data(), &mut lowered.buffers);
+        lower_array(array, true, None, &mut lowered.buffers);
     }
     lowered
 }
 
-fn lower_data(data: &ArrayData, buffers: &mut Vec<Buffer>) {
-    let nulls = data.nulls().filter(|nulls| nulls.null_count() > 0);
-    buffers.push(nulls.map_or_else(Buffer::default, |nulls| packed_bits(nulls.inner())));
-    match data.data_type() {
+/// Lays out one array. `hidden` are the nulls of the struct that it is in: what lies under them must
+/// not cross. A column that is not `nullable` has no validity even then.
+fn lower_array(
+    array: &dyn Array,
+    nullable: bool,
+    hidden: Option<&NullBuffer>,
+    buffers: &mut Vec<Buffer>,
+) {
+    let nulls = NullBuffer::union(array.nulls(), hidden).filter(|nulls| nulls.null_count() > 0);
+    let nulls = nulls.as_ref();
+    let validity = nulls.filter(|_| nullable);
+    buffers.push(validity.map_or_else(Buffer::default, |nulls| packed_bits(nulls.inner())));
+    match array.data_type() {
         DataType::Boolean => {
-            let values = BooleanBuffer::new(data.buffers()[0].clone(), data.offset(), data.len());
+            let values = array.as_boolean().values();
             // Under a null the bit is zero.
-            let values = match nulls {
-                Some(nulls) => &values & nulls.inner(),
-                None => values,
-            };
-            buffers.push(packed_bits(&values));
+            buffers.push(match nulls {
+                Some(nulls) => packed_bits(&(values & nulls.inner())),
+                None => packed_bits(values),
+            });
         }
-        DataType::Utf8 | DataType::Binary => lower_bytes::<i32>(data, nulls, buffers),
-        DataType::LargeUtf8 | DataType::LargeBinary => lower_bytes::<i64>(data, nulls, buffers),
-        DataType::List(_) => lower_list::<i32>(data, nulls, buffers),
-        DataType::LargeList(_) => lower_list::<i64>(data, nulls, buffers),
-        DataType::Struct(_) => {
-            for child in data.child_data() {
-                // A struct's nulls hide whatever its children hold, so it is emptied here.
-                let child = child.slice(data.offset(), data.len());
-                match nulls {
-                    Some(nulls) => lower_data(&hide(&child, nulls), buffers),
-                    None => lower_data(&child, buffers),
-                }
+        DataType::Utf8 => {
+            let text = array.as_string::<i32>();
+            lower_bytes(text.offsets(), text.values(), nulls, buffers);
+        }
+        DataType::Binary => {
+            let binary = array.as_binary::<i32>();
+            lower_bytes(binary.offsets(), binary.values(), nulls, buffers);
+        }
+        DataType::LargeUtf8 => {
+            let text = array.as_string::<i64>();
+            lower_bytes(text.offsets(), text.values(), nulls, buffers);
+        }
+        DataType::LargeBinary => {
+            let binary = array.as_binary::<i64>();
+            lower_bytes(binary.offsets(), binary.values(), nulls, buffers);
+        }
+        DataType::List(item) => {
+            let list = array.as_list::<i32>();
+            lower_list(list.offsets(), list.values(), item, nulls, buffers);
+        }
+        DataType::LargeList(item) => {
+            let list = array.as_list::<i64>();
+            lower_list(list.offsets(), list.values(), item, nulls, buffers);
+        }
+        DataType::Struct(fields) => {
+            for (child, field) in array.as_struct().columns().iter().zip(fields) {
+                lower_array(child, field.is_nullable(), nulls, buffers);
             }
         }
         fixed => {
             let width = fixed_width(fixed);
-            let values =
-                data.buffers()[0].slice_with_length(data.offset() * width, data.len() * width);
+            let data = array.to_data();
+            let first = data.offset() * width;
+            let values = data.buffers()[0].slice_with_length(first, data.len() * width);
             buffers.push(match nulls {
                 Some(nulls) => zeroed(&values, width, nulls),
                 None => values,
@@ -107,39 +134,8 @@ fn zeroed(values: &Buffer, width: usize, nulls: &NullBuffer) -> Buffer {
     zeroed.into()
 }
 
-/// `child` with nulls where its struct has them.
-fn hide(child: &ArrayData, nulls: &NullBuffer) -> ArrayData {
-    let nulls = NullBuffer::union(child.nulls(), Some(nulls));
-    let array = make_array(child.clone());
-    // `nullif` and `take` would do it too; rebuilding keeps the values' buffers.
-    array
-        .to_data()
-        .into_builder()
-        .nulls(nulls)
-        .build()
-        .expect("only validity changed, and it has the array's length")
-}
-
-/// An offset type of Arrow's.
-trait Offset: arrow::datatypes::ArrowNativeType {
-    /// The greatest offset of the type.
-    const MAX_OFFSET: usize;
-
-    /// The offsets of an array; Arrow lets an empty one have none.
-    fn at(data: &ArrayData) -> &[Self] {
-        let offsets = data.buffer::<Self>(0);
-        &offsets[..(data.len() + 1).min(offsets.len())]
-    }
-}
-impl Offset for i32 {
-    const MAX_OFFSET: usize = i32::MAX as usize;
-}
-impl Offset for i64 {
-    const MAX_OFFSET: usize = i64::MAX as usize;
-}
-
 /// Whether offsets start at zero and no null spans anything, as the contract wants it.
-fn plain<O: Offset>(offsets: &[O], nulls: Option<&NullBuffer>) -> bool {
+fn plain<O: OffsetSizeTrait>(offsets: &[O], nulls: Option<&NullBuffer>) -> bool {
     offsets.first().is_none_or(|first| first.as_usize() == 0)
         && nulls.is_none_or(|nulls| {
             (0..nulls.len()).all(|row| nulls.is_valid(row) || offsets[row] == offsets[row + 1])
@@ -147,7 +143,7 @@ fn plain<O: Offset>(offsets: &[O], nulls: Option<&NullBuffer>) -> bool {
 }
 
 /// The offsets that the spans of the valid rows have when they are laid behind each other.
-fn packed_offsets<O: Offset>(offsets: &[O], nulls: Option<&NullBuffer>) -> Buffer {
+fn packed_offsets<O: OffsetSizeTrait>(offsets: &[O], nulls: Option<&NullBuffer>) -> Buffer {
     let mut packed = Vec::with_capacity(offsets.len());
     let mut end = 0;
     packed.push(O::usize_as(end));
@@ -161,27 +157,30 @@ fn packed_offsets<O: Offset>(offsets: &[O], nulls: Option<&NullBuffer>) -> Buffe
 }
 
 /// The spans of the valid rows, joined where they touch.
-fn spans<O: Offset>(offsets: &[O], nulls: Option<&NullBuffer>) -> Vec<(usize, usize)> {
-    let mut spans: Vec<(usize, usize)> = Vec::new();
+fn spans<O: OffsetSizeTrait>(offsets: &[O], nulls: Option<&NullBuffer>) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
     for row in 0..offsets.len().saturating_sub(1) {
-        let (start, end) = (offsets[row].as_usize(), offsets[row + 1].as_usize());
-        if start == end || nulls.is_some_and(|nulls| nulls.is_null(row)) {
+        let span = offsets[row].as_usize()..offsets[row + 1].as_usize();
+        if span.is_empty() || nulls.is_some_and(|nulls| nulls.is_null(row)) {
             continue;
         }
         match spans.last_mut() {
-            Some(last) if last.1 == start => last.1 = end,
-            _ => spans.push((start, end)),
+            Some(last) if last.end == span.start => last.end = span.end,
+            _ => spans.push(span),
         }
     }
     spans
 }
 
-fn lower_bytes<O: Offset>(data: &ArrayData, nulls: Option<&NullBuffer>, buffers: &mut Vec<Buffer>) {
-    let offsets = O::at(data);
-    let values = &data.buffers()[1];
+fn lower_bytes<O: OffsetSizeTrait>(
+    offsets: &OffsetBuffer<O>,
+    values: &Buffer,
+    nulls: Option<&NullBuffer>,
+    buffers: &mut Vec<Buffer>,
+) {
     if plain(offsets, nulls) {
         let end = offsets.last().map_or(0, |end| end.as_usize());
-        buffers.push(offsets_buffer(data, offsets));
+        buffers.push(offsets.inner().inner().clone());
         buffers.push(values.slice_with_length(0, end));
         return;
     }
@@ -189,50 +188,44 @@ fn lower_bytes<O: Offset>(data: &ArrayData, nulls: Option<&NullBuffer>, buffers:
     let spans = spans(offsets, nulls);
     buffers.push(match spans.as_slice() {
         [] => Buffer::default(),
-        [(start, end)] => values.slice_with_length(*start, end - start),
+        [span] => values.slice_with_length(span.start, span.len()),
         many => {
-            let mut packed = MutableBuffer::new(many.iter().map(|(start, end)| end - start).sum());
-            for (start, end) in many {
-                packed.extend_from_slice(&values[*start..*end]);
+            let mut packed = MutableBuffer::new(many.iter().map(Range::len).sum());
+            for span in many {
+                packed.extend_from_slice(&values[span.clone()]);
             }
             packed.into()
         }
     });
 }
 
-/// The offsets of `data` as a buffer of their own; Arrow lets an empty array have none.
-fn offsets_buffer<O: Offset>(data: &ArrayData, offsets: &[O]) -> Buffer {
-    if offsets.is_empty() {
-        return Buffer::from_vec(vec![O::usize_as(0)]);
-    }
-    let width = size_of::<O>();
-    data.buffers()[0].slice_with_length(data.offset() * width, offsets.len() * width)
-}
-
-fn lower_list<O: Offset>(data: &ArrayData, nulls: Option<&NullBuffer>, buffers: &mut Vec<Buffer>) {
-    let offsets = O::at(data);
-    let child = &data.child_data()[0];
-    if plain(offsets, nulls) {
+fn lower_list<O: OffsetSizeTrait>(
+    offsets: &OffsetBuffer<O>,
+    values: &ArrayRef,
+    item: &Field,
+    nulls: Option<&NullBuffer>,
+    buffers: &mut Vec<Buffer>,
+) {
+    let (offsets, spans) = if plain(offsets, nulls) {
         let end = offsets.last().map_or(0, |end| end.as_usize());
-        buffers.push(offsets_buffer(data, offsets));
-        lower_data(&child.slice(0, end), buffers);
-        return;
-    }
-    buffers.push(packed_offsets(offsets, nulls));
-    match spans(offsets, nulls).as_slice() {
-        [] => lower_data(&child.slice(0, 0), buffers),
-        [(start, end)] => lower_data(&child.slice(*start, end - start), buffers),
+        (offsets.inner().inner().clone(), vec![0..end])
+    } else {
+        (packed_offsets(offsets, nulls), spans(offsets, nulls))
+    };
+    buffers.push(offsets);
+    let items = match spans.as_slice() {
+        [] => values.slice(0, 0),
+        [span] => values.slice(span.start, span.len()),
         many => {
             let pieces: Vec<ArrayRef> = many
                 .iter()
-                .map(|(start, end)| make_array(child.slice(*start, end - start)))
+                .map(|span| values.slice(span.start, span.len()))
                 .collect();
             let pieces: Vec<&dyn Array> = pieces.iter().map(AsRef::as_ref).collect();
-            let joined =
-                arrow::compute::concat(&pieces).expect("pieces of one array have one type");
-            lower_data(&joined.to_data(), buffers);
+            concat(&pieces).expect("pieces of one array have one type")
         }
-    }
+    };
+    lower_array(&items, item.is_nullable(), None, buffers);
 }
 
 /// Makes arrays of what a guest returned.
@@ -348,7 +341,7 @@ fn exactly(name: &str, what: &str, buffer: Buffer, length: usize) -> Result<Buff
 }
 
 /// Checks offsets, and gives them with the last of them.
-fn lift_offsets<O: Offset>(
+fn lift_offsets<O: OffsetSizeTrait>(
     name: &str,
     rows: usize,
     buffer: Buffer,
@@ -389,3 +382,7 @@ pub(super) fn lift_u32s(what: &str, bytes: &[u8]) -> Result<Vec<u32>, String> {
         .map(|value| u32::from_le_bytes(value.try_into().expect("chunks of four")))
         .collect())
 }
+
+#[cfg(test)]
+#[path = "arrow_tests.rs"]
+mod tests;

@@ -10,7 +10,7 @@ use super::arrow as wire;
 use super::bindings::{types, windowed};
 use super::limits::Limits;
 use super::schema;
-use crate::transform::{Finished, Opening, Reject, Updated, WindowedSpec};
+use crate::transform::{Finished, Opening, Reject, Updated, WindowedSpec, bytes_of};
 
 /// An opening in the contract's terms, owned.
 pub(super) struct LoweredOpening<'a> {
@@ -132,6 +132,7 @@ pub(super) fn lift_updated(
     state: &Schema,
     rows: usize,
     groups: usize,
+    limits: &Limits,
 ) -> Result<Updated, String> {
     let changed = match updated.changed {
         None => None,
@@ -148,12 +149,37 @@ pub(super) fn lift_updated(
     };
     let count = changed.as_ref().map_or(groups, Vec::len);
     let states = lift_rows(state, updated.states, count)?;
+    refuse_large_states(&states, limits.state_per_group)?;
     let rejects = lift_rejects(updated.rejects, rows)?;
     Ok(Updated {
         states,
         changed,
         rejects,
     })
+}
+
+/// Refuses states of which one takes more bytes than a group may have.
+pub(super) fn refuse_large_states(states: &[ArrayRef], most: usize) -> Result<(), String> {
+    // A half that is small enough as a whole has no row that is too large: only what is suspicious is looked at closely.
+    let mut suspects = vec![(0, states.first().map_or(0, |column| column.len()))];
+    while let Some((first, rows)) = suspects.pop() {
+        let slices: Vec<ArrayRef> = states
+            .iter()
+            .map(|column| column.slice(first, rows))
+            .collect();
+        let bytes = bytes_of(&slices);
+        if bytes <= most {
+            continue;
+        }
+        if rows == 1 {
+            return Err(format!(
+                "a group's state of {bytes} bytes, where limits.state_per_group allows {most}"
+            ));
+        }
+        suspects.push((first, rows / 2));
+        suspects.push((first + rows / 2, rows - rows / 2));
+    }
+    Ok(())
 }
 
 fn lift_rejects(rejects: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>, String> {

@@ -11,7 +11,9 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 use super::arrow as wire;
 use super::bindings::{log, metrics, types, windowed};
 use super::component::Component;
-use super::exchange::{LoweredOpening, lift_finished, lift_rows, lift_spec, lift_updated};
+use super::exchange::{
+    LoweredOpening, lift_finished, lift_rows, lift_spec, lift_updated, refuse_large_states,
+};
 use super::limits::{Ceiling, CpuMeter, LimitExceeded, Limits};
 use super::wasi;
 use crate::transform::{
@@ -238,8 +240,14 @@ impl Windowed for Instance {
             )
             .await;
             let updated = self.end(CALL, result)?;
-            lift_updated(updated, &self.spec.state, count, groups.len)
-                .map_err(|what| CallError::Hostile { call: CALL, what })
+            lift_updated(
+                updated,
+                &self.spec.state,
+                count,
+                groups.len,
+                &self.store.data().limits,
+            )
+            .map_err(|what| CallError::Hostile { call: CALL, what })
         })
     }
 
@@ -265,7 +273,9 @@ impl Windowed for Instance {
             )
             .await;
             let merged = self.end(CALL, result)?;
+            let most = self.store.data().limits.state_per_group;
             lift_rows(&self.spec.state, merged, earlier.len)
+                .and_then(|states| refuse_large_states(&states, most).map(|()| states))
                 .map_err(|what| CallError::Hostile { call: CALL, what })
         })
     }
@@ -357,7 +367,7 @@ fn fault(call: &'static str, error: &wasmtime::Error, store: &Store<Data>) -> Ca
             requested: limit.requested.clone(),
         };
     }
-    let mut reason = format!("{error:#}");
+    let mut reason = error.root_cause().to_string();
     // Wasmtime keeps the type of this error to itself, so its text is all there is to go by.
     if reason.contains("fuel allocated for hostcalls has been exhausted") {
         return CallError::Limit {
@@ -367,6 +377,15 @@ fn fault(call: &'static str, error: &wasmtime::Error, store: &Store<Data>) -> Ca
             current: "all of it".into(),
             requested: "bytes".into(),
         };
+    }
+    let named = error
+        .downcast_ref::<wasmtime::WasmBacktrace>()
+        .into_iter()
+        .flat_map(|trace| trace.frames())
+        .filter_map(|frame| frame.func_name());
+    let named: Vec<&str> = named.take(8).collect();
+    if !named.is_empty() {
+        reason = format!("{reason}, in {}", named.join(", called by "));
     }
     if let Some((_, last)) = store.data().lines.last() {
         reason = format!("{reason}; the last it logged: {last}");

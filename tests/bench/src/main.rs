@@ -5,6 +5,10 @@
 mod boundary;
 mod native;
 mod replay;
+// Compiled into this crate, so that the native baseline is inlined as well as it would be by hand.
+#[path = "../../../examples/driver_accept_proportion/src/lib.rs"]
+#[allow(unreachable_pub)] // It is a crate of its own elsewhere.
+mod driver_accept_proportion;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

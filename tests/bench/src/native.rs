@@ -6,12 +6,13 @@ use std::sync::Arc;
 use arrow::array::{Array, ArrayData, ArrayRef, RecordBatch, make_array};
 use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
-use driver_accept_proportion::DriverAcceptProportion;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use penstock::transform::{CallError, Finished, Groups, Rows, Updated, Windowed, WindowedSpec};
 use penstock_sdk::contract::{Event, Opening};
 use penstock_sdk::native::schema_of;
+
+use crate::driver_accept_proportion::{DriverAcceptProportion, Offer};
 use penstock_sdk::native::{self, Batch, ByRows, Windowed as _};
 
 /// The transform, natively. It knows the columns of its own few schemas: fixed widths and booleans.
@@ -28,7 +29,7 @@ impl Native {
             config: "{}".into(),
             events: vec![Event {
                 name: "ride_offer".into(),
-                schema: schema_of::<driver_accept_proportion::Offer>(),
+                schema: schema_of::<Offer>(),
             }],
             key: Vec::new(),
             options: Vec::new(),

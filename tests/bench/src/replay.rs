@@ -3,27 +3,27 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
 
+use arrow::array::ArrayRef;
+use futures::future::BoxFuture;
 use penstock::config::{Environment, load_pipelines};
 use penstock::pipeline::{self, Host, Opened, Progress};
 use penstock::sandbox::{Compiler, Sandbox};
 use penstock::simulate::{RidesFormat, RidesSpec, write_rides};
 use penstock::source::ReadProgress;
 use penstock::source::replay::Replay;
+use penstock::transform::{CallError, Finished, Groups, Rows, Updated, Windowed};
 
 use crate::native::Native;
-use crate::{Arguments, Figures, transform};
+use crate::{Arguments, Figures, transform as component};
 
 /// One run in a process of its own.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Once {
     /// The folder with the pipeline.
     folder: PathBuf,
-    /// The transform compiled in, instead of the component.
-    #[arg(long)]
-    native: bool,
 }
 
 const FORMATS: [(&str, RidesFormat); 2] = [
@@ -36,46 +36,70 @@ pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> anyhow::R
     for (name, format) in FORMATS {
         let folder = prepare(&arguments.data, name, format, arguments.events)?;
         println!("\n{name}: {} events, one core", arguments.events);
-        let mut best = [f64::INFINITY; 4];
-        let mut shares = Threads::default();
+        let (mut sandboxed, mut natively, mut decoding) = (f64::MAX, f64::MAX, f64::MAX);
         for _ in 0..arguments.rounds {
-            let before = Threads::now()?;
-            let sandboxed = run(&host, &folder, false, arguments.events)?;
-            shares = Threads::now()?.since(&before);
-            let natively = run(&host, &folder, true, arguments.events)?;
-            let decoding = decode(&host, &folder)?;
-            for (best, time) in best.iter_mut().zip([sandboxed, natively, decoding]) {
-                *best = best.min(time.as_secs_f64());
-            }
+            let events = arguments.events;
+            sandboxed = sandboxed.min(run(&host, &folder, Transform::Sandboxed, events)?);
+            natively = natively.min(run(&host, &folder, Transform::Native, events)?);
+            decoding = decoding.min(decode(&host, &folder)?);
         }
-        let [sandboxed, natively, decoding, _] = best;
         let per_event = |seconds: f64| seconds * 1e9 / arguments.events as f64;
+        let per_second = |seconds: f64| arguments.events as f64 / seconds;
         println!(
             "  through the sandbox  {:>7.1} ns/event  {:>12.0} events/s",
             per_event(sandboxed),
-            arguments.events as f64 / sandboxed
+            per_second(sandboxed)
         );
         println!(
             "  compiled in          {:>7.1} ns/event  {:>12.0} events/s",
             per_event(natively),
-            arguments.events as f64 / natively
-        );
-        println!(
-            "  decoding alone       {:>7.1} ns/event",
-            per_event(decoding)
+            per_second(natively)
         );
         println!("  pipeline against native: {:.3}", sandboxed / natively);
-        shares.print();
-        figures.insert(
-            format!("{name}_events_per_s"),
-            arguments.events as f64 / sandboxed,
-        );
-        figures.insert(format!("{name}_decode_ns_per_event"), per_event(decoding));
+        figures.insert(format!("{name}_events_per_s"), per_second(sandboxed));
         figures.insert(format!("pipeline_vs_native_{name}"), sandboxed / natively);
-        shares.add_to(figures, name);
+        figures.insert(format!("{name}_decode_ns_per_event"), per_event(decoding));
+        shares(&host, &folder, name, decoding, figures)?;
     }
     if !arguments.no_memory {
         memory(figures, arguments)?;
+    }
+    Ok(())
+}
+
+/// Each stage's share of the CPU time of one run.
+fn shares(
+    host: &Host,
+    folder: &Path,
+    name: &str,
+    decoding: f64,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
+    let in_transform = Arc::new(AtomicU64::new(0));
+    let before = Threads::now()?;
+    run(
+        host,
+        folder,
+        Transform::Metered(Arc::clone(&in_transform)),
+        0,
+    )?;
+    let spent = Threads::now()?.since(&before);
+    let transform = in_transform.load(Ordering::Relaxed) as f64 / 1e9;
+    let stages = [
+        ("decode", "reading and decoding", decoding),
+        ("windows", "keys, windows, states", spent.lane - transform),
+        ("transform", "boundary and transform", transform),
+        ("store", "the store's own threads", spent.io),
+        (
+            "rest",
+            "queues, validation, sinks",
+            spent.all - decoding - spent.lane - spent.io,
+        ),
+    ];
+    for (short, shown, seconds) in stages {
+        let share = seconds / spent.all;
+        println!("  {shown:<26} {:>5.1} % of the time", share * 100.0);
+        figures.insert(format!("{name}_share_{short}"), share);
     }
     Ok(())
 }
@@ -110,7 +134,7 @@ fn memory(figures: &mut Figures, arguments: &Arguments) -> anyhow::Result<()> {
 
 pub(crate) fn once(once: &Once) -> anyhow::Result<()> {
     crate::pin_to_one_processor()?;
-    run(&host()?, &once.folder, once.native, 0)?;
+    run(&host()?, &once.folder, Transform::Sandboxed, 0)?;
     let status = std::fs::read_to_string("/proc/self/status")?;
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
     println!("{}", peak.unwrap_or("0").trim().trim_end_matches(" kB"));
@@ -185,7 +209,7 @@ features = "features.parquet"
 [run]
 lanes = 1
 "#,
-            std::fs::canonicalize(transform()?)?
+            std::fs::canonicalize(component()?)?
         ),
     )?;
     Ok(folder)
@@ -198,15 +222,30 @@ fn open(host: &Host, folder: &Path) -> anyhow::Result<Opened> {
     Ok(pipeline::open(host, pipeline, &environment)?)
 }
 
-/// The time of a run, from opened to all written.
-fn run(host: &Host, folder: &Path, native: bool, events: u64) -> anyhow::Result<Duration> {
+/// Which transform a run uses.
+enum Transform {
+    Sandboxed,
+    Native,
+    /// The component, with the CPU time that its calls take, in nanoseconds.
+    Metered(Arc<AtomicU64>),
+}
+
+/// The seconds of a run, from opened to all written.
+fn run(host: &Host, folder: &Path, transform: Transform, events: u64) -> anyhow::Result<f64> {
     // A store of an earlier run would have to be compacted in this one.
     let _ = std::fs::remove_dir_all(folder.join("store"));
-    let mut opened = open(host, folder)?;
-    if native {
-        let native = Native::open(&opened.plan.spec)?;
-        opened = opened.with_transforms(vec![Box::new(native)]);
-    }
+    let opened = open(host, folder)?;
+    let opened = match transform {
+        Transform::Sandboxed => opened,
+        Transform::Native => {
+            let mut native = Some(Native::open(&opened.plan.spec)?);
+            opened.map_transforms(|_| Box::new(native.take().expect("there is one lane")))
+        }
+        Transform::Metered(spent) => opened.map_transforms(|transform| {
+            let spent = Arc::clone(&spent);
+            Box::new(Metered { transform, spent })
+        }),
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let began = Instant::now();
     let report =
@@ -217,20 +256,81 @@ fn run(host: &Host, folder: &Path, native: bool, events: u64) -> anyhow::Result<
         events == 0 || report.accounting.applied == events,
         "every event is applied"
     );
-    Ok(elapsed)
+    Ok(elapsed.as_secs_f64())
 }
 
-/// The time of reading and decoding alone.
-fn decode(host: &Host, folder: &Path) -> anyhow::Result<Duration> {
+/// The seconds of reading and decoding alone.
+fn decode(host: &Host, folder: &Path) -> anyhow::Result<f64> {
     let replay = open(host, folder)?.replay;
     let began = Instant::now();
     let mut source = Replay::open(replay, Arc::new(ReadProgress::default()))?;
     while source.next_batch()?.is_some() {}
-    Ok(began.elapsed())
+    Ok(began.elapsed().as_secs_f64())
 }
 
-/// CPU time by the names of threads, in clock ticks. Threads that ended are not in it, so the
-/// reader's and delivery's shares are what is left of the process's.
+/// A transform whose calls are timed, on the clock of the thread that makes them.
+struct Metered {
+    transform: Box<dyn Windowed>,
+    spent: Arc<AtomicU64>,
+}
+
+impl Metered {
+    fn time<'a, T: 'a>(
+        call: BoxFuture<'a, Result<T, CallError>>,
+        spent: Arc<AtomicU64>,
+    ) -> BoxFuture<'a, Result<T, CallError>> {
+        let mut call = call;
+        Box::pin(std::future::poll_fn(move |context| {
+            let now = || rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+            let began = now();
+            let polled = call.as_mut().poll(context);
+            let ended = now();
+            let seconds = (ended.tv_sec - began.tv_sec) * 1_000_000_000;
+            spent.fetch_add(
+                (seconds + ended.tv_nsec - began.tv_nsec) as u64,
+                Ordering::Relaxed,
+            );
+            polled
+        }))
+    }
+}
+
+impl Windowed for Metered {
+    fn accumulate<'a>(
+        &'a mut self,
+        rows: Rows<'a>,
+        groups: Groups<'a>,
+    ) -> BoxFuture<'a, Result<Updated, CallError>> {
+        Self::time(
+            self.transform.accumulate(rows, groups),
+            Arc::clone(&self.spent),
+        )
+    }
+
+    fn merge<'a>(
+        &'a mut self,
+        earlier: Groups<'a>,
+        later: &'a [ArrayRef],
+    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
+        Self::time(
+            self.transform.merge(earlier, later),
+            Arc::clone(&self.spent),
+        )
+    }
+
+    fn finish<'a>(
+        &'a mut self,
+        groups: Groups<'a>,
+        bounds: &'a [ArrayRef],
+    ) -> BoxFuture<'a, Result<Finished, CallError>> {
+        Self::time(
+            self.transform.finish(groups, bounds),
+            Arc::clone(&self.spent),
+        )
+    }
+}
+
+/// CPU time in seconds: of the threads that stay, and of the whole process.
 #[derive(Debug, Default, Clone)]
 struct Threads {
     lane: f64,
@@ -244,14 +344,16 @@ impl Threads {
         for task in std::fs::read_dir("/proc/self/task")? {
             let path = task?.path();
             let name = std::fs::read_to_string(path.join("comm")).unwrap_or_default();
-            let ticks = ticks(&std::fs::read_to_string(path.join("stat")).unwrap_or_default());
+            let stat = std::fs::read_to_string(path.join("schedstat")).unwrap_or_default();
+            let nanos: f64 = stat.split_whitespace().next().unwrap_or("0").parse()?;
             match name.trim() {
-                "lane" => threads.lane += ticks,
-                "io" => threads.io += ticks,
+                "lane" => threads.lane += nanos / 1e9,
+                "io" => threads.io += nanos / 1e9,
                 _ => {}
             }
         }
-        threads.all = ticks(&std::fs::read_to_string("/proc/self/stat")?);
+        let all = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        threads.all = all.tv_sec as f64 + all.tv_nsec as f64 / 1e9;
         Ok(threads)
     }
 
@@ -262,43 +364,4 @@ impl Threads {
             all: self.all - before.all,
         }
     }
-
-    fn shares(&self) -> [(&'static str, f64); 3] {
-        let all = self.all.max(1.0);
-        [
-            (
-                "reading, decoding, delivery",
-                (self.all - self.lane - self.io) / all,
-            ),
-            ("windows and transform", self.lane / all),
-            ("store", self.io / all),
-        ]
-    }
-
-    fn print(&self) {
-        for (name, share) in self.shares() {
-            println!("  {name:<28} {:>5.1} % of the time", share * 100.0);
-        }
-    }
-
-    fn add_to(&self, figures: &mut Figures, format: &str) {
-        for ((_, share), name) in
-            self.shares()
-                .into_iter()
-                .zip(["read_and_deliver", "lane", "store"])
-        {
-            figures.insert(format!("{format}_share_{name}"), share);
-        }
-    }
-}
-
-/// User and system time of a `stat` line, in clock ticks.
-fn ticks(stat: &str) -> f64 {
-    // The name, in parentheses, may hold spaces; the times are the 14th and 15th fields.
-    let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
-    let fields: Vec<&str> = rest.split_whitespace().collect();
-    [11, 12]
-        .iter()
-        .filter_map(|at| fields.get(*at)?.parse::<f64>().ok())
-        .sum()
 }

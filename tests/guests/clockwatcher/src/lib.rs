@@ -1,0 +1,77 @@
+//! A transform that reads clocks, random bytes, the environment and files. Built for WASI, where
+//! it finds nothing behind any of them.
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::time::{Instant, SystemTime};
+
+use penstock_sdk::prelude::*;
+
+/// A row.
+#[derive(Row)]
+pub struct Entry {
+    amount: f64,
+}
+
+/// What is remembered.
+#[derive(State, Clone, Default)]
+pub struct Seen {
+    rows: u64,
+    amount: f64,
+    wall_seconds: u64,
+    elapsed_nanos: u64,
+    random: u64,
+    environment: u64,
+    files: u64,
+}
+
+/// What comes out.
+#[derive(Output)]
+pub struct Told {
+    rows: u64,
+    wall_seconds: u64,
+    elapsed_nanos: u64,
+    random: u64,
+    environment: u64,
+    files: u64,
+}
+
+/// The transform.
+#[derive(Default)]
+pub struct Clockwatcher;
+
+impl Window for Clockwatcher {
+    type Row<'a> = Entry;
+    type State = Seen;
+    type Output = Told;
+
+    fn accumulate(&self, seen: &mut Seen, entry: Entry) -> Result<(), Reject> {
+        let began = Instant::now();
+        let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        seen.rows += 1;
+        seen.amount += entry.amount;
+        seen.wall_seconds = wall.map_or(u64::MAX, |wall| wall.as_secs());
+        seen.random = RandomState::new().hash_one(1);
+        seen.environment = std::env::vars().count() as u64;
+        seen.files = u64::from(std::fs::read_dir("/").is_ok());
+        seen.elapsed_nanos = began.elapsed().as_nanos() as u64;
+        Ok(())
+    }
+
+    fn merge(&self, _earlier: Seen, later: Seen) -> Seen {
+        later
+    }
+
+    fn finish(&self, seen: &Seen, _bounds: Bounds) -> Told {
+        Told {
+            rows: seen.rows,
+            wall_seconds: seen.wall_seconds,
+            elapsed_nanos: seen.elapsed_nanos,
+            random: seen.random,
+            environment: seen.environment,
+            files: seen.files,
+        }
+    }
+}
+
+export_window!(Clockwatcher);

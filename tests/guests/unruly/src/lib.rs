@@ -1,0 +1,122 @@
+//! A transform that misbehaves as its configuration says, when it meets a row of amount 13.
+
+use penstock_sdk::prelude::*;
+
+/// A row.
+#[derive(Row)]
+pub struct Entry {
+    amount: f64,
+}
+
+/// What is remembered.
+#[derive(State, Clone, Default)]
+pub struct Memory {
+    rows: u64,
+    ballast: Vec<u64>,
+}
+
+/// What comes out.
+#[derive(Output)]
+pub struct Count {
+    rows: u64,
+}
+
+/// What it does when it meets the row.
+#[derive(Default)]
+enum Misdeed {
+    #[default]
+    Nothing,
+    Spin,
+    Allocate,
+    Panic,
+    Recurse,
+    Hoard,
+    Chatter,
+}
+
+/// The transform.
+#[derive(Default)]
+pub struct Unruly {
+    misdeed: Misdeed,
+}
+
+impl Window for Unruly {
+    type Row<'a> = Entry;
+    type State = Memory;
+    type Output = Count;
+
+    fn open(config: &Config<'_>) -> Result<Self, Failure> {
+        let misdeeds = [
+            ("spin", Misdeed::Spin),
+            ("allocate", Misdeed::Allocate),
+            ("panic", Misdeed::Panic),
+            ("recurse", Misdeed::Recurse),
+            ("hoard", Misdeed::Hoard),
+            ("chatter", Misdeed::Chatter),
+        ];
+        if config.is_empty() {
+            return Ok(Self::default());
+        }
+        let asked = misdeeds
+            .into_iter()
+            .find(|(name, _)| config.json().contains(name));
+        let (_, misdeed) =
+            asked.ok_or_else(|| config.wrong("`misdeed` names none that there is"))?;
+        Ok(Self { misdeed })
+    }
+
+    fn accumulate(&self, memory: &mut Memory, entry: Entry) -> Result<(), Reject> {
+        memory.rows += 1;
+        if entry.amount == 13.0 {
+            self.misbehave(memory);
+        }
+        Ok(())
+    }
+
+    fn merge(&self, earlier: Memory, later: Memory) -> Memory {
+        Memory {
+            rows: earlier.rows + later.rows,
+            ballast: Vec::new(),
+        }
+    }
+
+    fn finish(&self, memory: &Memory, _bounds: Bounds) -> Count {
+        metrics::count("groups", 1);
+        metrics::observe("rows", memory.rows as f64);
+        Count { rows: memory.rows }
+    }
+}
+
+impl Unruly {
+    fn misbehave(&self, memory: &mut Memory) {
+        match self.misdeed {
+            Misdeed::Nothing => {}
+            Misdeed::Spin => loop {
+                std::hint::black_box(memory.rows);
+            },
+            Misdeed::Allocate => {
+                let mut all = Vec::new();
+                loop {
+                    all.push(std::hint::black_box(vec![1_u8; 1 << 20]));
+                }
+            }
+            Misdeed::Panic => panic!("thirteen"),
+            Misdeed::Recurse => {
+                std::hint::black_box(deeper(memory.rows));
+            }
+            Misdeed::Hoard => memory.ballast = vec![7; 1 << 18],
+            Misdeed::Chatter => {
+                for line in 0..1000 {
+                    log::info!("line {line}");
+                }
+            }
+        }
+    }
+}
+
+fn deeper(depth: u64) -> u64 {
+    let frame = std::hint::black_box([depth; 64]);
+    frame[7].wrapping_add(deeper(depth + 1))
+}
+
+export_window!(Unruly);

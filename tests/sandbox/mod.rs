@@ -1,0 +1,152 @@
+//! The sandbox: what a transform may not do, and what it is told.
+
+use crate::support::{Folder, Tuning, transform};
+
+/// A folder with 40 rows, the 13th of which a misbehaving transform waits for.
+fn folder(transform_name: &str, config: &str, more: &str) -> Folder {
+    let folder = Folder::new();
+    let lines: String = (0..40)
+        .map(|row| {
+            format!(
+                "{{\"at\":\"2026-01-01T00:00:{row:02}Z\",\"key\":{},\"amount\":{row}.0}}\n",
+                row % 3
+            )
+        })
+        .collect();
+    folder.write("events.ndjson", lines);
+    folder.write(
+        "penstock.toml",
+        "[environments.local]\noutput = \"out\"\n[environments.local.events.entry]\nfiles = \"events.ndjson\"\nevent_time = \"at\"\n",
+    );
+    folder.write(
+        "pipeline.toml",
+        format!(
+            r#"name = "entries"
+event = "entry"
+transform = {:?}
+key = "key"
+group = "entry"
+config = {config}
+[window]
+kind = "tumbling"
+size = "10s"
+[[feature]]
+name = "rows"
+type = "uint64"
+[outputs]
+store = false
+features = "out.ndjson"
+{more}"#,
+            transform(transform_name)
+        ),
+    );
+    folder
+}
+
+fn fails(misdeed: &str, more: &str, expected: &[&str]) {
+    let folder = folder("unruly", &format!("{{ misdeed = {misdeed:?} }}"), more);
+    let error = folder
+        .run(Tuning {
+            lanes: 1,
+            batch_rows: 100,
+        })
+        .expect_err("it misbehaves");
+    for part in expected.iter().chain(&["entries", "sha256:"]) {
+        assert!(error.contains(part), "`{part}` is not in: {error}");
+    }
+    assert!(
+        !folder.path("out/out.ndjson").exists(),
+        "nothing is shown as done"
+    );
+}
+
+#[test]
+fn a_transform_that_never_ends_is_stopped() {
+    fails(
+        "spin",
+        "[limits]\ncpu_per_call = \"50ms\"\n",
+        &["cpu_per_call", "50ms"],
+    );
+}
+
+#[test]
+fn a_transform_that_takes_all_memory_is_stopped() {
+    fails(
+        "allocate",
+        "[limits]\nmemory = \"8MiB\"\n",
+        &["memory", "8388608 bytes"],
+    );
+}
+
+#[test]
+fn a_transform_that_panics_tells_where() {
+    fails(
+        "panic",
+        "",
+        &["accumulate", "trapped", "thirteen", "lib.rs"],
+    );
+}
+
+#[test]
+fn a_transform_that_recurses_without_end_traps() {
+    fails("recurse", "", &["accumulate", "trapped"]);
+}
+
+#[test]
+fn a_state_that_grows_too_large_is_refused() {
+    fails("hoard", "", &["state_per_group", "1048576"]);
+    fails(
+        "hoard",
+        "[limits]\nstate_per_group = \"4MiB\"\noutput_bytes = \"1MiB\"\n",
+        &["output_bytes"],
+    );
+}
+
+#[test]
+fn a_transform_that_talks_too_much_is_cut_short_and_counted() {
+    let folder = folder("unruly", "{ misdeed = \"chatter\" }", "");
+    let report = folder
+        .run(Tuning {
+            lanes: 1,
+            batch_rows: 100,
+        })
+        .unwrap();
+    assert_eq!(report.figures.dropped, 900);
+    assert_eq!(report.figures.counts["groups"], 12);
+    assert_eq!(report.figures.observations["rows"].sum, 40.0);
+}
+
+#[test]
+fn a_configuration_that_a_transform_refuses_is_told() {
+    let folder = folder("unruly", "{ misdeed = \"sing\" }", "");
+    folder
+        .penstock(&["validate", "pipeline.toml"])
+        .fails(2, &["unruly.wasm", "bad configuration", "misdeed"]);
+}
+
+#[test]
+fn wasi_has_nothing_behind_it_and_reads_are_counted() {
+    let folder = folder("clockwatcher", "{}", "");
+    let report = folder
+        .run(Tuning {
+            lanes: 1,
+            batch_rows: 7,
+        })
+        .unwrap();
+    assert!(report.figures.clock_reads >= 80, "{:?}", report.figures);
+    let text = folder.text("out/out.ndjson");
+    for line in text.lines() {
+        let row: serde_json::Value = serde_json::from_str(line).unwrap();
+        for nothing in ["wall_seconds", "elapsed_nanos", "environment", "files"] {
+            assert_eq!(row[nothing], 0, "{nothing} in {line}");
+        }
+    }
+    // A second run reads the same random bytes.
+    folder
+        .run(Tuning {
+            lanes: 1,
+            batch_rows: 7,
+        })
+        .unwrap();
+    assert_eq!(folder.text("out/out.ndjson"), text);
+}
