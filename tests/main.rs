@@ -1,6 +1,9 @@
 //! Tests of whole pipelines and of the whole program. They want the transforms that
 //! `cargo xtask transforms` builds.
 
+// In a test a panic is the message.
+#![allow(clippy::unwrap_used)]
+
 mod contract;
 mod input;
 mod sandbox;

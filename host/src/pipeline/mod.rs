@@ -5,8 +5,8 @@
 //! ```
 //!
 //! Data flows one way, through queues that are bounded in bytes. A lane owns its window state, its
-//! instance of the transform and its accounts; nothing is shared between lanes. [`wiring`] puts a
-//! pipeline together from its declaration and refuses what does not fit; [`run`] runs it. Nothing
+//! instance of the transform and its accounts; nothing is shared between lanes. `wiring` puts a
+//! pipeline together from its declaration and refuses what does not fit; [`run()`] runs it. Nothing
 //! here reads a wall clock: what a run gives depends on its input alone.
 
 mod accounting;

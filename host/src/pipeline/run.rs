@@ -230,7 +230,10 @@ fn start(
     let source = Replay::open(opened.replay.clone(), Arc::clone(&progress.read))
         .map_err(|error| read(error.into()))?;
     let epoch = match &store {
-        Some(store) => host.io.block_on(declare(&**store, &opened))?,
+        Some(store) => {
+            host.io.block_on(store.declare(&declarations(&opened)))?;
+            host.io.block_on(store.begin_epoch(&pipeline))?
+        }
         None => 0,
     };
     let sinks = sinks(&opened, store).map_err(|error| RunError::Delivery {
@@ -301,11 +304,10 @@ fn thread<T: Send + 'static>(
         .expect("the system has room for three threads a pipeline")
 }
 
-/// Makes the features known to the store, and gives the epoch of this run.
-async fn declare(store: &dyn FeatureStore, opened: &Opened) -> Result<u64, StoreError> {
-    let declarations: Vec<Declaration> = opened
-        .features
-        .iter()
+/// What a store must know of a pipeline's features.
+fn declarations(opened: &Opened) -> Vec<Declaration> {
+    let features = opened.features.iter();
+    features
         .map(|feature| {
             let declaration = &feature.declaration;
             Declaration {
@@ -319,9 +321,7 @@ async fn declare(store: &dyn FeatureStore, opened: &Opened) -> Result<u64, Store
                     .expect("a declaration has only texts, numbers and lists"),
             }
         })
-        .collect();
-    store.declare(&declarations).await?;
-    store.begin_epoch(&opened.plan.pipeline).await
+        .collect()
 }
 
 fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks, SinkError> {

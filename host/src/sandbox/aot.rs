@@ -1,6 +1,6 @@
 //! Turns a component into code: from the cache, or compiled and put there.
 
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -44,8 +44,8 @@ fn deserialize(engine: &Engine, code: &[u8]) -> wasmtime::Result<Component> {
 
 /// The name of the component's entry: another engine, another entry.
 fn entry(engine: &Engine, digest: &str) -> String {
-    let mut hasher = foldhash::fast::FixedState::with_seed(0).build_hasher();
-    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let hasher = foldhash::fast::FixedState::with_seed(0);
+    let compatibility = hasher.hash_one(engine.precompile_compatibility_hash());
     let digest = digest.replace(':', "-");
-    format!("{digest}-{:016x}", hasher.finish())
+    format!("{digest}-{compatibility:016x}")
 }

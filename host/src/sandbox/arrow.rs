@@ -208,7 +208,10 @@ fn lower_list<O: OffsetSizeTrait>(
 ) {
     let (offsets, spans) = if plain(offsets, nulls) {
         let end = offsets.last().map_or(0, |end| end.as_usize());
-        (offsets.inner().inner().clone(), vec![0..end])
+        (
+            offsets.inner().inner().clone(),
+            std::iter::once(0..end).collect(),
+        )
     } else {
         (packed_offsets(offsets, nulls), spans(offsets, nulls))
     };

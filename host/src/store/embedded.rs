@@ -1,7 +1,7 @@
 //! The embedded store: one SlateDB database a lane in a local folder, and the declarations as files beside them.
 //!
-//! `docs/decisions/0002-slatedb.md` says why it is built like this. [`folder`] gives the layout of the folder,
-//! [`keys`] that of a database's keys, [`crate::store::item`] that of the values.
+//! `docs/decisions/0002-slatedb.md` says why it is built like this. `folder` gives the layout of the folder,
+//! `keys` that of a database's keys, [`crate::store::item`] that of the values.
 
 mod catalog;
 mod disk;

@@ -423,7 +423,6 @@ async fn readers_follow_a_writer_without_touching_the_folder() {
 
 /// Not a test of its own: the process that `what_was_flushed_survives_a_kill` kills.
 #[test]
-#[ignore = "started by what_was_flushed_survives_a_kill"]
 fn writer_that_is_killed() {
     let Ok(folder) = std::env::var("PENSTOCK_TEST_STORE") else {
         return;
@@ -455,7 +454,7 @@ fn what_was_flushed_survives_a_kill() {
     let mut least = 0;
     for kill in 0..3 {
         let mut child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &name, "--ignored", "--nocapture"])
+            .args(["--exact", &name, "--nocapture"])
             .env("PENSTOCK_TEST_STORE", folder.path())
             .stdout(Stdio::piped())
             .spawn()
