@@ -180,6 +180,57 @@ fn a_feature_that_is_declared_twice_is_refused() {
 }
 
 #[test]
+fn a_feature_that_two_files_declare_is_refused() {
+    let folder = rides(100);
+    good(&folder);
+    let other = folder
+        .text("pipeline.toml")
+        .replace("event =", "name = \"other\"\nevent =")
+        .replace("features.parquet", "other.parquet");
+    folder.write("pipelines/one.toml", folder.text("pipeline.toml"));
+    folder.write("pipelines/two.toml", other);
+    folder.penstock(&["run", "pipelines"]).fails(
+        2,
+        &[
+            "driver_accept_proportion_10m@1",
+            "one.toml:10",
+            "two.toml:11",
+        ],
+    );
+}
+
+#[test]
+fn a_key_that_is_a_float_is_refused() {
+    let folder = rides(100);
+    environment(
+        &folder,
+        "files = \"rides\"\nschema = { occurred_at = \"timestamp[us, UTC]\", driver_id = \"float64\", accepted = \"bool\" }",
+    );
+    good(&folder);
+    folder
+        .penstock(&["run", "pipeline.toml"])
+        .fails(2, &["pipeline.toml:3", "float64", "cannot be a key"]);
+}
+
+#[test]
+fn more_lanes_than_there_is_room_for_are_refused() {
+    let folder = rides(100);
+    good(&folder);
+    let most = penstock::sandbox::MAX_INSTANCES;
+    let copies = most / 1024 + 1;
+    for copy in 0..copies {
+        let name = format!("name = \"p{copy}\"\nevent =");
+        let text = folder.text("pipeline.toml").replace("event =", &name);
+        let feature = format!("name = \"f{copy}\"\ncolumn = \"driver_accept_proportion_10m\"");
+        let text = text.replace("name = \"driver_accept_proportion_10m\"", &feature);
+        folder.write(&format!("pipelines/{copy}.toml"), text);
+    }
+    folder
+        .penstock(&["run", "pipelines", "--lanes", "1024"])
+        .fails(2, &["lanes together", "run.lanes"]);
+}
+
+#[test]
 fn a_feature_of_another_type_than_the_transform_gives_is_refused() {
     let folder = rides(100);
     let path = transform("driver_accept_proportion");

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use wit_component::ComponentEncoder;
 
-use super::{Failure, show};
+use super::Failure;
+use super::show::{self, say};
 
 /// Makes a component of a core module that was built for wasm32-unknown-unknown with an SDK.
 #[derive(Debug, clap::Args)]
@@ -43,6 +44,6 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     std::fs::write(&unfinished, &component)
         .and_then(|()| std::fs::rename(&unfinished, &arguments.output))
         .map_err(|error| Failure::work(format!("cannot write {output}: {error}")))?;
-    println!("{output}: {}", show::bytes(component.len() as u64));
+    say!("{output}: {}", show::bytes(component.len() as u64));
     Ok(())
 }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema};
 use serde_json::json;
 
-use super::{Failure, show};
+use super::Failure;
+use super::show::{self, say};
 use crate::config::types;
 use crate::sandbox::{Component, Interface, Limits};
 use crate::transform::{CallError, Opening, WindowedSpec};
@@ -86,8 +87,8 @@ fn columns(option: &str, text: &str) -> Result<Arc<Schema>, Failure> {
 type Said = Result<WindowedSpec, CallError>;
 
 fn print(component: &Component, opened: Option<&Said>) {
-    println!("digest      {}", component.digest());
-    println!(
+    say!("digest      {}", component.digest());
+    say!(
         "size        {} ({} bytes)",
         show::bytes(component.size() as u64),
         component.size()
@@ -97,27 +98,27 @@ fn print(component: &Component, opened: Option<&Said>) {
         .iter()
         .map(ToString::to_string)
         .collect();
-    println!("interfaces  {}", interfaces.join(", "));
+    say!("interfaces  {}", interfaces.join(", "));
     match component.imports() {
-        [] => println!("imports     nothing"),
+        [] => say!("imports     nothing"),
         imports => {
-            println!("imports     {}", imports[0]);
+            say!("imports     {}", imports[0]);
             imports[1..]
                 .iter()
-                .for_each(|import| println!("            {import}"));
+                .for_each(|import| say!("            {import}"));
         }
     }
     match opened {
         None => {}
-        Some(Err(error)) => println!("opening it  {error}"),
+        Some(Err(error)) => say!("opening it  {error}"),
         Some(Ok(spec)) => {
-            println!("columns     {}", spec.columns.join(", "));
-            println!("state       version {}", spec.state_version);
+            say!("columns     {}", spec.columns.join(", "));
+            say!("state       version {}", spec.state_version);
             if !spec.migrates_from.is_empty() {
-                println!("            takes over versions {:?}", spec.migrates_from);
+                say!("            takes over versions {:?}", spec.migrates_from);
             }
             print_fields(spec.state.fields().iter());
-            println!("output");
+            say!("output");
             print_fields(spec.output.fields().iter());
         }
     }
@@ -130,7 +131,7 @@ fn print_fields<'a>(fields: impl Iterator<Item = &'a Arc<Field>>) {
         } else {
             ", never null"
         };
-        println!(
+        say!(
             "            {}: {}{null}",
             field.name(),
             types::type_name(field.data_type())

@@ -7,10 +7,12 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
+use super::Failure;
 use super::progress::ProgressLine;
-use super::{Failure, show};
+use super::show::{self, say};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
 use crate::pipeline::{self, Host, Opened, Progress, RunError, RunReport};
+use crate::sandbox;
 
 /// Runs pipelines over the events of an environment, and writes the features they compute.
 #[derive(Debug, clap::Args)]
@@ -43,13 +45,24 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let host = super::host()?;
-    let mut opened = Vec::new();
-    for mut pipeline in load_pipelines(&arguments.pipelines).map_err(Failure::input)? {
+    raise_open_files();
+    let mut pipelines = load_pipelines(&arguments.pipelines).map_err(Failure::input)?;
+    for pipeline in &mut pipelines {
         pipeline.run.lanes = arguments.lanes.or(pipeline.run.lanes);
         if let Some(rows) = arguments.batch_rows {
             pipeline.run.batch_rows = rows as usize;
         }
+    }
+    let lanes: usize = pipelines.iter().map(pipeline::lanes_of).sum();
+    if lanes > sandbox::MAX_INSTANCES {
+        return Err(Failure::Input(format!(
+            "these pipelines have {lanes} lanes together, and a process has room for {}; lower `run.lanes`, or run fewer pipelines at once",
+            sandbox::MAX_INSTANCES
+        )));
+    }
+    let host = super::host()?;
+    let mut opened = Vec::new();
+    for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
         let pipeline = pipeline::open(&host, pipeline, &environment)?;
@@ -83,7 +96,21 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let reports = pipeline::run(&host, pipelines, &stop);
     let elapsed = began.elapsed();
     drop(line);
-    report(&reports.map_err(Failure::work)?, elapsed, arguments.json)
+    let reports = reports.map_err(|error| match error.is_bad_input() {
+        true => Failure::input(error),
+        false => Failure::work(error),
+    })?;
+    report(&reports, elapsed, arguments.json)
+}
+
+/// A folder may hold more files than a process may usually open: all of them are merged at once.
+fn raise_open_files() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the limit of open files stays as it is");
+    }
 }
 
 /// Sets the flag at the first Ctrl-C or SIGTERM; a second one ends the program at once.
@@ -166,33 +193,33 @@ fn report(
 fn print(report: &RunReport, elapsed: Duration) {
     let accounting = &report.accounting;
     let per_second = accounting.read as f64 / elapsed.as_secs_f64().max(1e-9);
-    println!("pipeline   {}", report.pipeline);
-    println!("transform  {}", report.transform);
-    println!(
+    say!("pipeline   {}", report.pipeline);
+    say!("transform  {}", report.transform);
+    say!(
         "events     {} read in {:.2} s, {}/s",
         show::count(accounting.read),
         elapsed.as_secs_f64(),
         show::count(per_second as u64)
     );
-    println!("  applied      {:>14}", show::count(accounting.applied));
-    println!("  filtered     {:>14}", show::count(accounting.filtered));
-    println!(
+    say!("  applied      {:>14}", show::count(accounting.applied));
+    say!("  filtered     {:>14}", show::count(accounting.filtered));
+    say!(
         "  rejected     {:>14}",
         show::count(accounting.rejected_in_all())
     );
     for (reason, count) in &accounting.rejected {
-        println!(
+        say!(
             "    {:<11}{:>14}  {}",
             reason.stage.name(),
             show::count(*count),
             reason.code
         );
     }
-    println!("  late         {:>14}", show::count(accounting.late));
-    println!("  quarantined  {:>14}", show::count(accounting.quarantined));
-    println!("  poisoned     {:>14}", show::count(accounting.poisoned));
-    println!(
-        "windows    {} closed, {} rows, {} feature values, {} of them removed as invalid",
+    say!("  late         {:>14}", show::count(accounting.late));
+    say!("  quarantined  {:>14}", show::count(accounting.quarantined));
+    say!("  poisoned     {:>14}", show::count(accounting.poisoned));
+    say!(
+        "windows    {} closed (one a key), {} rows, {} feature values, {} of them removed as invalid",
         show::count(report.windows),
         show::count(report.rows),
         show::count(report.values + report.invalid),
@@ -201,9 +228,9 @@ fn print(report: &RunReport, elapsed: Duration) {
     let watermark = report
         .watermark
         .map_or_else(|| "none".into(), show::instant);
-    println!("watermark  {watermark}");
+    say!("watermark  {watermark}");
     for file in &report.files {
-        println!(
+        say!(
             "file       {} ({} rows, {})",
             file.path.display(),
             show::count(file.rows),
@@ -211,29 +238,32 @@ fn print(report: &RunReport, elapsed: Duration) {
         );
     }
     if let Some(store) = &report.store {
-        println!("store      {}", store.display());
+        say!("store      {}", store.display());
     }
     let figures = &report.figures;
     for (name, count) in &figures.counts {
-        println!("metric     {name} = {count}");
+        say!("metric     {name} = {count}");
     }
     for (name, all) in &figures.observations {
         let mean = all.sum / all.count as f64;
-        println!(
+        say!(
             "metric     {name}: {} values, mean {mean}, {} to {}",
-            all.count, all.least, all.greatest
+            all.count,
+            all.least,
+            all.greatest
         );
     }
     if figures.dropped > 0 {
-        println!(
+        say!(
             "warning    {} log lines or metrics of the transform were over its limits",
             figures.dropped
         );
     }
     if figures.clock_reads + figures.random_reads > 0 {
-        println!(
+        say!(
             "warning    the transform read a clock {} times and random bytes {} times: the clock stands still and the bytes are always the same",
-            figures.clock_reads, figures.random_reads
+            figures.clock_reads,
+            figures.random_reads
         );
     }
 }

@@ -1,6 +1,28 @@
 //! Numbers, tables and JSON as people read them.
 
+use std::fmt::Arguments;
+use std::io::{ErrorKind, Write};
+
 use serde::Serialize;
+
+/// Prints a line on standard output, as `println!` does, and ends the program quietly when whoever
+/// read it has gone, as in `penstock run … | head`.
+macro_rules! say {
+    ($($text:tt)*) => { crate::cli::show::line(format_args!($($text)*)) };
+}
+pub(super) use say;
+
+pub(super) fn line(text: Arguments<'_>) {
+    let written = writeln!(std::io::stdout(), "{text}");
+    match written.map_err(|error| error.kind()) {
+        Ok(()) => {}
+        Err(ErrorKind::BrokenPipe) => std::process::exit(0),
+        Err(error) => {
+            eprintln!("error: cannot write to standard output: {error}");
+            std::process::exit(1);
+        }
+    }
+}
 
 /// A whole number with commas between thousands.
 pub(super) fn count(number: u64) -> String {
@@ -51,7 +73,7 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) {
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:<width$}"))
             .collect();
-        println!("{}", cells.join("  ").trim_end());
+        say!("{}", cells.join("  ").trim_end());
     };
     print(&mut header.iter().copied());
     for row in rows {
@@ -63,5 +85,5 @@ pub(super) fn table(header: &[&str], rows: &[Vec<String>]) {
 pub(super) fn json(value: &impl Serialize) {
     let text =
         serde_json::to_string_pretty(value).expect("reports hold only texts, numbers and lists");
-    println!("{text}");
+    say!("{text}");
 }

@@ -6,7 +6,8 @@ use std::time::Duration;
 use clap::{Subcommand, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use super::{Failure, show};
+use super::Failure;
+use super::show::{self, say};
 use crate::config::parse_duration;
 use crate::simulate::{RidesFormat, RidesSpec, SimulateError, write_rides};
 
@@ -112,10 +113,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         show::json(&serde_json::json!({"events": rides.events, "files": paths}));
         return Ok(());
     }
-    println!("{} events:", show::count(rides.events));
+    say!("{} events:", show::count(rides.events));
     for path in paths {
         let bytes = std::fs::metadata(&path).map_or(0, |metadata| metadata.len());
-        println!("  {} ({})", path.display(), show::bytes(bytes));
+        say!("  {} ({})", path.display(), show::bytes(bytes));
     }
     Ok(())
 }

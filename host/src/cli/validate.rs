@@ -4,7 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{Failure, show};
+use super::Failure;
+use super::show::{self, say};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
 use crate::pipeline::{self, Opened};
 
@@ -47,8 +48,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 
 fn print(opened: &Opened) {
     let plan = &opened.plan;
-    println!("{}: fine", opened.declaration.source.path().display());
-    println!(
+    say!("{}: fine", opened.declaration.source.path().display());
+    say!(
         "  transform  {} ({})",
         opened.declaration.transform.value.display(),
         opened.digest
@@ -58,7 +59,7 @@ fn print(opened: &Opened) {
     } else {
         "declared"
     };
-    println!(
+    say!(
         "  event      {}, {} files, schema {from}:",
         opened.declaration.event.value,
         opened.replay.paths.len()
@@ -69,15 +70,15 @@ fn print(opened: &Opened) {
         } else {
             "  (not read)"
         };
-        println!(
+        say!(
             "               {}: {}{used}",
             field.name(),
             types::type_name(field.data_type())
         );
     }
-    println!("  features");
+    say!("  features");
     for declaration in opened.declaration.declarations() {
-        println!(
+        say!(
             "               {declaration}: {}",
             types::type_name(&declaration.feature_type)
         );

@@ -87,6 +87,13 @@ pub(super) struct Refused {
     pub(super) record: String,
 }
 
+impl Refused {
+    /// About what it takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        128 + self.code.len() + self.detail.len() + self.record.len()
+    }
+}
+
 /// What a lane has to say at its end.
 #[derive(Debug, Clone, Default)]
 pub(super) struct LaneReport {
@@ -126,6 +133,8 @@ pub(super) struct Lane {
     transform: Box<dyn Windowed>,
     state: WindowState,
     watermark: i64,
+    /// Rows of the next call: halved when a call would be too large, then doubled again.
+    call_rows: usize,
     report: LaneReport,
     out: Outlet,
 }
@@ -162,6 +171,7 @@ impl Lane {
             transform,
             state,
             watermark: i64::MIN,
+            call_rows: usize::MAX,
             report: LaneReport::default(),
         })
     }
@@ -192,10 +202,7 @@ impl Lane {
         }
         if !refused.is_empty() {
             refused.sort_by_key(|refused| refused.sequence);
-            let bytes = refused
-                .iter()
-                .map(|refused| 128 + refused.record.len())
-                .sum();
+            let bytes = refused.iter().map(Refused::bytes).sum();
             self.out.send(FromLane::Refused(refused), bytes).await?;
         }
         self.close(batch.watermark, batch.sequences.end).await
@@ -287,9 +294,8 @@ impl Lane {
         refused: &mut Vec<Refused>,
     ) -> Result<(), LaneError> {
         let mut first = 0;
-        let mut length = on_time.rows.num_rows();
         while first < on_time.rows.num_rows() {
-            length = length.min(on_time.rows.num_rows() - first);
+            let length = self.call_rows.min(on_time.rows.num_rows() - first);
             let rows = on_time.rows.slice(first, length);
             let event_times = &on_time.event_times[first..first + length];
             let columns = |indices: &[usize]| -> Vec<ArrayRef> {
@@ -303,13 +309,22 @@ impl Lane {
                 .state
                 .assign(event_times, &keys)
                 .map_err(LaneError::Key)?;
-            let touched = self.state.touch(&slots, &keys)?;
+            let touched = match self.state.touch(&slots, &keys) {
+                Ok(touched) => touched,
+                Err(error) if length > 1 && is_overflow(&error) => {
+                    self.state.unassign(&slots);
+                    self.call_rows = length.div_ceil(2);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
             let bytes = bytes_of(&input) + bytes_of(&touched.keys) + bytes_of(&touched.states);
             if bytes > self.plan.call_bytes && length > 1 {
-                self.state.untouch(touched);
-                length = length.div_ceil(2);
+                self.state.unassign(&slots);
+                self.call_rows = length.div_ceil(2);
                 continue;
             }
+            self.call_rows = self.call_rows.saturating_mul(2);
             let updated = self
                 .transform
                 .accumulate(
@@ -354,8 +369,8 @@ impl Lane {
     /// Closes the windows that end at or before `watermark`, and says how far the lane has come.
     async fn close(&mut self, watermark: i64, sequence: u64) -> Result<(), LaneError> {
         self.watermark = self.watermark.max(watermark);
-        while let Some(closed) = self.state.close_next(self.watermark)? {
-            self.report.windows += 1;
+        while let Some(closed) = self.state.close_next(self.watermark) {
+            self.report.windows += closed.len() as u64;
             self.finish(&closed).await?;
             self.state.drop_closed(closed);
         }
@@ -372,11 +387,17 @@ impl Lane {
         let mut length = self.plan.call_groups;
         while first < closed.len() {
             length = length.min(closed.len() - first);
-            let (keys, states) = self.state.gather(closed, first..first + length)?;
-            if bytes_of(&keys) + bytes_of(&states) > self.plan.call_bytes && length > 1 {
+            let gathered = match self.state.gather(closed, first..first + length) {
+                Err(error) if length > 1 && is_overflow(&error) => None,
+                gathered => Some(gathered?),
+            };
+            let fits = |(keys, states): &(Vec<ArrayRef>, Vec<ArrayRef>)| {
+                length == 1 || bytes_of(keys) + bytes_of(states) <= self.plan.call_bytes
+            };
+            let Some((keys, states)) = gathered.filter(fits) else {
                 length = length.div_ceil(2);
                 continue;
-            }
+            };
             let groups = Groups {
                 keys: &keys,
                 states: &states,
@@ -469,6 +490,11 @@ fn applied_groups(group_of_row: &[u32], groups: usize, rejects: &[Reject]) -> Op
         }
     }
     Some(applied)
+}
+
+/// Whether columns were too large to be put together, and fewer rows may do.
+fn is_overflow(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::OffsetOverflowError(_))
 }
 
 /// A window's bounds, as often as there are rows.

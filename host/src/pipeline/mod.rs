@@ -23,4 +23,4 @@ pub use accounting::{Accounting, Reason};
 pub use delivery::Deliveries;
 pub use plan::Plan;
 pub use run::{Progress, RunError, RunReport, run};
-pub use wiring::{Host, Opened, Transforms, WiringError, load, open};
+pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

@@ -7,9 +7,13 @@ use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use arrow::array::{Array, ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
 use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::take_record_batch;
+use arrow::datatypes::{
+    DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
+    TimestampSecondType,
+};
 use arrow::error::ArrowError;
 use arrow_row::{RowConverter, SortField};
 
@@ -87,10 +91,7 @@ impl Reader {
         }
         // Records before the first row come before it; a stable sort keeps them so.
         refused.sort_by_key(|refused| refused.sequence);
-        let bytes = refused
-            .iter()
-            .map(|refused| 128 + refused.record.len())
-            .sum();
+        let bytes = refused.iter().map(Refused::bytes).sum();
         let message = ToDelivery::Reader {
             refused,
             sequence: sequences.end,
@@ -151,17 +152,59 @@ impl Reader {
             let names: Vec<String> = null
                 .map(|at| format!("`{}`", schema.field(*at).name()))
                 .collect();
+            let (code, detail) = match names.as_slice() {
+                [] => (
+                    "key_out_of_range",
+                    "a time of the key is outside the years 0 to 9999".to_owned(),
+                ),
+                names => ("null_key", format!("{} is null", names.join(" and "))),
+            };
             refused.push(Refused {
                 sequence: batch.first_sequence + u64::from(*row),
                 origin: batch.origins.of(*row),
                 stage: Stage::Key,
-                code: "null_key".into(),
-                detail: format!("{} is null", names.join(" and ")),
+                code: code.into(),
+                detail,
                 record,
             });
         }
         Ok(refused)
     }
+}
+
+/// Which rows of a column of times are in the years 0 to 9999, which have a text form; none if all
+/// are, or the column has no times.
+fn within_calendar(column: &ArrayRef) -> Option<NullBuffer> {
+    const FIRST_S: i64 = -62_167_219_200;
+    const LAST_S: i64 = 253_402_207_199;
+    let seconds: fn(i64, i64) -> bool =
+        |value, unit| (FIRST_S..=LAST_S).contains(&value.div_euclid(unit));
+    let of = |values: &[i64], unit: i64| -> Vec<bool> {
+        values.iter().map(|value| seconds(*value, unit)).collect()
+    };
+    let near = match column.data_type() {
+        DataType::Date32 => {
+            let days = column.as_primitive::<Date32Type>().values();
+            days.iter()
+                .map(|days| seconds(i64::from(*days) * 86_400, 1))
+                .collect()
+        }
+        DataType::Date64 => of(column.as_primitive::<Date64Type>().values(), 1_000),
+        DataType::Timestamp(TimeUnit::Second, _) => {
+            of(column.as_primitive::<TimestampSecondType>().values(), 1)
+        }
+        DataType::Timestamp(TimeUnit::Millisecond, _) => of(
+            column.as_primitive::<TimestampMillisecondType>().values(),
+            1_000,
+        ),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => of(
+            column.as_primitive::<TimestampMicrosecondType>().values(),
+            1_000_000,
+        ),
+        // All nanoseconds of 64 bits are within three centuries of 1970.
+        _ => return None,
+    };
+    (!near.iter().all(|near| *near)).then(|| NullBuffer::from(near))
 }
 
 /// A lane's rows, and which rows of the batch they are; none for all.
@@ -188,13 +231,16 @@ impl Divider {
         })
     }
 
-    /// The rows in which a column of the key is null.
+    /// The rows whose key names no entity: a column of it is null, or a time that no calendar has.
     fn keyless(&self, batch: &SourceBatch) -> Vec<u32> {
         let mut nulls = None;
         for at in &self.key {
             let column = batch.rows.column(*at);
             if column.null_count() > 0 {
                 nulls = NullBuffer::union(nulls.as_ref(), column.nulls());
+            }
+            if let Some(near) = within_calendar(column) {
+                nulls = NullBuffer::union(nulls.as_ref(), Some(&near));
             }
         }
         let Some(nulls) = nulls else {

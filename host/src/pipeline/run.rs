@@ -43,7 +43,7 @@ pub struct RunReport {
     pub transform: String,
     /// Rows by where they ended.
     pub accounting: Accounting,
-    /// Windows that closed, counted by lane.
+    /// Windows that closed, counted for each key.
     pub windows: u64,
     /// Rows that the transform made of them.
     pub rows: u64,
@@ -96,6 +96,14 @@ pub enum RunError {
     /// The store cannot be opened or does not take the declarations.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// The system gives no more threads.
+    #[error("pipeline {pipeline}: cannot start a thread: {error}; run fewer pipelines at once")]
+    Thread {
+        /// The pipeline.
+        pipeline: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
     /// A thread or task ended in a panic, which is a fault of Penstock.
     #[error(
         "pipeline {pipeline}: its {part} panicked, which is a fault of Penstock; please report it"
@@ -125,9 +133,12 @@ impl RunError {
         matches!(
             self,
             Self::Read {
-                error: ReadError::Source(_),
+                error: ReadError::Source(error),
                 ..
-            } | Self::Store(StoreError::Redeclared { .. } | StoreError::NotAStore { .. })
+            } if !error.is_of_the_system()
+        ) || matches!(
+            self,
+            Self::Store(StoreError::Redeclared { .. } | StoreError::NotAStore { .. })
         )
     }
 
@@ -171,12 +182,22 @@ pub fn run(
             start(host, opened, store, &progress, stop)
         })
         .collect();
-    let reports = running
+    let mut reports: Vec<_> = running
         .into_iter()
         .map(|running| running.and_then(|running| running.wait(host)))
         .collect();
-    for store in stores.into_values() {
-        host.io.block_on(store.close())?;
+    // All are closed, whatever becomes of one; a pipeline whose store does not close has not ended well.
+    for (folder, store) in stores {
+        if let Err(error) = host.io.block_on(store.close()) {
+            let wrote_there = |report: &&mut Result<RunReport, RunError>| {
+                report
+                    .as_ref()
+                    .is_ok_and(|report| report.store.as_ref() == Some(&folder))
+            };
+            if let Some(report) = reports.iter_mut().find(wrote_there) {
+                *report = Err(error.into());
+            }
+        }
     }
     Ok(reports)
 }
@@ -282,11 +303,16 @@ fn start(
         delivery: to_delivery,
         stop: Arc::clone(stop),
     };
+    // Delivery first: should the second thread not start, the first ends when its queue does.
+    let threads = thread("delivery", move || delivery.run(from_all))
+        .and_then(|delivery| Ok((delivery, thread("reader", move || reader.run())?)));
+    let (delivery, reader) = threads.map_err(|error| RunError::Thread {
+        pipeline: pipeline.clone(),
+        error,
+    })?;
     Ok(Running {
-        reader: thread(format!("read-{pipeline}"), move || reader.run()),
-        delivery: thread(format!("deliver-{pipeline}"), move || {
-            delivery.run(from_all)
-        }),
+        reader,
+        delivery,
         lanes: tasks,
         pipeline,
         transform: opened.digest,
@@ -295,13 +321,10 @@ fn start(
 }
 
 fn thread<T: Send + 'static>(
-    name: String,
+    name: &str,
     work: impl FnOnce() -> T + Send + 'static,
-) -> JoinHandle<T> {
-    std::thread::Builder::new()
-        .name(name)
-        .spawn(work)
-        .expect("the system has room for three threads a pipeline")
+) -> std::io::Result<JoinHandle<T>> {
+    std::thread::Builder::new().name(name.into()).spawn(work)
 }
 
 /// What a store must know of a pipeline's features.
@@ -364,17 +387,24 @@ impl Running {
             pipeline: pipeline.clone(),
             part,
         };
+        // Everything is joined before anything is said: no part works on behind the caller's back.
+        let reader = self.reader.join();
+        let lanes: Vec<_> = self
+            .lanes
+            .into_iter()
+            .map(|task| host.lanes.block_on(task))
+            .collect();
+        let delivery = self.delivery.join();
         let mut failures = Vec::new();
-        let mut read = Accounting::default();
-        match self.reader.join().map_err(|_| panicked("reader"))? {
-            Ok(accounting) => read = accounting,
-            Err(error) => failures.push(RunError::Read {
+        let read = reader.map_err(|_| panicked("reader"))?;
+        let read = read.map_err(|error| {
+            failures.push(RunError::Read {
                 pipeline: pipeline.clone(),
                 error,
-            }),
-        }
-        for (lane, task) in self.lanes.into_iter().enumerate() {
-            if let Err(error) = host.lanes.block_on(task).map_err(|_| panicked("lane"))? {
+            });
+        });
+        for (lane, ended) in lanes.into_iter().enumerate() {
+            if let Err(error) = ended.map_err(|_| panicked("lane"))? {
                 failures.push(RunError::Lane {
                     pipeline: pipeline.clone(),
                     lane,
@@ -383,7 +413,7 @@ impl Running {
                 });
             }
         }
-        let delivered = self.delivery.join().map_err(|_| panicked("delivery"))?;
+        let delivered = delivery.map_err(|_| panicked("delivery"))?;
         let delivered = delivered.map_err(|error| {
             failures.push(RunError::Delivery {
                 pipeline: pipeline.clone(),
@@ -397,7 +427,9 @@ impl Running {
         if !failures.is_empty() {
             return Err(failures.swap_remove(cause.unwrap_or(0)));
         }
-        let delivered = delivered.expect("no failure, so there is a result");
+        let (Ok(read), Ok(delivered)) = (read, delivered) else {
+            unreachable!("whatever is not there left a failure");
+        };
         let mut accounting = delivered.accounting;
         accounting += &read;
         Ok(RunReport {

@@ -10,7 +10,7 @@ use super::plan::Plan;
 use crate::config::{
     ConfigError, Environment, EventSource, FileFormat, Limits, OnMalformed, Pipeline,
 };
-use crate::sandbox::{self, Component, ComponentError, Sandbox};
+use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
 use crate::source::replay::ReplaySpec;
 use crate::store::validation::Checker;
@@ -19,6 +19,8 @@ use crate::window::Panes;
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
 const CALL_BYTES: usize = 32 << 20;
+/// Lanes of a pipeline that does not say how many, at most: there may be many pipelines.
+const MOST_DEFAULT_LANES: usize = 16;
 /// Groups that one call of `finish` hands over, at most.
 const CALL_GROUPS: usize = 1 << 16;
 
@@ -131,10 +133,15 @@ pub fn open(
     let key_schema = key_schema(&pipeline, &event_schema)?;
 
     let component = load(host, &pipeline)?;
-    let lanes = pipeline
-        .run
-        .lanes
-        .map_or_else(default_lanes, |lanes| lanes as usize);
+    if !component.interfaces().contains(&Interface::Windowed) {
+        let message = "this component is a mapper, and this version runs windowed transforms";
+        let hint =
+            "name a component that exports `windowed`; `penstock inspect` shows what one exports";
+        return Err(
+            ConfigError::from(pipeline.diagnostic(pipeline.transform.span, message, hint)).into(),
+        );
+    }
+    let lanes = lanes_of(&pipeline);
     let opening = Opening {
         config: pipeline.config.value.clone(),
         event: pipeline.event.value.clone(),
@@ -162,7 +169,8 @@ pub fn open(
         key_schema,
         spec,
         panes,
-        call_bytes: CALL_BYTES,
+        // A transform needs room for what it makes of the rows, too.
+        call_bytes: CALL_BYTES.min(pipeline.limits.memory as usize / 8),
         call_groups: CALL_GROUPS,
     });
     Ok(Opened {
@@ -192,9 +200,12 @@ pub fn open(
     })
 }
 
-/// As many lanes as the machine has processors.
-fn default_lanes() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
+/// How many lanes a pipeline will have: what it says, or as many as the machine has processors,
+/// sixteen at most.
+pub fn lanes_of(pipeline: &Pipeline) -> usize {
+    let processors = || std::thread::available_parallelism().map_or(1, usize::from);
+    let lanes = pipeline.run.lanes.map(|lanes| lanes as usize);
+    lanes.unwrap_or_else(|| processors().min(MOST_DEFAULT_LANES))
 }
 
 /// Input without a single byte is a mistake more often than a quiet day.
@@ -251,7 +262,7 @@ fn key_schema(pipeline: &Pipeline, event: &Schema) -> Result<SchemaRef, ConfigEr
     let mut fields = Vec::with_capacity(pipeline.key.len());
     for column in &pipeline.key {
         let field = event.field_with_name(column).expect("check_key found it");
-        if !crate::store::item::entity::can_name(field.data_type()) {
+        if !can_be_key(field.data_type()) {
             let message = format!(
                 "column `{}` has type {}, which cannot be a key",
                 column.value,
@@ -263,6 +274,12 @@ fn key_schema(pipeline: &Pipeline, event: &Schema) -> Result<SchemaRef, ConfigEr
         fields.push(field.clone().with_nullable(false));
     }
     Ok(Arc::new(Schema::new(fields)))
+}
+
+/// Whether every value of a column of this type names an entity, and equal values the same one.
+/// Floats do not: of one number there are several zeros and many NaNs.
+fn can_be_key(data_type: &DataType) -> bool {
+    !data_type.is_floating() && crate::store::item::entity::can_name(data_type)
 }
 
 /// Loads the component of a pipeline.

@@ -18,6 +18,8 @@ pub const MAX_MEMORY: usize = 4 << 30;
 ///
 /// A Python component takes up to 38 core instances, so the core pools are larger.
 const INSTANCES: u32 = 256;
+/// How many instances the pool has room for.
+pub const MAX_INSTANCES: usize = INSTANCES as usize;
 
 /// Whether an engine keeps room for instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

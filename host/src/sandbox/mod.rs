@@ -22,7 +22,7 @@ mod wasi;
 
 pub use compile::{Compiler, compile_stdin};
 pub use component::{Component, Interface};
-pub use engine::MAX_MEMORY;
+pub use engine::{MAX_INSTANCES, MAX_MEMORY};
 pub use instance::Instance;
 pub use limits::Limits;
 

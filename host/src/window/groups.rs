@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::{SortColumn, interleave, lexsort_to_indices, take};
+use arrow::compute::{interleave, take};
 use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
@@ -140,7 +140,9 @@ impl WindowState {
             free: &mut self.free,
         };
         Ok(match (&batch, &mut self.kept) {
-            (BatchKeys::Bits(bits), KeptKeys::Bits(kept)) => groups.of(event_times, bits, kept),
+            (BatchKeys::Bits(bits), KeptKeys::Bits { bits: kept, .. }) => {
+                groups.of(event_times, bits, kept)
+            }
             (BatchKeys::Rows(rows), KeptKeys::Rows(kept)) => groups.of(event_times, rows, kept),
             _ => unreachable!("the encoder decides both"),
         })
@@ -194,11 +196,16 @@ impl WindowState {
     }
 
     /// Takes back what [`WindowState::assign`] made for rows that will be assigned anew, in other cuts.
-    pub fn untouch(&mut self, touched: Touched) {
-        for slot in touched.slots {
-            if self.places[slot as usize] == Place::NONE {
-                self.release(slot, true);
-            }
+    pub fn unassign(&mut self, slots: &[u32]) {
+        let mut new: Vec<u32> = slots
+            .iter()
+            .copied()
+            .filter(|slot| self.places[*slot as usize] == Place::NONE)
+            .collect();
+        new.sort_unstable();
+        new.dedup();
+        for slot in new {
+            self.release(slot, true);
         }
     }
 
@@ -267,41 +274,16 @@ impl WindowState {
     }
 
     /// Takes the earliest pane that ends at or before `watermark` out of the open ones.
-    ///
-    /// # Errors
-    ///
-    /// Arrow cannot sort the keys.
-    pub fn close_next(&mut self, watermark: i64) -> Result<Option<ClosedPane>, ArrowError> {
-        let Some(entry) = self.open.first_entry() else {
-            return Ok(None);
-        };
+    pub fn close_next(&mut self, watermark: i64) -> Option<ClosedPane> {
+        let entry = self.open.first_entry()?;
         let start = *entry.key();
         let pane = self.panes.of(start).expect("an open pane has bounds");
         if pane.end > watermark {
-            return Ok(None);
+            return None;
         }
-        let slots: Vec<u32> = entry.remove().into_iter().collect();
-        let keys = self.runs.gather(
-            &self.places,
-            &slots,
-            &self.empty_keys,
-            0..self.key_columns,
-            |_| 0,
-        )?;
-        let columns: Vec<SortColumn> = keys
-            .into_iter()
-            .map(|values| SortColumn {
-                values,
-                options: None,
-            })
-            .collect();
-        let order = lexsort_to_indices(&columns, None)?;
-        let slots = order
-            .values()
-            .iter()
-            .map(|at| slots[*at as usize])
-            .collect();
-        Ok(Some(ClosedPane { pane, slots }))
+        let mut slots: Vec<u32> = entry.remove().into_iter().collect();
+        self.kept.sort(&mut slots);
+        Some(ClosedPane { pane, slots })
     }
 
     /// The keys and states of some groups of a closed pane.

@@ -12,7 +12,7 @@ use foldhash::fast::RandomState;
 /// Makes keys of a batch's key columns.
 pub(super) enum KeyEncoder {
     /// One column of at most 64 bits.
-    Bits { width: usize },
+    Bits { width: usize, sign: u64 },
     /// Any other columns.
     Rows(RowConverter),
 }
@@ -31,7 +31,11 @@ impl KeyEncoder {
         if let [field] = key.fields().as_ref()
             && let Some(width) = bits_width(field.data_type())
         {
-            return Ok(Self::Bits { width });
+            let sign = match field.data_type().is_unsigned_integer() {
+                true => 0,
+                false => 1 << (8 * width - 1),
+            };
+            return Ok(Self::Bits { width, sign });
         }
         let fields = key
             .fields()
@@ -45,7 +49,7 @@ impl KeyEncoder {
     /// Encodes key columns that have no nulls.
     pub(super) fn encode(&mut self, columns: &[ArrayRef]) -> Result<BatchKeys, String> {
         match self {
-            Self::Bits { width } => Ok(BatchKeys::Bits(bits(&columns[0], *width))),
+            Self::Bits { width, .. } => Ok(BatchKeys::Bits(bits(&columns[0], *width))),
             Self::Rows(converter) => converter
                 .convert_columns(columns)
                 .map(BatchKeys::Rows)
@@ -121,15 +125,35 @@ impl KeySource for Rows {
 
 /// The kept keys of all groups, by slot.
 pub(super) enum KeptKeys {
-    Bits(Vec<u64>),
+    Bits {
+        bits: Vec<u64>,
+        /// The sign bit of a signed type, zero of an unsigned one: with it turned, bits sort as values do.
+        sign: u64,
+    },
     Rows(Vec<Box<[u8]>>),
 }
 
 impl KeptKeys {
     pub(super) fn new(encoder: &KeyEncoder) -> Self {
         match encoder {
-            KeyEncoder::Bits { .. } => Self::Bits(Vec::new()),
+            KeyEncoder::Bits { sign, .. } => Self::Bits {
+                bits: Vec::new(),
+                sign: *sign,
+            },
             KeyEncoder::Rows(_) => Self::Rows(Vec::new()),
+        }
+    }
+
+    /// Sorts slots by their keys, in the ascending order of the key's columns.
+    pub(super) fn sort(&self, slots: &mut [u32]) {
+        match self {
+            Self::Bits { bits, sign } => {
+                slots.sort_unstable_by_key(|slot| bits[*slot as usize] ^ sign);
+            }
+            // Row-encoded keys compare as their columns do.
+            Self::Rows(rows) => {
+                slots.sort_unstable_by(|a, b| rows[*a as usize].cmp(&rows[*b as usize]))
+            }
         }
     }
 }

@@ -10,10 +10,14 @@ use arrow::array::{Array, ArrayRef};
 use arrow::compute::interleave;
 use arrow::error::ArrowError;
 
+use crate::transform::bytes_of;
+
 /// More runs than this are merged: the smallest three quarters into one.
 const MOST_RUNS: usize = 128;
 /// Dead rows that are put up with, whatever the number of live ones.
 const SPARE_ROWS: usize = 1 << 16;
+/// Bytes of dead rows that are put up with, whatever those of live ones.
+const SPARE_BYTES: usize = 32 << 20;
 
 /// Where a group's row is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,14 @@ struct Run {
     /// The slot of each row's group; the row is live if that slot's place says so.
     slots: Vec<u32>,
     live: usize,
+    bytes: usize,
+}
+
+impl Run {
+    /// What the live rows take, if all rows take about the same.
+    fn live_bytes(&self) -> usize {
+        (self.bytes as u128 * self.live as u128 / self.slots.len() as u128) as usize
+    }
 }
 
 /// The runs of a lane.
@@ -106,7 +118,10 @@ impl Runs {
             let largest = sizes[sizes.len() * 3 / 4];
             self.merge(places, |run| run.live <= largest)?;
         }
-        if self.rows > 2 * self.live_rows + SPARE_ROWS {
+        let live_bytes: usize = self.runs.iter().flatten().map(Run::live_bytes).sum();
+        let bytes: usize = self.runs.iter().flatten().map(|run| run.bytes).sum();
+        let too_many_rows = self.rows > 2 * self.live_rows + SPARE_ROWS;
+        if too_many_rows || bytes > 2 * live_bytes + SPARE_BYTES {
             self.merge(places, |_| true)?;
         }
         Ok(())
@@ -148,6 +163,7 @@ impl Runs {
         self.count += 1;
         self.runs[run] = Some(Run {
             live: slots.len(),
+            bytes: bytes_of(&columns),
             slots,
             columns,
         });

@@ -138,3 +138,16 @@ pub enum DecodeError {
         found: DataType,
     },
 }
+
+impl DecodeError {
+    /// Whether the system failed, rather than the file: a disk that cannot be read, no more open files.
+    pub fn is_of_the_system(&self) -> bool {
+        use std::io::ErrorKind::{IsADirectory, NotFound, PermissionDenied};
+        match self {
+            Self::Open { source, .. } | Self::Read { source, .. } => {
+                !matches!(source.kind(), NotFound | PermissionDenied | IsADirectory)
+            }
+            _ => false,
+        }
+    }
+}

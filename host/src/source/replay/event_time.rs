@@ -64,7 +64,9 @@ pub(super) fn read(column: &str, array: &ArrayRef) -> Result<EventTimes, EventTi
         }
         DataType::Date32 => {
             let days = array.as_primitive::<Date32Type>().values();
-            days.iter().map(|days| i64::from(*days) * day).collect()
+            days.iter()
+                .map(|days| i64::from(*days).saturating_mul(day))
+                .collect()
         }
         DataType::Date64 => scaled(array.as_primitive::<Date64Type>().values(), 1000),
         other => {
@@ -94,4 +96,41 @@ fn scaled(values: &[i64], factor: i64) -> ScalarBuffer<i64> {
         .iter()
         .map(|value| value.saturating_mul(factor))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use arrow::array::{Date32Array, TimestampNanosecondArray, TimestampSecondArray};
+
+    use super::*;
+
+    fn times(array: ArrayRef) -> Vec<Option<i64>> {
+        let times = read("at", &array).expect("it is a time");
+        let valid = |row| times.valid.as_ref().is_none_or(|valid| valid.is_valid(row));
+        let micros = times.micros.iter().enumerate();
+        micros
+            .map(|(row, time)| valid(row).then_some(*time))
+            .collect()
+    }
+
+    #[test]
+    fn finer_units_are_rounded_down_and_far_times_refused() {
+        let nanos = TimestampNanosecondArray::from(vec![Some(1999), Some(-1), None]);
+        assert_eq!(times(Arc::new(nanos)), [Some(1), Some(-1), None]);
+        let seconds = TimestampSecondArray::from(vec![i64::MAX, i64::MIN, 7]);
+        assert_eq!(times(Arc::new(seconds)), [None, None, Some(7_000_000)]);
+        let days = Date32Array::from(vec![i32::MAX, i32::MIN, 1]);
+        assert_eq!(times(Arc::new(days)), [None, None, Some(86_400_000_000)]);
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_what_to_do() {
+        let numbers: ArrayRef = Arc::new(arrow::array::Int64Array::from(vec![1]));
+        let Err(fault) = read("at", &numbers) else {
+            panic!("an integer has no unit");
+        };
+        assert!(fault.to_string().contains("timestamp[ms, UTC]"), "{fault}");
+    }
 }

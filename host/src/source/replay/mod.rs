@@ -67,6 +67,17 @@ pub enum ReplayError {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+impl ReplayError {
+    /// Whether the system failed, rather than what it was given to read.
+    pub fn is_of_the_system(&self) -> bool {
+        match self {
+            Self::Decode(error) => error.is_of_the_system(),
+            Self::Arrow(_) => true,
+            Self::EventTime(_) | Self::Reject { .. } => false,
+        }
+    }
+}
+
 impl ReplaySpec {
     /// The names of the splits.
     pub fn split_names(&self) -> super::SplitNames {

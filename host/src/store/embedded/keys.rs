@@ -7,8 +7,8 @@
 //! | --- | --- | --- | --- |
 //! | `0x01` features | 1 | group, entity, pipeline, window | an item (see [`crate::store::item`]), merged |
 //!
-//! Each part of the rest is its UTF-8, with `0x00` written as `0x00 0xff`, and ends with `0x00`. As `0xff` begins no
-//! UTF-8, no key is the beginning of another, and all items of one entity lie together.
+//! Each part of the rest is its UTF-8, with `0x00` written as `0x00 0xff`, and ends with `0x00 0x01`. So no
+//! key is the beginning of another, and all items of one entity lie together.
 
 /// The keyspace of feature items.
 pub(super) const FEATURES: u8 = 0x01;
@@ -50,7 +50,7 @@ fn put_part(part: &[u8], out: &mut Vec<u8>) {
     } else {
         out.extend_from_slice(part);
     }
-    out.push(0);
+    out.extend_from_slice(&[0, 1]);
 }
 
 #[cfg(test)]
