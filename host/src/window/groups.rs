@@ -403,3 +403,7 @@ impl Assignment<'_> {
         slots_of_rows
     }
 }
+
+#[cfg(test)]
+#[path = "groups_tests.rs"]
+mod tests;
