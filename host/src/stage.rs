@@ -14,8 +14,6 @@ pub enum Stage {
     Key,
     /// The transform refused the row.
     Transform,
-    /// A computed value failed its feature's validation.
-    Validation,
     /// The row came after its windows had closed for good.
     Late,
 }
@@ -28,7 +26,6 @@ impl Stage {
             Self::EventTime => "event_time",
             Self::Key => "key",
             Self::Transform => "transform",
-            Self::Validation => "validation",
             Self::Late => "late",
         }
     }

@@ -313,6 +313,14 @@ impl Delivery {
     }
 
     fn finish(mut self) -> Result<Delivered, DeliveryError> {
+        if self.done.invalid > 0 {
+            let (pipeline, values) = (&self.plan.pipeline, self.done.invalid);
+            tracing::warn!(
+                pipeline,
+                values,
+                "feature values broke their validation and were removed"
+            );
+        }
         let files = &mut self.done.files;
         if let Some(file) = self.sinks.features {
             files.push(file.finish()?);

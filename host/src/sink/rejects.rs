@@ -7,8 +7,8 @@
 //! `file`, and `line` or `row`, are there when they are known; `record` is the raw text, or the row as an object.
 //!
 //! Lines are ordered by the sequence of the input's row. Lines of one row stand in the order in which their producer
-//! gave them, since a row is rejected by one producer. Values that fail validation are the exception: windows close
-//! in several lanes at the same row, so these come last among its lines, ordered by their text.
+//! gave them, since a row is rejected by one producer. (Values that fail validation belong to windows, not to rows, and
+//! have a file of their own.)
 
 use std::collections::VecDeque;
 use std::fs;
@@ -76,8 +76,6 @@ struct Shown<'a> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     sequence: u64,
-    /// The text of a validation's line: `None` sorts first.
-    by_text: Option<String>,
     producer: usize,
     /// The producer's own order.
     position: u64,
@@ -137,7 +135,6 @@ impl RejectSink {
         self.given += 1;
         self.held[producer].push_back(Held {
             sequence: reject.sequence,
-            by_text: (reject.stage == Stage::Validation).then(|| line.clone()),
             producer,
             position: self.given,
             line,
