@@ -83,7 +83,12 @@ impl InvalidValues {
     pub(super) fn finish(self) -> Result<Option<FileSummary>, SinkError> {
         match self.file {
             Some(file) => file.finish().map(Some),
-            None => remove(&self.path).map(|()| None),
+            None => {
+                remove(&self.path)?;
+                // What an earlier run left behind when it failed.
+                remove(&self.path.with_added_extension("partial"))?;
+                Ok(None)
+            }
         }
     }
 
