@@ -173,6 +173,14 @@ pub enum CallError {
         /// The reason and the backtrace.
         reason: String,
     },
+    /// It waits for something that never comes.
+    #[error(
+        "{call}: the transform waits for a clock or a stream, and there is nothing behind WASI that could wake it; build it without sleeping, timers and blocking input"
+    )]
+    Waits {
+        /// The function that was called.
+        call: &'static str,
+    },
     /// It returned a failure of its own accord.
     #[error("{call}: the transform says: {kind}: {message}")]
     Failure {

@@ -150,3 +150,24 @@ fn wasi_has_nothing_behind_it_and_reads_are_counted() {
         .unwrap();
     assert_eq!(folder.text("out/out.ndjson"), text);
 }
+
+#[test]
+fn a_transform_that_sleeps_is_stopped_at_once() {
+    // All of them alike, though a real timer would have ended the first before anybody looked.
+    for nap in ["nanosecond", "second", "forever"] {
+        let folder = folder("clockwatcher", &format!("{{ nap = {nap:?} }}"), "");
+        let error = folder
+            .run(Tuning {
+                lanes: 1,
+                batch_rows: 100,
+            })
+            .expect_err("it sleeps");
+        assert!(error.contains("waits for a clock"), "{error}");
+    }
+    let folder = folder("clockwatcher", "{ nap = \"nothing\" }", "");
+    let report = folder.run(Tuning {
+        lanes: 1,
+        batch_rows: 100,
+    });
+    report.expect("to wait for no time at all is not to wait");
+}

@@ -8,7 +8,7 @@ use wasmtime::component::{InstancePre, Linker};
 
 use super::bindings::{log, mapper, metrics, migration, windowed};
 use super::instance::{Data, Instance};
-use super::{ComponentError, Limits};
+use super::{ComponentError, Limits, wasi};
 use crate::transform::{CallError, Opening};
 
 /// An interface of the contract that a component exports.
@@ -184,7 +184,7 @@ fn linker(engine: &Engine, imports: &[String]) -> Result<Linker<Data>, Component
         });
     }
     if wasi {
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(broken)?;
+        wasi::add_to_linker(&mut linker).map_err(broken)?;
     }
     Ok(linker)
 }

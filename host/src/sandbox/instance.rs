@@ -14,11 +14,14 @@ use super::component::Component;
 use super::exchange::{
     LoweredOpening, lift_finished, lift_rows, lift_spec, lift_updated, refuse_large_states,
 };
-use super::limits::{Ceiling, CpuMeter, LimitExceeded, Limits};
+use super::limits::{Ceiling, CpuMeter, LimitExceeded, Limits, Waits};
 use super::wasi;
 use crate::transform::{
     CallError, Figures, Finished, Groups, Opening, Rows, Updated, Windowed, WindowedSpec,
 };
+
+/// Streams, timers and the like that a component may hold at once. They live in the host's memory.
+const WASI_RESOURCES: usize = 10_000;
 
 /// The data of an instance's store.
 pub(super) struct Data {
@@ -312,13 +315,15 @@ impl Windowed for Instance {
 fn store(component: &Component, limits: &Limits) -> Store<Data> {
     let meter = Arc::new(CpuMeter::default());
     let wasi_shared = Arc::new(wasi::Shared::default());
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(WASI_RESOURCES);
     let mut store = Store::new(
         component.pre.engine(),
         Data {
             ceiling: Ceiling::new(limits),
             meter: Arc::clone(&meter),
             wasi: wasi::context(&wasi_shared),
-            table: ResourceTable::new(),
+            table,
             wasi_shared,
             limits: limits.clone(),
             lines: Vec::new(),
@@ -332,6 +337,7 @@ fn store(component: &Component, limits: &Limits) -> Store<Data> {
     store.epoch_deadline_callback(move |_| {
         let used = meter.used();
         if used <= allowed {
+            meter.yields();
             return Ok(UpdateDeadline::Yield(1));
         }
         Err(wasmtime::Error::new(LimitExceeded {
@@ -366,6 +372,9 @@ fn fault(call: &'static str, error: &wasmtime::Error, store: &Store<Data>) -> Ca
             current: limit.current.clone(),
             requested: limit.requested.clone(),
         };
+    }
+    if error.is::<Waits>() {
+        return CallError::Waits { call };
     }
     let mut reason = error.root_cause().to_string();
     // Wasmtime keeps the type of this error to itself, so its text is all there is to go by.

@@ -1,7 +1,9 @@
 //! The limits of one instance, and the store data that enforces them.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
@@ -129,6 +131,15 @@ impl ResourceLimiter for Ceiling {
     }
 }
 
+/// A guest that waits for what never comes, as it travels through wasmtime's error.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("it waits for a clock or a stream, and there is nothing behind WASI that could wake it")]
+pub(crate) struct Waits;
+
+/// How often a guest that stopped of its own accord is asked again. What WASI gives here is ready
+/// at once, though some of it yields a time or two before it says so.
+const POLLS: usize = 4;
+
 /// CPU time of a call, which may be polled on several threads.
 ///
 /// The future that polls a guest sets where the current stretch began; the epoch callback, which
@@ -137,6 +148,7 @@ impl ResourceLimiter for Ceiling {
 pub(crate) struct CpuMeter {
     used_ns: AtomicU64,
     stretch_began_ns: AtomicU64,
+    yielded: AtomicBool,
 }
 
 impl CpuMeter {
@@ -145,24 +157,48 @@ impl CpuMeter {
         self.used_ns.store(0, Ordering::Relaxed);
     }
 
-    /// CPU time of the call so far. Only valid inside [`Metered`]'s poll.
+    /// CPU time of the call so far. Only valid inside a poll of [`run`](Self::run).
     pub(crate) fn used(&self) -> Duration {
         let stretch = thread_cpu_ns().saturating_sub(self.stretch_began_ns.load(Ordering::Relaxed));
         Duration::from_nanos(self.used_ns.load(Ordering::Relaxed) + stretch)
     }
 
+    /// The epoch callback makes the guest yield, so its future is pending for a good reason.
+    pub(crate) fn yields(&self) {
+        self.yielded.store(true, Ordering::Relaxed);
+    }
+
     /// Polls `call` until it is done, and keeps its account.
-    pub(crate) async fn run<T>(meter: Arc<Self>, call: impl Future<Output = T>) -> T {
+    ///
+    /// # Errors
+    ///
+    /// Besides those of the call: [`Waits`], when it is pending and no epoch made it yield. Such a
+    /// guest uses no CPU time, so no other limit would ever end it.
+    pub(crate) async fn run<T>(
+        meter: Arc<Self>,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> wasmtime::Result<T> {
         let mut call = std::pin::pin!(call);
         std::future::poll_fn(|context| {
-            let began = thread_cpu_ns();
-            meter.stretch_began_ns.store(began, Ordering::Relaxed);
-            let polled = call.as_mut().poll(context);
-            let stretch = thread_cpu_ns().saturating_sub(began);
-            meter.used_ns.fetch_add(stretch, Ordering::Relaxed);
-            polled
+            for _ in 0..POLLS {
+                meter.yielded.store(false, Ordering::Relaxed);
+                let polled = meter.poll(call.as_mut(), context);
+                if polled.is_ready() || meter.yielded.load(Ordering::Relaxed) {
+                    return polled;
+                }
+            }
+            Poll::Ready(Err(wasmtime::Error::new(Waits)))
         })
         .await
+    }
+
+    fn poll<F: Future>(&self, call: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let began = thread_cpu_ns();
+        self.stretch_began_ns.store(began, Ordering::Relaxed);
+        let polled = call.poll(context);
+        let stretch = thread_cpu_ns().saturating_sub(began);
+        self.used_ns.fetch_add(stretch, Ordering::Relaxed);
+        polled
     }
 }
 
