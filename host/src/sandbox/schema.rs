@@ -218,6 +218,10 @@ fn lift_type(field: &types::FieldResult, children: Vec<Field>) -> Result<DataTyp
             unique(children.iter())?;
             Ok(DataType::Struct(Fields::from(children)))
         }
+        ("+l" | "+L", [item]) if takes_no_bytes(item.data_type()) => Err(format!(
+            "column `{}` is a list whose items take no bytes, so a few bytes could claim any number of them",
+            field.name
+        )),
         ("+l", [item]) => Ok(DataType::List(Arc::new(item.clone()))),
         ("+L", [item]) => Ok(DataType::LargeList(Arc::new(item.clone()))),
         (format, []) if !format.starts_with('+') && !format.contains('\0') => {
@@ -235,10 +239,18 @@ fn lift_type(field: &types::FieldResult, children: Vec<Field>) -> Result<DataTyp
     }
 }
 
+/// Whether any number of values fit into no buffer at all.
+fn takes_no_bytes(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().all(|child| takes_no_bytes(child.data_type())),
+        _ => false,
+    }
+}
+
 /// Arrow's own parser of formats takes some parameters that its arrays then panic on.
 fn sound(data_type: &DataType) -> bool {
     match *data_type {
-        DataType::FixedSizeBinary(width) => width >= 0,
+        DataType::FixedSizeBinary(width) => width > 0,
         DataType::Decimal128(precision, scale) => {
             (1..=38).contains(&precision) && scale.unsigned_abs() <= precision
         }
@@ -354,6 +366,20 @@ mod tests {
             (vec![field("a", "vu", 0)], "format"),
             (vec![field("a", "n", 0)], "format"),
             (vec![field("a", "w:-1", 0)], "format"),
+            (vec![field("a", "w:0", 0)], "format"),
+            (
+                vec![field("a", "+l", 1), field("item", "+s", 0)],
+                "take no bytes",
+            ),
+            (
+                vec![
+                    field("a", "+L", 1),
+                    field("item", "+s", 2),
+                    field("b", "+s", 0),
+                    field("c", "+s", 0),
+                ],
+                "take no bytes",
+            ),
             (vec![field("a", "d:99,2", 0)], "format"),
             (vec![field("a", "d:5,99", 0)], "format"),
             (vec![field("a", "", 0)], "format"),
