@@ -72,6 +72,12 @@ impl Component {
         &self.interfaces
     }
 
+    /// What it is, in words: `a mapper`.
+    pub(super) fn kind(&self) -> String {
+        let names: Vec<String> = self.interfaces.iter().map(Interface::to_string).collect();
+        format!("a {}", names.join(" and a "))
+    }
+
     /// Makes an instance and opens it as a windowed transform.
     ///
     /// `label` names it in the operator's log.

@@ -8,6 +8,9 @@ use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
 
+/// Elements that all tables of an instance may have together, and so any one of them in the pool.
+pub(crate) const TABLE_ELEMENTS: usize = 100_000;
+
 /// What a transform may use. Bytes are bytes; every limit holds for each call unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -19,8 +22,6 @@ pub struct Limits {
     pub output_bytes: usize,
     /// Rows that one call of `finish` may return.
     pub output_rows: usize,
-    /// Bytes of input and states that the host hands over in one call; more is split.
-    pub input_bytes: usize,
     /// Bytes of state that one group may have.
     pub state_per_group: usize,
     /// Log lines that one call may write; further ones are dropped and counted.
@@ -31,7 +32,9 @@ pub struct Limits {
     pub metric_calls: usize,
     /// Distinct metric names of one instance; further ones are dropped and counted.
     pub metric_names: usize,
-    /// Elements of all tables of the instance together.
+    /// Distinct codes of rejects of one instance.
+    pub reject_codes: usize,
+    /// Elements of all tables of the instance together; the pool has room for no more in one.
     pub table_elements: usize,
     /// Columns, nested ones included, that `open` may name in one schema.
     pub columns: usize,
@@ -46,13 +49,13 @@ impl Default for Limits {
             cpu_per_call: Duration::from_secs(10),
             output_bytes: 64 << 20,
             output_rows: 4 << 20,
-            input_bytes: 32 << 20,
             state_per_group: 1 << 20,
             log_lines_per_call: 100,
             log_line_bytes: 4096,
             metric_calls: 1000,
             metric_names: 64,
-            table_elements: 100_000,
+            reject_codes: 256,
+            table_elements: TABLE_ELEMENTS,
             columns: 1024,
             name_bytes: 256,
         }

@@ -15,14 +15,16 @@ mod compile;
 mod component;
 mod engine;
 mod exchange;
+mod fault;
 mod instance;
 mod limits;
 mod schema;
+mod text;
 mod wasi;
 
 pub use compile::{Compiler, compile_stdin};
 pub use component::{Component, Interface};
-pub use engine::MAX_MEMORY;
+pub use engine::{MAX_INSTANCES, MAX_MEMORY};
 pub use instance::Instance;
 pub use limits::Limits;
 

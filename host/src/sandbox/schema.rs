@@ -8,6 +8,7 @@ use arrow_schema::ffi::{FFI_ArrowSchema, Flags};
 
 use super::bindings::types;
 use super::limits::Limits;
+use super::text;
 
 /// How deep lists and structs may nest.
 const MAX_DEPTH: usize = 16;
@@ -137,7 +138,7 @@ pub(super) fn children(data_type: &DataType) -> Option<Vec<FieldRef>> {
 pub(super) fn lift(fields: &[types::FieldResult], limits: &Limits) -> Result<Schema, SchemaFault> {
     if fields.len() > limits.columns {
         return Err(format!(
-            "a schema of {} columns, where limits.columns allows {}",
+            "a schema of {} columns, where {} are allowed",
             fields.len(),
             limits.columns
         ));
@@ -173,8 +174,14 @@ fn lift_field(
     if field.name.len() > limits.name_bytes || field.format.len() > limits.name_bytes {
         let start: String = field.name.chars().take(32).collect();
         return Err(format!(
-            "the name or format of column `{start}` is longer than limits.name_bytes, {} bytes",
+            "the name or format of column `{start}` is longer than {} bytes",
             limits.name_bytes
+        ));
+    }
+    if !field.name.chars().all(text::is_harmless) {
+        return Err(format!(
+            "the name of column `{}` has control characters",
+            field.name
         ));
     }
     if depth > MAX_DEPTH {
@@ -387,7 +394,8 @@ mod tests {
             (vec![field("a", "tsu", 0)], "format"),
             (vec![field(&"x".repeat(300), "l", 0)], "longer than"),
             (deep, "nested deeper"),
-            (wide, "limits.columns"),
+            (vec![field("a\nb", "l", 0)], "control characters"),
+            (wide, "2000 columns, where 1024"),
         ];
         for (fields, expected) in cases {
             let fault = lift(&fields, &Limits::default()).expect_err("hostile");
