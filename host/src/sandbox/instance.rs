@@ -153,7 +153,7 @@ impl Instance {
         let started = started.map_err(|error| fault_of_call(CALL, &error, &store))?;
         // Only here is it seen that a function of the right name has another signature.
         let guest = indices.load(&mut store, &started).map_err(|error| {
-            let what = format!("its `windowed` is not that of contract {CONTRACT}: {error:#}");
+            let what = format!("its `windowed` is not that of contract {CONTRACT}: {error:#}; build it with an SDK of version 0.1");
             Fault::Breaks(what).of(CALL)
         })?;
         let offered = LoweredOpening::new(opening).map_err(|message| CallError::Failure {
