@@ -340,3 +340,23 @@ pub trait Windowed: Send {
         bounds: &'a [ArrayRef],
     ) -> BoxFuture<'a, Result<Finished, CallError>>;
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_pipeline_may_set_is_advised() {
+        let exceeded = |name| CallError::Limit {
+            call: "open",
+            name,
+            limit: "1".into(),
+            current: "1".into(),
+            requested: "1".into(),
+        };
+        let settable = exceeded("memory").to_string();
+        assert!(settable.contains("raise `limits.memory`"), "{settable}");
+        let fixed = exceeded("table_elements").to_string();
+        assert!(!fixed.contains("limits."), "{fixed}");
+    }
+}

@@ -178,9 +178,11 @@ fn lift_field(
             limits.name_bytes
         ));
     }
-    if !field.name.chars().all(text::is_harmless) {
+    // Of a format, the time zone is free text.
+    let mut chars = field.name.chars().chain(field.format.chars());
+    if !chars.all(text::is_harmless) {
         return Err(format!(
-            "the name of column `{}` has control characters",
+            "the name or format of column `{}` has control characters",
             field.name
         ));
     }
@@ -391,6 +393,7 @@ mod tests {
             (vec![field("a", "d:5,99", 0)], "format"),
             (vec![field("a", "", 0)], "format"),
             (vec![field("a", "l\0", 0)], "format"),
+            (vec![field("a", "tsu:\u{1b}[2J", 0)], "control characters"),
             (vec![field("a", "tsu", 0)], "format"),
             (vec![field(&"x".repeat(300), "l", 0)], "longer than"),
             (deep, "nested deeper"),
