@@ -210,3 +210,36 @@ fn thread_cpu_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that is pending `times` times, after an epoch's yield or of its own accord.
+    async fn pending(meter: &CpuMeter, mut times: usize, yields: bool) -> wasmtime::Result<()> {
+        std::future::poll_fn(|context| {
+            if times == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            times -= 1;
+            if yields {
+                meter.yields();
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
+    }
+
+    #[test]
+    fn a_guest_may_yield_for_ever_and_wait_for_a_moment() {
+        let run = |times, yields| {
+            let meter = Arc::new(CpuMeter::default());
+            let call = pending(&meter, times, yields);
+            futures::executor::block_on(CpuMeter::run(Arc::clone(&meter), call))
+        };
+        run(1000, true).unwrap();
+        run(POLLS - 1, false).unwrap();
+        assert!(run(POLLS, false).unwrap_err().is::<Waits>());
+    }
+}
