@@ -151,12 +151,13 @@ pub struct Groups<'a> {
 pub enum CallError {
     /// The transform ran into one of the host's limits.
     #[error(
-        "{call}: the transform ran into its limit `{name}`: {limit} allowed, {current} used, {requested} more asked for; raise `limits.{name}` in the pipeline if that is what it needs"
+        "{call}: the transform ran into its limit `{name}`: {limit} allowed, {current} used, {requested} more asked for{}",
+        advice(name)
     )]
     Limit {
         /// The function that was called.
         call: &'static str,
-        /// The limit's name in the pipeline's `[limits]`.
+        /// The limit's name: in the pipeline's `[limits]`, if it may be set there.
         name: &'static str,
         /// What is allowed, with its unit.
         limit: String,
@@ -172,6 +173,34 @@ pub enum CallError {
         call: &'static str,
         /// The reason and the backtrace.
         reason: String,
+    },
+    /// It waits for something that never comes.
+    #[error(
+        "{call}: the transform waits for a clock or a stream, and there is nothing behind WASI that could wake it; build it without sleeping, timers and blocking input"
+    )]
+    Waits {
+        /// The function that was called.
+        call: &'static str,
+    },
+    /// The host has no room for another instance. That is no fault of the transform.
+    #[error(
+        "{call}: this host has room for {instances} instances of transforms at once, and no more is left ({what}); lower `run.lanes`, or run fewer pipelines in one process"
+    )]
+    Exhausted {
+        /// The function that was called.
+        call: &'static str,
+        /// How many instances the host has room for.
+        instances: usize,
+        /// Which part of that room is used up.
+        what: String,
+    },
+    /// The component is something else than what the pipeline runs.
+    #[error("{call}: the component is {is}; this version of Penstock runs windowed transforms")]
+    NotWindowed {
+        /// The function that was called.
+        call: &'static str,
+        /// What it is, with its article.
+        is: String,
     },
     /// It returned a failure of its own accord.
     #[error("{call}: the transform says: {kind}: {message}")]
@@ -191,6 +220,26 @@ pub enum CallError {
         /// What is wrong with it.
         what: String,
     },
+}
+
+/// The limits that a pipeline may set.
+const SETTINGS: [&str; 7] = [
+    "memory",
+    "cpu_per_call",
+    "output_rows",
+    "output_bytes",
+    "state_per_group",
+    "log_lines_per_call",
+    "metric_names",
+];
+
+/// What to do about a limit; the others are the host's own, and hold for everybody.
+fn advice(name: &str) -> String {
+    if SETTINGS.contains(&name) {
+        format!("; raise `limits.{name}` in the pipeline if that is what it needs")
+    } else {
+        ", and no pipeline can raise it".into()
+    }
 }
 
 /// What a transform has told the operator, over all calls that succeeded.
@@ -290,4 +339,24 @@ pub trait Windowed: Send {
         groups: Groups<'a>,
         bounds: &'a [ArrayRef],
     ) -> BoxFuture<'a, Result<Finished, CallError>>;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_a_pipeline_may_set_is_advised() {
+        let exceeded = |name| CallError::Limit {
+            call: "open",
+            name,
+            limit: "1".into(),
+            current: "1".into(),
+            requested: "1".into(),
+        };
+        let settable = exceeded("memory").to_string();
+        assert!(settable.contains("raise `limits.memory`"), "{settable}");
+        let fixed = exceeded("table_elements").to_string();
+        assert!(!fixed.contains("limits."), "{fixed}");
+    }
 }

@@ -56,7 +56,68 @@ fn a_component_of_another_contract_version_is_refused() {
     let newer = wat(
         r#"(component (instance $i) (export "penstock:transform/windowed@0.2.0" (instance $i)))"#,
     );
-    run_with(&newer).fails(2, &["penstock:transform/windowed@0.2.0", "0.1"]);
+    run_with(&newer).fails(
+        2,
+        &["built against `penstock:transform/windowed@0.2.0`", "0.1"],
+    );
+    // As an SDK of that version would make it: it imports the new types, and the new log.
+    let real = wat(r#"(component
+            (import "penstock:transform/types@0.2.0" (instance $types
+                (type $reject (record (field "row" u64) (field "code" string)))
+                (export "reject" (type (eq $reject)))))
+            (import "penstock:transform/log@0.2.0" (instance $log
+                (export "write" (func (param "message" string)))))
+            (instance $i)
+            (export "penstock:transform/windowed@0.2.0" (instance $i)))"#);
+    run_with(&real).fails(2, &["built against `penstock:transform/windowed@0.2.0`"]);
+    for interface in ["types", "log", "metrics"] {
+        let name = format!("penstock:transform/{interface}@0.2.0");
+        let only = wat(&format!(r#"(component (import "{name}" (instance)))"#));
+        run_with(&only).fails(2, &[&format!("built against `{name}`")]);
+    }
+}
+
+#[test]
+fn a_component_whose_functions_are_others_is_refused() {
+    let without = wat(
+        r#"(component (instance $i) (export "penstock:transform/windowed@0.1.0" (instance $i)))"#,
+    );
+    run_with(&without).fails(2, &["windowed@0.1.0", "not as the contract has it", "0.1"]);
+
+    // All of them are there, and none takes what it should.
+    let functions = [
+        "open-windowed",
+        "accumulate",
+        "merge-states",
+        "finish-groups",
+    ];
+    let exports: String = functions
+        .iter()
+        .map(|name| format!("(export \"{name}\" (func $f))"))
+        .collect();
+    let other = wat(&format!(
+        r#"(component
+            (core module $m (func (export "f")))
+            (core instance $m (instantiate $m))
+            (func $f (canon lift (core func $m "f")))
+            (instance $i {exports})
+            (export "penstock:transform/windowed@0.1.0" (instance $i)))"#
+    ));
+    run_with(&other).fails(
+        2,
+        &["its `windowed` is not that of contract 0.1.0", "1-tuple"],
+    );
+}
+
+#[test]
+fn a_mapper_is_not_run_as_a_windowed_transform() {
+    let mapper = wat(r#"(component
+            (core module $m (func (export "f")))
+            (core instance $m (instantiate $m))
+            (func $f (canon lift (core func $m "f")))
+            (instance $i (export "open-mapper" (func $f)) (export "map-rows" (func $f)))
+            (export "penstock:transform/mapper@0.1.0" (instance $i)))"#);
+    run_with(&mapper).fails(2, &["is a mapper", "windowed"]);
 }
 
 #[test]

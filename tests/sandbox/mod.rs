@@ -1,5 +1,11 @@
 //! The sandbox: what a transform may not do, and what it is told.
 
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use penstock::sandbox::{Compiler, Limits, MAX_INSTANCES, Sandbox};
+use penstock::transform::{CallError, Opening};
+
 use crate::support::{Folder, Tuning, transform};
 
 /// A folder with 40 rows, the 13th of which a misbehaving transform waits for.
@@ -88,6 +94,34 @@ fn a_transform_that_panics_tells_where() {
 }
 
 #[test]
+fn the_message_of_a_panic_is_kept_when_the_log_is_full() {
+    fails("rant", "", &["trapped", "thirteen at last"]);
+}
+
+#[test]
+fn what_a_transform_says_does_not_reach_the_terminal_raw() {
+    fails("scrawl", "", &["trapped", "\\u{1b}[2J\\u{202e}thirteen"]);
+    fails(
+        "mislabel",
+        "",
+        &["breaks the contract", "code `\\u{1b}[2J`"],
+    );
+}
+
+#[test]
+fn too_many_output_rows_are_refused() {
+    fails(
+        "nothing",
+        "[limits]\noutput_rows = 1\n",
+        &[
+            "output_rows",
+            "1 rows allowed",
+            "raise `limits.output_rows`",
+        ],
+    );
+}
+
+#[test]
 fn a_transform_that_recurses_without_end_traps() {
     fails("recurse", "", &["accumulate", "trapped"]);
 }
@@ -149,4 +183,49 @@ fn wasi_has_nothing_behind_it_and_reads_are_counted() {
         })
         .unwrap();
     assert_eq!(folder.text("out/out.ndjson"), text);
+}
+
+#[test]
+fn a_transform_that_sleeps_is_stopped_at_once() {
+    // All of them alike, though a real timer would have ended the first before anybody looked.
+    for nap in ["nanosecond", "second", "forever"] {
+        let folder = folder("clockwatcher", &format!("{{ nap = {nap:?} }}"), "");
+        let error = folder
+            .run(Tuning {
+                lanes: 1,
+                batch_rows: 100,
+            })
+            .expect_err("it sleeps");
+        assert!(error.contains("waits for a clock"), "{error}");
+    }
+    let folder = folder("clockwatcher", "{ nap = \"nothing\" }", "");
+    let report = folder.run(Tuning {
+        lanes: 1,
+        batch_rows: 100,
+    });
+    report.expect("to wait for no time at all is not to wait");
+}
+
+#[test]
+fn a_pool_without_room_is_no_fault_of_the_transform() {
+    let sandbox = Sandbox::start(Compiler::InProcess, None).unwrap();
+    let component = sandbox.load_file(&transform("unruly")).unwrap();
+    let columns = |name, data_type| Arc::new(Schema::new(vec![Field::new(name, data_type, false)]));
+    let opening = Opening {
+        config: "{}".into(),
+        event: "entry".into(),
+        event_schema: columns("amount", DataType::Float64),
+        key: columns("key", DataType::Int64),
+    };
+    let limits = Limits::default();
+    let open = || futures::executor::block_on(component.open_windowed(&opening, &limits, "unruly"));
+    let instances: Vec<_> = (0..MAX_INSTANCES).map(|_| open().unwrap()).collect();
+    let error = open().err().expect("there is no room");
+    assert!(
+        matches!(error, CallError::Exhausted { .. }),
+        "{error}, and it names what to do"
+    );
+    assert!(error.to_string().contains("run.lanes"), "{error}");
+    drop(instances);
+    open().expect("there is room again");
 }

@@ -6,10 +6,12 @@
 
 use std::ops::Range;
 
-use arrow::array::{Array, ArrayData, ArrayRef, AsArray, OffsetSizeTrait, make_array};
+use arrow::array::{
+    Array, ArrayData, ArrayRef, AsArray, OffsetSizeTrait, PrimitiveArray, make_array,
+};
 use arrow::buffer::{BooleanBuffer, Buffer, MutableBuffer, NullBuffer, OffsetBuffer};
 use arrow::compute::concat;
-use arrow::datatypes::{DataType, Field, Schema};
+use arrow::datatypes::{DataType, Decimal128Type, Decimal256Type, DecimalType, Field, Schema};
 
 /// The buffers of some columns, in the contract's order. Cheap to clone.
 #[derive(Debug, Default)]
@@ -309,12 +311,33 @@ fn lift_field(
             builder = builder.add_buffer(exactly(name, "values", next("values")?, length)?);
         }
     }
-    // `build` checks what is left: UTF-8 value by value, and decimals, once more all offsets.
+    // `build` checks UTF-8 value by value, and once more all offsets; decimals it does not look at.
     let data = builder
         .align_buffers(true)
         .build()
         .map_err(|error| format!("column `{name}`: {error}"))?;
+    match *field.data_type() {
+        DataType::Decimal128(most, _) => refuse_long_decimals::<Decimal128Type>(name, &data, most)?,
+        DataType::Decimal256(most, _) => refuse_long_decimals::<Decimal256Type>(name, &data, most)?,
+        _ => {}
+    }
     Ok(data)
+}
+
+/// Arrow's own check also holds the precision against the scale, and stumbles over negative ones.
+fn refuse_long_decimals<T: DecimalType>(
+    name: &str,
+    data: &ArrayData,
+    most: u8,
+) -> Result<(), String> {
+    let decimals = PrimitiveArray::<T>::from(data.clone());
+    let long = |value| !T::is_valid_decimal_precision(value, most);
+    match decimals.iter().position(|value| value.is_some_and(long)) {
+        None => Ok(()),
+        Some(row) => Err(format!(
+            "column `{name}`: the decimal in row {row} has more than {most} digits"
+        )),
+    }
 }
 
 fn lift_nulls(field: &Field, rows: usize, bits: Buffer) -> Result<Option<NullBuffer>, String> {

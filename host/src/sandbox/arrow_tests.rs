@@ -92,6 +92,27 @@ fn hostile_columns_are_refused() {
 }
 
 #[test]
+fn decimals_of_too_many_digits_are_refused_unless_null() {
+    let narrow = schema(DataType::Decimal128(3, -2), true);
+    let of = |validity: u8, values: &[i128]| vec![vec![validity], bytes(values)];
+    lift(&narrow, 2, of(0b11, &[999, -999])).expect("three digits");
+    lift(&narrow, 2, of(0b01, &[999, 1000])).expect("the second is null");
+    refused(&narrow, 2, of(0b11, &[999, -1000]), "row 1 has more than 3");
+
+    let wide = schema(DataType::Decimal256(76, 0), false);
+    refused(
+        &wide,
+        1,
+        vec![vec![], [vec![0xff; 31], vec![0x7f]].concat()],
+        "more than 76 digits",
+    );
+    let item = schema(DataType::new_list(DataType::Decimal128(1, 0), false), true);
+    let of = |values: &[i128]| vec![vec![], bytes(&[0_i32, 2]), vec![], bytes(values)];
+    lift(&item, 1, of(&[9, -9])).expect("one digit each");
+    refused(&item, 1, of(&[9, 10]), "`item`: the decimal in row 1");
+}
+
+#[test]
 fn what_lies_under_nulls_and_outside_slices_does_not_cross() {
     let garbage = Int64Array::new(
         vec![1, 2, 3, 4].into(),

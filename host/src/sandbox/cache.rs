@@ -87,13 +87,7 @@ impl Cache {
     }
 
     fn write(&self, entry: &str, code: &[u8]) -> std::io::Result<()> {
-        let unfinished = self.folder.join(format!("{entry}.{}", std::process::id()));
-        let mut file = fs::OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
+        let (mut file, unfinished) = create_beside(&self.path(entry))?;
         let written = file
             .write_all(&self.tag(entry, code).finalize().into_bytes())
             .and_then(|()| file.write_all(code))
@@ -129,18 +123,19 @@ fn read_key(path: &Path) -> std::io::Result<[u8; 32]> {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
         Err(error) => return Err(error),
     }
-    fs::File::open("/dev/urandom")?.read_exact(&mut key)?;
-    // Written aside and linked, so that of two processes that start at once both end with one whole key.
-    let unfinished = path.with_extension(std::process::id().to_string());
-    let mut file = fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&unfinished)?;
-    file.write_all(&key)?;
-    let linked = fs::hard_link(&unfinished, path);
-    fs::remove_file(&unfinished)?;
+    key = random()?;
+    // Written aside and linked, so that of two processes that start at once both end with one whole
+    // key; and on the disk before it has its name, so that no power cut leaves a key of nothing.
+    let (mut file, unfinished) = create_beside(path)?;
+    let linked = file
+        .write_all(&key)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&unfinished, path));
+    match fs::remove_file(&unfinished) {
+        // Somebody cleaned up the folder; the key has its own name, or `linked` says why not.
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
     match linked {
         Ok(()) => Ok(key),
         Err(error) if error.kind() == ErrorKind::AlreadyExists => {
@@ -149,6 +144,24 @@ fn read_key(path: &Path) -> std::io::Result<[u8; 32]> {
         }
         Err(error) => Err(error),
     }
+}
+
+/// Makes a file in the folder of `path` that nobody else writes. Processes in different containers
+/// that share the folder may well have the same id, so the name is random.
+fn create_beside(path: &Path) -> std::io::Result<(fs::File, PathBuf)> {
+    let unfinished = path.with_extension(format!("{:016x}", u64::from_ne_bytes(random()?)));
+    let file = fs::OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&unfinished)?;
+    Ok((file, unfinished))
+}
+
+fn random<const N: usize>() -> std::io::Result<[u8; N]> {
+    let mut bytes = [0; N];
+    fs::File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
 }
 
 #[cfg(test)]
@@ -180,6 +193,31 @@ mod tests {
 
         fs::write(cache.path("a"), b"short").unwrap();
         assert_eq!(cache.get("a"), None, "a torn file");
+    }
+
+    #[test]
+    fn processes_that_start_at_once_share_one_key_and_leave_nothing_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path().join("cache");
+        let keys: Vec<[u8; 32]> = std::thread::scope(|scope| {
+            let opened: Vec<_> = (0..8)
+                .map(|_| {
+                    scope.spawn(|| {
+                        let cache = Cache::open(&folder).unwrap();
+                        cache.put("a", b"code");
+                        cache.key
+                    })
+                })
+                .collect();
+            opened.into_iter().map(|key| key.join().unwrap()).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]));
+        let mut names: Vec<_> = fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name())
+            .collect();
+        names.sort();
+        assert_eq!(names, ["a.aot", "key"]);
     }
 
     #[test]

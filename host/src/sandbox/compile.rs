@@ -7,10 +7,10 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::engine::{self, Pool};
-use super::{ComponentError, SandboxError};
+use super::{ComponentError, SandboxError, text};
 
 /// CPU time, in seconds, that compiling one component may take. A Python component takes about 5.
 const CPU_SECONDS: u64 = 120;
@@ -40,7 +40,7 @@ impl Compiler {
         match self {
             Self::InProcess => engine
                 .precompile_component(component)
-                .map_err(|error| ComponentError::Invalid(format!("{error:#}"))),
+                .map_err(|error| ComponentError::Invalid(text::shown(&format!("{error:#}")))),
             Self::Child { program, arguments } => in_child(program, arguments, component),
         }
     }
@@ -75,9 +75,10 @@ fn in_child(
     if output.status.success() {
         return Ok(output.stdout);
     }
-    let message = String::from_utf8_lossy(&output.stderr).trim().to_owned();
+    let message = text::shown(String::from_utf8_lossy(&output.stderr).trim());
     match output.status.code() {
         Some(REFUSED) => Err(ComponentError::Invalid(message)),
+        Some(FAILED) => Err(ComponentError::Compile(message)),
         _ => Err(ComponentError::Compile(format!(
             "the compiling child ended with {} (it may use {CPU_SECONDS} s of CPU time and {} GiB): {message}",
             output.status,
@@ -86,43 +87,92 @@ fn in_child(
     }
 }
 
-/// Exit code of the child for a component that is not valid.
-const REFUSED: i32 = 2;
+/// Exit code of the child for a component that is not valid: `EX_DATAERR` of sysexits.h. Not one of
+/// the small numbers, which a program that was called wrongly ends with.
+const REFUSED: i32 = 65;
+/// Exit code of the child when it could not do its work: `EX_OSERR` of sysexits.h.
+const FAILED: i32 = 71;
+
+/// Why the child ends without code.
+enum Ending {
+    /// The component is not valid.
+    Refused(String),
+    /// Something else went wrong.
+    Failed(String),
+}
 
 /// The child: reads a component from standard input, writes native code to standard output.
 /// Gives the exit code.
 pub fn compile_stdin() -> i32 {
-    match compile_with_limits() {
-        Ok(()) => 0,
-        Err(message) => {
-            eprintln!("{message}");
-            REFUSED
-        }
-    }
+    let (code, message) = match compile_with_limits() {
+        Ok(()) => return 0,
+        Err(Ending::Refused(message)) => (REFUSED, message),
+        Err(Ending::Failed(message)) => (FAILED, message),
+    };
+    eprintln!("{message}");
+    code
 }
 
-fn compile_with_limits() -> Result<(), String> {
-    let limit = |resource, value| {
-        setrlimit(
-            resource,
-            Rlimit {
-                current: Some(value),
-                maximum: Some(value),
-            },
-        )
-        .map_err(|error| format!("cannot limit the compiling child: {error}"))
-    };
+fn compile_with_limits() -> Result<(), Ending> {
     limit(Resource::Cpu, CPU_SECONDS)?;
     limit(Resource::As, ADDRESS_SPACE)?;
     let mut component = Vec::new();
     std::io::stdin()
         .read_to_end(&mut component)
-        .map_err(|error| format!("cannot read the component: {error}"))?;
-    let engine = engine::engine(Pool::None).map_err(|error: SandboxError| error.to_string())?;
+        .map_err(|error| Ending::Failed(format!("cannot read the component: {error}")))?;
+    let engine = engine::engine(Pool::None)
+        .map_err(|error: SandboxError| Ending::Failed(error.to_string()))?;
     let code = engine
         .precompile_component(&component)
-        .map_err(|error| format!("{error:#}"))?;
+        .map_err(|error| Ending::Refused(format!("{error:#}")))?;
     std::io::stdout()
         .write_all(&code)
-        .map_err(|error| format!("cannot hand the code back: {error}"))
+        .map_err(|error| Ending::Failed(format!("cannot hand the code back: {error}")))
+}
+
+/// Sets a limit that not even the child itself can raise again; a stricter one of the machine stays.
+fn limit(resource: Resource, most: u64) -> Result<(), Ending> {
+    let most = getrlimit(resource)
+        .maximum
+        .map_or(most, |hard| hard.min(most));
+    let limits = Rlimit {
+        current: Some(most),
+        maximum: Some(most),
+    };
+    setrlimit(resource, limits)
+        .map_err(|error| Ending::Failed(format!("cannot limit the compiling child: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a child that runs `script` comes to.
+    fn compile_with(script: &str) -> Result<Vec<u8>, ComponentError> {
+        let arguments = ["-c".to_owned(), script.to_owned()];
+        in_child(&PathBuf::from("/bin/sh"), &arguments, b"a component")
+    }
+
+    #[test]
+    fn only_a_component_that_the_compiler_refuses_is_invalid() {
+        let refused = compile_with(&format!("echo unknown opcode >&2; exit {REFUSED}"));
+        assert!(
+            matches!(&refused, Err(ComponentError::Invalid(message)) if message == "unknown opcode"),
+            "{refused:?}"
+        );
+        let failed = compile_with(&format!("echo no room >&2; exit {FAILED}"));
+        assert!(
+            matches!(&failed, Err(ComponentError::Compile(message)) if message == "no room"),
+            "{failed:?}"
+        );
+        // As a program that does not know its arguments, and one that ran into a limit.
+        for script in ["exit 2", "kill -XCPU $$"] {
+            let other = compile_with(script);
+            assert!(
+                matches!(&other, Err(ComponentError::Compile(message)) if message.contains("120 s")),
+                "{other:?}"
+            );
+        }
+        assert_eq!(compile_with("cat").unwrap(), b"a component");
+    }
 }

@@ -8,7 +8,7 @@ use wasmtime::component::{InstancePre, Linker};
 
 use super::bindings::{log, mapper, metrics, migration, windowed};
 use super::instance::{Data, Instance};
-use super::{ComponentError, Limits};
+use super::{ComponentError, Limits, text, wasi};
 use crate::transform::{CallError, Opening};
 
 /// An interface of the contract that a component exports.
@@ -72,6 +72,12 @@ impl Component {
         &self.interfaces
     }
 
+    /// What it is, in words: `a mapper`.
+    pub(super) fn kind(&self) -> String {
+        let names: Vec<String> = self.interfaces.iter().map(Interface::to_string).collect();
+        format!("a {}", names.join(" and a "))
+    }
+
     /// Makes an instance and opens it as a windowed transform.
     ///
     /// `label` names it in the operator's log.
@@ -98,25 +104,26 @@ impl Component {
         let component_type = code.component_type();
         let imports: Vec<String> = component_type
             .imports(engine)
-            // An interface of types alone grants nothing.
-            .filter(|(name, _)| !name.starts_with("penstock:transform/types@0.1."))
             .map(|(name, _)| name.to_owned())
             .collect();
         let exports: Vec<String> = component_type
             .exports(engine)
             .map(|(name, _)| name.to_owned())
             .collect();
+        // Before anything else: of a component of another version nothing else need be right.
+        refuse_other_contracts(exports.iter().chain(&imports))?;
+        let imports: Vec<String> = imports.into_iter().filter(|name| grants(name)).collect();
         let linker = linker(engine, &imports)?;
-        refuse_other_contracts(&exports)?;
-        let pre = linker
-            .instantiate_pre(&code)
-            .map_err(|error| ComponentError::Instantiate(format!("{error:#}")))?;
-        let windowed = windowed::GuestIndices::new(&pre).ok();
+        let pre = linker.instantiate_pre(&code).map_err(broken)?;
+        let windowed = complete(windowed::GuestIndices::new(&pre), "windowed", &exports)?;
         let interfaces: Vec<_> = [
-            (mapper::GuestIndices::new(&pre).is_ok(), Interface::Mapper),
+            (
+                complete(mapper::GuestIndices::new(&pre), "mapper", &exports)?.is_some(),
+                Interface::Mapper,
+            ),
             (windowed.is_some(), Interface::Windowed),
             (
-                migration::GuestIndices::new(&pre).is_ok(),
+                complete(migration::GuestIndices::new(&pre), "migration", &exports)?.is_some(),
                 Interface::Migration,
             ),
         ]
@@ -129,7 +136,7 @@ impl Component {
         {
             let found = match exports.as_slice() {
                 [] => " (it exports nothing)".to_owned(),
-                some => format!(" (it exports {})", some.join(", ")),
+                some => format!(" (it exports {})", text::shown(&some.join(", "))),
             };
             return Err(ComponentError::NoInterface { found });
         }
@@ -144,6 +151,34 @@ impl Component {
     }
 }
 
+fn broken(error: wasmtime::Error) -> ComponentError {
+    ComponentError::Instantiate(text::shown(&format!("{error:#}")))
+}
+
+/// The functions of one of the contract's interfaces, or nothing if it is not exported. One that
+/// is exported has all of them.
+fn complete<T>(
+    functions: wasmtime::Result<T>,
+    interface: &str,
+    exports: &[String],
+) -> Result<Option<T>, ComponentError> {
+    let export = exports
+        .iter()
+        .filter_map(|export| Some((export, export.strip_prefix(OURS)?)))
+        .find(|(_, name)| name.split('@').next() == Some(interface));
+    match (export, functions) {
+        (None, _) => Ok(None),
+        (Some(_), Ok(functions)) => Ok(Some(functions)),
+        (Some((export, _)), Err(error)) => Err(ComponentError::Signature {
+            export: text::shown(export),
+            what: text::shown(&format!("{error:#}")),
+        }),
+    }
+}
+
+/// The contract's package.
+const OURS: &str = "penstock:transform/";
+
 /// The WASI packages that version 0.2 of wasmtime's implementation covers.
 const WASI: [&str; 6] = [
     "wasi:cli/",
@@ -154,53 +189,52 @@ const WASI: [&str; 6] = [
     "wasi:sockets/",
 ];
 
+/// Whether an import gives anything: an interface of types alone does not.
+fn grants(import: &str) -> bool {
+    import.split('@').next() != Some("penstock:transform/types")
+}
+
 /// Grants `log` and `metrics`, and WASI to those who ask for it; refuses any other import by name.
 fn linker(engine: &Engine, imports: &[String]) -> Result<Linker<Data>, ComponentError> {
-    let broken = |error: wasmtime::Error| ComponentError::Instantiate(format!("{error:#}"));
     let mut linker = Linker::new(engine);
     log::add_to_linker::<Data, Data>(&mut linker, |data| data).map_err(broken)?;
     metrics::add_to_linker::<Data, Data>(&mut linker, |data| data).map_err(broken)?;
-    let mut wasi = false;
+    let mut wants_wasi = false;
     for import in imports {
         let (name, version) = import.split_once('@').unwrap_or((import, ""));
-        let ours = matches!(
+        if matches!(
             name,
             "penstock:transform/log" | "penstock:transform/metrics"
-        );
-        if ours && version.starts_with("0.1.") {
+        ) {
             continue;
         }
-        if ours {
-            return Err(ComponentError::Contract {
-                export: import.clone(),
-            });
-        }
         if version.starts_with("0.2.") && WASI.iter().any(|package| name.starts_with(package)) {
-            wasi = true;
+            wants_wasi = true;
             continue;
         }
         return Err(ComponentError::Import {
-            import: import.clone(),
+            import: text::shown(import),
         });
     }
-    if wasi {
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(broken)?;
+    if wants_wasi {
+        wasi::add_to_linker(&mut linker).map_err(broken)?;
     }
     Ok(linker)
 }
 
-fn refuse_other_contracts(exports: &[String]) -> Result<(), ComponentError> {
-    for export in exports {
-        let Some((name, version)) = export.split_once('@') else {
-            continue;
-        };
-        if name.starts_with("penstock:transform/") && !version.starts_with("0.1.") {
-            return Err(ComponentError::Contract {
-                export: export.clone(),
-            });
-        }
+fn refuse_other_contracts<'a>(
+    mut names: impl Iterator<Item = &'a String>,
+) -> Result<(), ComponentError> {
+    let other = |name: &&String| {
+        let (interface, version) = name.split_once('@').unwrap_or((name, ""));
+        interface.starts_with(OURS) && !version.starts_with("0.1.")
+    };
+    match names.find(other) {
+        None => Ok(()),
+        Some(name) => Err(ComponentError::Contract {
+            name: text::shown(name),
+        }),
     }
-    Ok(())
 }
 
 /// `sha256:` and the hexadecimal digest of `bytes`.

@@ -7,6 +7,7 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::SandboxError;
+use super::limits::TABLE_ELEMENTS;
 
 /// How often running guests are made to yield and their CPU time is checked.
 const TICK: Duration = Duration::from_millis(5);
@@ -14,12 +15,17 @@ const TICK: Duration = Duration::from_millis(5);
 /// The largest linear memory that the pool has room for; a pipeline's limit is at or below it.
 pub const MAX_MEMORY: usize = 4 << 30;
 
-/// How many instances the pool has room for at once.
+/// How many instances the pool has room for at once, all pipelines and lanes together.
 ///
-/// A Python component takes up to 38 core instances, so the core pools are larger.
-const INSTANCES: u32 = 256;
-/// How many instances the pool has room for.
-pub const MAX_INSTANCES: usize = INSTANCES as usize;
+/// Room is address space alone until an instance is there: the memories of [`MAX_MEMORY`] and their
+/// guards are 5 TiB of the 128 TiB that a process has on common machines. A component of several
+/// memories or many modules uses up another part of the pool earlier.
+pub const MAX_INSTANCES: usize = 1024;
+
+/// Core instances and tables for each instance. A Python component takes up to 38 core instances,
+/// which are no more than a number here; tables take address space, and few components have several.
+const CORE_INSTANCES: u32 = 40;
+const TABLES: u32 = 8;
 
 /// Whether an engine keeps room for instances.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,18 +59,19 @@ pub(super) fn engine(instances: Pool) -> Result<Engine, SandboxError> {
 }
 
 fn pool() -> PoolingAllocationConfig {
+    let instances = MAX_INSTANCES as u32;
     let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(INSTANCES)
-        .total_core_instances(INSTANCES * 8)
-        .total_memories(INSTANCES * 2)
-        .total_tables(INSTANCES * 8)
-        .total_stacks(INSTANCES)
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * CORE_INSTANCES)
+        .total_memories(instances + instances / 4)
+        .total_tables(instances * TABLES)
+        .total_stacks(instances)
         .max_core_instances_per_component(64)
         .max_memories_per_component(8)
         .max_tables_per_component(64)
         .max_component_instance_size(16 << 20)
         .max_core_instance_size(16 << 20)
-        .table_elements(20_000)
+        .table_elements(TABLE_ELEMENTS)
         .max_memory_size(MAX_MEMORY)
         .linear_memory_keep_resident(1 << 20);
     pool

@@ -1,6 +1,7 @@
 //! The records of the contract: an opening on its way out, and everything else on its way in,
 //! checked as a whole (counts that must agree, orders that must hold).
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
@@ -8,7 +9,8 @@ use arrow::datatypes::Schema;
 
 use super::arrow as wire;
 use super::bindings::{types, windowed};
-use super::limits::Limits;
+use super::fault::Fault;
+use super::limits::{LimitExceeded, Limits};
 use super::schema;
 use crate::transform::{Finished, Opening, Reject, Updated, WindowedSpec, bytes_of};
 
@@ -133,16 +135,16 @@ pub(super) fn lift_updated(
     rows: usize,
     groups: usize,
     limits: &Limits,
-) -> Result<Updated, String> {
+) -> Result<Updated, Fault> {
     let changed = match updated.changed {
         None => None,
         Some(bytes) => {
             let changed = wire::lift_u32s("changed", &bytes)?;
             let rising = changed.windows(2).all(|pair| pair[0] < pair[1]);
             if !rising || changed.last().is_some_and(|last| *last as usize >= groups) {
-                return Err(format!(
+                return Err(Fault::Breaks(format!(
                     "`changed` must rise and name groups below {groups}"
-                ));
+                )));
             }
             Some(changed)
         }
@@ -159,7 +161,7 @@ pub(super) fn lift_updated(
 }
 
 /// Refuses states of which one takes more bytes than a group may have.
-pub(super) fn refuse_large_states(states: &[ArrayRef], most: usize) -> Result<(), String> {
+pub(super) fn refuse_large_states(states: &[ArrayRef], most: usize) -> Result<(), LimitExceeded> {
     // A half that is small enough as a whole has no row that is too large: only what is suspicious is looked at closely.
     let mut suspects = vec![(0, states.first().map_or(0, |column| column.len()))];
     while let Some((first, rows)) = suspects.pop() {
@@ -172,15 +174,49 @@ pub(super) fn refuse_large_states(states: &[ArrayRef], most: usize) -> Result<()
             continue;
         }
         if rows == 1 {
-            return Err(format!(
-                "a group's state of {bytes} bytes, where limits.state_per_group allows {most}"
-            ));
+            return Err(LimitExceeded {
+                name: "state_per_group",
+                limit: format!("{most} bytes"),
+                current: "0 bytes".into(),
+                requested: format!("{bytes} bytes"),
+            });
         }
         suspects.push((first, rows / 2));
         suspects.push((first + rows / 2, rows - rows / 2));
     }
     Ok(())
 }
+
+/// The codes of an instance's rejects. They are counted each by itself, so a guest may not invent
+/// new ones for ever.
+#[derive(Debug, Default)]
+pub(super) struct RejectCodes(BTreeSet<String>);
+
+impl RejectCodes {
+    /// Takes note of codes, up to `most` distinct ones.
+    pub(super) fn learn(&mut self, rejects: &[Reject], most: usize) -> Result<(), LimitExceeded> {
+        for reject in rejects {
+            if self.0.contains(&reject.code) {
+                continue;
+            }
+            if self.0.len() >= most {
+                return Err(LimitExceeded {
+                    name: "reject_codes",
+                    limit: format!("{most} different codes"),
+                    current: self.0.len().to_string(),
+                    requested: format!("`{}`", reject.code),
+                });
+            }
+            self.0.insert(reject.code.clone());
+        }
+        Ok(())
+    }
+}
+
+/// Bytes of a reject's code.
+const CODE_BYTES: usize = 64;
+/// Bytes of a reject's detail; the rest is cut.
+const DETAIL_BYTES: usize = 4 << 10;
 
 fn lift_rejects(rejects: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>, String> {
     let rising = rejects.windows(2).all(|pair| pair[0].row < pair[1].row);
@@ -189,14 +225,28 @@ fn lift_rejects(rejects: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>,
             "the rejects must rise by row and name rows below {rows}"
         ));
     }
-    Ok(rejects
-        .into_iter()
-        .map(|reject| Reject {
-            row: reject.row,
-            code: reject.code,
-            detail: reject.detail,
-        })
-        .collect())
+    rejects.into_iter().map(lift_reject).collect()
+}
+
+fn lift_reject(mut reject: types::Reject) -> Result<Reject, String> {
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    let code = &reject.code;
+    if code.is_empty() || code.len() > CODE_BYTES || !code.bytes().all(is_name) {
+        let start: String = code.chars().take(CODE_BYTES).collect();
+        return Err(format!(
+            "a reject's code `{start}`; a code has 1 to {CODE_BYTES} letters, digits, `-` and `_`"
+        ));
+    }
+    reject
+        .detail
+        .truncate(reject.detail.floor_char_boundary(DETAIL_BYTES));
+    // To truncate keeps the room, and dead letters may wait a while.
+    reject.detail.shrink_to_fit();
+    Ok(Reject {
+        row: reject.row,
+        code: reject.code,
+        detail: reject.detail,
+    })
 }
 
 /// What `finish` returned for `groups` groups.
@@ -205,12 +255,15 @@ pub(super) fn lift_finished(
     output: &Arc<Schema>,
     groups: usize,
     most: usize,
-) -> Result<Finished, String> {
+) -> Result<Finished, Fault> {
     let rows = finished.output.rows as usize;
     if rows > most {
-        return Err(format!(
-            "{rows} output rows, where limits.output_rows allows {most}"
-        ));
+        return Err(Fault::Limit(LimitExceeded {
+            name: "output_rows",
+            limit: format!("{most} rows"),
+            current: "0 rows".into(),
+            requested: format!("{rows} rows"),
+        }));
     }
     let source_group = wire::lift_u32s("source-group", &finished.source_group)?;
     let ordered = source_group.is_sorted();
@@ -219,15 +272,15 @@ pub(super) fn lift_finished(
             .last()
             .is_some_and(|last| *last as usize >= groups)
     {
-        return Err(format!(
+        return Err(Fault::Breaks(format!(
             "`source-group` must never fall and name groups below {groups}"
-        ));
+        )));
     }
     if source_group.len() != rows {
-        return Err(format!(
+        return Err(Fault::Breaks(format!(
             "`source-group` names {} rows, and there are {rows}",
             source_group.len()
-        ));
+        )));
     }
     let columns = lift_rows(output, finished.output, rows)?;
     Ok(Finished {
@@ -253,4 +306,40 @@ fn batch(schema: &Arc<Schema>, columns: Vec<ArrayRef>, rows: usize) -> Result<Re
     let options = RecordBatchOptions::new().with_row_count(Some(rows));
     RecordBatch::try_new_with_options(Arc::clone(schema), columns, &options)
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rejects(codes: &[String]) -> Result<Vec<Reject>, String> {
+        let rejects = codes.iter().zip(0..).map(|(code, row)| types::Reject {
+            row,
+            code: code.clone(),
+            detail: "é".repeat(DETAIL_BYTES),
+        });
+        lift_rejects(rejects.collect(), codes.len())
+    }
+
+    #[test]
+    fn a_code_is_a_short_name_and_a_detail_is_cut() {
+        let good = rejects(&["negative-fare_2".into()]).unwrap();
+        assert_eq!(good[0].detail.len(), DETAIL_BYTES);
+        assert!(good[0].detail.capacity() <= DETAIL_BYTES);
+        for code in ["", "a b", "a\nb", "\u{1b}[2J", "é", &"x".repeat(65)] {
+            let fault = rejects(&[code.into()]).expect_err("no name");
+            assert!(fault.contains("a reject's code"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn an_instance_has_only_so_many_codes() {
+        let codes: Vec<String> = (0..5).map(|code| format!("c{code}")).collect();
+        let mut known = RejectCodes::default();
+        known.learn(&rejects(&codes[..4]).unwrap(), 4).unwrap();
+        known.learn(&rejects(&codes[1..3]).unwrap(), 4).unwrap();
+        let exceeded = known.learn(&rejects(&codes).unwrap(), 4).unwrap_err();
+        assert_eq!(exceeded.name, "reject_codes");
+        assert_eq!(exceeded.requested, "`c4`");
+    }
 }

@@ -12,13 +12,18 @@ use super::arrow as wire;
 use super::bindings::{log, metrics, types, windowed};
 use super::component::Component;
 use super::exchange::{
-    LoweredOpening, lift_finished, lift_rows, lift_spec, lift_updated, refuse_large_states,
+    LoweredOpening, RejectCodes, lift_finished, lift_rows, lift_spec, lift_updated,
+    refuse_large_states,
 };
+use super::fault::{self, Fault, refusal};
 use super::limits::{Ceiling, CpuMeter, LimitExceeded, Limits};
-use super::wasi;
+use super::{CONTRACT, text, wasi};
 use crate::transform::{
     CallError, Figures, Finished, Groups, Opening, Rows, Updated, Windowed, WindowedSpec,
 };
+
+/// Streams, timers and the like that a component may hold at once. They live in the host's memory.
+const WASI_RESOURCES: usize = 10_000;
 
 /// The data of an instance's store.
 pub(super) struct Data {
@@ -32,6 +37,8 @@ pub(super) struct Data {
     lines: Vec<(log::Level, String)>,
     counted: Vec<(String, u64)>,
     observed: Vec<(String, f64)>,
+    /// The last error that came when there was no place for lines any more.
+    last_error: Option<String>,
     dropped: u64,
 }
 
@@ -52,31 +59,53 @@ impl types::Host for Data {}
 
 impl log::Host for Data {
     fn write(&mut self, level: log::Level, mut message: String) {
-        if self.lines.len() >= self.limits.log_lines_per_call {
+        let is_full = self.lines.len() >= self.limits.log_lines_per_call;
+        // The message of a panic is worth more than all lines before it, so it always has a place.
+        if is_full && level != log::Level::Error {
             self.dropped += 1;
             return;
         }
-        let cut = message.floor_char_boundary(self.limits.log_line_bytes);
-        message.truncate(cut);
-        self.lines.push((level, message));
+        message.truncate(message.floor_char_boundary(self.limits.log_line_bytes));
+        // To truncate keeps the room, and a guest may write a line of all the bytes that cross.
+        message.shrink_to_fit();
+        if is_full {
+            self.dropped += 1;
+            self.last_error = Some(message);
+        } else {
+            self.lines.push((level, message));
+        }
     }
 }
 
 impl metrics::Host for Data {
-    fn count(&mut self, name: String, amount: u64) {
-        if self.counted.len() >= self.limits.metric_calls || name.len() > self.limits.name_bytes {
+    fn count(&mut self, mut name: String, amount: u64) {
+        if self.counted.len() >= self.limits.metric_calls || !self.is_metric_name(&name) {
             self.dropped += 1;
             return;
         }
+        name.shrink_to_fit();
         self.counted.push((name, amount));
     }
 
-    fn observe(&mut self, name: String, value: f64) {
-        if self.observed.len() >= self.limits.metric_calls || name.len() > self.limits.name_bytes {
+    fn observe(&mut self, mut name: String, value: f64) {
+        if self.observed.len() >= self.limits.metric_calls || !self.is_metric_name(&name) {
             self.dropped += 1;
             return;
         }
+        name.shrink_to_fit();
         self.observed.push((name, value));
+    }
+}
+
+impl Data {
+    fn is_metric_name(&self, name: &str) -> bool {
+        name.len() <= self.limits.name_bytes && name.chars().all(text::is_harmless)
+    }
+
+    /// What the guest logged last in this call.
+    fn last_line(&self) -> Option<&str> {
+        let kept = self.lines.last().map(|(_, line)| line);
+        self.last_error.as_ref().or(kept).map(String::as_str)
     }
 }
 
@@ -88,6 +117,7 @@ pub struct Instance {
     guest: windowed::Guest,
     spec: WindowedSpec,
     figures: Figures,
+    reject_codes: RejectCodes,
     label: Arc<str>,
     spent: bool,
 }
@@ -105,19 +135,27 @@ impl Instance {
         label: &str,
     ) -> Result<Self, CallError> {
         const CALL: &str = "open";
-        let hostile = |what: String| CallError::Hostile { call: CALL, what };
-        let indices = component.windowed.as_ref().ok_or_else(|| {
-            hostile("it does not export `windowed`, which this pipeline needs".into())
-        })?;
+        let indices = component
+            .windowed
+            .as_ref()
+            .ok_or_else(|| CallError::NotWindowed {
+                call: CALL,
+                is: component.kind(),
+            })?;
         let mut store = store(component, limits);
         let meter = Arc::clone(&store.data().meter);
         begin(&mut store);
-        let opened = CpuMeter::run(Arc::clone(&meter), async {
-            let instance = component.pre.instantiate_async(&mut store).await?;
-            indices.load(&mut store, &instance)
-        })
+        let started = CpuMeter::run(
+            Arc::clone(&meter),
+            component.pre.instantiate_async(&mut store),
+        )
         .await;
-        let guest = opened.map_err(|error| fault(CALL, &error, &store))?;
+        let started = started.map_err(|error| fault_of_call(CALL, &error, &store))?;
+        // Only here is it seen that a function of the right name has another signature.
+        let guest = indices.load(&mut store, &started).map_err(|error| {
+            let what = format!("its `windowed` is not that of contract {CONTRACT}: {error:#}; build it with an SDK of version 0.1");
+            Fault::Breaks(what).of(CALL)
+        })?;
         let offered = LoweredOpening::new(opening).map_err(|message| CallError::Failure {
             call: CALL,
             kind: "bad input",
@@ -130,15 +168,18 @@ impl Instance {
             })
             .await;
         let spec = match opened {
-            Err(error) => return Err(fault(CALL, &error, &store)),
+            Err(error) => return Err(fault_of_call(CALL, &error, &store)),
             Ok(Err(failure)) => return Err(refusal(CALL, failure)),
-            Ok(Ok(spec)) => lift_spec(spec, opening, limits).map_err(hostile)?,
+            Ok(Ok(spec)) => {
+                lift_spec(spec, opening, limits).map_err(|what| Fault::Breaks(what).of(CALL))?
+            }
         };
         let mut instance = Self {
             store,
             guest,
             spec,
             figures: Figures::default(),
+            reject_codes: RejectCodes::default(),
             label: label.into(),
             spent: false,
         };
@@ -159,25 +200,29 @@ impl Instance {
         Ok(Arc::clone(&self.store.data().meter))
     }
 
-    fn end<T>(
+    /// Checks what a call returned. Only once that is found good the instance is healthy, and what
+    /// the guest said is kept.
+    fn end<T, U>(
         &mut self,
         call: &'static str,
         result: wasmtime::Result<Result<T, types::Failure>>,
-    ) -> Result<T, CallError> {
-        match result {
-            Err(error) => Err(fault(call, &error, &self.store)),
-            Ok(Err(failure)) => Err(refusal(call, failure)),
-            Ok(Ok(value)) => {
-                self.spent = false;
-                self.keep_what_was_said();
-                Ok(value)
-            }
-        }
+        lift: impl FnOnce(T, &WindowedSpec, &Limits, &mut RejectCodes) -> Result<U, Fault>,
+    ) -> Result<U, CallError> {
+        let returned = result
+            .map_err(|error| fault_of_call(call, &error, &self.store))?
+            .map_err(|failure| refusal(call, failure))?;
+        let limits = &self.store.data().limits;
+        let lifted = lift(returned, &self.spec, limits, &mut self.reject_codes)
+            .map_err(|fault| fault.of(call))?;
+        self.spent = false;
+        self.keep_what_was_said();
+        Ok(lifted)
     }
 
     fn keep_what_was_said(&mut self) {
         let data = self.store.data_mut();
         for (level, line) in data.lines.drain(..) {
+            let line = text::shown(&line);
             let transform = &*self.label;
             match level {
                 log::Level::Debug => tracing::debug!(target: "transform", transform, "{line}"),
@@ -239,15 +284,11 @@ impl Windowed for Instance {
                 ),
             )
             .await;
-            let updated = self.end(CALL, result)?;
-            lift_updated(
-                updated,
-                &self.spec.state,
-                count,
-                groups.len,
-                &self.store.data().limits,
-            )
-            .map_err(|what| CallError::Hostile { call: CALL, what })
+            self.end(CALL, result, |updated, spec, limits, codes| {
+                let updated = lift_updated(updated, &spec.state, count, groups.len, limits)?;
+                codes.learn(&updated.rejects, limits.reject_codes)?;
+                Ok(updated)
+            })
         })
     }
 
@@ -272,11 +313,11 @@ impl Windowed for Instance {
                 ),
             )
             .await;
-            let merged = self.end(CALL, result)?;
-            let most = self.store.data().limits.state_per_group;
-            lift_rows(&self.spec.state, merged, earlier.len)
-                .and_then(|states| refuse_large_states(&states, most).map(|()| states))
-                .map_err(|what| CallError::Hostile { call: CALL, what })
+            self.end(CALL, result, |merged, spec, limits, _| {
+                let states = lift_rows(&spec.state, merged, earlier.len)?;
+                refuse_large_states(&states, limits.state_per_group)?;
+                Ok(states)
+            })
         })
     }
 
@@ -301,10 +342,9 @@ impl Windowed for Instance {
                 ),
             )
             .await;
-            let finished = self.end(CALL, result)?;
-            let most = self.store.data().limits.output_rows;
-            lift_finished(finished, &self.spec.output, groups.len, most)
-                .map_err(|what| CallError::Hostile { call: CALL, what })
+            self.end(CALL, result, |finished, spec, limits, _| {
+                lift_finished(finished, &spec.output, groups.len, limits.output_rows)
+            })
         })
     }
 }
@@ -312,18 +352,21 @@ impl Windowed for Instance {
 fn store(component: &Component, limits: &Limits) -> Store<Data> {
     let meter = Arc::new(CpuMeter::default());
     let wasi_shared = Arc::new(wasi::Shared::default());
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(WASI_RESOURCES);
     let mut store = Store::new(
         component.pre.engine(),
         Data {
             ceiling: Ceiling::new(limits),
             meter: Arc::clone(&meter),
             wasi: wasi::context(&wasi_shared),
-            table: ResourceTable::new(),
+            table,
             wasi_shared,
             limits: limits.clone(),
             lines: Vec::new(),
             counted: Vec::new(),
             observed: Vec::new(),
+            last_error: None,
             dropped: 0,
         },
     );
@@ -332,6 +375,7 @@ fn store(component: &Component, limits: &Limits) -> Store<Data> {
     store.epoch_deadline_callback(move |_| {
         let used = meter.used();
         if used <= allowed {
+            meter.yields();
             return Ok(UpdateDeadline::Yield(1));
         }
         Err(wasmtime::Error::new(LimitExceeded {
@@ -350,60 +394,17 @@ fn begin(store: &mut Store<Data>) {
     data.meter.reset();
     data.wasi_shared.restart();
     data.lines.clear();
+    data.last_error = None;
+    data.dropped = 0;
     data.counted.clear();
     data.observed.clear();
     let output_bytes = data.limits.output_bytes;
     store.set_hostcall_fuel(output_bytes);
 }
 
-/// What wasmtime's error says to the operator.
-fn fault(call: &'static str, error: &wasmtime::Error, store: &Store<Data>) -> CallError {
-    if let Some(limit) = error.downcast_ref::<LimitExceeded>() {
-        return CallError::Limit {
-            call,
-            name: limit.name,
-            limit: limit.limit.clone(),
-            current: limit.current.clone(),
-            requested: limit.requested.clone(),
-        };
-    }
-    let mut reason = error.root_cause().to_string();
-    // Wasmtime keeps the type of this error to itself, so its text is all there is to go by.
-    if reason.contains("fuel allocated for hostcalls has been exhausted") {
-        return CallError::Limit {
-            call,
-            name: "output_bytes",
-            limit: format!("{} bytes", store.data().limits.output_bytes),
-            current: "all of it".into(),
-            requested: "bytes".into(),
-        };
-    }
-    let named = error
-        .downcast_ref::<wasmtime::WasmBacktrace>()
-        .into_iter()
-        .flat_map(|trace| trace.frames())
-        .filter_map(|frame| frame.func_name());
-    let named: Vec<&str> = named.take(8).collect();
-    if !named.is_empty() {
-        reason = format!("{reason}, in {}", named.join(", called by "));
-    }
-    if let Some((_, last)) = store.data().lines.last() {
-        reason = format!("{reason}; the last it logged: {last}");
-    }
-    CallError::Trap { call, reason }
-}
-
-fn refusal(call: &'static str, failure: types::Failure) -> CallError {
-    let (kind, message) = match failure {
-        types::Failure::BadConfig(message) => ("bad configuration", message),
-        types::Failure::BadInput(message) => ("bad input", message),
-        types::Failure::Internal(message) => ("internal failure", message),
-    };
-    CallError::Failure {
-        call,
-        kind,
-        message,
-    }
+fn fault_of_call(call: &'static str, error: &wasmtime::Error, store: &Store<Data>) -> CallError {
+    let data = store.data();
+    fault::of_call(call, error, &data.limits, data.last_line())
 }
 
 fn param<'a>(rows: usize, buffers: &'a [&'a [u8]]) -> types::ColumnsParam<'a> {

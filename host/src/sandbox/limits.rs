@@ -1,10 +1,15 @@
 //! The limits of one instance, and the store data that enforces them.
 
+use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use wasmtime::ResourceLimiter;
+
+/// Elements that all tables of an instance may have together, and so any one of them in the pool.
+pub(crate) const TABLE_ELEMENTS: usize = 100_000;
 
 /// What a transform may use. Bytes are bytes; every limit holds for each call unless it says otherwise.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,8 +22,6 @@ pub struct Limits {
     pub output_bytes: usize,
     /// Rows that one call of `finish` may return.
     pub output_rows: usize,
-    /// Bytes of input and states that the host hands over in one call; more is split.
-    pub input_bytes: usize,
     /// Bytes of state that one group may have.
     pub state_per_group: usize,
     /// Log lines that one call may write; further ones are dropped and counted.
@@ -29,7 +32,9 @@ pub struct Limits {
     pub metric_calls: usize,
     /// Distinct metric names of one instance; further ones are dropped and counted.
     pub metric_names: usize,
-    /// Elements of all tables of the instance together.
+    /// Distinct codes of rejects of one instance.
+    pub reject_codes: usize,
+    /// Elements of all tables of the instance together; the pool has room for no more in one.
     pub table_elements: usize,
     /// Columns, nested ones included, that `open` may name in one schema.
     pub columns: usize,
@@ -44,13 +49,13 @@ impl Default for Limits {
             cpu_per_call: Duration::from_secs(10),
             output_bytes: 64 << 20,
             output_rows: 4 << 20,
-            input_bytes: 32 << 20,
             state_per_group: 1 << 20,
             log_lines_per_call: 100,
             log_line_bytes: 4096,
             metric_calls: 1000,
             metric_names: 64,
-            table_elements: 100_000,
+            reject_codes: 256,
+            table_elements: TABLE_ELEMENTS,
             columns: 1024,
             name_bytes: 256,
         }
@@ -129,6 +134,15 @@ impl ResourceLimiter for Ceiling {
     }
 }
 
+/// A guest that waits for what never comes, as it travels through wasmtime's error.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("it waits for a clock or a stream, and there is nothing behind WASI that could wake it")]
+pub(crate) struct Waits;
+
+/// How often a guest that stopped of its own accord is asked again. What WASI gives here is ready
+/// at once, though some of it yields a time or two before it says so.
+const POLLS: usize = 4;
+
 /// CPU time of a call, which may be polled on several threads.
 ///
 /// The future that polls a guest sets where the current stretch began; the epoch callback, which
@@ -137,6 +151,7 @@ impl ResourceLimiter for Ceiling {
 pub(crate) struct CpuMeter {
     used_ns: AtomicU64,
     stretch_began_ns: AtomicU64,
+    yielded: AtomicBool,
 }
 
 impl CpuMeter {
@@ -145,24 +160,48 @@ impl CpuMeter {
         self.used_ns.store(0, Ordering::Relaxed);
     }
 
-    /// CPU time of the call so far. Only valid inside [`Metered`]'s poll.
+    /// CPU time of the call so far. Only valid inside a poll of [`run`](Self::run).
     pub(crate) fn used(&self) -> Duration {
         let stretch = thread_cpu_ns().saturating_sub(self.stretch_began_ns.load(Ordering::Relaxed));
         Duration::from_nanos(self.used_ns.load(Ordering::Relaxed) + stretch)
     }
 
+    /// The epoch callback makes the guest yield, so its future is pending for a good reason.
+    pub(crate) fn yields(&self) {
+        self.yielded.store(true, Ordering::Relaxed);
+    }
+
     /// Polls `call` until it is done, and keeps its account.
-    pub(crate) async fn run<T>(meter: Arc<Self>, call: impl Future<Output = T>) -> T {
+    ///
+    /// # Errors
+    ///
+    /// Besides those of the call: [`Waits`], when it is pending and no epoch made it yield. Such a
+    /// guest uses no CPU time, so no other limit would ever end it.
+    pub(crate) async fn run<T>(
+        meter: Arc<Self>,
+        call: impl Future<Output = wasmtime::Result<T>>,
+    ) -> wasmtime::Result<T> {
         let mut call = std::pin::pin!(call);
         std::future::poll_fn(|context| {
-            let began = thread_cpu_ns();
-            meter.stretch_began_ns.store(began, Ordering::Relaxed);
-            let polled = call.as_mut().poll(context);
-            let stretch = thread_cpu_ns().saturating_sub(began);
-            meter.used_ns.fetch_add(stretch, Ordering::Relaxed);
-            polled
+            for _ in 0..POLLS {
+                meter.yielded.store(false, Ordering::Relaxed);
+                let polled = meter.poll(call.as_mut(), context);
+                if polled.is_ready() || meter.yielded.load(Ordering::Relaxed) {
+                    return polled;
+                }
+            }
+            Poll::Ready(Err(wasmtime::Error::new(Waits)))
         })
         .await
+    }
+
+    fn poll<F: Future>(&self, call: Pin<&mut F>, context: &mut Context<'_>) -> Poll<F::Output> {
+        let began = thread_cpu_ns();
+        self.stretch_began_ns.store(began, Ordering::Relaxed);
+        let polled = call.poll(context);
+        let stretch = thread_cpu_ns().saturating_sub(began);
+        self.used_ns.fetch_add(stretch, Ordering::Relaxed);
+        polled
     }
 }
 
@@ -170,4 +209,37 @@ impl CpuMeter {
 fn thread_cpu_ns() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     (time.tv_sec as u64) * 1_000_000_000 + time.tv_nsec as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A guest that is pending `times` times, after an epoch's yield or of its own accord.
+    async fn pending(meter: &CpuMeter, mut times: usize, yields: bool) -> wasmtime::Result<()> {
+        std::future::poll_fn(|context| {
+            if times == 0 {
+                return Poll::Ready(Ok(()));
+            }
+            times -= 1;
+            if yields {
+                meter.yields();
+            }
+            context.waker().wake_by_ref();
+            Poll::Pending
+        })
+        .await
+    }
+
+    #[test]
+    fn a_guest_may_yield_for_ever_and_wait_for_a_moment() {
+        let run = |times, yields| {
+            let meter = Arc::new(CpuMeter::default());
+            let call = pending(&meter, times, yields);
+            futures::executor::block_on(CpuMeter::run(Arc::clone(&meter), call))
+        };
+        run(1000, true).unwrap();
+        run(POLLS - 1, false).unwrap();
+        assert!(run(POLLS, false).unwrap_err().is::<Waits>());
+    }
 }

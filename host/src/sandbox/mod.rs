@@ -15,9 +15,11 @@ mod compile;
 mod component;
 mod engine;
 mod exchange;
+mod fault;
 mod instance;
 mod limits;
 mod schema;
+mod text;
 mod wasi;
 
 pub use compile::{Compiler, compile_stdin};
@@ -72,11 +74,21 @@ pub enum ComponentError {
     },
     /// It was built against a contract that this host does not speak.
     #[error(
-        "this component exports `{export}`, and this host speaks version {CONTRACT} of the contract; build it with an SDK of version 0.1"
+        "this component is built against `{name}`, and this host speaks version {CONTRACT} of the contract; build it with an SDK of version 0.1"
     )]
     Contract {
-        /// The export.
+        /// The interface of another version that it exports or imports.
+        name: String,
+    },
+    /// It exports an interface of the contract that is not as the contract says.
+    #[error(
+        "this component exports `{export}`, but not as the contract has it: {what}; build it with an SDK of version 0.1"
+    )]
+    Signature {
+        /// The interface.
         export: String,
+        /// What is different.
+        what: String,
     },
     /// It exports none of the contract's interfaces.
     #[error(

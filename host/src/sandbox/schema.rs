@@ -8,6 +8,7 @@ use arrow_schema::ffi::{FFI_ArrowSchema, Flags};
 
 use super::bindings::types;
 use super::limits::Limits;
+use super::text;
 
 /// How deep lists and structs may nest.
 const MAX_DEPTH: usize = 16;
@@ -137,7 +138,7 @@ pub(super) fn children(data_type: &DataType) -> Option<Vec<FieldRef>> {
 pub(super) fn lift(fields: &[types::FieldResult], limits: &Limits) -> Result<Schema, SchemaFault> {
     if fields.len() > limits.columns {
         return Err(format!(
-            "a schema of {} columns, where limits.columns allows {}",
+            "a schema of {} columns, where {} are allowed",
             fields.len(),
             limits.columns
         ));
@@ -173,8 +174,16 @@ fn lift_field(
     if field.name.len() > limits.name_bytes || field.format.len() > limits.name_bytes {
         let start: String = field.name.chars().take(32).collect();
         return Err(format!(
-            "the name or format of column `{start}` is longer than limits.name_bytes, {} bytes",
+            "the name or format of column `{start}` is longer than {} bytes",
             limits.name_bytes
+        ));
+    }
+    // Of a format, the time zone is free text.
+    let mut chars = field.name.chars().chain(field.format.chars());
+    if !chars.all(text::is_harmless) {
+        return Err(format!(
+            "the name or format of column `{}` has control characters",
+            field.name
         ));
     }
     if depth > MAX_DEPTH {
@@ -218,6 +227,10 @@ fn lift_type(field: &types::FieldResult, children: Vec<Field>) -> Result<DataTyp
             unique(children.iter())?;
             Ok(DataType::Struct(Fields::from(children)))
         }
+        ("+l" | "+L", [item]) if takes_no_bytes(item.data_type()) => Err(format!(
+            "column `{}` is a list whose items take no bytes, so a few bytes could claim any number of them",
+            field.name
+        )),
         ("+l", [item]) => Ok(DataType::List(Arc::new(item.clone()))),
         ("+L", [item]) => Ok(DataType::LargeList(Arc::new(item.clone()))),
         (format, []) if !format.starts_with('+') && !format.contains('\0') => {
@@ -235,10 +248,18 @@ fn lift_type(field: &types::FieldResult, children: Vec<Field>) -> Result<DataTyp
     }
 }
 
+/// Whether any number of values fit into no buffer at all.
+fn takes_no_bytes(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Struct(fields) => fields.iter().all(|child| takes_no_bytes(child.data_type())),
+        _ => false,
+    }
+}
+
 /// Arrow's own parser of formats takes some parameters that its arrays then panic on.
 fn sound(data_type: &DataType) -> bool {
     match *data_type {
-        DataType::FixedSizeBinary(width) => width >= 0,
+        DataType::FixedSizeBinary(width) => width > 0,
         DataType::Decimal128(precision, scale) => {
             (1..=38).contains(&precision) && scale.unsigned_abs() <= precision
         }
@@ -354,14 +375,30 @@ mod tests {
             (vec![field("a", "vu", 0)], "format"),
             (vec![field("a", "n", 0)], "format"),
             (vec![field("a", "w:-1", 0)], "format"),
+            (vec![field("a", "w:0", 0)], "format"),
+            (
+                vec![field("a", "+l", 1), field("item", "+s", 0)],
+                "take no bytes",
+            ),
+            (
+                vec![
+                    field("a", "+L", 1),
+                    field("item", "+s", 2),
+                    field("b", "+s", 0),
+                    field("c", "+s", 0),
+                ],
+                "take no bytes",
+            ),
             (vec![field("a", "d:99,2", 0)], "format"),
             (vec![field("a", "d:5,99", 0)], "format"),
             (vec![field("a", "", 0)], "format"),
             (vec![field("a", "l\0", 0)], "format"),
+            (vec![field("a", "tsu:\u{1b}[2J", 0)], "control characters"),
             (vec![field("a", "tsu", 0)], "format"),
             (vec![field(&"x".repeat(300), "l", 0)], "longer than"),
             (deep, "nested deeper"),
-            (wide, "limits.columns"),
+            (vec![field("a\nb", "l", 0)], "control characters"),
+            (wide, "2000 columns, where 1024"),
         ];
         for (fields, expected) in cases {
             let fault = lift(&fields, &Limits::default()).expect_err("hostile");

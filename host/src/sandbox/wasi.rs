@@ -2,7 +2,8 @@
 //!
 //! No files, environment, arguments or network; the clocks stand still at zero; random bytes come
 //! from one fixed stream that starts again before each call. So a transform that reads them still
-//! gives equal bytes. Reads are counted, because somebody should hear of them.
+//! gives equal bytes. Reads are counted, because somebody should hear of them. A time that lies
+//! ahead never comes, so a guest that waits for one is ended.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +12,9 @@ use std::time::Duration;
 
 use crate::transform::Figures;
 use rand::TryRng;
-use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder};
+use wasmtime::component::{Linker, Resource};
+use wasmtime_wasi::p2::{DynPollable, Pollable, subscribe};
+use wasmtime_wasi::{HostMonotonicClock, HostWallClock, WasiCtx, WasiCtxBuilder, WasiView};
 
 /// What the store and the WASI context of an instance share.
 #[derive(Debug, Default)]
@@ -45,6 +48,46 @@ pub(super) fn context(shared: &Arc<Shared>) -> WasiCtx {
         .allow_udp(false)
         .allow_ip_name_lookup(false)
         .build()
+}
+
+/// The interface that gives timers, at the version that wasmtime's implementation registers.
+const MONOTONIC_CLOCK: &str = "wasi:clocks/monotonic-clock@0.2.12";
+
+/// Grants all of WASI 0.2, on the context of the store.
+///
+/// Wasmtime's timers run on the machine's clock, whatever clock the context has, so they are replaced.
+pub(super) fn add_to_linker<T: WasiView>(linker: &mut Linker<T>) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    linker.allow_shadowing(true);
+    let mut clock = linker.instance(MONOTONIC_CLOCK)?;
+    // The clock stands at zero: a duration from now and an instant are the same number.
+    for name in ["subscribe-instant", "subscribe-duration"] {
+        clock.func_wrap(name, |mut store, (at,): (u64,)| {
+            Ok((timer(store.data_mut(), at)?,))
+        })?;
+    }
+    linker.allow_shadowing(false);
+    Ok(())
+}
+
+fn timer<T: WasiView>(data: &mut T, at: u64) -> wasmtime::Result<Resource<DynPollable>> {
+    let table = data.ctx().table;
+    let timer = table.push(Timer { is_past: at == 0 })?;
+    subscribe(table, timer)
+}
+
+/// A timer on a clock that stands still.
+struct Timer {
+    is_past: bool,
+}
+
+#[async_trait::async_trait]
+impl Pollable for Timer {
+    async fn ready(&mut self) {
+        if !self.is_past {
+            std::future::pending().await
+        }
+    }
 }
 
 struct StandingClock(Arc<Shared>);

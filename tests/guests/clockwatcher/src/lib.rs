@@ -1,9 +1,9 @@
-//! A transform that reads clocks, random bytes, the environment and files. Built for WASI, where
-//! it finds nothing behind any of them.
+//! A transform that reads clocks, random bytes, the environment and files, and sleeps if its
+//! configuration says so. Built for WASI, where it finds nothing behind any of them.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use penstock_sdk::prelude::*;
 
@@ -38,15 +38,35 @@ pub struct Told {
 
 /// The transform.
 #[derive(Default)]
-pub struct Clockwatcher;
+pub struct Clockwatcher {
+    nap: Option<Duration>,
+}
 
 impl Window for Clockwatcher {
     type Row<'a> = Entry;
     type State = Seen;
     type Output = Told;
 
-    #[allow(clippy::disallowed_methods)] // Reading the clock is what this guest is for.
+    fn open(config: &Config<'_>) -> Result<Self, Failure> {
+        let naps = [
+            ("nothing", Duration::ZERO),
+            ("nanosecond", Duration::from_nanos(1)),
+            ("second", Duration::from_secs(1)),
+            ("forever", Duration::MAX),
+        ];
+        let nap = naps
+            .into_iter()
+            .find(|(name, _)| config.json().contains(&format!("\"{name}\"")));
+        Ok(Self {
+            nap: nap.map(|(_, nap)| nap),
+        })
+    }
+
+    #[allow(clippy::disallowed_methods)] // Reading the clock and sleeping is what this guest is for.
     fn accumulate(&self, seen: &mut Seen, entry: Entry) -> Result<(), Reject> {
+        if let Some(nap) = self.nap {
+            std::thread::sleep(nap);
+        }
         let began = Instant::now();
         let wall = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         seen.rows += 1;

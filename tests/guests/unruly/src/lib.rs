@@ -32,6 +32,9 @@ enum Misdeed {
     Recurse,
     Hoard,
     Chatter,
+    Rant,
+    Scrawl,
+    Mislabel,
 }
 
 /// The transform.
@@ -47,12 +50,16 @@ impl Window for Unruly {
 
     fn open(config: &Config<'_>) -> Result<Self, Failure> {
         let misdeeds = [
+            ("nothing", Misdeed::Nothing),
             ("spin", Misdeed::Spin),
             ("allocate", Misdeed::Allocate),
             ("panic", Misdeed::Panic),
             ("recurse", Misdeed::Recurse),
             ("hoard", Misdeed::Hoard),
             ("chatter", Misdeed::Chatter),
+            ("rant", Misdeed::Rant),
+            ("scrawl", Misdeed::Scrawl),
+            ("mislabel", Misdeed::Mislabel),
         ];
         if config.is_empty() {
             return Ok(Self::default());
@@ -68,7 +75,7 @@ impl Window for Unruly {
     fn accumulate(&self, memory: &mut Memory, entry: Entry) -> Result<(), Reject> {
         memory.rows += 1;
         if entry.amount == 13.0 {
-            self.misbehave(memory);
+            return self.misbehave(memory);
         }
         Ok(())
     }
@@ -88,7 +95,7 @@ impl Window for Unruly {
 }
 
 impl Unruly {
-    fn misbehave(&self, memory: &mut Memory) {
+    fn misbehave(&self, memory: &mut Memory) -> Result<(), Reject> {
         match self.misdeed {
             Misdeed::Nothing => {}
             Misdeed::Spin => loop {
@@ -105,12 +112,21 @@ impl Unruly {
                 std::hint::black_box(deeper(memory.rows));
             }
             Misdeed::Hoard => memory.ballast = vec![7; 1 << 18],
-            Misdeed::Chatter => {
-                for line in 0..1000 {
-                    log::info!("line {line}");
-                }
+            Misdeed::Chatter => chatter(),
+            Misdeed::Rant => {
+                chatter();
+                panic!("thirteen at last");
             }
+            Misdeed::Scrawl => panic!("\u{1b}[2J\u{202e}thirteen"),
+            Misdeed::Mislabel => return Err(Reject::new("\u{1b}[2J", "a code for terminals")),
         }
+        Ok(())
+    }
+}
+
+fn chatter() {
+    for line in 0..1000 {
+        log::info!("line {line}");
     }
 }
 

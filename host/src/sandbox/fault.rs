@@ -1,0 +1,113 @@
+//! What went wrong in a call, said to the operator. Whatever a guest had a hand in is shown as
+//! [`text::shown`] lets it through.
+
+use wasmtime::PoolConcurrencyLimitError;
+
+use super::bindings::types;
+use super::limits::{LimitExceeded, Limits, Waits};
+use super::text;
+use crate::transform::CallError;
+
+/// What is wrong with something that a guest returned.
+#[derive(Debug, Clone, thiserror::Error)]
+pub(super) enum Fault {
+    /// It breaks the contract; says how.
+    #[error("{0}")]
+    Breaks(String),
+    /// It is more than a limit allows.
+    #[error(transparent)]
+    Limit(#[from] LimitExceeded),
+}
+
+impl From<String> for Fault {
+    fn from(what: String) -> Self {
+        Self::Breaks(what)
+    }
+}
+
+impl Fault {
+    /// The error of the call that returned it.
+    pub(super) fn of(self, call: &'static str) -> CallError {
+        match self {
+            Self::Breaks(what) => CallError::Hostile {
+                call,
+                what: text::shown(&what),
+            },
+            Self::Limit(exceeded) => limit(call, exceeded),
+        }
+    }
+}
+
+fn limit(call: &'static str, exceeded: LimitExceeded) -> CallError {
+    CallError::Limit {
+        call,
+        name: exceeded.name,
+        limit: exceeded.limit,
+        current: exceeded.current,
+        requested: exceeded.requested,
+    }
+}
+
+/// What wasmtime's error says of a call. `last` is the last line that the guest logged.
+pub(super) fn of_call(
+    call: &'static str,
+    error: &wasmtime::Error,
+    limits: &Limits,
+    last: Option<&str>,
+) -> CallError {
+    if let Some(exceeded) = error.downcast_ref::<LimitExceeded>() {
+        return limit(call, exceeded.clone());
+    }
+    if error.is::<Waits>() {
+        return CallError::Waits { call };
+    }
+    if let Some(exhausted) = error.downcast_ref::<PoolConcurrencyLimitError>() {
+        return CallError::Exhausted {
+            call,
+            instances: super::MAX_INSTANCES,
+            what: exhausted.to_string(),
+        };
+    }
+    let mut reason = error.root_cause().to_string();
+    // Wasmtime keeps the type of this error to itself, so its text is all there is to go by.
+    if reason.contains("fuel allocated for hostcalls has been exhausted") {
+        return CallError::Limit {
+            call,
+            name: "output_bytes",
+            limit: format!("{} bytes", limits.output_bytes),
+            current: "all of it".into(),
+            requested: "bytes".into(),
+        };
+    }
+    let named = error
+        .downcast_ref::<wasmtime::WasmBacktrace>()
+        .into_iter()
+        .flat_map(|trace| trace.frames())
+        .filter_map(|frame| frame.func_name());
+    let named: Vec<&str> = named.take(8).collect();
+    if !named.is_empty() {
+        reason = format!("{reason}, in {}", named.join(", called by "));
+    }
+    if let Some(last) = last {
+        // First of all what it said itself: names of functions may be long enough to push it out.
+        reason = format!("it logged: {last}; {reason}");
+    }
+    CallError::Trap {
+        call,
+        reason: text::shown(&reason),
+    }
+}
+
+/// What a failure says that a guest returned.
+pub(super) fn refusal(call: &'static str, failure: types::Failure) -> CallError {
+    let (kind, message) = match failure {
+        types::Failure::BadConfig(message) => ("bad configuration", message),
+        types::Failure::BadInput(message) => ("bad input", message),
+        types::Failure::Internal(message) => ("internal failure", message),
+    };
+    CallError::Failure {
+        call,
+        kind,
+        message: text::shown(&message),
+    }
+}
