@@ -223,6 +223,7 @@ fn more_lanes_than_there_is_room_for_are_refused() {
         let text = folder.text("pipeline.toml").replace("event =", &name);
         let feature = format!("name = \"f{copy}\"\ncolumn = \"driver_accept_proportion_10m\"");
         let text = text.replace("name = \"driver_accept_proportion_10m\"", &feature);
+        let text = text.replace("features.parquet", &format!("{copy}.parquet"));
         folder.write(&format!("pipelines/{copy}.toml"), text);
     }
     folder

@@ -85,7 +85,10 @@ impl Failure {
 
 impl From<WiringError> for Failure {
     fn from(error: WiringError) -> Self {
-        Self::input(error)
+        match error.is_of_the_system() {
+            true => Self::work(error),
+            false => Self::input(error),
+        }
     }
 }
 

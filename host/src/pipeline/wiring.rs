@@ -34,7 +34,7 @@ pub struct Host {
     pub io: tokio::runtime::Runtime,
 }
 
-/// Why a pipeline cannot be put together. All of it is bad input.
+/// Why a pipeline cannot be put together: bad input, unless [`WiringError::is_of_the_system`].
 #[derive(Debug, thiserror::Error)]
 pub enum WiringError {
     /// A declaration does not fit what was found.
@@ -59,6 +59,18 @@ pub enum WiringError {
     /// The recorded files cannot be read.
     #[error(transparent)]
     Source(#[from] DecodeError),
+}
+
+impl WiringError {
+    /// Whether the machine failed or has no room, rather than what it was given.
+    pub fn is_of_the_system(&self) -> bool {
+        match self {
+            Self::Config(_) => false,
+            Self::Component { error, .. } => matches!(error, ComponentError::Compile(_)),
+            Self::Open { error, .. } => matches!(error, CallError::Exhausted { .. }),
+            Self::Source(error) => error.is_of_the_system(),
+        }
+    }
 }
 
 /// A transform for each lane.
