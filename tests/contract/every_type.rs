@@ -11,7 +11,7 @@ use proptest::prelude::*;
 use rand::RngExt;
 
 use crate::support::random::{Columns, slice};
-use crate::support::{HOST, transform};
+use crate::support::{HOST, cases, transform};
 
 fn schema() -> Arc<Schema> {
     use DataType as T;
@@ -115,7 +115,7 @@ fn same(found: &[ArrayRef], expected: &[ArrayRef], schema: &Schema) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(cases(24))]
 
     #[test]
     fn every_type_survives_rows_states_and_output(

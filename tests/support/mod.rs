@@ -31,6 +31,13 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
     }
 });
 
+/// How many random cases a property is tried on; `PENSTOCK_CASES` multiplies the usual number.
+pub(crate) fn cases(usual: u32) -> proptest::test_runner::Config {
+    let times = std::env::var("PENSTOCK_CASES").map_or(Ok(1), |times| times.parse::<u32>());
+    let times = times.expect("PENSTOCK_CASES is a whole number");
+    proptest::test_runner::Config::with_cases(usual * times)
+}
+
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -9,7 +9,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::oracle::{Expected, Row, Total, expected};
-use crate::support::{Folder, Tuning, transform};
+use crate::support::{Folder, Tuning, cases, transform};
 
 /// A random case.
 #[derive(Debug, Clone)]
@@ -207,7 +207,7 @@ fn bytes(folder: &Folder) -> Vec<Option<Vec<u8>>> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+    #![proptest_config(cases(200))]
 
     #[test]
     fn windows_equal_the_oracle_however_the_work_is_cut(case in case()) {
