@@ -11,5 +11,6 @@ pub mod sink;
 pub mod source;
 pub mod stage;
 pub mod store;
+pub mod text;
 pub mod transform;
 pub mod window;

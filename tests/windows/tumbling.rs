@@ -187,6 +187,21 @@ fn compare(report: &RunReport, folder: &Folder, expected: &Expected, case: &Case
         negative: rejects("negative"),
     };
     assert_eq!(&ended, expected);
+    let kept = std::fs::read_to_string(folder.path("out").join("ledger.late.ndjson"));
+    for reject in kept.iter().flat_map(|text| text.lines()) {
+        let reject: Value = serde_json::from_str(reject).unwrap();
+        let columns = ["at", "city", "rider", "amount", "note"];
+        let record = reject["record"].as_object().unwrap();
+        assert!(
+            columns.iter().all(|column| record.contains_key(*column)),
+            "{reject}"
+        );
+        let at: jiff::Timestamp = record["at"].as_str().unwrap().parse().unwrap();
+        let split = reject["file"].as_str().unwrap().rsplit('/').next().unwrap();
+        let split: usize = split.trim_end_matches(".ndjson").parse().unwrap();
+        let row = &case.splits[split][reject["line"].as_u64().unwrap() as usize - 1];
+        assert_eq!(row.at, Some(at.as_microsecond()), "{reject}");
+    }
     let rows: usize = case.splits.iter().map(Vec::len).sum();
     assert_eq!(accounting.read, rows as u64);
     for (file, count) in [

@@ -146,6 +146,7 @@ pub mod native;
 mod old;
 #[cfg(target_arch = "wasm32")]
 mod panics;
+mod quiet;
 mod schema;
 pub mod testing;
 pub mod types;

@@ -5,6 +5,8 @@
 //! log::warn!("{} offers without a driver", 3);
 //! ```
 
+use crate::quiet::is_quiet;
+
 pub use crate::bindings::windowing::penstock::transform::log::Level;
 
 pub use crate::{
@@ -13,6 +15,9 @@ pub use crate::{
 
 /// Writes a line.
 pub fn write(level: Level, message: &str) {
+    if is_quiet() {
+        return;
+    }
     #[cfg(target_arch = "wasm32")]
     crate::bindings::windowing::penstock::transform::log::write(level, message);
     #[cfg(not(target_arch = "wasm32"))]

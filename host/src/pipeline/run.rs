@@ -339,6 +339,7 @@ fn declarations(opened: &Opened) -> Vec<Declaration> {
                 version: declaration.version,
                 pipeline: declaration.pipeline.clone(),
                 window: declaration.window.clone(),
+                entity: declaration.entity.clone(),
                 data_type: declaration.feature_type.clone(),
                 document: serde_json::to_string(declaration)
                     .expect("a declaration has only texts, numbers and lists"),

@@ -6,7 +6,7 @@ use arrow::array::{Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
 use arrow::error::ArrowError;
 
-use crate::store::item::text::{json_texts, text_times};
+use crate::text::{json_texts, text_times};
 
 /// A batch whose timestamps, at any depth, are RFC 3339 texts with the shortest fraction; with `nested_as_json`, the
 /// columns that hold lists, structs or maps are JSON texts.
@@ -19,7 +19,7 @@ pub(super) fn text_batch(
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let mut column = text_times(column)?;
         if nested_as_json && column.data_type().is_nested() {
-            let texts = json_texts(&column).map_err(|e| ArrowError::JsonError(e.to_string()))?;
+            let texts = json_texts(&column)?;
             let texts = texts.into_iter().enumerate();
             column = Arc::new(StringArray::from_iter(
                 texts.map(|(row, text)| column.is_valid(row).then_some(text)),

@@ -12,6 +12,7 @@ use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 
 use crate::stage::Stage;
+use crate::text;
 
 /// Rows of a source, in the order in which every run over the same input gives them.
 #[derive(Debug, Clone)]
@@ -102,17 +103,12 @@ impl Origins {
     }
 }
 
-/// Rows as JSON objects, a line each. A row that JSON cannot show becomes a JSON text that says so.
+/// Rows as JSON objects. Rows that JSON cannot show become a JSON text that says why.
 pub fn record_lines(rows: &RecordBatch) -> Vec<String> {
-    let mut json = Vec::new();
-    let mut writer = arrow_json::LineDelimitedWriter::new(&mut json);
-    let written = writer.write(rows).and_then(|()| writer.finish());
-    drop(writer);
-    let text = String::from_utf8_lossy(&json);
-    match written {
-        Ok(()) => text.lines().map(str::to_owned).collect(),
-        Err(error) => vec![format!("\"not to be shown as JSON: {error}\""); rows.num_rows()],
-    }
+    text::record_lines(rows).unwrap_or_else(|error| {
+        let why = serde_json::Value::String(format!("not to be shown as JSON: {error}"));
+        vec![why.to_string(); rows.num_rows()]
+    })
 }
 
 /// One row as a JSON object.

@@ -16,7 +16,6 @@
 
 pub(crate) mod bytes;
 pub mod entity;
-pub mod text;
 pub mod types;
 pub mod value;
 

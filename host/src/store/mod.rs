@@ -117,6 +117,8 @@ pub struct Declaration {
     pub pipeline: String,
     /// The window's label.
     pub window: String,
+    /// The columns that identify an entity, in their order.
+    pub entity: Vec<String>,
     /// The type of its values.
     pub data_type: DataType,
     /// The declaration as its owner wrote it, JSON, given back byte for byte.

@@ -7,7 +7,7 @@ use super::{
 
 /// The rooms below `host/src`, and what of the others each may name: a room, or one module of it. Whoever needs more
 /// either has code in the wrong room or changes the design; `docs/architecture.md` shows it to newcomers.
-const ROOMS: [(&str, &[&str]); 11] = [
+const ROOMS: [(&str, &[&str]); 12] = [
     // Of the sandbox only what looks at a component, and the child process that compiles.
     (
         "cli",
@@ -36,15 +36,16 @@ const ROOMS: [(&str, &[&str]); 11] = [
             "transform",
         ],
     ),
-    ("source", &["config", "stage", "window"]),
-    ("sink", &["config", "stage", "store"]),
+    ("source", &["config", "stage", "text", "window"]),
+    ("sink", &["stage", "text"]),
     ("config", &["store"]),
     // The names of types are the same in configurations and in declarations.
-    ("store", &["config::types"]),
+    ("store", &["config::types", "text"]),
     ("sandbox", &["transform"]),
     ("window", &["transform"]),
     ("transform", &[]),
     ("stage", &[]),
+    ("text", &[]),
     ("simulate", &[]),
 ];
 

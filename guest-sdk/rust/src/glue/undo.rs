@@ -7,6 +7,7 @@
 
 use super::Groups;
 use crate::contract::Failure;
+use crate::quiet::quietly;
 
 /// There is none.
 const NONE: u32 = u32::MAX;
@@ -57,9 +58,10 @@ impl<S: Clone + Default> Undo<S> {
             again.push(earlier);
             earlier = self.previous[earlier as usize];
         }
-        for earlier in again.into_iter().rev() {
-            apply(earlier as usize, &mut state)?;
-        }
+        quietly(|| {
+            let mut earlier = again.into_iter().rev();
+            earlier.try_for_each(|earlier| apply(earlier as usize, &mut state))
+        })?;
         let restored = (row as u32, state.clone());
         if since.is_some() {
             self.restored[*place as usize] = restored;

@@ -39,6 +39,7 @@ struct Stored {
     version: u32,
     pipeline: String,
     window: String,
+    entity: Vec<String>,
     /// The type for a person to read.
     data_type: String,
     /// The type's descriptor (see the layout of values), in hexadecimal.
@@ -178,11 +179,15 @@ fn check_same_place(before: &Declaration, now: &Declaration) -> Result<(), Store
     let same_type = type_bytes(before)? == type_bytes(now)?;
     let place = |d: &Declaration| {
         format!(
-            "pipeline {:?}, window {:?} and type {}",
-            d.pipeline, d.window, d.data_type
+            "pipeline {:?}, window {:?}, entity {} and type {}",
+            d.pipeline,
+            d.window,
+            d.entity.join(","),
+            d.data_type
         )
     };
-    if same_type && (&before.pipeline, &before.window) == (&now.pipeline, &now.window) {
+    let parts = |d: &Declaration| (d.pipeline.clone(), d.window.clone(), d.entity.clone());
+    if same_type && parts(before) == parts(now) {
         return Ok(());
     }
     Err(StoreError::Redeclared {
@@ -213,6 +218,7 @@ fn encode(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {
         version: declaration.version,
         pipeline: declaration.pipeline.clone(),
         window: declaration.window.clone(),
+        entity: declaration.entity.clone(),
         data_type: declaration.data_type.to_string(),
         type_bytes: type_bytes
             .iter()
@@ -254,6 +260,7 @@ fn read_declaration(path: &Path) -> Result<Declaration, StoreError> {
         version: stored.version,
         pipeline: stored.pipeline,
         window: stored.window,
+        entity: stored.entity,
         data_type,
         document: stored.document,
     })

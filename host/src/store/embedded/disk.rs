@@ -16,10 +16,13 @@ use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions, Result,
-    UploadPart,
+    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
+    Result, UploadPart,
 };
 use slatedb_common::retry::{NonRetryable, should_retry};
+
+/// Held while an object is replaced on the condition that it is the one that was read.
+static UPDATES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// An object store whose failures are final.
 #[derive(Debug)]
@@ -59,8 +62,26 @@ impl<S: ObjectStore> ObjectStore for Disk<S> {
         &self,
         to: &Path,
         payload: PutPayload,
-        opts: PutOptions,
+        mut opts: PutOptions,
     ) -> Result<PutResult> {
+        let PutMode::Update(expected) = &opts.mode else {
+            return self.0.put_opts(to, payload, opts).await.map_err(last);
+        };
+        // A file system cannot replace a file on condition. The engine does so only where a lane's one writer
+        // works, and that is one process: a lock in it is enough.
+        let _alone = UPDATES.lock().await;
+        let head = GetOptions {
+            head: true,
+            ..GetOptions::default()
+        };
+        let found = self.0.get_opts(to, head).await.map_err(last)?;
+        if found.meta.e_tag != expected.e_tag {
+            return Err(Error::Precondition {
+                path: to.to_string(),
+                source: "somebody else has replaced it".into(),
+            });
+        }
+        opts.mode = PutMode::Overwrite;
         self.0.put_opts(to, payload, opts).await.map_err(last)
     }
 

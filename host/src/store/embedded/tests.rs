@@ -33,6 +33,7 @@ fn declaration(feature: &str, version: u32) -> Declaration {
         version,
         pipeline: "rides".to_owned(),
         window: "10m".to_owned(),
+        entity: vec!["driver_id".to_owned()],
         data_type: DataType::Int64,
         document: format!("{{ \"owner\": \"{feature}\" }}"),
     }

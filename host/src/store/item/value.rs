@@ -29,8 +29,8 @@ use arrow::datatypes::DataType;
 use arrow::util::bit_util;
 
 use super::bytes::{Cursor, put_varint};
-use super::text::json_texts;
 use super::types::{read_type, write_type};
+use crate::text::json_texts;
 
 /// The layout that this code writes, and the only one that it reads.
 const LAYOUT: u8 = 1;
@@ -99,7 +99,8 @@ impl Value {
     ///
     /// [`ValueError::Json`] when Arrow's JSON writer does not know the type.
     pub fn to_json(&self) -> Result<String, ValueError> {
-        let text = json_texts(&self.0)?.pop();
+        let texts = json_texts(&self.0).map_err(|error| ValueError::Json(error.to_string()));
+        let text = texts?.pop();
         text.ok_or_else(|| ValueError::Json("the writer gave no line".to_owned()))
     }
 

@@ -74,6 +74,10 @@ impl Window for Unruly {
 
     fn accumulate(&self, memory: &mut Memory, entry: Entry) -> Result<(), Reject> {
         memory.rows += 1;
+        metrics::count("seen", 1);
+        if entry.amount == 29.0 {
+            return Err(Reject::new("twenty-nine", "an amount of 29"));
+        }
         if entry.amount == 13.0 {
             return self.misbehave(memory);
         }

@@ -1,4 +1,4 @@
-//! Columns as text for people, for HTTP and for files.
+//! Columns and rows as text for people, for HTTP and for files. Knows nothing but Arrow.
 
 use std::sync::Arc;
 
@@ -13,29 +13,17 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
-use super::value::ValueError;
-
 /// The rows of a column as JSON texts, a null as `null`: timestamps as [`text_times`] has them, binary in hexadecimal,
 /// NaN and the infinities as `null`.
 ///
 /// # Errors
 ///
-/// [`ValueError::Json`] when Arrow's JSON writer does not know the type.
-pub fn json_texts(column: &ArrayRef) -> Result<Vec<String>, ValueError> {
-    let json = |e: ArrowError| ValueError::Json(e.to_string());
-    let column = text_times(column).map_err(json)?;
+/// When Arrow's JSON writer does not know the type, or a timestamp has no text.
+pub fn json_texts(column: &ArrayRef) -> Result<Vec<String>, ArrowError> {
+    let column = text_times(column)?;
     let schema = Schema::new(vec![Field::new("v", column.data_type().clone(), true)]);
-    let batch = RecordBatch::try_new(Arc::new(schema), vec![column]).map_err(json)?;
-    let mut lines = Vec::new();
-    let mut writer = arrow_json::WriterBuilder::new()
-        .with_explicit_nulls(true)
-        .build::<_, arrow_json::writer::LineDelimited>(&mut lines);
-    writer
-        .write(&batch)
-        .and_then(|()| writer.finish())
-        .map_err(json)?;
-    drop(writer);
-    let lines = String::from_utf8(lines).map_err(|e| ValueError::Json(e.to_string()))?;
+    let batch = RecordBatch::try_new(Arc::new(schema), vec![column])?;
+    let lines = json_lines(&batch)?;
     // The one column is cut out as text: a round trip through a JSON parser could move a float's last digit.
     lines
         .lines()
@@ -43,9 +31,40 @@ pub fn json_texts(column: &ArrayRef) -> Result<Vec<String>, ValueError> {
             line.strip_prefix("{\"v\":")
                 .and_then(|l| l.strip_suffix('}'))
                 .map(str::to_owned)
-                .ok_or_else(|| ValueError::Json(format!("unexpected line {line}")))
+                .ok_or_else(|| ArrowError::JsonError(format!("unexpected line {line}")))
         })
         .collect()
+}
+
+/// Rows as JSON objects, a line each, with nulls as `null` and timestamps as [`text_times`] has them.
+///
+/// # Errors
+///
+/// As [`json_texts`].
+pub fn record_lines(rows: &RecordBatch) -> Result<Vec<String>, ArrowError> {
+    let columns: Vec<ArrayRef> = rows
+        .columns()
+        .iter()
+        .map(text_times)
+        .collect::<Result<_, _>>()?;
+    let schema = rows.schema();
+    let fields = schema.fields().iter().zip(&columns);
+    let fields: Vec<FieldRef> = fields
+        .map(|(field, column)| retyped(field, column))
+        .collect();
+    let batch = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    Ok(json_lines(&batch)?.lines().map(str::to_owned).collect())
+}
+
+fn json_lines(rows: &RecordBatch) -> Result<String, ArrowError> {
+    let mut lines = Vec::new();
+    let mut writer = arrow_json::WriterBuilder::new()
+        .with_explicit_nulls(true)
+        .build::<_, arrow_json::writer::LineDelimited>(&mut lines);
+    writer.write(rows)?;
+    writer.finish()?;
+    drop(writer);
+    String::from_utf8(lines).map_err(|error| ArrowError::JsonError(error.to_string()))
 }
 
 /// A column with its timestamps, at any depth, as RFC 3339 texts with the shortest fraction:
