@@ -158,3 +158,38 @@ impl MultipartUpload for Upload {
         self.0.abort().await.map_err(last)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use object_store::UpdateVersion;
+
+    use super::*;
+
+    /// The engine's collector keeps its marks so.
+    #[tokio::test]
+    async fn a_file_is_replaced_only_if_it_is_the_one_that_was_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let disk = Disk::open(folder.path()).unwrap();
+        let at = Path::from("gc/mark");
+        let put = async |text: &'static str, mode| {
+            let options = PutOptions::from(mode);
+            disk.put_opts(&at, PutPayload::from_static(text.as_bytes()), options)
+                .await
+        };
+        let first = put("one", PutMode::Create).await.unwrap();
+        let read = |result: &PutResult| {
+            PutMode::Update(UpdateVersion {
+                e_tag: result.e_tag.clone(),
+                version: None,
+            })
+        };
+        put("four", read(&first)).await.unwrap();
+        let stale = put("five", read(&first)).await;
+        assert!(
+            matches!(stale, Err(Error::Precondition { .. })),
+            "{stale:?}"
+        );
+        let found = disk.get_opts(&at, GetOptions::default()).await.unwrap();
+        assert_eq!(found.bytes().await.unwrap(), "four");
+    }
+}
