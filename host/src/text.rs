@@ -7,7 +7,7 @@ use arrow::array::{
     Array, ArrayRef, FixedSizeListArray, GenericListArray, MapArray, OffsetSizeTrait, RecordBatch,
     StringArray, StructArray,
 };
-use arrow::compute::cast;
+use arrow::compute::{CastOptions, cast_with_options};
 use arrow::datatypes::{
     DataType, Field, FieldRef, Schema, TimeUnit, TimestampMicrosecondType, TimestampNanosecondType,
 };
@@ -158,7 +158,12 @@ fn timestamps(array: &ArrayRef, unit: TimeUnit, instant: bool) -> Result<ArrayRe
             })
             .collect::<Result<_, _>>()
     } else {
-        let micros = cast(array, &DataType::Timestamp(TimeUnit::Microsecond, None))?;
+        let strict = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        let to = DataType::Timestamp(TimeUnit::Microsecond, None);
+        let micros = cast_with_options(array, &to, &strict)?;
         let micros = micros.as_primitive::<TimestampMicrosecondType>();
         micros
             .iter()

@@ -240,6 +240,9 @@ fn print(report: &RunReport, elapsed: Duration) {
     if let Some(store) = &report.store {
         say!("store      {}", store.display());
     }
+    if accounting.read > 0 && accounting.applied == 0 {
+        say!("warning    no event was applied; the rejects say why");
+    }
     let figures = &report.figures;
     for (name, count) in &figures.counts {
         say!("metric     {name} = {count}");

@@ -76,16 +76,25 @@ pub(super) fn conflicts(pipelines: &[Pipeline]) -> Vec<Diagnostic> {
                 found.push(finding.with_note("first declared here", first));
             }
         }
+        let outputs_of = &pipeline.outputs;
         let written = [
-            pipeline.outputs.features.as_ref(),
-            Some(&pipeline.outputs.rejects),
-            Some(&pipeline.outputs.late),
+            outputs_of.features.as_ref(),
+            Some(&outputs_of.rejects),
+            Some(&outputs_of.late),
         ];
-        for output in written.into_iter().flatten() {
-            let path = output.path.display().to_string();
-            if let Some(first) = outputs.place_of_earlier(path.clone(), pipeline, output.span) {
+        let written = written
+            .into_iter()
+            .flatten()
+            .map(|output| (output.path.clone(), output.span));
+        let invalid = (
+            outputs_of.invalid_values(&pipeline.name.value).path,
+            outputs_of.rejects.span,
+        );
+        for (path, span) in written.chain([invalid]) {
+            let path = path.display().to_string();
+            if let Some(first) = outputs.place_of_earlier(path.clone(), pipeline, span) {
                 let finding = file.diagnostic(
-                    output.span,
+                    span,
                     format!("output file {path} would be written twice"),
                     "name another file",
                 );

@@ -132,6 +132,18 @@ pub struct Outputs {
     pub late: Located<OutputFile>,
 }
 
+impl Outputs {
+    /// The file of values that broke their feature's validation: beside the rejects, under the
+    /// pipeline's name.
+    pub fn invalid_values(&self, pipeline: &str) -> OutputFile {
+        let name = format!("{pipeline}.invalid.ndjson");
+        OutputFile {
+            path: self.rejects.value.path.with_file_name(name),
+            format: OutputFormat::Ndjson,
+        }
+    }
+}
+
 /// A file to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OutputFile {

@@ -4,7 +4,6 @@
 //! store it takes the place of any older value. The store is written to as emissions come; files
 //! are complete only at the end of a run that succeeded, and until then keep another name.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -330,9 +329,4 @@ impl Delivery {
         files.extend(self.sinks.late.finish()?);
         Ok(self.done)
     }
-}
-
-/// The path of a pipeline's values that broke their validation, beside its rejects.
-pub(super) fn invalid_path(rejects: &std::path::Path, pipeline: &str) -> PathBuf {
-    rejects.with_file_name(format!("{pipeline}.invalid.ndjson"))
 }

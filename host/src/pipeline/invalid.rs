@@ -27,6 +27,13 @@ impl InvalidValues {
     pub(super) fn new(path: PathBuf, lanes: usize, emitted: &Schema, keys: usize) -> Self {
         let mut fields: Vec<Arc<Field>> = emitted.fields()[..keys + 2].to_vec();
         for name in ["feature", "rule", "value"] {
+            // A key may have such a column, and a file has no two columns of one name.
+            let taken = fields.iter().any(|field| field.name() == name);
+            let name = if taken {
+                format!("invalid_{name}")
+            } else {
+                name.to_owned()
+            };
             fields.push(Arc::new(Field::new(name, DataType::Utf8, false)));
         }
         Self {

@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use super::accounting::Accounting;
-use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks, invalid_path};
+use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
 use super::invalid::InvalidValues;
 use super::lane::{Lane, LaneError, ToLane};
 use super::queue::queue;
@@ -367,9 +367,8 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
             })?;
         }
     }
-    let invalid = invalid_path(&paths.rejects, &opened.plan.pipeline);
     Ok(Sinks {
-        invalid: InvalidValues::new(invalid, lanes, &emitted, keys),
+        invalid: InvalidValues::new(paths.invalid.clone(), lanes, &emitted, keys),
         // The reader is the first producer of rejects; late rows come from lanes alone.
         rejects: RejectSink::new(&paths.rejects, 1 + lanes),
         late: RejectSink::new(&paths.late, lanes),

@@ -102,6 +102,7 @@ pub(super) struct OutputPaths {
     pub(super) features: Option<PathBuf>,
     pub(super) rejects: PathBuf,
     pub(super) late: PathBuf,
+    pub(super) invalid: PathBuf,
 }
 
 impl Opened {
@@ -201,6 +202,8 @@ pub fn open(
                 .map(|file| environment.output_path(&file.value)),
             rejects: environment.output_path(&pipeline.outputs.rejects.value),
             late: environment.output_path(&pipeline.outputs.late.value),
+            invalid: environment
+                .output_path(&pipeline.outputs.invalid_values(&pipeline.name.value)),
         },
         store: pipeline.outputs.store.then(|| environment.store.clone()),
         digest: component.digest().to_owned(),

@@ -139,7 +139,22 @@ impl RejectSink {
             position: self.given,
             line,
         });
-        Ok(())
+        self.let_first_go()
+    }
+
+    /// Writes what the first producer gave at the sequence after the complete ones. A source may
+    /// have any number of records there that never became rows, and they must not pile up.
+    fn let_first_go(&mut self) -> Result<(), SinkError> {
+        let next = self
+            .frontier
+            .least()
+            .map_or(0, |least| least.saturating_add(1));
+        let Some(first) = self.held.first_mut() else {
+            return Ok(());
+        };
+        let count = first.partition_point(|held| held.sequence <= next);
+        let ready: Vec<Held> = first.drain(..count).collect();
+        self.write_out(ready)
     }
 
     /// Notes that a producer has given every reject of the rows up to `sequence`, and writes what can go.
@@ -197,14 +212,21 @@ impl RejectSink {
 
     fn release(&mut self, sequence: u64) -> Result<(), SinkError> {
         let mut ready: Vec<Held> = Vec::new();
-        for held in &mut self.held {
+        for (producer, held) in self.held.iter_mut().enumerate() {
+            // What the first producer gives at the next sequence comes before everybody else's there.
+            let sequence = sequence.saturating_add(u64::from(producer == 0));
             let count = held.partition_point(|h| h.sequence <= sequence);
             ready.extend(held.drain(..count));
         }
+        ready.sort_unstable();
+        self.write_out(ready)
+    }
+
+    /// Writes lines, which are in order.
+    fn write_out(&mut self, ready: Vec<Held>) -> Result<(), SinkError> {
         if ready.is_empty() {
             return Ok(());
         }
-        ready.sort_unstable();
         let file = match &mut self.file {
             Some(file) => file,
             none => none.insert(Partial::create(&self.path)?),

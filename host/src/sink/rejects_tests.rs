@@ -136,16 +136,38 @@ fn a_run_without_rejects_removes_the_file_of_an_earlier_one() {
 fn only_what_is_not_complete_is_held() {
     let folder = TempDir::new().unwrap();
     let mut sink = RejectSink::new(&folder.path().join("r.ndjson"), 2);
-    sink.write(0, &reject(1, Stage::Key, "")).unwrap();
-    sink.write(0, &reject(2, Stage::Key, "")).unwrap();
-    sink.advance(0, 2).unwrap();
+    sink.write(1, &reject(1, Stage::Key, "")).unwrap();
+    sink.write(1, &reject(2, Stage::Key, "")).unwrap();
+    sink.advance(1, 2).unwrap();
     let both = sink.held_bytes();
-    sink.advance(1, 1).unwrap();
+    sink.advance(0, 1).unwrap();
     assert_eq!(sink.held_bytes(), both / 2);
     let wrong = sink
-        .write(0, &reject(2, Stage::Key, ""))
+        .write(1, &reject(2, Stage::Key, ""))
         .unwrap_err()
         .to_string();
     assert!(wrong.contains("gave row 2 after row 2"), "{wrong}");
     sink.finish().unwrap().unwrap();
+}
+
+/// A file of nothing but lines that cannot be read: they all stand before the first row.
+#[test]
+fn records_that_never_became_rows_do_not_pile_up() {
+    let folder = TempDir::new().unwrap();
+    let mut sink = RejectSink::new(&folder.path().join("rejects.ndjson"), 3);
+    for _ in 0..1_000 {
+        sink.write(0, &reject(0, Stage::Decode, "x")).unwrap();
+    }
+    assert_eq!(sink.held_bytes(), 0);
+    // A row of lane 2 waits for lane 1; the reader's records before the next row do not.
+    sink.advance(0, 4).unwrap();
+    sink.write(2, &reject(3, Stage::Transform, "y")).unwrap();
+    assert!(sink.held_bytes() > 0);
+    sink.advance(1, 4).unwrap();
+    sink.advance(2, 4).unwrap();
+    for _ in 0..1_000 {
+        sink.write(0, &reject(5, Stage::Decode, "z")).unwrap();
+    }
+    assert_eq!(sink.held_bytes(), 0);
+    assert_eq!(sink.finish().unwrap().unwrap().rows, 2_001);
 }

@@ -8,7 +8,7 @@ pub mod replay;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 
 use crate::stage::Stage;
@@ -105,15 +105,24 @@ impl Origins {
 
 /// Rows as JSON objects. Rows that JSON cannot show become a JSON text that says why.
 pub fn record_lines(rows: &RecordBatch) -> Vec<String> {
-    text::record_lines(rows).unwrap_or_else(|error| {
-        let why = serde_json::Value::String(format!("not to be shown as JSON: {error}"));
-        vec![why.to_string(); rows.num_rows()]
-    })
+    if let Ok(lines) = text::record_lines(rows) {
+        return lines;
+    }
+    // One row that has no text must not take the others' records away.
+    (0..rows.num_rows() as u32)
+        .map(|row| record_text(rows, row))
+        .collect()
 }
 
-/// One row as a JSON object.
-pub fn record_text(row: &RecordBatch) -> String {
-    record_lines(row).pop().unwrap_or_default()
+/// One row of a batch as a JSON object, or a JSON text that says why it is none.
+pub fn record_text(rows: &RecordBatch, row: u32) -> String {
+    let one = arrow::compute::take_record_batch(rows, &UInt32Array::from(vec![row]));
+    match one.and_then(|row| text::record_lines(&row)) {
+        Ok(mut lines) => lines.pop().unwrap_or_default(),
+        Err(error) => {
+            serde_json::Value::String(format!("not to be shown as JSON: {error}")).to_string()
+        }
+    }
 }
 
 /// How far a source has been read, for a person who waits. Counted by the reader, read by anybody.

@@ -90,6 +90,7 @@ impl ParquetReader {
         }
         let rows_in_file =
             u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
+        let batch_rows = batch_rows.min(affordable_rows(&metadata, &read));
         let reader = guarded(|| {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), read);
             ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
@@ -373,6 +374,23 @@ fn panic_text(panic: &(dyn Any + Send)) -> String {
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied());
     text.unwrap_or("the decoder gave up").to_owned()
+}
+
+/// Bytes of a batch, at most, as far as the file's footer tells them.
+const BATCH_BYTES: u64 = 32 << 20;
+
+/// How many rows of some root columns make a batch of a bearable size, at least one. Goes by the row
+/// group with the widest rows; what dictionaries hide it cannot know.
+fn affordable_rows(metadata: &ArrowReaderMetadata, roots: &[usize]) -> usize {
+    let schema = metadata.parquet_schema();
+    let wanted = |column: usize| roots.contains(&schema.get_column_root_idx(column));
+    let widest = metadata.metadata().row_groups().iter().map(|group| {
+        let columns = group.columns().iter().enumerate();
+        let wanted = columns.filter(|(column, _)| wanted(*column));
+        let bytes: i64 = wanted.map(|(_, column)| column.uncompressed_size()).sum();
+        bytes.max(0) as u64 / group.num_rows().max(1) as u64
+    });
+    (BATCH_BYTES / widest.max().unwrap_or(1).max(1)).max(1) as usize
 }
 
 #[cfg(test)]

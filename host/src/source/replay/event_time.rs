@@ -7,9 +7,10 @@ use arrow::datatypes::{
     TimestampNanosecondType, TimestampSecondType,
 };
 
-/// Event times beyond this many microseconds from 1970 (some 73,000 years) are refused, so that
-/// no window's bounds overflow.
-const FURTHEST: i64 = 1 << 61;
+/// 0001-01-01T00:00:00Z and 9800-01-01T00:00:00Z, in microseconds. Event times outside are refused:
+/// the bounds of their windows would have no text, and are mostly times of another unit.
+const FIRST: i64 = -62_135_596_800_000_000;
+const AFTER_LAST: i64 = 247_090_953_600_000_000;
 
 /// A column that cannot be an event time.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -42,7 +43,7 @@ pub(super) struct EventTimes {
 /// Reads a column as event times. Finer units are rounded down, so that no event moves across the
 /// start of a window.
 ///
-/// Rows that are null or too far from 1970 are not valid.
+/// Rows that are null or outside the years 1 to 9799 are not valid.
 pub(super) fn read(column: &str, array: &ArrayRef) -> Result<EventTimes, EventTimeFault> {
     let second = 1_000_000;
     let day = 86_400 * second;
@@ -76,7 +77,7 @@ pub(super) fn read(column: &str, array: &ArrayRef) -> Result<EventTimes, EventTi
             });
         }
     };
-    let in_range = |time: &i64| (-FURTHEST..=FURTHEST).contains(time);
+    let in_range = |time: &i64| (FIRST..AFTER_LAST).contains(time);
     // One pass that the compiler can vectorise; the rows are looked at one by one only if it says no.
     let all_in_range = micros.iter().fold(true, |all, time| all & in_range(time));
     let mut valid = array
@@ -90,7 +91,7 @@ pub(super) fn read(column: &str, array: &ArrayRef) -> Result<EventTimes, EventTi
     Ok(EventTimes { micros, valid })
 }
 
-/// Times beyond 64 bits saturate, and are then too far from 1970.
+/// Times beyond 64 bits saturate, and are then out of range.
 fn scaled(values: &[i64], factor: i64) -> ScalarBuffer<i64> {
     values
         .iter()

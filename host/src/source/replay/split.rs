@@ -147,7 +147,7 @@ impl Split {
             } else {
                 (
                     "event_time_out_of_range",
-                    format!("`{name}` is more than 73,000 years from 1970"),
+                    format!("`{name}` is outside the years 1 to 9799; is its unit right?"),
                 )
             };
             let reject = SourceReject {
@@ -156,7 +156,7 @@ impl Split {
                 stage: Stage::EventTime,
                 code: code.into(),
                 detail,
-                record: record_text(&decoded.rows.slice(row, 1)),
+                record: record_text(&decoded.rows, row as u32),
             };
             self.rejects.push_back((kept, reject));
         }

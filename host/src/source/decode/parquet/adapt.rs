@@ -22,6 +22,8 @@ pub(super) enum Adapt {
     Keep,
     /// By a cast that loses nothing.
     Cast(DataType),
+    /// By adapting the items, and then a cast that changes the width of the offsets alone.
+    Relist(Box<Adapt>, DataType),
     /// By changing the unit of timestamps.
     Timestamp {
         multiply: i64,
@@ -81,12 +83,12 @@ impl Adapt {
                 Self::LargeList(Arc::clone(wanted), Self::child(found, wanted)?)
             }
             (T::List(_), T::LargeList(wanted)) => {
-                Self::new(from, &T::List(Arc::clone(wanted)))?;
-                Self::Cast(to.clone())
+                let items = Self::new(from, &T::List(Arc::clone(wanted)))?;
+                Self::Relist(Box::new(items), to.clone())
             }
             (T::LargeList(_), T::List(wanted)) => {
-                Self::new(from, &T::LargeList(Arc::clone(wanted)))?;
-                Self::Cast(to.clone())
+                let items = Self::new(from, &T::LargeList(Arc::clone(wanted)))?;
+                Self::Relist(Box::new(items), to.clone())
             }
             (T::Struct(found), T::Struct(wanted)) => {
                 let children = wanted.iter().map(|field| {
@@ -123,6 +125,7 @@ impl Adapt {
                 divide,
                 to,
             } => timestamps(array, *multiply, *divide, to),
+            Self::Relist(items, to) => Self::Cast(to.clone()).apply(&items.apply(array)?),
             Self::List(element, adapt) => list::<i32>(array, element, adapt),
             Self::LargeList(element, adapt) => list::<i64>(array, element, adapt),
             Self::Struct(fields, children) => {
