@@ -13,6 +13,12 @@ use arrow::datatypes::{
 };
 use arrow::error::ArrowError;
 
+/// An event time, in microseconds, as people write it: in RFC 3339.
+pub fn instant(micros: i64) -> String {
+    jiff::Timestamp::from_microsecond(micros)
+        .map_or_else(|_| format!("{micros} us"), |instant| instant.to_string())
+}
+
 /// The rows of a column as JSON texts, a null as `null`: timestamps as [`text_times`] has them, binary in hexadecimal,
 /// NaN and the infinities as `null`.
 ///

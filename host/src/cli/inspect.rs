@@ -145,20 +145,14 @@ fn to_json(component: &Component, opened: Option<&Said>) -> serde_json::Value {
         .iter()
         .map(ToString::to_string)
         .collect();
-    let schema = |schema: &Schema| -> serde_json::Value {
-        let fields = schema.fields().iter();
-        fields
-            .map(|field| json!({"name": field.name(), "type": types::type_name(field.data_type()), "nullable": field.is_nullable()}))
-            .collect()
-    };
     let windowed = opened.map(|opened| match opened {
         Err(error) => json!({"error": error.to_string()}),
         Ok(spec) => json!({
             "columns": spec.columns,
-            "state": schema(&spec.state),
+            "state": show::schema(&spec.state),
             "state_version": spec.state_version,
             "migrates_from": spec.migrates_from,
-            "output": schema(&spec.output),
+            "output": show::schema(&spec.output),
         }),
     });
     json!({

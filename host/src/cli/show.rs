@@ -3,7 +3,12 @@
 use std::fmt::Arguments;
 use std::io::{ErrorKind, Write};
 
+use arrow::datatypes::Schema;
 use serde::Serialize;
+use serde_json::json;
+
+use crate::config::types;
+pub(super) use crate::text::instant;
 
 /// Prints a line on standard output, as `println!` does, and ends the program quietly when whoever
 /// read it has gone, as in `penstock run … | head`.
@@ -54,12 +59,6 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
-/// An event time in RFC 3339.
-pub(super) fn instant(micros: i64) -> String {
-    jiff::Timestamp::from_microsecond(micros)
-        .map_or_else(|_| format!("{micros} us"), |instant| instant.to_string())
-}
-
 /// Prints a table on standard output: columns as wide as they must be, no lines.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) {
     let mut widths: Vec<usize> = header.iter().map(|name| name.chars().count()).collect();
@@ -86,4 +85,18 @@ pub(super) fn json(value: &impl Serialize) {
     let text =
         serde_json::to_string_pretty(value).expect("reports hold only texts, numbers and lists");
     say!("{text}");
+}
+
+/// A schema's columns, as JSON.
+pub(super) fn schema(schema: &Schema) -> serde_json::Value {
+    let fields = schema.fields().iter();
+    fields
+        .map(|field| {
+            json!({
+                "name": field.name(),
+                "type": types::type_name(field.data_type()),
+                "nullable": field.is_nullable(),
+            })
+        })
+        .collect()
 }

@@ -86,20 +86,14 @@ fn print(opened: &Opened) {
 }
 
 fn to_json(opened: &Opened) -> serde_json::Value {
-    let schema = |schema: &arrow::datatypes::Schema| -> serde_json::Value {
-        let fields = schema.fields().iter();
-        fields
-            .map(|field| json!({"name": field.name(), "type": types::type_name(field.data_type()), "nullable": field.is_nullable()}))
-            .collect()
-    };
     json!({
         "pipeline": opened.plan.pipeline,
         "transform": opened.digest,
         "event": opened.declaration.event.value,
-        "event_schema": schema(&opened.event_schema),
+        "event_schema": show::schema(&opened.event_schema),
         "inferred": opened.inferred,
-        "read_columns": schema(&opened.plan.source),
-        "output": schema(&opened.plan.emitted_schema()),
+        "read_columns": show::schema(&opened.plan.source),
+        "output": show::schema(&opened.plan.emitted_schema()),
         "features": opened.declaration.declarations().collect::<Vec<_>>(),
     })
 }

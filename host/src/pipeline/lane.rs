@@ -22,6 +22,7 @@ use super::plan::Plan;
 use super::queue::{Closed, Receiver, Sender};
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
+use crate::text::instant;
 use crate::transform::{CallError, Figures, Finished, Groups, Reject, Rows, Windowed, bytes_of};
 use crate::window::{ClosedPane, Pane, WindowState};
 
@@ -505,10 +506,4 @@ fn bounds(pane: Pane, rows: usize) -> Vec<ArrayRef> {
             Arc::new(column) as ArrayRef
         })
         .to_vec()
-}
-
-/// An event time as people write it.
-pub(super) fn instant(micros: i64) -> String {
-    jiff::Timestamp::from_microsecond(micros)
-        .map_or_else(|_| format!("{micros} us"), |instant| instant.to_string())
 }

@@ -142,8 +142,9 @@ impl RejectSink {
         self.let_first_go()
     }
 
-    /// Writes what the first producer gave at the sequence after the complete ones. A source may
-    /// have any number of records there that never became rows, and they must not pile up.
+    /// Writes what the first producer gave at the sequence after the complete ones, where it comes
+    /// before everybody else's. A source may have any number of records there that never became
+    /// rows, and they must not pile up.
     fn let_first_go(&mut self) -> Result<(), SinkError> {
         let next = self
             .frontier
@@ -166,7 +167,10 @@ impl RejectSink {
         let before = self.frontier.least();
         self.frontier.advance(producer, sequence);
         match self.frontier.least() {
-            Some(least) if Some(least) > before => self.release(least),
+            Some(least) if Some(least) > before => {
+                self.release(least)?;
+                self.let_first_go()
+            }
             _ => Ok(()),
         }
     }
@@ -212,9 +216,7 @@ impl RejectSink {
 
     fn release(&mut self, sequence: u64) -> Result<(), SinkError> {
         let mut ready: Vec<Held> = Vec::new();
-        for (producer, held) in self.held.iter_mut().enumerate() {
-            // What the first producer gives at the next sequence comes before everybody else's there.
-            let sequence = sequence.saturating_add(u64::from(producer == 0));
+        for held in &mut self.held {
             let count = held.partition_point(|h| h.sequence <= sequence);
             ready.extend(held.drain(..count));
         }
