@@ -8,7 +8,8 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::delivery::DeliveredFeature;
 use super::plan::Plan;
 use crate::config::{
-    ConfigError, Environment, EventSource, FileFormat, Limits, OnMalformed, Pipeline,
+    ConfigError, Emit, Environment, EventSource, FileFormat, Limits, OnMalformed, Pipeline,
+    WindowKind,
 };
 use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
@@ -166,7 +167,8 @@ pub fn open(
 
     let columns = Columns::choose(&event_schema, &spec, &pipeline, &recorded.event.event_time);
     let window = &pipeline.window.value;
-    let panes = Panes::new(window.size, window.offset).ok_or_else(|| {
+    let (size, offset) = tumbling_only(&pipeline)?;
+    let panes = Panes::new(size, offset).ok_or_else(|| {
         let message = "the window is too short or too long";
         ConfigError::from(pipeline.diagnostic(
             pipeline.window.span,
@@ -213,6 +215,28 @@ pub fn open(
         inferred,
         declaration: pipeline,
     })
+}
+
+/// The size and offset of windows that can be run: tumbling ones of one size, emitted when they close.
+fn tumbling_only(pipeline: &Pipeline) -> Result<(i64, i64), ConfigError> {
+    let window = &pipeline.window;
+    if let (
+        WindowKind::Tumbling {
+            sizes,
+            offset,
+            zone: None,
+        },
+        Emit::Close,
+        0,
+    ) = (&window.kind, window.emit, window.allowed_lateness)
+        && let [size] = sizes.as_slice()
+    {
+        return Ok((*size, *offset));
+    }
+    let message = format!("this kind of window cannot be run yet: {}", window.value);
+    let hint = "this version runs tumbling windows of one size without a time zone, \
+                allowed lateness or `emit`";
+    Err(pipeline.diagnostic(window.span, message, hint).into())
 }
 
 /// How many lanes a pipeline will have: what it says, or as many as the machine has processors,
