@@ -111,7 +111,7 @@ fn read_feature(
     shared: &Shared<'_>,
     root_keys: &[&str],
 ) -> Option<Vec<DeclaredFeature>> {
-    const NAME: &str = "\"accept_proportion_10m\"";
+    const NAME: &str = "\"accept_proportion_10m\" or \"accept_proportion_{window}\"";
     let name_node = table.required("name", "name = \"accept_proportion_10m\"");
     let name = name_node.as_ref().and_then(|node| node.string(NAME));
     let window = table.optional("window");
