@@ -233,10 +233,17 @@ impl Pipeline {
     pub fn check_output(&self, output: &Schema) -> Result<(), ConfigError> {
         let columns = || output.fields().iter().map(|field| field.name().as_str());
         let mut diagnostics = Vec::new();
+        let mut reported = Vec::new();
         for feature in &self.features {
+            // What a template says of a column, it says for every length; that is one mistake.
+            let said = (feature.spans.column, &feature.declaration.column);
+            if reported.contains(&said) {
+                continue;
+            }
             let Err(mismatch) = feature.declaration.check_against_output(output) else {
                 continue;
             };
+            reported.push(said);
             let (span, hint) = match &mismatch {
                 OutputMismatch::NoColumn { column, .. } => (
                     feature.spans.column,

@@ -258,6 +258,22 @@ fn what_an_opened_transform_shows_points_into_the_file() {
 }
 
 #[test]
+fn a_template_that_is_wrong_for_every_length_is_one_finding() {
+    let text = LEAST
+        .replace("\"10m\"", "[\"10m\", \"1h\"]")
+        .replace("\"acceptances\"", "\"acceptances_{window}\"");
+    let other = format!("name = \"other\"\n{text}");
+    let folder = folder(&[("a.toml", &text), ("b.toml", &other)]);
+    let output = Schema::new(vec![Field::new("acceptances", DataType::Float64, true)]);
+    let pipeline = Pipeline::load(&folder.path().join("a.toml")).unwrap();
+    assert_eq!(pipeline.features.len(), 2);
+    let error = pipeline.check_output(&output).unwrap_err();
+    assert_eq!(error.diagnostics.len(), 1, "{error}");
+    let error = load_pipelines(&[folder.path()]).unwrap_err();
+    assert_eq!(error.diagnostics.len(), 1, "{error}");
+}
+
+#[test]
 fn a_folder_of_pipelines_is_loaded_in_order_of_names() {
     let other = LEAST.replace("acceptances", "refusals");
     let folder = folder(&[
