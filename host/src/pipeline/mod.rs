@@ -17,6 +17,7 @@ mod plan;
 mod queue;
 mod reader;
 mod run;
+mod shape;
 mod wiring;
 
 pub use accounting::{Accounting, Reason};

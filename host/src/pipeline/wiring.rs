@@ -7,16 +7,16 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::delivery::DeliveredFeature;
 use super::plan::Plan;
+use super::shape;
 use crate::config::{
-    ConfigError, Emit, Environment, EventSource, FileFormat, Limits, OnMalformed, Pipeline,
-    WindowKind,
+    ConfigError, DeclaredFeature, Environment, EventSource, FileFormat, Limits, OnMalformed,
+    Pipeline,
 };
 use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
 use crate::source::replay::ReplaySpec;
 use crate::store::validation::Checker;
 use crate::transform::{CallError, Opening, Windowed, WindowedSpec, event_time_type};
-use crate::window::Panes;
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
 const CALL_BYTES: usize = 32 << 20;
@@ -167,13 +167,12 @@ pub fn open(
 
     let columns = Columns::choose(&event_schema, &spec, &pipeline, &recorded.event.event_time);
     let window = &pipeline.window.value;
-    let (size, offset) = tumbling_only(&pipeline)?;
-    let panes = Panes::new(size, offset).ok_or_else(|| {
-        let message = "the window is too short or too long";
+    let shape = shape::of(window).ok_or_else(|| {
+        let message = "the window is too long";
         ConfigError::from(pipeline.diagnostic(
             pipeline.window.span,
             message,
-            "choose a `size` above zero and below 10,000 years",
+            "choose lengths below 10,000 years",
         ))
     })?;
     let plan = Arc::new(Plan {
@@ -183,7 +182,8 @@ pub fn open(
         key: columns.key,
         key_schema,
         spec,
-        panes,
+        shape,
+        lengths: window.kind.lengths(),
         // A transform needs room for what it makes of the rows, too.
         call_bytes: CALL_BYTES.min(pipeline.limits.memory as usize / 8),
         call_groups: CALL_GROUPS,
@@ -196,6 +196,7 @@ pub fn open(
             columns: columns.source,
             event_time: columns.event_time,
             disorder: window.disorder,
+            every_watermark: plan.shape.needs_watermarks(),
             batch_rows: pipeline.run.batch_rows,
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
@@ -215,28 +216,6 @@ pub fn open(
         inferred,
         declaration: pipeline,
     })
-}
-
-/// The size and offset of windows that can be run: tumbling ones of one size, emitted when they close.
-fn tumbling_only(pipeline: &Pipeline) -> Result<(i64, i64), ConfigError> {
-    let window = &pipeline.window;
-    if let (
-        WindowKind::Tumbling {
-            sizes,
-            offset,
-            zone: None,
-        },
-        Emit::Close,
-        0,
-    ) = (&window.kind, window.emit, window.allowed_lateness)
-        && let [size] = sizes.as_slice()
-    {
-        return Ok((*size, *offset));
-    }
-    let message = format!("this kind of window cannot be run yet: {}", window.value);
-    let hint = "this version runs tumbling windows of one size without a time zone, \
-                allowed lateness or `emit`";
-    Err(pipeline.diagnostic(window.span, message, hint).into())
 }
 
 /// How many lanes a pipeline will have: what it says, or as many as the machine has processors,
@@ -416,20 +395,33 @@ impl Columns {
     }
 }
 
-/// The features, those of a group next to each other.
+/// The features, those of a group and a length next to each other.
 fn features(pipeline: &Pipeline, plan: &Plan) -> Vec<DeliveredFeature> {
     let emitted = plan.emitted_schema();
     let mut features: Vec<DeliveredFeature> = pipeline
-        .declarations()
-        .map(|declaration| DeliveredFeature {
-            checker: Checker::new(&declaration.validation, &declaration.feature_type)
-                .expect("the pipeline's file was checked for senseless rules"),
-            column: emitted
-                .index_of(&declaration.column)
-                .expect("check_output found it"),
-            declaration: declaration.clone(),
-        })
+        .features
+        .iter()
+        .map(
+            |DeclaredFeature {
+                 declaration,
+                 window,
+                 ..
+             }| DeliveredFeature {
+                checker: Checker::new(&declaration.validation, &declaration.feature_type)
+                    .expect("the pipeline's file was checked for senseless rules"),
+                length: (plan.lengths.iter())
+                    .position(|length| length == window)
+                    .expect("a feature is about one of its pipeline's lengths"),
+                column: emitted
+                    .index_of(&declaration.column)
+                    .expect("check_output found it"),
+                declaration: declaration.clone(),
+            },
+        )
         .collect();
-    features.sort_by(|a, b| a.declaration.group.cmp(&b.declaration.group));
+    features.sort_by(|a, b| {
+        let group = |feature: &DeliveredFeature| feature.declaration.group.clone();
+        (group(a), a.length).cmp(&(group(b), b.length))
+    });
     features
 }

@@ -217,7 +217,10 @@ impl Replay {
         let records = (pieces.rows + rejects.len()) as u64;
         self.progress.records.fetch_add(records, Ordering::Relaxed);
         Ok(SourceBatch {
-            watermarks: pieces.watermarks(&self.watermark, self.last_watermark),
+            watermarks: match self.spec.every_watermark {
+                true => Some(pieces.watermarks(&self.watermark)),
+                false => pieces.watermarks_of_late(&self.watermark, self.last_watermark),
+            },
             event_times: pieces.event_times(),
             rows: pieces.join(&self.spec.columns)?,
             first_sequence: self.next_sequence - pieces.rows as u64,
@@ -245,14 +248,17 @@ impl Pieces {
     }
 
     /// The watermark at each row; none if every row is at or after the last of them.
-    fn watermarks(&self, watermark: &Watermark, last: i64) -> Option<ScalarBuffer<i64>> {
+    fn watermarks_of_late(&self, watermark: &Watermark, last: i64) -> Option<ScalarBuffer<i64>> {
         let times = self
             .pieces
             .iter()
             .flat_map(|piece| piece.event_times.iter());
-        if times.copied().fold(i64::MAX, i64::min) >= last {
-            return None;
-        }
+        let is_behind = times.copied().fold(i64::MAX, i64::min) < last;
+        is_behind.then(|| self.watermarks(watermark))
+    }
+
+    /// The watermark at each row.
+    fn watermarks(&self, watermark: &Watermark) -> ScalarBuffer<i64> {
         let mut watermarks = Vec::with_capacity(self.rows);
         for piece in &self.pieces {
             let mut progress = piece.progress;
@@ -261,7 +267,7 @@ impl Pieces {
                 watermark.of(progress.min(piece.others))
             }));
         }
-        Some(watermarks.into())
+        watermarks.into()
     }
 
     fn event_times(&self) -> ScalarBuffer<i64> {
