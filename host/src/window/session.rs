@@ -480,6 +480,9 @@ impl Sessions {
                 closing.push((slot, moment));
             }
         }
+        // A slot that was used again may have the entry of its session before, of the same instant.
+        closing.sort_unstable();
+        closing.dedup();
         let windows = self.emit(closing.clone(), true, calls, out).await?;
         for (slot, _) in closing {
             let end = self
