@@ -251,8 +251,12 @@ impl Sessions {
             }
             let sure = match least {
                 Some(least) => meets(least),
-                // With any one of its rows: none may be a gap away.
-                None => time < most.first + self.gap && time + self.gap > most.last,
+                // With any one of its rows, so none may be a gap away; and with none of them, so
+                // the row must be in time by itself.
+                None => {
+                    let meets_all = time < most.first + self.gap && time + self.gap > most.last;
+                    meets_all && time + self.gap > watermark
+                }
             };
             let (earliest, latest) = (last + self.gap, most.last + self.gap);
             let passed = |end: i64| end <= watermark;
