@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BinaryHeap};
 use super::WindowError;
 use super::calls::Calls;
 use super::emission::{Emit, Emitter, Finishing, Moment};
-use super::fold::OpenPanes;
+use super::fold::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
 use super::states::{BySlot, NONE, States};
@@ -45,6 +45,13 @@ impl Life {
         revision: 0,
         due: i64::MIN,
     };
+}
+
+/// A life that is over unless the next row of its key is refused.
+struct LaidAside {
+    life: Life,
+    /// Its slots in periods that are not over.
+    pending: Vec<(i64, u32)>,
 }
 
 /// The times of the events in a slot's state.
@@ -141,12 +148,11 @@ impl Unbounded {
                     .await?;
                 outcome.closed += self.close(watermark, calls, out).await?;
             }
+            let mut over = None;
             if self.may_be_over(key, watermark) {
                 self.apply(batch, &keys, &mut segment, &mut outcome, calls)
                     .await?;
-                if self.is_over(key, watermark) {
-                    self.forget(key);
-                }
+                over = self.is_over(key, watermark).then(|| self.lay_aside(key));
             }
             let number = match &self.every {
                 None => i64::MIN,
@@ -154,9 +160,9 @@ impl Unbounded {
                     if !pane.contains(time) {
                         pane = panes.of(time).expect("sources refuse times without a pane");
                     }
-                    let over = pane.end <= watermark;
-                    outcome.partly_late += u64::from(over);
-                    if over { i64::MIN } else { pane.number }
+                    let is_past = pane.end <= watermark;
+                    outcome.partly_late += u64::from(is_past);
+                    if is_past { i64::MIN } else { pane.number }
                 }
             };
             let slot = self.slot(key, number);
@@ -166,6 +172,15 @@ impl Unbounded {
             segment.rows.push(row);
             segment.slots.push(slot);
             segment.panes.push(number);
+            if let Some(over) = over {
+                self.apply(batch, &keys, &mut segment, &mut outcome, calls)
+                    .await?;
+                // A refused row begins nothing, so what is not emitted yet still will be.
+                match self.lives[key as usize].last {
+                    Some(_) => self.discard(over),
+                    None => self.restore(key, over),
+                }
+            }
         }
         self.apply(batch, &keys, &mut segment, &mut outcome, calls)
             .await?;
@@ -281,6 +296,10 @@ impl Unbounded {
 
     fn forget_pending(&mut self, key: u32, pane: i64, slot: u32) {
         self.lives[key as usize].pending -= 1;
+        self.take_pending(key, pane, slot);
+    }
+
+    fn take_pending(&mut self, key: u32, pane: i64, slot: u32) {
         if let Some(groups) = self.pending.get_mut(&pane) {
             groups.remove(key, slot);
             if groups.slots.is_empty() {
@@ -289,23 +308,42 @@ impl Unbounded {
         }
     }
 
-    /// Ends the life of a key: what is not emitted yet never will be.
-    fn forget(&mut self, key: u32) {
+    /// Takes the life of a key out of everything, so that the key can begin another.
+    fn lay_aside(&mut self, key: u32) -> LaidAside {
         let life = std::mem::replace(&mut self.lives[key as usize], Life::NONE);
+        let mut pending = Vec::new();
+        if life.pending > 0 {
+            let of_key =
+                |(pane, groups): (&i64, &PaneGroups)| groups.get(key).map(|slot| (*pane, slot));
+            pending = self.pending.iter().filter_map(of_key).collect();
+            for (pane, slot) in &pending {
+                self.take_pending(key, *pane, *slot);
+            }
+        }
+        LaidAside { life, pending }
+    }
+
+    /// Puts back the life of a key that has begun no other.
+    fn restore(&mut self, key: u32, LaidAside { life, pending }: LaidAside) {
+        self.lives[key as usize] = life;
+        for (pane, slot) in pending {
+            self.pending.entry(pane).or_default().insert(key, slot);
+        }
+    }
+
+    /// Ends a life that was laid aside: what is not emitted yet never will be.
+    fn discard(&mut self, LaidAside { life, pending }: LaidAside) {
         if life.value != NONE {
             self.states.release(life.value);
         }
-        if life.pending > 0 {
-            let of_key = |(pane, groups): (&i64, &super::fold::PaneGroups)| {
-                groups.get(key).map(|slot| (*pane, slot))
-            };
-            let pending: Vec<(i64, u32)> = self.pending.iter().filter_map(of_key).collect();
-            self.lives[key as usize].pending = life.pending;
-            for (pane, slot) in pending {
-                self.forget_pending(key, pane, slot);
-                self.states.release(slot);
-            }
+        for (_, slot) in pending {
+            self.states.release(slot);
         }
+    }
+
+    fn forget(&mut self, key: u32) {
+        let life = self.lay_aside(key);
+        self.discard(life);
     }
 
     /// Emits what is due up to `watermark`, says how many values that were, and forgets keys whose
