@@ -180,12 +180,15 @@ impl Aligned {
         let late: Vec<(u32, i64)> = applied.iter().map(|row| (row.key, row.pane)).collect();
         self.refold(&late, calls).await?;
         for length in 0..self.folds.len() {
-            self.emit_corrected(length, batch, &applied, calls, out)
+            outcome.closed += self
+                .emit_corrected(length, batch, &applied, calls, out)
                 .await?;
         }
         Ok(())
     }
 
+    /// Emits the windows of one length that rows correct. Says how many begin with these rows, and
+    /// so are closed from the first.
     async fn emit_corrected(
         &mut self,
         length: usize,
@@ -193,7 +196,7 @@ impl Aligned {
         corrections: &[&Correction],
         calls: &mut Calls,
         out: &mut dyn Emit,
-    ) -> Result<(), WindowError> {
+    ) -> Result<u64, WindowError> {
         let panes = self.folds[length].length.panes;
         // What is folded from the left: up to each end, from its chunk's start. And from the
         // right: from each start to its chunk's end. The windows of a key share both.
@@ -214,6 +217,7 @@ impl Aligned {
         let left_slots = prefixes(&left, &mut self.states, calls).await?;
         let right_slots = suffixes(&right, &mut self.states, calls).await?;
         let mut finishing = Finishing::default();
+        let mut begun = 0;
         for (correction, window, earlier, later) in pieces {
             let upto = left[later]
                 .1
@@ -240,8 +244,9 @@ impl Aligned {
                 sequence: batch.sequences.of(correction.row as usize),
             };
             let bounds = (self.instant(window.start), self.instant(window.end));
-            let revision = (revision + u32::from(at_close), moment);
-            finishing.push(correction.key, slots, bounds, Some(revision));
+            let revision = revision + u32::from(at_close);
+            begun += u64::from(revision == 0);
+            finishing.push(correction.key, slots, bounds, Some((revision, moment)));
         }
         self.emitter
             .finish(length, &finishing, &self.states, calls, out)
@@ -249,7 +254,7 @@ impl Aligned {
         for slot in left_slots.into_iter().chain(right_slots).flatten() {
             self.states.release(slot);
         }
-        Ok(())
+        Ok(begun)
     }
 }
 
