@@ -21,6 +21,8 @@ mod runs;
 mod session;
 mod states;
 mod table;
+#[cfg(test)]
+mod tests;
 mod unbounded;
 mod watermark;
 mod windows;
