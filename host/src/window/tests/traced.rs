@@ -223,7 +223,7 @@ impl Traced {
         assert!(met.iter().all(|met| *met), "a group without rows");
         // A transform may give back all states or the changed ones, as it likes.
         self.calls += 1;
-        let changed = (self.calls % 3 > 0).then(|| {
+        let changed = (!self.calls.is_multiple_of(3)).then(|| {
             let changed = applied.iter().enumerate().filter(|(_, applied)| **applied);
             changed.map(|(group, _)| group as u32).collect::<Vec<u32>>()
         });
