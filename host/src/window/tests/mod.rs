@@ -146,7 +146,7 @@ proptest! {
 }
 
 proptest! {
-    #![proptest_config(cases(300))]
+    #![proptest_config(cases(600))]
 
     #[test]
     fn sessions_are_the_oracles(

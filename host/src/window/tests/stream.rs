@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use proptest::prelude::*;
 
-use super::traced::Item;
+use super::traced::{IGNORED, Item};
 
 /// A row, where it stands in the stream.
 #[derive(Debug, Clone)]
@@ -56,8 +56,14 @@ const AMOUNTS: [f64; 6] = [0.1, 1e17, -1e17, 3.3, 0.7, -2.0e-9];
 
 impl Stream {
     /// The stream of some steps: `splits` splits, and `keys` keys of which the first has half of
-    /// all rows.
-    fn new(start: i64, disorder: i64, splits: usize, keys: usize, steps: &[Step]) -> Self {
+    /// all rows. With few `values` the transform refuses many rows as repeated.
+    fn new(
+        start: i64,
+        disorder: i64,
+        splits: usize,
+        (keys, values): (usize, i64),
+        steps: &[Step],
+    ) -> Self {
         let mut now = start;
         let mut greatest: Vec<Option<i64>> = vec![None; splits];
         let mut live = vec![true; splits];
@@ -130,7 +136,7 @@ impl Stream {
             amount: key,
         };
         let steps: Vec<Step> = (0..rows).flat_map(of_time).map(row).collect();
-        Self::new(0, 0, 1, keys as usize, &steps)
+        Self::new(0, 0, 1, (keys as usize, 8), &steps)
     }
 
     /// The watermark when all is over but the end of the input.
@@ -230,7 +236,7 @@ fn far() -> impl Strategy<Value = Time> {
 /// Steps of a stream. With `ignored` some rows are applied and change no state.
 fn steps(ignored: bool) -> impl Strategy<Value = Vec<Step>> {
     let values = (0..if ignored { 11 } else { 9_i64 }).prop_map(|value| match value {
-        10 => 9,
+        10 => IGNORED,
         value => value,
     });
     let value = prop::option::weighted(0.95, values);
@@ -258,7 +264,9 @@ pub(super) fn streams(ignored: bool) -> impl Strategy<Value = Stream> {
     let disorder = prop_oneof![Just(0), 1..10_i64, 10..60_i64];
     let splits = prop_oneof![3 => Just(1), 2 => 2..5_usize];
     let start = prop_oneof![Just(0), -300..300_i64];
-    (start, disorder, splits, 1..7_usize, steps(ignored)).prop_map(
-        |(start, disorder, splits, keys, steps)| Stream::new(start, disorder, splits, keys, &steps),
+    let values = prop::sample::select(vec![1, 2, 4, 9]);
+    let both = (1..7_usize, values);
+    (start, disorder, splits, both, steps(ignored)).prop_map(
+        |(start, disorder, splits, both, steps)| Stream::new(start, disorder, splits, both, &steps),
     )
 }
