@@ -95,10 +95,14 @@ impl Stream {
                     live[split] = true;
                     greatest[split] = greatest[split].max(Some(time));
                     let key = if key % 2 == 0 { 0 } else { key / 2 % keys };
+                    let few = |value: i64| match value {
+                        IGNORED => value,
+                        _ => value % values,
+                    };
                     row = Some((
                         key as i64 - 2,
                         time,
-                        *value,
+                        value.map(few),
                         AMOUNTS[amount % AMOUNTS.len()],
                     ));
                 }
