@@ -7,6 +7,7 @@ mod bench;
 mod command;
 mod demo;
 mod machine;
+mod soak;
 mod test;
 mod tidy;
 mod transforms;
@@ -34,6 +35,8 @@ enum Task {
     Transforms,
     /// Everything that must hold before a change goes in: formatting, lints, tidiness, tests, docs
     Test(test::Options),
+    /// The property tests on many more random cases, round after round
+    Soak(soak::Options),
     /// Check the rules of the house that no compiler knows
     Tidy,
     /// Measure; the figures of a benchmark are ratios within one run
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&workspace, &options),
         Task::Transforms => transforms::prepare_and_build(&workspace),
         Task::Test(options) => test::run(&workspace, &options),
+        Task::Soak(options) => soak::run(&workspace, &options),
         Task::Tidy => tidy::run(&workspace.root),
         Task::Bench(options) => bench::run(&workspace, &options),
     });

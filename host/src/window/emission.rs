@@ -82,10 +82,6 @@ impl Finishing {
         self.keys.len()
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.keys.is_empty()
-    }
-
     pub(super) fn push(
         &mut self,
         key: u32,

@@ -124,12 +124,6 @@ impl Runs {
         Ok(())
     }
 
-    /// How many rows are kept, dead ones included.
-    #[cfg(test)]
-    pub(super) fn rows(&self) -> usize {
-        self.rows
-    }
-
     /// The row of a group is no longer wanted.
     pub(super) fn forget(&mut self, place: &mut Place) {
         if *place == Place::NONE {

@@ -4,80 +4,18 @@
 //! refuses belongs to none. So rows are applied in segments: a segment ends before a row whose
 //! session would depend on whether the transform takes the segment's own rows.
 
+mod place;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
+use self::place::{Place, Session, Span};
 use super::WindowError;
 use super::calls::Calls;
 use super::emission::{Emit, Emitter, Finishing, Moment, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
-
-/// The times of some rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Span {
-    first: i64,
-    last: i64,
-}
-
-impl Span {
-    fn of(time: i64) -> Self {
-        Self {
-            first: time,
-            last: time,
-        }
-    }
-
-    fn with(span: Option<Self>, time: i64) -> Self {
-        span.map_or(Self::of(time), |span| span.and(Self::of(time)))
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self {
-            first: self.first.min(other.first),
-            last: self.last.max(other.last),
-        }
-    }
-}
-
-/// What is known of a session.
-#[derive(Debug, Clone, Default)]
-struct Session {
-    /// The rows that were applied. A session has some, except while its first segment is at work.
-    applied: Option<Span>,
-    /// The rows of the segment at hand, of which it is not known yet whether they will be applied.
-    unsure: Option<Span>,
-    /// The bounds that were emitted last.
-    emitted: Option<(i64, i64)>,
-    /// How often it was emitted or withdrawn.
-    revision: u32,
-    /// Since when it differs from what was emitted: the watermark at that row.
-    changed: Option<i64>,
-    /// Whether the watermark has passed its end, and it was emitted for that.
-    closed: bool,
-    /// Whether it was counted as a closed window.
-    counted: bool,
-    /// When it will be looked at; entries of the agenda with another instant are void.
-    due: i64,
-}
-
-/// Where a row goes.
-#[derive(Debug, PartialEq, Eq)]
-enum Place {
-    /// Into an open session.
-    Into(u32),
-    /// Into a new one.
-    New,
-    /// Into a closed session that may still be corrected, or a new one that is closed at once.
-    Closed(Option<u32>),
-    /// Between two sessions, which become one; the earlier comes first.
-    Between(u32, u32),
-    /// That depends on what the transform says of the segment.
-    Unsure,
-    /// It is too late; its session ended at this instant.
-    Late(i64),
-}
 
 /// Session windows.
 pub struct Sessions {
@@ -227,63 +165,6 @@ impl Sessions {
         let session = self.sessions.get(slot);
         let span = session.applied.expect("a session has applied rows");
         (span.first, span.last + self.gap)
-    }
-
-    /// Finds out where a row goes.
-    fn place(&self, key: u32, time: i64, watermark: i64) -> Place {
-        let meets = |span: Span| time < span.last + self.gap && time + self.gap > span.first;
-        let gone = |end: i64| end.saturating_add(self.lateness) <= watermark;
-        let mut met = [NONE; 2];
-        let mut closed = false;
-        let mut count = 0;
-        for slot in &self.of_key[key as usize] {
-            let session = self.sessions.get(*slot);
-            // The least and the most that the session can turn out to be.
-            let (least, most) = match (session.applied, session.unsure) {
-                (Some(applied), None) => (Some(applied), applied),
-                (Some(applied), Some(unsure)) => (Some(applied), applied.and(unsure)),
-                (None, Some(unsure)) => (None, unsure),
-                (None, None) => continue,
-            };
-            let last = least.map_or(most.first, |least| least.last);
-            if !meets(most) || gone(most.last + self.gap) {
-                continue;
-            }
-            let sure = match least {
-                Some(least) => meets(least),
-                // With any one of its rows, so none may be a gap away; and with none of them, so
-                // the row must be in time by itself.
-                None => {
-                    let meets_all = time < most.first + self.gap && time + self.gap > most.last;
-                    meets_all && time + self.gap > watermark
-                }
-            };
-            let (earliest, latest) = (last + self.gap, most.last + self.gap);
-            let passed = |end: i64| end <= watermark;
-            if !sure || gone(earliest) || passed(earliest) != passed(latest) {
-                return Place::Unsure;
-            }
-            closed |= passed(latest);
-            met[count] = *slot;
-            count += 1;
-            if count == 2 {
-                break;
-            }
-        }
-        match (count, met) {
-            (0, _) if gone(time + self.gap) => Place::Late(time + self.gap),
-            (0, _) if time + self.gap <= watermark => Place::Closed(None),
-            (0, _) => Place::New,
-            (1, [slot, _]) if closed => Place::Closed(Some(slot)),
-            (1, [slot, _]) => Place::Into(slot),
-            (_, [a, b]) => {
-                let first = |slot| self.sessions.get(slot).applied.map(|span| span.first);
-                match first(a) <= first(b) {
-                    true => Place::Between(a, b),
-                    false => Place::Between(b, a),
-                }
-            }
-        }
     }
 
     /// Whether a session of a key is about to close at a watermark.

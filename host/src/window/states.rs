@@ -216,12 +216,6 @@ impl States {
     pub(super) fn gather(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
         self.runs.gather(&self.places, slots, &self.initial)
     }
-
-    /// How many rows are kept for the states, outdated ones included.
-    #[cfg(test)]
-    pub(super) fn rows(&self) -> usize {
-        self.runs.rows()
-    }
 }
 
 /// What windows know of each slot, beside its state: a value of `T` by the slot's number.

@@ -54,12 +54,6 @@ impl Keys {
             empty: key.fields().iter().map(null_row).collect(),
         })
     }
-
-    /// How many keys have a number.
-    pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
-    }
-
     /// One more than the greatest number that a key has had.
     pub(super) fn bound(&self) -> usize {
         self.entries.len()

@@ -1,10 +1,11 @@
 //! Measures Penstock, side by side in one run, and says what it measured as figures.
 //!
-//! Run it with `cargo xtask bench replay`.
+//! Run it with `cargo xtask bench replay` or `cargo xtask bench windows`.
 
 mod boundary;
 mod native;
 mod replay;
+mod windows;
 // Compiled into this crate, so that the native baseline is inlined as well as it would be by hand.
 #[path = "../../../examples/driver_accept_proportion/src/lib.rs"]
 #[allow(unreachable_pub)] // It is a crate of its own elsewhere.
@@ -26,6 +27,8 @@ type Figures = BTreeMap<String, f64>;
 enum Command {
     /// Recorded rides through the whole pipeline, and the sandbox's boundary alone.
     Replay(Arguments),
+    /// Kinds of windows against each other: hopping, several lengths, sessions, unbounded.
+    Windows(Arguments),
     /// One run over recorded rides in a process of its own; prints what it took.
     #[command(hide = true)]
     Once(replay::Once),
@@ -55,25 +58,34 @@ struct Arguments {
 
 fn main() -> anyhow::Result<()> {
     match Command::parse() {
-        Command::Replay(mut arguments) => {
-            if arguments.quick {
-                arguments.events /= 10;
-                arguments.rounds = arguments.rounds.min(2);
-            }
-            let mut figures = Figures::new();
-            boundary::measure(&mut figures, arguments.rounds)?;
-            replay::measure(&mut figures, &arguments)?;
-            println!();
-            for (name, value) in &figures {
-                println!("{name:<44} {value:.3}");
-            }
-            if let Some(path) = &arguments.json {
-                std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
-            }
-            Ok(())
-        }
+        Command::Replay(arguments) => report(arguments, |figures, arguments| {
+            boundary::measure(figures, arguments.rounds)?;
+            replay::measure(figures, arguments)
+        }),
+        Command::Windows(arguments) => report(arguments, windows::measure),
         Command::Once(once) => replay::once(&once),
     }
+}
+
+/// Measures, and prints and writes the figures.
+fn report(
+    mut arguments: Arguments,
+    measure: impl FnOnce(&mut Figures, &Arguments) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    if arguments.quick {
+        arguments.events /= 10;
+        arguments.rounds = arguments.rounds.min(2);
+    }
+    let mut figures = Figures::new();
+    measure(&mut figures, &arguments)?;
+    println!();
+    for (name, value) in &figures {
+        println!("{name:<44} {value:.3}");
+    }
+    if let Some(path) = &arguments.json {
+        std::fs::write(path, serde_json::to_string_pretty(&figures)?)?;
+    }
+    Ok(())
 }
 
 /// Keeps this process, and the threads it starts from now on, on one processor.

@@ -141,7 +141,7 @@ pub(crate) fn once(once: &Once) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn host() -> anyhow::Result<Host> {
+pub(crate) fn host() -> anyhow::Result<Host> {
     let runtime = || {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
@@ -215,7 +215,7 @@ lanes = 1
     Ok(folder)
 }
 
-fn open(host: &Host, folder: &Path) -> anyhow::Result<Opened> {
+pub(crate) fn open(host: &Host, folder: &Path) -> anyhow::Result<Opened> {
     let path = folder.join("pipeline.toml");
     let pipeline = load_pipelines(&[&path])?.remove(0);
     let environment = Environment::find_and_load(&path, "local")?;

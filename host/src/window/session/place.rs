@@ -1,0 +1,129 @@
+//! Which session a row belongs to, as far as that is known before the transform has taken the rows
+//! of its segment.
+
+use super::Sessions;
+use crate::window::states::NONE;
+
+/// The times of some rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    pub(super) first: i64,
+    pub(super) last: i64,
+}
+
+impl Span {
+    pub(super) fn of(time: i64) -> Self {
+        Self {
+            first: time,
+            last: time,
+        }
+    }
+
+    pub(super) fn with(span: Option<Self>, time: i64) -> Self {
+        span.map_or(Self::of(time), |span| span.and(Self::of(time)))
+    }
+
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Session {
+    /// The rows that were applied. A session has some, except while its first segment is at work.
+    pub(super) applied: Option<Span>,
+    /// The rows of the segment at hand, of which it is not known yet whether they will be applied.
+    pub(super) unsure: Option<Span>,
+    /// The bounds that were emitted last.
+    pub(super) emitted: Option<(i64, i64)>,
+    /// How often it was emitted or withdrawn.
+    pub(super) revision: u32,
+    /// Since when it differs from what was emitted: the watermark at that row.
+    pub(super) changed: Option<i64>,
+    /// Whether the watermark has passed its end, and it was emitted for that.
+    pub(super) closed: bool,
+    /// Whether it was counted as a closed window.
+    pub(super) counted: bool,
+    /// When it will be looked at; entries of the agenda with another instant are void.
+    pub(super) due: i64,
+}
+
+/// Where a row goes.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Into an open session.
+    Into(u32),
+    /// Into a new one.
+    New,
+    /// Into a closed session that may still be corrected, or a new one that is closed at once.
+    Closed(Option<u32>),
+    /// Between two sessions, which become one; the earlier comes first.
+    Between(u32, u32),
+    /// That depends on what the transform says of the segment.
+    Unsure,
+    /// It is too late; its session ended at this instant.
+    Late(i64),
+}
+
+impl Sessions {
+    /// Finds out where a row goes.
+    pub(super) fn place(&self, key: u32, time: i64, watermark: i64) -> Place {
+        let meets = |span: Span| time < span.last + self.gap && time + self.gap > span.first;
+        let gone = |end: i64| end.saturating_add(self.lateness) <= watermark;
+        let mut met = [NONE; 2];
+        let mut closed = false;
+        let mut count = 0;
+        for slot in &self.of_key[key as usize] {
+            let session = self.sessions.get(*slot);
+            // The least and the most that the session can turn out to be.
+            let (least, most) = match (session.applied, session.unsure) {
+                (Some(applied), None) => (Some(applied), applied),
+                (Some(applied), Some(unsure)) => (Some(applied), applied.and(unsure)),
+                (None, Some(unsure)) => (None, unsure),
+                (None, None) => continue,
+            };
+            let last = least.map_or(most.first, |least| least.last);
+            if !meets(most) || gone(most.last + self.gap) {
+                continue;
+            }
+            let sure = match least {
+                Some(least) => meets(least),
+                // With any one of its rows, so none may be a gap away; and with none of them, so
+                // the row must be in time by itself.
+                None => {
+                    let meets_all = time < most.first + self.gap && time + self.gap > most.last;
+                    meets_all && time + self.gap > watermark
+                }
+            };
+            let (earliest, latest) = (last + self.gap, most.last + self.gap);
+            let passed = |end: i64| end <= watermark;
+            if !sure || gone(earliest) || passed(earliest) != passed(latest) {
+                return Place::Unsure;
+            }
+            closed |= passed(latest);
+            met[count] = *slot;
+            count += 1;
+            if count == 2 {
+                break;
+            }
+        }
+        match (count, met) {
+            (0, _) if gone(time + self.gap) => Place::Late(time + self.gap),
+            (0, _) if time + self.gap <= watermark => Place::Closed(None),
+            (0, _) => Place::New,
+            (1, [slot, _]) if closed => Place::Closed(Some(slot)),
+            (1, [slot, _]) => Place::Into(slot),
+            (_, [a, b]) => {
+                let first = |slot| self.sessions.get(slot).applied.map(|span| span.first);
+                match first(a) <= first(b) {
+                    true => Place::Between(a, b),
+                    false => Place::Between(b, a),
+                }
+            }
+        }
+    }
+}
