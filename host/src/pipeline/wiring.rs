@@ -12,6 +12,7 @@ use crate::config::{
 };
 use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
+use crate::source::recording::{LocalFile, Recording};
 use crate::source::replay::ReplaySpec;
 use crate::store::validation::Checker;
 use crate::transform::{CallError, Opening, Windowed, WindowedSpec, event_time_type};
@@ -260,10 +261,14 @@ fn event_schema(
     if let Some(declared) = &event.schema {
         return Ok((Arc::clone(&declared.value), false));
     }
-    let found = decode::infer(paths, format)?;
-    // JSON has no timestamps: what is a text and called the event time is read as one.
+    let recordings: Vec<Arc<dyn Recording>> = paths
+        .iter()
+        .map(|path| Arc::new(LocalFile::new(path)) as Arc<dyn Recording>)
+        .collect();
+    let found = decode::infer(&recordings, format)?;
+    // A text format has no timestamps: what is a text and called the event time is read as one.
     let fields = found.fields().iter().map(|field| {
-        let text = format == Format::Ndjson && *field.data_type() == DataType::Utf8;
+        let text = format.is_text() && *field.data_type() == DataType::Utf8;
         if text && *field.name() == event.event_time.value {
             return Arc::new(Field::new(field.name(), event_time_type(), true));
         }

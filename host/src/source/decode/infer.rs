@@ -10,8 +10,7 @@
 //! nullable.
 
 use std::fmt;
-use std::fs::File;
-use std::path::Path;
+use std::io::Read;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema};
@@ -32,13 +31,13 @@ pub(super) struct Sample {
 
 impl Sample {
     /// Looks at a file.
-    pub(super) fn add(&mut self, file: File, path: &Path) -> Result<(), DecodeError> {
-        let mut lines = Lines::new(file, SAMPLE_BYTES, Sizes::default().line);
+    pub(super) fn add(&mut self, file: &str, content: impl Read) -> Result<(), DecodeError> {
+        let mut lines = Lines::new(content, SAMPLE_BYTES, Sizes::default().line);
         let (mut sampled, mut objects, mut first_reason) = (0, 0, None);
         'sample: loop {
             let at = lines.bytes_read();
             let filled = lines.fill().map_err(|source| DecodeError::Read {
-                path: path.to_owned(),
+                file: file.to_owned(),
                 at,
                 source,
             })?;
@@ -72,7 +71,7 @@ impl Sample {
         }
         match first_reason {
             Some(reason) if objects == 0 => Err(DecodeError::NoObjects {
-                path: path.to_owned(),
+                file: file.to_owned(),
                 lines: sampled,
                 reason,
             }),
@@ -279,8 +278,10 @@ impl<'de> Visitor<'de> for Observe<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::{DecodeError, Format, infer};
+    use crate::source::recording::{LocalFile, Recording};
     use arrow::datatypes::Schema;
     use std::io::Write;
+    use std::sync::Arc;
 
     fn inferred(files: &[&str]) -> Result<Schema, DecodeError> {
         let written = files.iter().map(|text| {
@@ -288,7 +289,12 @@ mod tests {
             file.write_all(text.as_bytes()).unwrap();
             file
         });
-        infer(&written.collect::<Vec<_>>(), Format::Ndjson)
+        let written: Vec<_> = written.collect();
+        let recordings: Vec<Arc<dyn Recording>> = written
+            .iter()
+            .map(|file| Arc::new(LocalFile::new(file.path())) as Arc<dyn Recording>)
+            .collect();
+        infer(&recordings, Format::Ndjson)
     }
 
     fn check(files: &[&str], expected: &str) {

@@ -1,6 +1,6 @@
 //! From recorded files to columns.
 //!
-//! In: the path of one recorded file (a *split*), its format, and the columns that are wanted. Out: [`Decoded`]
+//! In: one recorded file (a *split*), its format, and the columns that are wanted. Out: [`Decoded`]
 //! batches, in file order, in which every record of the file is accounted for: it is a row with a known position,
 //! or a [`Malformed`] with a reason.
 //!
@@ -15,14 +15,16 @@ mod origin;
 mod parquet;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::path::Path;
+use std::io::Read;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 pub use error::DecodeError;
 pub use origin::{Malformed, Origin, Run, code};
+
+use super::recording::Recording;
 
 /// One batch of a split.
 #[derive(Debug, Clone)]
@@ -56,18 +58,18 @@ pub enum Format {
 }
 
 impl Format {
-    /// The format that a file's extension names: `.ndjson`, `.jsonl` and `.json`, or `.parquet`, in any case.
-    pub fn of_path(path: &Path) -> Result<Self, DecodeError> {
-        let extension = path
-            .extension()
-            .map(|e| e.to_string_lossy().to_ascii_lowercase());
-        match extension.as_deref() {
-            Some("ndjson" | "jsonl" | "json") => Ok(Self::Ndjson),
-            Some("parquet") => Ok(Self::Parquet),
-            _ => Err(DecodeError::UnknownFormat {
-                path: path.to_owned(),
-            }),
+    /// Whether positions are lines, counted from 1; otherwise they are rows, counted from 0. Only such a format has
+    /// texts where others have timestamps.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Ndjson => true,
+            Self::Parquet => false,
         }
+    }
+
+    /// What a position in a file of this format is called.
+    pub fn position_name(self) -> &'static str {
+        if self.is_text() { "line" } else { "row" }
     }
 }
 
@@ -78,7 +80,7 @@ impl Format {
 /// The file cannot be opened or is damaged, or two wanted columns have the same name, or (Parquet) it lacks a wanted column or has it with a type from which the
 /// wanted one cannot be made without loss, or (NDJSON) a wanted type has no form in JSON.
 pub fn open(
-    path: &Path,
+    recording: &Arc<dyn Recording>,
     format: Format,
     schema: &SchemaRef,
     batch_rows: usize,
@@ -90,20 +92,19 @@ pub fn open(
         .find(|field| !names.insert(field.name()))
     {
         return Err(DecodeError::DuplicateColumn {
-            path: path.to_owned(),
+            file: recording.name(),
             column: twice.name().clone(),
         });
     }
-    let file = open_file(path)?;
     Ok(match format {
         Format::Ndjson => Box::new(ndjson::NdjsonReader::new(
-            file,
-            path,
+            &recording.name(),
+            stream(recording)?,
             schema,
             batch_rows,
             ndjson::Sizes::default(),
         )?),
-        Format::Parquet => Box::new(parquet::ParquetReader::new(file, path, schema, batch_rows)?),
+        Format::Parquet => Box::new(parquet::ParquetReader::new(recording, schema, batch_rows)?),
     })
 }
 
@@ -115,73 +116,48 @@ pub fn open(
 ///
 /// # Errors
 /// A file cannot be read, Parquet files disagree, or a sampled file has lines and none of them is a JSON object.
-pub fn infer<P: AsRef<Path>>(paths: &[P], format: Format) -> Result<Schema, DecodeError> {
+pub fn infer(recordings: &[Arc<dyn Recording>], format: Format) -> Result<Schema, DecodeError> {
     match format {
         Format::Ndjson => {
             let mut sample = infer::Sample::default();
-            for path in paths {
-                let path = path.as_ref();
-                sample.add(open_file(path)?, path)?;
+            for recording in recordings {
+                sample.add(&recording.name(), stream(recording)?)?;
             }
             Ok(sample.schema())
         }
         Format::Parquet => {
             let mut union = parquet::Union::default();
-            for path in paths {
-                let path = path.as_ref();
-                union.add(open_file(path)?, path)?;
+            for recording in recordings {
+                union.add(recording)?;
             }
             Ok(union.schema())
         }
     }
 }
 
-fn open_file(path: &Path) -> Result<File, DecodeError> {
-    let file = File::open(path).map_err(|source| DecodeError::Open {
-        path: path.to_owned(),
+fn stream(recording: &Arc<dyn Recording>) -> Result<Box<dyn Read + Send>, DecodeError> {
+    recording.stream().map_err(|source| DecodeError::Open {
+        file: recording.name(),
         source,
-    })?;
-    let metadata = file.metadata().map_err(|source| DecodeError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    if metadata.is_dir() {
-        return Err(DecodeError::Open {
-            path: path.to_owned(),
-            source: std::io::Error::from(std::io::ErrorKind::IsADirectory),
-        });
-    }
-    Ok(file)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::Arc;
+    use std::path::Path;
 
     use arrow::datatypes::{DataType, Field};
 
     use super::*;
-
-    #[test]
-    fn formats_by_extension() {
-        let format = |path: &str| Format::of_path(Path::new(path)).ok();
-        assert_eq!(format("a/b.ndjson"), Some(Format::Ndjson));
-        assert_eq!(format("b.2026.JSONL"), Some(Format::Ndjson));
-        assert_eq!(format("b.json"), Some(Format::Ndjson));
-        assert_eq!(format("b.Parquet"), Some(Format::Parquet));
-        let error = Format::of_path(Path::new("b.csv")).unwrap_err().to_string();
-        assert!(
-            error.starts_with("b.csv: its extension names no format"),
-            "{error}"
-        );
-    }
+    use crate::source::recording::LocalFile;
 
     #[test]
     fn what_cannot_be_opened_is_named() {
         let error = |path: &Path, fields: Vec<Field>| {
             let schema = Arc::new(Schema::new(fields));
-            open(path, Format::Ndjson, &schema, 10)
+            let recording: Arc<dyn Recording> = Arc::new(LocalFile::new(path));
+            open(&recording, Format::Ndjson, &schema, 10)
                 .err()
                 .map(|error| error.to_string())
         };

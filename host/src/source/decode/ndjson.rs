@@ -15,7 +15,6 @@ mod scan;
 mod time;
 
 use std::io::Read;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{RecordBatch, RecordBatchOptions};
@@ -51,7 +50,7 @@ impl Default for Sizes {
 
 /// Reads one NDJSON file.
 pub(super) struct NdjsonReader<R> {
-    path: PathBuf,
+    file: String,
     lines: Lines<R>,
     wanted: Wanted,
     batch_rows: usize,
@@ -72,10 +71,10 @@ struct Batch {
 }
 
 impl<R: Read + Send> NdjsonReader<R> {
-    /// `schema` is what is wanted of `file`; `path` is for messages.
+    /// `schema` is what is wanted of the file with this name and content.
     pub(super) fn new(
-        file: R,
-        path: &Path,
+        file: &str,
+        content: R,
         schema: &SchemaRef,
         batch_rows: usize,
         sizes: Sizes,
@@ -85,15 +84,15 @@ impl<R: Read + Send> NdjsonReader<R> {
             .iter()
             .map(|field| {
                 column::column(field, 1).map_err(|unsupported| DecodeError::UnsupportedType {
-                    path: path.to_owned(),
+                    file: file.to_owned(),
                     column: format!("{}{}", field.name(), unsupported.path),
                     data_type: unsupported.data_type,
                 })
             })
             .collect();
         Ok(Self {
-            path: path.to_owned(),
-            lines: Lines::new(file, sizes.chunk, sizes.line),
+            file: file.to_owned(),
+            lines: Lines::new(content, sizes.chunk, sizes.line),
             wanted: Wanted {
                 schema: Arc::clone(schema),
                 fields: Fields::new(schema.fields().iter().map(|field| field.name().as_str())),
@@ -182,7 +181,7 @@ impl<R: Read + Send> SplitReader for NdjsonReader<R> {
             }
             let at = self.lines.bytes_read();
             let filled = self.lines.fill().map_err(|source| DecodeError::Read {
-                path: self.path.clone(),
+                file: self.file.clone(),
                 at,
                 source,
             })?;

@@ -7,12 +7,11 @@
 //! wrong concerns more than a row, and is an error: a missing column, another type, a damaged page.
 
 mod adapt;
+mod chunks;
 mod plain;
 
 use std::any::Any;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOptions};
@@ -25,14 +24,17 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::reader::Length;
 
 use self::adapt::{Adapt, Unfit};
+use self::chunks::Chunks;
 use super::origin::{Malformed, Origin, code};
 use super::{DecodeError, Decoded, SplitReader};
+use crate::source::recording::Recording;
 
 /// Reads one Parquet file.
 pub(super) struct ParquetReader {
-    path: PathBuf,
+    file: String,
     schema: SchemaRef,
     /// `None` after the end, and after an error: a reader that failed is in no known state.
     reader: Option<ParquetRecordBatchReader>,
@@ -49,21 +51,20 @@ struct Wanted {
 }
 
 impl ParquetReader {
-    /// `schema` is what is wanted of `file`; `path` is for messages.
+    /// `schema` is what is wanted of `recording`.
     pub(super) fn new(
-        file: File,
-        path: &Path,
+        recording: &Arc<dyn Recording>,
         schema: &SchemaRef,
         batch_rows: usize,
     ) -> Result<Self, DecodeError> {
-        let (metadata, bytes_in_file) = footer(&file, path)?;
+        let (chunks, metadata) = footer(recording)?;
         let present = metadata.schema();
         let mut roots = Vec::with_capacity(schema.fields().len());
         for field in schema.fields() {
             let root = present
                 .index_of(field.name())
                 .map_err(|_| DecodeError::MissingColumn {
-                    path: path.to_owned(),
+                    file: recording.name(),
                     column: field.name().clone(),
                     available: names(present),
                 })?;
@@ -77,7 +78,7 @@ impl ParquetReader {
             let found = present.field(*root);
             let adapt = Adapt::new(found.data_type(), field.data_type()).map_err(|Unfit| {
                 DecodeError::IncompatibleColumn {
-                    path: path.to_owned(),
+                    file: recording.name(),
                     column: field.name().clone(),
                     expected: field.data_type().clone(),
                     found: found.data_type().clone(),
@@ -88,23 +89,24 @@ impl ParquetReader {
                 adapt,
             });
         }
+        let bytes_in_file = chunks.len();
         let rows_in_file =
             u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
         let batch_rows = batch_rows.min(affordable_rows(&metadata, &read));
         let reader = guarded(|| {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), read);
-            ParquetRecordBatchReaderBuilder::new_with_metadata(file, metadata.clone())
+            ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata.clone())
                 .with_projection(mask)
                 .with_batch_size(batch_rows.clamp(1, 1 << 30))
                 .build()
         })
         .map_err(|reason| DecodeError::Corrupt {
-            path: path.to_owned(),
+            file: recording.name(),
             row: 0,
             reason,
         })?;
         Ok(Self {
-            path: path.to_owned(),
+            file: recording.name(),
             schema: Arc::clone(schema),
             reader: Some(reader),
             columns,
@@ -129,7 +131,7 @@ impl ParquetReader {
         };
         self.reader = None;
         Err(DecodeError::Corrupt {
-            path: self.path.clone(),
+            file: self.file.clone(),
             row: self.rows,
             reason,
         })
@@ -147,7 +149,7 @@ impl ParquetReader {
             let array = batch.column(column.read);
             let array = column.adapt.apply(array).map_err(|failure| match failure {
                 adapt::Failure::Inexact(value) => DecodeError::Inexact {
-                    path: self.path.clone(),
+                    file: self.file.clone(),
                     column: field.name().clone(),
                     row: self.rows,
                     last: self.rows + batch.num_rows().saturating_sub(1) as u64,
@@ -156,7 +158,7 @@ impl ParquetReader {
                     found: array.data_type().clone(),
                 },
                 adapt::Failure::Arrow(error) => DecodeError::Corrupt {
-                    path: self.path.clone(),
+                    file: self.file.clone(),
                     row: self.rows,
                     reason: format!("column `{}`: {error}", field.name()),
                 },
@@ -182,7 +184,7 @@ impl ParquetReader {
             .map(|field| field.as_ref().clone().with_nullable(true))
             .collect();
         let damaged = |error: arrow::error::ArrowError| DecodeError::Corrupt {
-            path: self.path.clone(),
+            file: self.file.clone(),
             row: self.rows,
             reason: error.to_string(),
         };
@@ -252,7 +254,7 @@ impl SplitReader for ParquetReader {
                 let batch =
                     RecordBatch::try_new_with_options(Arc::clone(&self.schema), arrays, &options);
                 let rows = batch.map_err(|error| DecodeError::Corrupt {
-                    path: self.path.clone(),
+                    file: self.file.clone(),
                     row: self.rows,
                     reason: error.to_string(),
                 })?;
@@ -286,8 +288,8 @@ pub(super) struct Union {
 
 impl Union {
     /// Adds the columns of a file.
-    pub(super) fn add(&mut self, file: File, path: &Path) -> Result<(), DecodeError> {
-        let (metadata, _) = footer(&file, path)?;
+    pub(super) fn add(&mut self, recording: &Arc<dyn Recording>) -> Result<(), DecodeError> {
+        let (_, metadata) = footer(recording)?;
         for field in metadata.schema().fields() {
             match self
                 .fields
@@ -300,7 +302,7 @@ impl Union {
                 }
                 Some(known) => {
                     return Err(DecodeError::Disagreement {
-                        path: path.to_owned(),
+                        file: recording.name(),
                         column: field.name().clone(),
                         expected: known.data_type().clone(),
                         found: field.data_type().clone(),
@@ -317,21 +319,21 @@ impl Union {
     }
 }
 
-/// The metadata of a file, its Arrow schema made plain, and the length of the file.
-fn footer(file: &File, path: &Path) -> Result<(ArrowReaderMetadata, u64), DecodeError> {
-    let metadata = file.metadata().map_err(|source| DecodeError::Open {
-        path: path.to_owned(),
+/// A file, opened, and its metadata, the Arrow schema made plain.
+fn footer(recording: &Arc<dyn Recording>) -> Result<(Chunks, ArrowReaderMetadata), DecodeError> {
+    let chunks = Chunks::open(recording).map_err(|source| DecodeError::Open {
+        file: recording.name(),
         source,
     })?;
-    if metadata.len() == 0 {
+    if chunks.len() == 0 {
         return Err(DecodeError::Empty {
-            path: path.to_owned(),
+            file: recording.name(),
         });
     }
     let loaded = guarded(|| {
         // Whole columns are read from their start, so an index of their pages would only be parsed for nothing.
         let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
-        let as_written = ArrowReaderMetadata::load(file, options())?;
+        let as_written = ArrowReaderMetadata::load(&chunks, options())?;
         let plain = plain::schema(as_written.schema());
         ArrowReaderMetadata::try_new(
             Arc::clone(as_written.metadata()),
@@ -339,9 +341,9 @@ fn footer(file: &File, path: &Path) -> Result<(ArrowReaderMetadata, u64), Decode
         )
     });
     match loaded {
-        Ok(loaded) => Ok((loaded, metadata.len())),
+        Ok(loaded) => Ok((chunks, loaded)),
         Err(reason) => Err(DecodeError::NotParquet {
-            path: path.to_owned(),
+            file: recording.name(),
             reason,
         }),
     }

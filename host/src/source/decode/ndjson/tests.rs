@@ -4,7 +4,6 @@ mod oracle;
 mod random;
 
 use std::io::Cursor;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -31,8 +30,8 @@ impl Read {
 }
 
 fn read_sized(file: &[u8], schema: &SchemaRef, batch_rows: usize, sizes: Sizes) -> Read {
-    let path = Path::new("test.ndjson");
-    let mut reader = NdjsonReader::new(Cursor::new(file), path, schema, batch_rows, sizes).unwrap();
+    let content = Cursor::new(file);
+    let mut reader = NdjsonReader::new("test.ndjson", content, schema, batch_rows, sizes).unwrap();
     let mut read = Read {
         rows: Vec::new(),
         rejects: Vec::new(),
@@ -445,8 +444,8 @@ fn a_file_that_cannot_be_read_on_is_an_error() {
         }
     }
     let x = one(DataType::Int64);
-    let path = Path::new("test.ndjson");
-    let mut reader = NdjsonReader::new(Failing(false), path, &x, 1, Sizes::default()).unwrap();
+    let failing = Failing(false);
+    let mut reader = NdjsonReader::new("test.ndjson", failing, &x, 1, Sizes::default()).unwrap();
     assert_eq!(reader.next_batch().unwrap().unwrap().rows.num_rows(), 1);
     let error = reader.next_batch().unwrap_err().to_string();
     assert_eq!(error, "reading test.ndjson at byte 8: the disk is gone");
