@@ -135,10 +135,7 @@ pub fn open(
     environment: &Environment,
 ) -> Result<Opened, WiringError> {
     let recorded = environment.recorded(&pipeline)?;
-    let format = match recorded.files.format {
-        FileFormat::Ndjson => Format::Ndjson,
-        FileFormat::Parquet => Format::Parquet,
-    };
+    let format = format_of(recorded.files.format);
     let paths = recorded.files.paths;
     refuse_empty(&pipeline, environment, recorded.event, &paths)?;
     let (event_schema, inferred) = event_schema(recorded.event, &paths, format)?;
@@ -214,6 +211,16 @@ pub fn open(
         inferred,
         declaration: pipeline,
     })
+}
+
+/// What decodes files of a declared format.
+fn format_of(declared: FileFormat) -> Format {
+    match declared {
+        FileFormat::Ndjson => Format::Ndjson,
+        FileFormat::Csv => Format::Csv,
+        FileFormat::Parquet => Format::Parquet,
+        FileFormat::Arrow => Format::ArrowIpc,
+    }
 }
 
 /// How many lanes a pipeline will have: what it says, or as many as the machine has processors,

@@ -25,13 +25,49 @@ pub enum DecodeError {
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A file whose name says that it is compressed, and which is not.
+    #[error(
+        "{file}: is named as a {compression} file, but does not begin like one; rename it, or write it again"
+    )]
+    NotCompressed {
+        /// The file.
+        file: String,
+        /// `gzip` or `zstd`.
+        compression: &'static str,
+    },
+    /// A compressed file that cannot be decompressed to its end.
+    #[error(
+        "{file}: its {compression} data is damaged or cut off after {at} of {size} bytes ({reason}); the records before that were read; write it again, or leave it out"
+    )]
+    Damaged {
+        /// The file.
+        file: String,
+        /// `gzip` or `zstd`.
+        compression: &'static str,
+        /// How many bytes of the file the decompressor took in before it noticed.
+        at: u64,
+        /// The length of the file.
+        size: u64,
+        /// What it met.
+        reason: String,
+    },
+    /// A CSV file whose first record does not name its columns.
+    #[error("{file}: its first record is no header that names its columns: {reason}")]
+    BadHeader {
+        /// The file.
+        file: String,
+        /// What was wrong with it.
+        reason: String,
+    },
     /// A wanted type has no form in the file's format.
     #[error(
-        "{file}: column `{column}` is declared as {data_type}, which cannot be read from JSON; declare another type"
+        "{file}: column `{column}` is declared as {data_type}, which cannot be read from {format}; declare another type"
     )]
     UnsupportedType {
         /// The file.
         file: String,
+        /// `JSON` or `CSV`.
+        format: &'static str,
         /// The column, with the path to the part of it that is meant.
         column: String,
         /// The declared type.
@@ -57,21 +93,27 @@ pub enum DecodeError {
         /// Why the first was refused.
         reason: String,
     },
-    /// A Parquet file of 0 bytes.
-    #[error("{file}: is empty (0 bytes), and so no Parquet file; write it again, or leave it out")]
+    /// A Parquet or Arrow file of 0 bytes.
+    #[error("{file}: is empty (0 bytes), and so no {format} file; write it again, or leave it out")]
     Empty {
         /// The file.
         file: String,
+        /// `Parquet` or `Arrow`.
+        format: &'static str,
     },
-    /// A Parquet file without a readable footer.
-    #[error("{file}: is truncated, or no Parquet file ({reason}); write it again, or leave it out")]
-    NotParquet {
+    /// A Parquet file without a readable footer, or an Arrow file without a readable schema.
+    #[error(
+        "{file}: is truncated, or no {format} file ({reason}); write it again, or leave it out"
+    )]
+    Unreadable {
         /// The file.
         file: String,
+        /// `Parquet` or `Arrow`.
+        format: &'static str,
         /// What was wrong with it.
         reason: String,
     },
-    /// Damage inside a Parquet file.
+    /// Damage inside a Parquet or Arrow file.
     #[error("{file}: is damaged after row {row} ({reason}); write it again, or leave it out")]
     Corrupt {
         /// The file.

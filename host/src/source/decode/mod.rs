@@ -8,14 +8,23 @@
 //! error, a damaged Parquet file, or a column that the file cannot give: a [`DecodeError`]. Decoding never holds a
 //! whole file in memory, never reads a clock, and never changes a value silently.
 
+mod batch;
+mod column;
+mod columnar;
+mod content;
+mod csv;
 mod error;
 mod infer;
+mod ipc;
+mod lines;
 mod ndjson;
 mod origin;
 mod parquet;
+mod scan;
+#[cfg(test)]
+mod testing;
 
 use std::collections::HashSet;
-use std::io::Read;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -53,8 +62,12 @@ pub trait SplitReader: Send {
 pub enum Format {
     /// One JSON object a line.
     Ndjson,
+    /// Comma-separated values with a header, after RFC 4180.
+    Csv,
     /// Apache Parquet.
     Parquet,
+    /// Apache Arrow's own format, as a file (Feather version 2) or a stream.
+    ArrowIpc,
 }
 
 impl Format {
@@ -62,8 +75,8 @@ impl Format {
     /// texts where others have timestamps.
     pub fn is_text(self) -> bool {
         match self {
-            Self::Ndjson => true,
-            Self::Parquet => false,
+            Self::Ndjson | Self::Csv => true,
+            Self::Parquet | Self::ArrowIpc => false,
         }
     }
 
@@ -96,15 +109,14 @@ pub fn open(
             column: twice.name().clone(),
         });
     }
+    let sizes = batch::Sizes::default();
     Ok(match format {
-        Format::Ndjson => Box::new(ndjson::NdjsonReader::new(
-            &recording.name(),
-            stream(recording)?,
-            schema,
-            batch_rows,
-            ndjson::Sizes::default(),
+        Format::Ndjson => Box::new(ndjson::NdjsonReader::open(
+            recording, schema, batch_rows, sizes,
         )?),
+        Format::Csv => Box::new(csv::CsvReader::open(recording, schema, batch_rows, sizes)?),
         Format::Parquet => Box::new(parquet::ParquetReader::new(recording, schema, batch_rows)?),
+        Format::ArrowIpc => Box::new(ipc::IpcReader::open(recording, schema, batch_rows)?),
     })
 }
 
@@ -121,25 +133,32 @@ pub fn infer(recordings: &[Arc<dyn Recording>], format: Format) -> Result<Schema
         Format::Ndjson => {
             let mut sample = infer::Sample::default();
             for recording in recordings {
-                sample.add(&recording.name(), stream(recording)?)?;
+                sample.add_ndjson(&recording.name(), content::Content::open(recording)?)?;
+            }
+            Ok(sample.schema())
+        }
+        Format::Csv => {
+            let mut sample = infer::Sample::default();
+            for recording in recordings {
+                sample.add_csv(&recording.name(), content::Content::open(recording)?)?;
             }
             Ok(sample.schema())
         }
         Format::Parquet => {
-            let mut union = parquet::Union::default();
+            let mut union = columnar::Union::default();
             for recording in recordings {
-                union.add(recording)?;
+                union.add(&recording.name(), &parquet::schema(recording)?)?;
+            }
+            Ok(union.schema())
+        }
+        Format::ArrowIpc => {
+            let mut union = columnar::Union::default();
+            for recording in recordings {
+                union.add(&recording.name(), &ipc::schema(recording)?)?;
             }
             Ok(union.schema())
         }
     }
-}
-
-fn stream(recording: &Arc<dyn Recording>) -> Result<Box<dyn Read + Send>, DecodeError> {
-    recording.stream().map_err(|source| DecodeError::Open {
-        file: recording.name(),
-        source,
-    })
 }
 
 #[cfg(test)]

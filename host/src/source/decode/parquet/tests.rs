@@ -308,11 +308,11 @@ fn damaged_files_are_errors() {
     assert!(matches!(error(b""), Some(DecodeError::Empty { .. })));
     assert!(matches!(
         error(b"{\"x\":1}\n"),
-        Some(DecodeError::NotParquet { .. })
+        Some(DecodeError::Unreadable { .. })
     ));
     for cut in (0..whole.len()).step_by(97).skip(1) {
         assert!(
-            matches!(error(&whole[..cut]), Some(DecodeError::NotParquet { .. })),
+            matches!(error(&whole[..cut]), Some(DecodeError::Unreadable { .. })),
             "cut at {cut}"
         );
     }
