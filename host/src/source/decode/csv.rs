@@ -247,7 +247,14 @@ impl Cells {
     fn extend(&mut self, lines: &mut Lines<Content>, batch: &mut Batch) -> io::Result<()> {
         let refusal = match lines.extend()? {
             Extended::More => return Ok(()),
-            Extended::TooLong => too_long(batch.sizes.line),
+            Extended::TooLong => {
+                // Of what stands behind the lines, the limit alone decides how much is looked at.
+                let (text, limit) = (lines.region(), batch.sizes.line);
+                match read_record(text, 0, text.len(), limit, |_, _| {}) {
+                    Found::Stray(stray) => stray.refusal(text, 0),
+                    _ => too_long(limit),
+                }
+            }
             Extended::End => never_closed(),
         };
         let next = line_end(lines.region(), 0) + 1;
