@@ -6,7 +6,7 @@ use arrow::array::*;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use proptest::prelude::*;
 
-use super::{Read, read_sized, schema, shown};
+use super::{Read, Shown, read_sized, schema, shown};
 use crate::source::decode::batch::Sizes;
 
 /// One record of the test's files.
@@ -100,12 +100,12 @@ fn fate() -> impl Strategy<Value = Fate> {
     ]
 }
 
+/// The line in which a record begins, and the row that it is, if it is one.
+type Expected = (u64, Option<Vec<Shown>>);
+
 /// A file, and for each record the line in which it begins and what it must become: a row, or not. A stray quote is put
 /// where the record has one line, because it costs a line.
-fn written(
-    events: &[(Event, Fate)],
-    crlf: bool,
-) -> (Vec<u8>, Vec<(u64, Option<Vec<Option<String>>>)>) {
+fn written(events: &[(Event, Fate)], crlf: bool) -> (Vec<u8>, Vec<Expected>) {
     let mut file = b"id,share,text,at,good,day,price,tail\n".to_vec();
     let (mut line, mut expected) = (2, Vec::new());
     for (event, fate) in events {
