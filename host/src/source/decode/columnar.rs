@@ -5,6 +5,7 @@
 
 mod adapt;
 pub(super) mod plain;
+mod watched;
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -16,6 +17,7 @@ use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
 use self::adapt::Adapt;
+pub(super) use self::watched::Watched;
 use super::origin::{Malformed, Origin, code};
 use super::{DecodeError, Decoded};
 

@@ -20,7 +20,7 @@ use arrow::error::ArrowError;
 use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary};
 
 use self::messages::{Header, Message, Messages};
-use super::columnar::{Fitting, guarded, plain};
+use super::columnar::{Fitting, Watched, guarded, plain};
 use super::{DecodeError, Decoded, SplitReader};
 use crate::source::recording::Recording;
 
@@ -46,7 +46,7 @@ pub(super) struct IpcReader {
     given: usize,
     batch_rows: usize,
     rows: u64,
-    size: u64,
+    file: Arc<Watched>,
 }
 
 impl IpcReader {
@@ -77,7 +77,7 @@ impl IpcReader {
             .expect("the places are those of columns");
         Ok(Self {
             fitting,
-            size: messages.size(),
+            file: Arc::clone(messages.file()),
             messages: Some(messages),
             dictionaries: HashMap::new(),
             batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
@@ -201,11 +201,11 @@ impl SplitReader for IpcReader {
                 self.rows += batch.num_rows() as u64;
                 decoded
             }
-            Err(reason) => Err(DecodeError::Corrupt {
+            Err(reason) => Err(self.file.failure_or(DecodeError::Corrupt {
                 file: self.fitting.file().to_owned(),
                 row: self.rows,
                 reason,
-            }),
+            })),
         };
         if decoded.is_err() {
             self.messages = None;
@@ -216,11 +216,11 @@ impl SplitReader for IpcReader {
 
     fn bytes_read(&self) -> u64 {
         let Some(messages) = &self.messages else {
-            return self.size;
+            return self.file.size();
         };
         let (before, last) = messages.bytes_read();
         let share = u128::from(last) * self.given as u128 / self.batch.num_rows().max(1) as u128;
-        (before + share as u64).min(self.size)
+        (before + share as u64).min(self.file.size())
     }
 }
 

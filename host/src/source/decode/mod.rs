@@ -5,7 +5,7 @@
 //! or a [`Malformed`] with a reason.
 //!
 //! A record that cannot be read never stops a split and never leaves a trace in the columns. What stops it is an I/O
-//! error, a damaged Parquet file, or a column that the file cannot give: a [`DecodeError`]. Decoding never holds a
+//! error, a damaged Parquet, Arrow or compressed file, or a column that the file cannot give: a [`DecodeError`]. Decoding never holds a
 //! whole file in memory, never reads a clock, and never changes a value silently.
 
 mod batch;
@@ -90,8 +90,9 @@ impl Format {
 /// columns of the file are not decoded. `batch_rows` bounds the rows and rejects of a batch.
 ///
 /// # Errors
-/// The file cannot be opened or is damaged, or two wanted columns have the same name, or (Parquet) it lacks a wanted column or has it with a type from which the
-/// wanted one cannot be made without loss, or (NDJSON) a wanted type has no form in JSON.
+/// The file cannot be opened or is damaged, or two wanted columns have the same name, or (Parquet, Arrow) it lacks a
+/// wanted column or has it with a type from which the wanted one cannot be made without loss, or (NDJSON, CSV) a wanted
+/// type has no form in the format, or (CSV) it has no header, or one without a wanted column that may not be null.
 pub fn open(
     recording: &Arc<dyn Recording>,
     format: Format,
@@ -123,11 +124,13 @@ pub fn open(
 /// The schema of recorded files, every column of it: the union of the files' columns, in the order of first
 /// appearance, with plain types.
 ///
-/// Parquet: from the footers, which must agree on the type of a column. NDJSON: from the first 1,000 lines or 1 MiB of
-/// each file (see `infer`); all columns are nullable; an empty file has no columns.
+/// Parquet and Arrow: from what the files say of themselves, which must agree on the type of a column. NDJSON and CSV:
+/// from the first 1,000 records or 1 MiB of each file (see `infer`); all columns are nullable; an empty file has no
+/// columns.
 ///
 /// # Errors
-/// A file cannot be read, Parquet files disagree, or a sampled file has lines and none of them is a JSON object.
+/// A file cannot be read, Parquet or Arrow files disagree, a sampled NDJSON file has lines and none of them is a JSON
+/// object, or a CSV file has no header.
 pub fn infer(recordings: &[Arc<dyn Recording>], format: Format) -> Result<Schema, DecodeError> {
     match format {
         Format::Ndjson => {

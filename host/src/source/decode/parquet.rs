@@ -18,21 +18,20 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::PageIndexPolicy;
-use parquet::file::reader::Length;
 
 use self::chunks::Chunks;
-use super::columnar::{Fitting, guarded, plain};
+use super::columnar::{Fitting, Watched, guarded, plain};
 use super::{DecodeError, Decoded, SplitReader};
 use crate::source::recording::Recording;
 
 /// Reads one Parquet file.
 pub(super) struct ParquetReader {
     fitting: Fitting,
+    watched: Arc<Watched>,
     /// `None` after the end, and after an error: a reader that failed is in no known state.
     reader: Option<ParquetRecordBatchReader>,
     rows: u64,
     rows_in_file: u64,
-    bytes_in_file: u64,
 }
 
 impl ParquetReader {
@@ -42,12 +41,12 @@ impl ParquetReader {
         schema: &SchemaRef,
         batch_rows: usize,
     ) -> Result<Self, DecodeError> {
-        let (chunks, metadata) = footer(recording)?;
+        let (watched, metadata) = footer(recording)?;
         let (fitting, read) = Fitting::new(recording.name(), metadata.schema(), schema)?;
-        let bytes_in_file = chunks.len();
         let rows_in_file =
             u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
         let batch_rows = batch_rows.min(affordable_rows(&metadata, &read));
+        let chunks = Chunks(Arc::clone(&watched));
         let reader = guarded(|| {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), read);
             ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata.clone())
@@ -55,17 +54,19 @@ impl ParquetReader {
                 .with_batch_size(batch_rows.clamp(1, 1 << 30))
                 .build()
         })
-        .map_err(|reason| DecodeError::Corrupt {
-            file: recording.name(),
-            row: 0,
-            reason,
+        .map_err(|reason| {
+            watched.failure_or(DecodeError::Corrupt {
+                file: recording.name(),
+                row: 0,
+                reason,
+            })
         })?;
         Ok(Self {
             fitting,
+            watched,
             reader: Some(reader),
             rows: 0,
             rows_in_file,
-            bytes_in_file,
         })
     }
 
@@ -83,11 +84,11 @@ impl ParquetReader {
             Err(reason) => reason,
         };
         self.reader = None;
-        Err(DecodeError::Corrupt {
+        Err(self.watched.failure_or(DecodeError::Corrupt {
             file: self.fitting.file().to_owned(),
             row: self.rows,
             reason,
-        })
+        }))
     }
 }
 
@@ -102,10 +103,10 @@ impl SplitReader for ParquetReader {
     }
 
     fn bytes_read(&self) -> u64 {
-        let share = u128::from(self.bytes_in_file) * u128::from(self.rows)
+        let share = u128::from(self.watched.size()) * u128::from(self.rows)
             / u128::from(self.rows_in_file.max(1));
         if self.rows_in_file == 0 {
-            self.bytes_in_file
+            self.watched.size()
         } else {
             share as u64
         }
@@ -119,17 +120,11 @@ pub(super) fn schema(recording: &Arc<dyn Recording>) -> Result<Schema, DecodeErr
 }
 
 /// A file, opened, and its metadata, the Arrow schema made plain.
-fn footer(recording: &Arc<dyn Recording>) -> Result<(Chunks, ArrowReaderMetadata), DecodeError> {
-    let chunks = Chunks::open(recording).map_err(|source| DecodeError::Open {
-        file: recording.name(),
-        source,
-    })?;
-    if chunks.len() == 0 {
-        return Err(DecodeError::Empty {
-            file: recording.name(),
-            format: "Parquet",
-        });
-    }
+fn footer(
+    recording: &Arc<dyn Recording>,
+) -> Result<(Arc<Watched>, ArrowReaderMetadata), DecodeError> {
+    let watched = Watched::open(recording, "Parquet")?;
+    let chunks = Chunks(Arc::clone(&watched));
     let loaded = guarded(|| {
         // Whole columns are read from their start, so an index of their pages would only be parsed for nothing.
         let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
@@ -141,12 +136,12 @@ fn footer(recording: &Arc<dyn Recording>) -> Result<(Chunks, ArrowReaderMetadata
         )
     });
     match loaded {
-        Ok(loaded) => Ok((chunks, loaded)),
-        Err(reason) => Err(DecodeError::Unreadable {
+        Ok(loaded) => Ok((watched, loaded)),
+        Err(reason) => Err(watched.failure_or(DecodeError::Unreadable {
             file: recording.name(),
             format: "Parquet",
             reason,
-        }),
+        })),
     }
 }
 

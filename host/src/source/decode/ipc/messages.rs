@@ -5,7 +5,7 @@
 //! begins with `ARROW1` and ends with a footer, which has the schema and says where the messages are.
 
 use std::collections::VecDeque;
-use std::io;
+use std::io::ErrorKind;
 use std::sync::Arc;
 
 use arrow::buffer::Buffer;
@@ -15,7 +15,7 @@ use arrow_ipc::convert::fb_to_schema;
 use arrow_ipc::{MessageHeader, MetadataVersion, root_as_footer, root_as_message};
 
 use super::super::DecodeError;
-use super::super::columnar::guarded;
+use super::super::columnar::{Watched, guarded};
 use crate::source::recording::Recording;
 
 const MAGIC: &[u8] = b"ARROW1";
@@ -30,8 +30,7 @@ const MOST_ROWS: i64 = i32::MAX as i64;
 
 /// The messages of a file.
 pub(super) struct Messages {
-    recording: Arc<dyn Recording>,
-    size: u64,
+    file: Arc<Watched>,
     layout: Layout,
     /// Bytes of all messages but the last, and of the last.
     read: (u64, u64),
@@ -72,36 +71,25 @@ pub(super) enum Header<'a> {
 impl Messages {
     /// Opens a file, and reads its schema.
     pub(super) fn open(recording: &Arc<dyn Recording>) -> Result<(Self, Schema), DecodeError> {
-        let size = recording.size().map_err(|source| DecodeError::Open {
-            file: recording.name(),
-            source,
-        })?;
-        if size == 0 {
-            return Err(DecodeError::Empty {
-                file: recording.name(),
-                format: "Arrow",
-            });
-        }
         let mut this = Self {
-            recording: Arc::clone(recording),
-            size,
+            file: Watched::open(recording, "Arrow")?,
             layout: Layout::Stream(0),
             read: (0, 0),
         };
         // Some schemas that a flatbuffer can hold make the conversion panic.
         match guarded(|| this.read_schema()) {
             Ok(schema) => Ok((this, schema)),
-            Err(reason) => Err(DecodeError::Unreadable {
+            Err(reason) => Err(this.file.failure_or(DecodeError::Unreadable {
                 file: recording.name(),
                 format: "Arrow",
                 reason,
-            }),
+            })),
         }
     }
 
-    /// The length of the file.
-    pub(super) fn size(&self) -> u64 {
-        self.size
+    /// The file.
+    pub(super) fn file(&self) -> &Arc<Watched> {
+        &self.file
     }
 
     /// Bytes of all messages read but the last, and of the last.
@@ -145,7 +133,7 @@ impl Messages {
     }
 
     fn read_schema(&mut self) -> Result<Schema, ArrowError> {
-        let head = self.read_at(0, self.size.min(8))?;
+        let head = self.read_at(0, self.file.size().min(8))?;
         if head.starts_with(b"FEA1") {
             return Err(broken("it is Feather version 1, which is another format"));
         }
@@ -162,7 +150,7 @@ impl Messages {
 
     fn read_footer(&mut self) -> Result<Schema, ArrowError> {
         let cut_off = || broken("it has no footer");
-        let trailer_at = self.size.checked_sub(TRAILER).ok_or_else(cut_off)?;
+        let trailer_at = self.file.size().checked_sub(TRAILER).ok_or_else(cut_off)?;
         let trailer = self.read_at(trailer_at, TRAILER)?;
         let (length, magic) = trailer.split_at(4);
         if magic != MAGIC {
@@ -188,7 +176,7 @@ impl Messages {
 
     /// Where the message that begins at `offset` of a stream stands; `None` at the end of the stream.
     fn place_at(&self, offset: u64) -> Result<Option<Place>, ArrowError> {
-        let left = self.size.saturating_sub(offset);
+        let left = self.file.size().saturating_sub(offset);
         // A stream may end without saying so.
         if left == 0 {
             return Ok(None);
@@ -213,16 +201,12 @@ impl Messages {
         }))
     }
 
-    /// Bytes of the file, which must be there: a damaged file may ask for any number of them.
     fn read_at(&self, offset: u64, length: u64) -> Result<Buffer, ArrowError> {
-        if offset.checked_add(length).is_none_or(|end| end > self.size) {
-            return Err(early());
+        match self.file.read_at(offset, length) {
+            Ok(bytes) => Ok(Buffer::from(bytes)),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(early()),
+            Err(error) => Err(error.into()),
         }
-        let length = usize::try_from(length).map_err(|_| early())?;
-        let bytes = self.recording.read_at(offset, length);
-        Ok(Buffer::from(bytes.map_err(|error: io::Error| {
-            ArrowError::IoError(error.to_string(), error)
-        })?))
     }
 }
 

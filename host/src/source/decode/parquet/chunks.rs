@@ -4,34 +4,21 @@ use std::io::{self, Read};
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
-use parquet::errors::{ParquetError, Result};
+use parquet::errors::Result;
 use parquet::file::reader::{ChunkReader, Length};
 
-use crate::source::recording::Recording;
+use super::super::columnar::Watched;
 
 /// Bytes fetched at a time where nobody says how many are needed: the header of a page is shorter, most often.
 const AHEAD: u64 = 8 << 10;
 
-/// A recording and its size, which is asked for once.
+/// The pieces of a recording.
 #[derive(Debug)]
-pub(super) struct Chunks {
-    recording: Arc<dyn Recording>,
-    size: u64,
-}
-
-impl Chunks {
-    /// The pieces of `recording`.
-    pub(super) fn open(recording: &Arc<dyn Recording>) -> io::Result<Self> {
-        Ok(Self {
-            size: recording.size()?,
-            recording: Arc::clone(recording),
-        })
-    }
-}
+pub(super) struct Chunks(pub(super) Arc<Watched>);
 
 impl Length for Chunks {
     fn len(&self) -> u64 {
-        self.size
+        self.0.size()
     }
 }
 
@@ -40,43 +27,33 @@ impl ChunkReader for Chunks {
 
     fn get_read(&self, start: u64) -> Result<Ahead> {
         Ok(Ahead {
-            recording: Arc::clone(&self.recording),
+            recording: Arc::clone(&self.0),
             next: start,
-            end: self.size,
             fetched: Bytes::new(),
         })
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes> {
-        // A damaged footer may name any place; room is made only for what is there.
-        if start
-            .checked_add(length as u64)
-            .is_none_or(|end| end > self.size)
-        {
-            return Err(ParquetError::EOF(format!(
-                "{length} bytes from byte {start} on are wanted of {}",
-                self.size
-            )));
-        }
-        Ok(self.recording.read_at(start, length)?)
+        Ok(self.0.read_at(start, length as u64)?)
     }
 }
 
 /// Reads on from a place, a little at a time.
 pub(super) struct Ahead {
-    recording: Arc<dyn Recording>,
+    recording: Arc<Watched>,
     next: u64,
-    end: u64,
     fetched: Bytes,
 }
 
 impl Read for Ahead {
     fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
         if !self.fetched.has_remaining() && !to.is_empty() {
-            let length = (to.len() as u64)
-                .max(AHEAD)
-                .min(self.end.saturating_sub(self.next));
-            self.fetched = self.recording.read_at(self.next, length as usize)?;
+            let left = self.recording.size().saturating_sub(self.next);
+            let length = (to.len() as u64).max(AHEAD).min(left);
+            if length == 0 {
+                return Ok(0);
+            }
+            self.fetched = self.recording.read_at(self.next, length)?;
             self.next += length;
         }
         let length = to.len().min(self.fetched.len());
