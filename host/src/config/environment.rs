@@ -7,7 +7,7 @@
 //!
 //! [environments.local.events.ride_offer]
 //! files = "data/rides/*.ndjson"            # a file, a glob, a folder, or a list of these
-//! format = "ndjson"                        # or "parquet"; default: by extension
+//! format = "ndjson"                        # or "csv", "parquet", "arrow"; default: by extension
 //! event_time = "occurred_at"               # the column
 //! schema = { occurred_at = "timestamp[us, UTC]", driver_id = "int64!" }   # inferred by default
 //!
@@ -28,6 +28,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Place, Span};
+use super::file_format::FileFormat;
 use super::pipeline::{OutputFile, Pipeline};
 use super::{environment_file, recorded, suggest, types};
 
@@ -83,31 +84,6 @@ pub struct FilesSource {
     pub patterns: Vec<Located<String>>,
     /// Their format, if the file says it.
     pub format: Option<Located<FileFormat>>,
-}
-
-/// The formats of recorded files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileFormat {
-    /// One JSON object a line: `.ndjson`, `.jsonl`.
-    Ndjson,
-    /// `.parquet`
-    Parquet,
-}
-
-impl FileFormat {
-    pub(super) const ALL: [(&'static str, FileFormat); 2] = [
-        ("ndjson", FileFormat::Ndjson),
-        ("parquet", FileFormat::Parquet),
-    ];
-
-    /// The format that files with this extension have.
-    pub fn of_path(path: &Path) -> Option<Self> {
-        match path.extension()?.to_str()? {
-            "ndjson" | "jsonl" => Some(FileFormat::Ndjson),
-            "parquet" => Some(FileFormat::Parquet),
-            _ => None,
-        }
-    }
 }
 
 /// A live stream.

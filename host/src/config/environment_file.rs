@@ -8,9 +8,9 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::environment::{
-    DEFAULT_ENVIRONMENT, Environment, EventSource, FileFormat, FilesSource, Source, Topic,
-    check_event_time,
+    DEFAULT_ENVIRONMENT, Environment, EventSource, FilesSource, Source, Topic, check_event_time,
 };
+use super::file_format::FileFormat;
 use super::table::{Node, Table, read_file};
 use super::{suggest, types};
 

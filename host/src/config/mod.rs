@@ -18,6 +18,7 @@ mod duration;
 pub mod environment;
 mod environment_file;
 mod feature;
+mod file_format;
 mod length;
 mod load;
 pub mod pipeline;
@@ -37,10 +38,11 @@ pub use diagnostic::{
 };
 pub use duration::{parse_duration, print_duration};
 pub use environment::{
-    DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE, Environment, EventSource, FileFormat, FilesSource,
-    RecordedEvent, RecordedFiles, Source, Topic,
+    DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE, Environment, EventSource, FilesSource, RecordedEvent,
+    RecordedFiles, Source, Topic,
 };
 pub use feature::{DeclaredFeature, FeatureSpans};
+pub use file_format::FileFormat;
 pub use load::load_pipelines;
 pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

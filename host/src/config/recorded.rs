@@ -4,7 +4,8 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{ConfigError, ConfigFile, Located};
-use super::environment::{FileFormat, FilesSource, RecordedFiles};
+use super::environment::{FilesSource, RecordedFiles};
+use super::file_format::FileFormat;
 
 /// The files that `source`, of the file `config`, stands for.
 pub(super) fn find_files(
@@ -22,7 +23,7 @@ pub(super) fn find_files(
             Ok(found) => {
                 for path in &found {
                     if let Err(problem) = agree(&mut format, path, source.format.is_some()) {
-                        let hint = "add `format = \"ndjson\"` or `format = \"parquet\"`, \
+                        let hint = "add `format = \"ndjson\"` (or \"csv\", \"parquet\", \"arrow\"), \
                                 or name files of one format only";
                         diagnostics.push(config.diagnostic(pattern.span, problem, hint));
                         break;
@@ -95,7 +96,10 @@ fn matching(
     if path.is_dir() {
         return match files_inside(&path, any_extension) {
             Ok(files) if files.is_empty() => refuse(
-                format!("{shown} has no .ndjson, .jsonl or .parquet files directly inside"),
+                format!(
+                    "{shown} has no files directly inside that end in {}",
+                    FileFormat::ENDINGS
+                ),
                 "for files further down write a glob such as \"data/**/*.ndjson\"",
             ),
             Ok(files) => Ok(files),

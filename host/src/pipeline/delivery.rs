@@ -206,9 +206,9 @@ impl Delivery {
                 code: refused.code.clone(),
                 detail: refused.detail.clone(),
                 file: Some(self.splits[refused.origin.split as usize].clone()),
-                position: Some(match self.format {
-                    Format::Ndjson => Position::Line(refused.origin.position),
-                    Format::Parquet => Position::Row(refused.origin.position),
+                position: Some(match self.format.is_text() {
+                    true => Position::Line(refused.origin.position),
+                    false => Position::Row(refused.origin.position),
                 }),
                 record: match refused.stage {
                     Stage::Decode => Record::Text(refused.record.clone()),

@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
+use crate::source::recording::{LocalFile, Recording};
 use crate::source::replay::ReplaySpec;
 use crate::store::validation::Checker;
 use crate::transform::{CallError, Opening, Windowed, WindowedSpec, event_time_type};
@@ -135,10 +136,7 @@ pub fn open(
     environment: &Environment,
 ) -> Result<Opened, WiringError> {
     let recorded = environment.recorded(&pipeline)?;
-    let format = match recorded.files.format {
-        FileFormat::Ndjson => Format::Ndjson,
-        FileFormat::Parquet => Format::Parquet,
-    };
+    let format = format_of(recorded.files.format);
     let paths = recorded.files.paths;
     refuse_empty(&pipeline, environment, recorded.event, &paths)?;
     let (event_schema, inferred) = event_schema(recorded.event, &paths, format)?;
@@ -218,6 +216,16 @@ pub fn open(
     })
 }
 
+/// What decodes files of a declared format.
+fn format_of(declared: FileFormat) -> Format {
+    match declared {
+        FileFormat::Ndjson => Format::Ndjson,
+        FileFormat::Csv => Format::Csv,
+        FileFormat::Parquet => Format::Parquet,
+        FileFormat::Arrow => Format::ArrowIpc,
+    }
+}
+
 /// How many lanes a pipeline will have: what it says, or as many as the machine has processors,
 /// sixteen at most.
 pub fn lanes_of(pipeline: &Pipeline) -> usize {
@@ -263,10 +271,14 @@ fn event_schema(
     if let Some(declared) = &event.schema {
         return Ok((Arc::clone(&declared.value), false));
     }
-    let found = decode::infer(paths, format)?;
-    // JSON has no timestamps: what is a text and called the event time is read as one.
+    let recordings: Vec<Arc<dyn Recording>> = paths
+        .iter()
+        .map(|path| Arc::new(LocalFile::new(path)) as Arc<dyn Recording>)
+        .collect();
+    let found = decode::infer(&recordings, format)?;
+    // A text format has no timestamps: what is a text and called the event time is read as one.
     let fields = found.fields().iter().map(|field| {
-        let text = format == Format::Ndjson && *field.data_type() == DataType::Utf8;
+        let text = format.is_text() && *field.data_type() == DataType::Utf8;
         if text && *field.name() == event.event_time.value {
             return Arc::new(Field::new(field.name(), event_time_type(), true));
         }

@@ -57,7 +57,7 @@ pub struct SourceReject {
 pub struct Origin {
     /// The split's number.
     pub split: u32,
-    /// The position in the split: a line, counted from 1, or a row of a Parquet file, from 0.
+    /// The position in the split: a line, counted from 1, or in formats without lines a row, from 0.
     pub position: u64,
 }
 

@@ -1,7 +1,5 @@
 //! What can stop a split from being read. Single bad records do not: they are [`Malformed`](super::Malformed).
 
-use std::path::PathBuf;
-
 use arrow::datatypes::DataType;
 use thiserror::Error;
 
@@ -9,97 +7,139 @@ use thiserror::Error;
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
-    /// The extension of the file names no format.
-    #[error("{}: its extension names no format; use .ndjson, .jsonl or .json (one JSON object a line) or .parquet", path.display())]
-    UnknownFormat {
-        /// The file.
-        path: PathBuf,
-    },
     /// The file could not be opened.
-    #[error("opening {}: {source}", path.display())]
+    #[error("opening {file}: {source}")]
     Open {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// What the operating system said.
         source: std::io::Error,
     },
     /// Reading failed in the middle.
-    #[error("reading {} at byte {at}: {source}", path.display())]
+    #[error("reading {file} at byte {at}: {source}")]
     Read {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// How many bytes had been read.
         at: u64,
         /// What the operating system said.
         source: std::io::Error,
     },
+    /// A file whose name says that it is compressed, and which is not.
+    #[error(
+        "{file}: is named as a {compression} file, but does not begin like one; rename it, or write it again"
+    )]
+    NotCompressed {
+        /// The file.
+        file: String,
+        /// `gzip` or `zstd`.
+        compression: &'static str,
+    },
+    /// A compressed file that cannot be decompressed to its end.
+    #[error(
+        "{file}: its {compression} data is damaged or cut off after {at} of {size} bytes ({reason}); the records before that were read; write it again, or leave it out"
+    )]
+    Damaged {
+        /// The file.
+        file: String,
+        /// `gzip` or `zstd`.
+        compression: &'static str,
+        /// How many bytes of the file the decompressor took in before it noticed.
+        at: u64,
+        /// The length of the file.
+        size: u64,
+        /// What it met.
+        reason: String,
+    },
+    /// A CSV file whose first record does not name its columns.
+    #[error("{file}: its first record is no header that names its columns: {reason}")]
+    BadHeader {
+        /// The file.
+        file: String,
+        /// What was wrong with it.
+        reason: String,
+    },
     /// A wanted type has no form in the file's format.
-    #[error("{}: column `{column}` is declared as {data_type}, which cannot be read from JSON; declare another type", path.display())]
+    #[error(
+        "{file}: column `{column}` is declared as {data_type}, which cannot be read from {format}; declare another type"
+    )]
     UnsupportedType {
         /// The file.
-        path: PathBuf,
+        file: String,
+        /// `JSON` or `CSV`.
+        format: &'static str,
         /// The column, with the path to the part of it that is meant.
         column: String,
         /// The declared type.
         data_type: DataType,
     },
     /// Two of the wanted columns have the same name.
-    #[error("{}: column `{column}` is wanted twice; name it once", path.display())]
+    #[error("{file}: column `{column}` is wanted twice; name it once")]
     DuplicateColumn {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// The name.
         column: String,
     },
     /// No line of the sample was a JSON object.
-    #[error("{}: none of its first {lines} lines is a JSON object; the file must hold one object a line. The first line: {reason}", path.display())]
+    #[error(
+        "{file}: none of its first {lines} lines is a JSON object; the file must hold one object a line. The first line: {reason}"
+    )]
     NoObjects {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// How many lines were tried.
         lines: usize,
         /// Why the first was refused.
         reason: String,
     },
-    /// A Parquet file of 0 bytes.
-    #[error("{}: is empty (0 bytes), and so no Parquet file; write it again, or leave it out", path.display())]
+    /// A Parquet or Arrow file of 0 bytes.
+    #[error("{file}: is empty (0 bytes), and so no {format} file; write it again, or leave it out")]
     Empty {
         /// The file.
-        path: PathBuf,
+        file: String,
+        /// `Parquet` or `Arrow`.
+        format: &'static str,
     },
-    /// A Parquet file without a readable footer.
-    #[error("{}: is truncated, or no Parquet file ({reason}); write it again, or leave it out", path.display())]
-    NotParquet {
+    /// A Parquet file without a readable footer, or an Arrow file without a readable schema.
+    #[error(
+        "{file}: is truncated, or no {format} file ({reason}); write it again, or leave it out"
+    )]
+    Unreadable {
         /// The file.
-        path: PathBuf,
+        file: String,
+        /// `Parquet` or `Arrow`.
+        format: &'static str,
         /// What was wrong with it.
         reason: String,
     },
-    /// Damage inside a Parquet file.
-    #[error("{}: is damaged after row {row} ({reason}); write it again, or leave it out", path.display())]
+    /// Damage inside a Parquet or Arrow file.
+    #[error("{file}: is damaged after row {row} ({reason}); write it again, or leave it out")]
     Corrupt {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// The number of rows that could be read before.
         row: u64,
         /// What was wrong with it.
         reason: String,
     },
     /// The file has no such column.
-    #[error("{}: has no column `{column}`; it has {available}", path.display())]
+    #[error("{file}: has no column `{column}`; it has {available}")]
     MissingColumn {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// The wanted column, or the part of it that is missing.
         column: String,
         /// The columns that there are.
         available: String,
     },
     /// The file has the column with another type.
-    #[error("{}: column `{column}`: expected {expected}, found {found}; declare the type that the file has", path.display())]
+    #[error(
+        "{file}: column `{column}`: expected {expected}, found {found}; declare the type that the file has"
+    )]
     IncompatibleColumn {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// The column.
         column: String,
         /// The wanted type.
@@ -108,10 +148,12 @@ pub enum DecodeError {
         found: DataType,
     },
     /// A value does not fit the wanted type.
-    #[error("{}: column `{column}`: {value} ({found}), between rows {row} and {last}, has no exact form as {expected}; declare the column as {found}", path.display())]
+    #[error(
+        "{file}: column `{column}`: {value} ({found}), between rows {row} and {last}, has no exact form as {expected}; declare the column as {found}"
+    )]
     Inexact {
         /// The file.
-        path: PathBuf,
+        file: String,
         /// The column.
         column: String,
         /// The first row of the batch in which the value stands.
@@ -126,10 +168,12 @@ pub enum DecodeError {
         found: DataType,
     },
     /// Files of one source disagree about a column.
-    #[error("column `{column}`: {found} in {}, and {expected} in the files before it; read them as separate sources", path.display())]
+    #[error(
+        "column `{column}`: {found} in {file}, and {expected} in the files before it; read them as separate sources"
+    )]
     Disagreement {
         /// The later file.
-        path: PathBuf,
+        file: String,
         /// The column.
         column: String,
         /// Its type in the earlier files.

@@ -1,28 +1,37 @@
-//! The columns of NDJSON files, from a sample of their lines.
+//! The columns of text files, from a sample of their records.
 //!
-//! Of each file, the first 1,000 lines are looked at, or the first MiB if that is less (a longer first line is looked at
-//! whole). Lines that are not JSON objects are passed over: decoding will refuse them, with the reason.
+//! Of each file, the first 1,000 records are looked at, or the first MiB if that is less (a longer first line is looked
+//! at whole). Lines that are not JSON objects, and CSV records with another number of fields than the header, are passed
+//! over: decoding will refuse them, with the reason. So is what stands behind damage in a compressed file.
 //!
-//! Types: `true` is Boolean, integers are Int64 (UInt64 if none is negative and one needs it), other numbers Float64,
+//! Types of JSON: `true` is Boolean, integers are Int64 (UInt64 if none is negative and one needs it), other numbers Float64,
 //! strings Utf8 whatever they hold, arrays List, objects Struct; only nulls, Utf8. Where a field has values of several
 //! kinds, integers and floats make Float64; otherwise the kind of most values wins, so that a few malformed records do
 //! not decide for all. Decoding then refuses the others, in the open, and only if the column is wanted. Everything is
 //! nullable.
+//!
+//! Types of CSV, by the same rule: `true` and `false` in any case are Boolean, what is written like a number in JSON is
+//! one; a column in which every value is an RFC 3339 time with its offset is Timestamp(us, UTC). Digits behind a
+//! leading zero, or more of them than an integer holds, are nobody's number: one of them makes the column Utf8.
 
 use std::fmt;
-use std::fs::File;
-use std::path::Path;
 use std::sync::Arc;
 
-use arrow::datatypes::{DataType, Field, Fields, Schema};
+use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use hashbrown::HashMap;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
 use super::DecodeError;
-use super::ndjson::{Filled, Lines, Sizes};
+use super::batch::Sizes;
+use super::column::{CellKind, cell_kind};
+use super::content::Content;
+use super::csv;
+use super::lines::{Filled, Lines};
 
-const SAMPLE_LINES: usize = 1_000;
-const SAMPLE_BYTES: usize = 1 << 20;
+/// Records that are looked at.
+pub(super) const SAMPLE_RECORDS: usize = 1_000;
+/// Bytes that are looked at.
+pub(super) const SAMPLE_BYTES: usize = 1 << 20;
 
 /// What was seen in the files so far.
 #[derive(Default)]
@@ -31,48 +40,67 @@ pub(super) struct Sample {
 }
 
 impl Sample {
-    /// Looks at a file.
-    pub(super) fn add(&mut self, file: File, path: &Path) -> Result<(), DecodeError> {
-        let mut lines = Lines::new(file, SAMPLE_BYTES, Sizes::default().line);
+    /// Looks at a CSV file.
+    pub(super) fn add_csv(&mut self, file: &str, content: Content) -> Result<(), DecodeError> {
+        csv::sample(file, content, |name, cell| {
+            let shape = self.record.field(name.to_owned());
+            if let Some(cell) = cell {
+                shape.see_cell(cell);
+            }
+        })
+    }
+
+    /// Looks at an NDJSON file.
+    pub(super) fn add_ndjson(&mut self, file: &str, content: Content) -> Result<(), DecodeError> {
+        let mut lines = Lines::new(content, SAMPLE_BYTES, Sizes::default().line);
         let (mut sampled, mut objects, mut first_reason) = (0, 0, None);
+        let mut seen = 0;
         'sample: loop {
-            let at = lines.bytes_read();
-            let filled = lines.fill().map_err(|source| DecodeError::Read {
-                path: path.to_owned(),
-                at,
-                source,
-            })?;
+            let filled = match lines.fill() {
+                Ok(filled) => filled,
+                Err(error) => match lines.source().failure(lines.bytes_read(), error) {
+                    // What stands before the damage is to be read.
+                    DecodeError::Damaged { .. } if sampled > 0 => break,
+                    failure => return Err(failure),
+                },
+            };
             match filled {
                 Filled::End => break,
                 Filled::TooLong(_) => {
                     sampled += 1;
+                    seen += SAMPLE_BYTES;
                     first_reason.get_or_insert_with(|| "it is too long".to_owned());
                 }
                 Filled::Lines => {
                     let whole = &lines.region()[..lines.remaining()];
-                    for line in whole
-                        .split(|&byte| byte == b'\n')
-                        .filter(|line| !line.trim_ascii().is_empty())
-                    {
+                    for line in whole.split(|&byte| byte == b'\n') {
+                        // Where a line begins counts, not how the file was cut when it was read.
+                        if seen >= SAMPLE_BYTES {
+                            break 'sample;
+                        }
+                        seen += line.len() + 1;
+                        if line.trim_ascii().is_empty() {
+                            continue;
+                        }
                         sampled += 1;
                         match self.add_line(line) {
                             Ok(()) => objects += 1,
                             Err(reason) => drop(first_reason.get_or_insert(reason)),
                         }
-                        if sampled == SAMPLE_LINES {
+                        if sampled == SAMPLE_RECORDS {
                             break 'sample;
                         }
                     }
                     lines.consume(lines.remaining());
                 }
             }
-            if lines.bytes_read() >= SAMPLE_BYTES as u64 {
+            if seen >= SAMPLE_BYTES {
                 break;
             }
         }
         match first_reason {
             Some(reason) if objects == 0 => Err(DecodeError::NoObjects {
-                path: path.to_owned(),
+                file: file.to_owned(),
                 lines: sampled,
                 reason,
             }),
@@ -116,6 +144,10 @@ struct Shape {
     texts: u64,
     lists: u64,
     records: u64,
+    /// Of the texts, those that are points in time. Only looked for where nothing else tells them from others.
+    times: u64,
+    /// A text was seen that looks like a number and must not become one.
+    digits: bool,
     float: bool,
     negative: bool,
     /// An integer was seen that only u64 holds.
@@ -132,6 +164,8 @@ impl Shape {
         self.texts += other.texts;
         self.lists += other.lists;
         self.records += other.records;
+        self.times += other.times;
+        self.digits |= other.digits;
         self.float |= other.float;
         self.negative |= other.negative;
         self.above_i64 |= other.above_i64;
@@ -141,8 +175,40 @@ impl Shape {
         self.record.merge(other.record);
     }
 
+    /// Looks at a cell, which is not empty.
+    fn see_cell(&mut self, cell: &str) {
+        match cell_kind(cell) {
+            CellKind::Boolean => self.booleans += 1,
+            CellKind::Integer => match (cell.parse::<i64>(), cell.parse::<u64>()) {
+                (Ok(value), _) => {
+                    self.numbers += 1;
+                    self.negative |= value < 0;
+                }
+                (Err(_), Ok(_)) => {
+                    self.numbers += 1;
+                    self.above_i64 = true;
+                }
+                _ => (self.texts, self.digits) = (self.texts + 1, true),
+            },
+            CellKind::Float => {
+                self.numbers += 1;
+                self.float = true;
+            }
+            CellKind::Digits => (self.texts, self.digits) = (self.texts + 1, true),
+            CellKind::Time => (self.texts, self.times) = (self.texts + 1, self.times + 1),
+            CellKind::Text => self.texts += 1,
+        }
+    }
+
     /// The type of most values; text, if there are as many of another.
     fn into_type(self) -> DataType {
+        let others = self.booleans + self.numbers + self.lists + self.records;
+        if self.digits {
+            return DataType::Utf8;
+        }
+        if self.times > 0 && self.times == self.texts && others == 0 {
+            return DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        }
         let most = [
             self.booleans,
             self.numbers,
@@ -279,8 +345,10 @@ impl<'de> Visitor<'de> for Observe<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::{DecodeError, Format, infer};
+    use crate::source::recording::{LocalFile, Recording};
     use arrow::datatypes::Schema;
     use std::io::Write;
+    use std::sync::Arc;
 
     fn inferred(files: &[&str]) -> Result<Schema, DecodeError> {
         let written = files.iter().map(|text| {
@@ -288,7 +356,12 @@ mod tests {
             file.write_all(text.as_bytes()).unwrap();
             file
         });
-        infer(&written.collect::<Vec<_>>(), Format::Ndjson)
+        let written: Vec<_> = written.collect();
+        let recordings: Vec<Arc<dyn Recording>> = written
+            .iter()
+            .map(|file| Arc::new(LocalFile::new(file.path())) as Arc<dyn Recording>)
+            .collect();
+        infer(&recordings, Format::Ndjson)
     }
 
     fn check(files: &[&str], expected: &str) {
@@ -342,7 +415,9 @@ mod tests {
         let late = format!("{}{{\"late\":1}}\n", "{\"x\":1}\n".repeat(1000));
         check(&[&late], "x: Int64");
         let long = format!("{{\"x\":\"{}\"}}\n{{\"y\":1}}\n", "a".repeat(3 << 20));
-        check(&[&long], "x: Utf8, y: Int64");
+        check(&[&long], "x: Utf8");
+        let short = format!("{{\"x\":\"{}\"}}\n{{\"y\":1}}\n", "a".repeat(3 << 18));
+        check(&[&short], "x: Utf8, y: Int64");
         let error = inferred(&["[\n1,\n2\n]\n"]).unwrap_err();
         assert!(
             matches!(error, DecodeError::NoObjects { lines: 4, .. }),

@@ -1,28 +1,39 @@
 //! From recorded files to columns.
 //!
-//! In: the path of one recorded file (a *split*), its format, and the columns that are wanted. Out: [`Decoded`]
+//! In: one recorded file (a *split*), its format, and the columns that are wanted. Out: [`Decoded`]
 //! batches, in file order, in which every record of the file is accounted for: it is a row with a known position,
 //! or a [`Malformed`] with a reason.
 //!
 //! A record that cannot be read never stops a split and never leaves a trace in the columns. What stops it is an I/O
-//! error, a damaged Parquet file, or a column that the file cannot give: a [`DecodeError`]. Decoding never holds a
+//! error, a damaged Parquet, Arrow or compressed file, or a column that the file cannot give: a [`DecodeError`]. Decoding never holds a
 //! whole file in memory, never reads a clock, and never changes a value silently.
 
+mod batch;
+mod column;
+mod columnar;
+mod content;
+mod csv;
 mod error;
 mod infer;
+mod ipc;
+mod lines;
 mod ndjson;
 mod origin;
 mod parquet;
+mod scan;
+#[cfg(test)]
+mod testing;
 
 use std::collections::HashSet;
-use std::fs::File;
-use std::path::Path;
+use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::{Schema, SchemaRef};
 
 pub use error::DecodeError;
 pub use origin::{Malformed, Origin, Run, code};
+
+use super::recording::Recording;
 
 /// One batch of a split.
 #[derive(Debug, Clone)]
@@ -51,23 +62,27 @@ pub trait SplitReader: Send {
 pub enum Format {
     /// One JSON object a line.
     Ndjson,
+    /// Comma-separated values with a header, after RFC 4180.
+    Csv,
     /// Apache Parquet.
     Parquet,
+    /// Apache Arrow's own format, as a file (Feather version 2) or a stream.
+    ArrowIpc,
 }
 
 impl Format {
-    /// The format that a file's extension names: `.ndjson`, `.jsonl` and `.json`, or `.parquet`, in any case.
-    pub fn of_path(path: &Path) -> Result<Self, DecodeError> {
-        let extension = path
-            .extension()
-            .map(|e| e.to_string_lossy().to_ascii_lowercase());
-        match extension.as_deref() {
-            Some("ndjson" | "jsonl" | "json") => Ok(Self::Ndjson),
-            Some("parquet") => Ok(Self::Parquet),
-            _ => Err(DecodeError::UnknownFormat {
-                path: path.to_owned(),
-            }),
+    /// Whether positions are lines, counted from 1; otherwise they are rows, counted from 0. Only such a format has
+    /// texts where others have timestamps.
+    pub fn is_text(self) -> bool {
+        match self {
+            Self::Ndjson | Self::Csv => true,
+            Self::Parquet | Self::ArrowIpc => false,
         }
+    }
+
+    /// What a position in a file of this format is called.
+    pub fn position_name(self) -> &'static str {
+        if self.is_text() { "line" } else { "row" }
     }
 }
 
@@ -75,10 +90,11 @@ impl Format {
 /// columns of the file are not decoded. `batch_rows` bounds the rows and rejects of a batch.
 ///
 /// # Errors
-/// The file cannot be opened or is damaged, or two wanted columns have the same name, or (Parquet) it lacks a wanted column or has it with a type from which the
-/// wanted one cannot be made without loss, or (NDJSON) a wanted type has no form in JSON.
+/// The file cannot be opened or is damaged, or two wanted columns have the same name, or (Parquet, Arrow) it lacks a
+/// wanted column or has it with a type from which the wanted one cannot be made without loss, or (NDJSON, CSV) a wanted
+/// type has no form in the format, or (CSV) it has no header, or one without a wanted column that may not be null.
 pub fn open(
-    path: &Path,
+    recording: &Arc<dyn Recording>,
     format: Format,
     schema: &SchemaRef,
     batch_rows: usize,
@@ -90,98 +106,80 @@ pub fn open(
         .find(|field| !names.insert(field.name()))
     {
         return Err(DecodeError::DuplicateColumn {
-            path: path.to_owned(),
+            file: recording.name(),
             column: twice.name().clone(),
         });
     }
-    let file = open_file(path)?;
+    let sizes = batch::Sizes::default();
     Ok(match format {
-        Format::Ndjson => Box::new(ndjson::NdjsonReader::new(
-            file,
-            path,
-            schema,
-            batch_rows,
-            ndjson::Sizes::default(),
+        Format::Ndjson => Box::new(ndjson::NdjsonReader::open(
+            recording, schema, batch_rows, sizes,
         )?),
-        Format::Parquet => Box::new(parquet::ParquetReader::new(file, path, schema, batch_rows)?),
+        Format::Csv => Box::new(csv::CsvReader::open(recording, schema, batch_rows, sizes)?),
+        Format::Parquet => Box::new(parquet::ParquetReader::new(recording, schema, batch_rows)?),
+        Format::ArrowIpc => Box::new(ipc::IpcReader::open(recording, schema, batch_rows)?),
     })
 }
 
 /// The schema of recorded files, every column of it: the union of the files' columns, in the order of first
 /// appearance, with plain types.
 ///
-/// Parquet: from the footers, which must agree on the type of a column. NDJSON: from the first 1,000 lines or 1 MiB of
-/// each file (see `infer`); all columns are nullable; an empty file has no columns.
+/// Parquet and Arrow: from what the files say of themselves, which must agree on the type of a column. NDJSON and CSV:
+/// from the first 1,000 records or 1 MiB of each file (see `infer`); all columns are nullable; an empty file has no
+/// columns.
 ///
 /// # Errors
-/// A file cannot be read, Parquet files disagree, or a sampled file has lines and none of them is a JSON object.
-pub fn infer<P: AsRef<Path>>(paths: &[P], format: Format) -> Result<Schema, DecodeError> {
+/// A file cannot be read, Parquet or Arrow files disagree, a sampled NDJSON file has lines and none of them is a JSON
+/// object, or a CSV file has no header.
+pub fn infer(recordings: &[Arc<dyn Recording>], format: Format) -> Result<Schema, DecodeError> {
     match format {
         Format::Ndjson => {
             let mut sample = infer::Sample::default();
-            for path in paths {
-                let path = path.as_ref();
-                sample.add(open_file(path)?, path)?;
+            for recording in recordings {
+                sample.add_ndjson(&recording.name(), content::Content::open(recording)?)?;
+            }
+            Ok(sample.schema())
+        }
+        Format::Csv => {
+            let mut sample = infer::Sample::default();
+            for recording in recordings {
+                sample.add_csv(&recording.name(), content::Content::open(recording)?)?;
             }
             Ok(sample.schema())
         }
         Format::Parquet => {
-            let mut union = parquet::Union::default();
-            for path in paths {
-                let path = path.as_ref();
-                union.add(open_file(path)?, path)?;
+            let mut union = columnar::Union::default();
+            for recording in recordings {
+                union.add(&recording.name(), &parquet::schema(recording)?)?;
+            }
+            Ok(union.schema())
+        }
+        Format::ArrowIpc => {
+            let mut union = columnar::Union::default();
+            for recording in recordings {
+                union.add(&recording.name(), &ipc::schema(recording)?)?;
             }
             Ok(union.schema())
         }
     }
 }
 
-fn open_file(path: &Path) -> Result<File, DecodeError> {
-    let file = File::open(path).map_err(|source| DecodeError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    let metadata = file.metadata().map_err(|source| DecodeError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    if metadata.is_dir() {
-        return Err(DecodeError::Open {
-            path: path.to_owned(),
-            source: std::io::Error::from(std::io::ErrorKind::IsADirectory),
-        });
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
-    use std::sync::Arc;
+    use std::path::Path;
 
     use arrow::datatypes::{DataType, Field};
 
     use super::*;
-
-    #[test]
-    fn formats_by_extension() {
-        let format = |path: &str| Format::of_path(Path::new(path)).ok();
-        assert_eq!(format("a/b.ndjson"), Some(Format::Ndjson));
-        assert_eq!(format("b.2026.JSONL"), Some(Format::Ndjson));
-        assert_eq!(format("b.json"), Some(Format::Ndjson));
-        assert_eq!(format("b.Parquet"), Some(Format::Parquet));
-        let error = Format::of_path(Path::new("b.csv")).unwrap_err().to_string();
-        assert!(
-            error.starts_with("b.csv: its extension names no format"),
-            "{error}"
-        );
-    }
+    use crate::source::recording::LocalFile;
 
     #[test]
     fn what_cannot_be_opened_is_named() {
         let error = |path: &Path, fields: Vec<Field>| {
             let schema = Arc::new(Schema::new(fields));
-            open(path, Format::Ndjson, &schema, 10)
+            let recording: Arc<dyn Recording> = Arc::new(LocalFile::new(path));
+            open(&recording, Format::Ndjson, &schema, 10)
                 .err()
                 .map(|error| error.to_string())
         };

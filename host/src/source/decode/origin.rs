@@ -12,8 +12,8 @@ pub struct Origin {
 pub struct Run {
     /// The first row of the run, as an index into the batch.
     pub at: u32,
-    /// The position of that row in the file. NDJSON: the line, from 1, counted as an editor does, blank lines
-    /// included. Parquet: the row, from 0.
+    /// The position of that row in the file. NDJSON and CSV: the line in which it begins, from 1, counted as an editor
+    /// does, blank lines and the header included. Parquet and Arrow: the row, from 0.
     pub position: u64,
 }
 
@@ -52,8 +52,8 @@ pub struct Malformed {
     pub code: &'static str,
     /// What was expected, where, and what was found.
     pub reason: String,
-    /// The record as it stood in the file, at most its first 64 KiB, without the end of the line. For Parquet, the
-    /// wanted columns of the row as JSON.
+    /// The record as it stood in the file, at most its first 64 KiB, without the end of the line. For Parquet and
+    /// Arrow, the wanted columns of the row as JSON.
     pub record: Vec<u8>,
 }
 
@@ -61,6 +61,8 @@ pub struct Malformed {
 pub mod code {
     /// The line is not one JSON object and nothing else.
     pub const MALFORMED_JSON: &str = "malformed_json";
+    /// The record has another number of fields than the header, or a quote where none can be.
+    pub const MALFORMED_CSV: &str = "malformed_csv";
     /// The line is not UTF-8.
     pub const INVALID_UTF8: &str = "invalid_utf8";
     /// The line is longer than the limit.

@@ -13,6 +13,7 @@ use arrow::datatypes::SchemaRef;
 use super::split::Split;
 use super::{ReplayError, ReplaySpec};
 use crate::source::decode::{self, Format};
+use crate::source::recording::{LocalFile, Recording};
 use crate::source::{Origins, ReadProgress, SourceBatch, SourceReject, SplitNames};
 use crate::window::Watermark;
 
@@ -74,7 +75,8 @@ impl Replay {
         let rows = spec.batch_rows.min(fair);
         let mut splits = Vec::with_capacity(spec.paths.len());
         for (number, path) in spec.paths.iter().enumerate() {
-            let reader = decode::open(path, spec.format, &spec.columns, rows)?;
+            let recording: Arc<dyn Recording> = Arc::new(LocalFile::new(path));
+            let reader = decode::open(&recording, spec.format, &spec.columns, rows)?;
             splits.push(Split::new(
                 number as u32,
                 reader,
@@ -233,10 +235,7 @@ impl Replay {
 
 /// What a position in a file of this format is called.
 pub(crate) fn place_name(format: Format) -> &'static str {
-    match format {
-        Format::Ndjson => "line",
-        Format::Parquet => "row",
-    }
+    format.position_name()
 }
 
 impl Pieces {

@@ -9,7 +9,7 @@
 
 use hashbrown::HashMap;
 
-use super::scan::{Quoted, Syntax, byte, member, skip_space, skip_value};
+use super::super::scan::{Quoted, Syntax, byte, member, skip_space, skip_value, unescape};
 
 /// The value of a wanted field: from its first byte to behind its last. `start == end` if the line has no such field.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -279,9 +279,4 @@ enum Found {
     Blank {
         next: usize,
     },
-}
-
-/// The text of a JSON string that is given with its quotes. `None` if it escapes half of a surrogate pair.
-pub(super) fn unescape(quoted: &[u8]) -> Option<String> {
-    serde_json::from_slice(quoted).ok()
 }

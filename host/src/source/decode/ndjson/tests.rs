@@ -3,8 +3,6 @@
 mod oracle;
 mod random;
 
-use std::io::Cursor;
-use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray};
@@ -15,7 +13,9 @@ use serde_json::{Value, json};
 
 use self::oracle::agrees;
 use super::{NdjsonReader, Sizes};
+use crate::source::decode::testing::in_memory;
 use crate::source::decode::{Malformed, SplitReader, code};
+use crate::source::recording::Recording;
 
 /// A file as rows with their positions, and rejects with the number of rows before them.
 #[derive(Debug, PartialEq)]
@@ -31,8 +31,8 @@ impl Read {
 }
 
 fn read_sized(file: &[u8], schema: &SchemaRef, batch_rows: usize, sizes: Sizes) -> Read {
-    let path = Path::new("test.ndjson");
-    let mut reader = NdjsonReader::new(Cursor::new(file), path, schema, batch_rows, sizes).unwrap();
+    let recording = in_memory("test.ndjson", file);
+    let mut reader = NdjsonReader::open(&recording, schema, batch_rows, sizes).unwrap();
     let mut read = Read {
         rows: Vec::new(),
         rejects: Vec::new(),
@@ -434,7 +434,22 @@ fn field_names_without_end_do_not_fill_the_memory() {
 
 #[test]
 fn a_file_that_cannot_be_read_on_is_an_error() {
+    #[derive(Debug, Clone, Copy)]
     struct Failing(bool);
+    impl Recording for Failing {
+        fn name(&self) -> String {
+            "test.ndjson".to_owned()
+        }
+        fn size(&self) -> std::io::Result<u64> {
+            Ok(16)
+        }
+        fn stream(&self) -> std::io::Result<Box<dyn std::io::Read + Send>> {
+            Ok(Box::new(*self))
+        }
+        fn read_at(&self, _: u64, _: usize) -> std::io::Result<bytes::Bytes> {
+            unreachable!("text files are read from their start")
+        }
+    }
     impl std::io::Read for Failing {
         fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
             if std::mem::replace(&mut self.0, true) {
@@ -445,8 +460,8 @@ fn a_file_that_cannot_be_read_on_is_an_error() {
         }
     }
     let x = one(DataType::Int64);
-    let path = Path::new("test.ndjson");
-    let mut reader = NdjsonReader::new(Failing(false), path, &x, 1, Sizes::default()).unwrap();
+    let failing: Arc<dyn Recording> = Arc::new(Failing(false));
+    let mut reader = NdjsonReader::open(&failing, &x, 1024, Sizes::default()).unwrap();
     assert_eq!(reader.next_batch().unwrap().unwrap().rows.num_rows(), 1);
     let error = reader.next_batch().unwrap_err().to_string();
     assert_eq!(error, "reading test.ndjson at byte 8: the disk is gone");

@@ -15,6 +15,7 @@ use parquet::file::properties::WriterProperties;
 use tempfile::NamedTempFile;
 
 use crate::source::decode::{DecodeError, Decoded, Format, code, infer, open};
+use crate::source::recording::{LocalFile, Recording};
 
 const ROWS: usize = 1000;
 
@@ -80,6 +81,10 @@ fn events() -> RecordBatch {
     RecordBatch::try_from_iter_with_nullable(columns).unwrap()
 }
 
+fn recording(path: &Path) -> Arc<dyn Recording> {
+    Arc::new(LocalFile::new(path))
+}
+
 fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
     let fields = fields
         .iter()
@@ -88,7 +93,7 @@ fn schema(fields: &[(&str, DataType, bool)]) -> SchemaRef {
 }
 
 fn read(path: &Path, schema: &SchemaRef, batch_rows: usize) -> Result<Vec<Decoded>, DecodeError> {
-    let mut reader = open(path, Format::Parquet, schema, batch_rows)?;
+    let mut reader = open(&recording(path), Format::Parquet, schema, batch_rows)?;
     let mut batches = Vec::new();
     while let Some(batch) = reader.next_batch()? {
         assert_eq!(batch.rows.schema_ref(), schema);
@@ -303,11 +308,11 @@ fn damaged_files_are_errors() {
     assert!(matches!(error(b""), Some(DecodeError::Empty { .. })));
     assert!(matches!(
         error(b"{\"x\":1}\n"),
-        Some(DecodeError::NotParquet { .. })
+        Some(DecodeError::Unreadable { .. })
     ));
     for cut in (0..whole.len()).step_by(97).skip(1) {
         assert!(
-            matches!(error(&whole[..cut]), Some(DecodeError::NotParquet { .. })),
+            matches!(error(&whole[..cut]), Some(DecodeError::Unreadable { .. })),
             "cut at {cut}"
         );
     }
@@ -327,7 +332,7 @@ fn damaged_files_are_errors() {
 #[test]
 fn files_are_inferred_with_plain_types_and_must_agree() {
     let file = write(&events());
-    let inferred = infer(&[file.path()], Format::Parquet).unwrap();
+    let inferred = infer(&[recording(file.path())], Format::Parquet).unwrap();
     let types: Vec<&DataType> = inferred
         .fields()
         .iter()
@@ -355,9 +360,17 @@ fn files_are_inferred_with_plain_types_and_must_agree() {
         write(&RecordBatch::try_from_iter_with_nullable([("id", array, true)]).unwrap())
     };
     let same = id(Arc::new(Int64Array::from(vec![Some(1), None])));
-    let both = infer(&[file.path(), same.path()], Format::Parquet).unwrap();
+    let both = infer(
+        &[recording(file.path()), recording(same.path())],
+        Format::Parquet,
+    )
+    .unwrap();
     assert!(both.field(0).is_nullable() && both.fields().len() == 7);
     let other = id(Arc::new(StringArray::from(vec!["1"])));
-    let error = infer(&[file.path(), other.path()], Format::Parquet).unwrap_err();
+    let error = infer(
+        &[recording(file.path()), recording(other.path())],
+        Format::Parquet,
+    )
+    .unwrap_err();
     assert!(matches!(error, DecodeError::Disagreement { .. }), "{error}");
 }

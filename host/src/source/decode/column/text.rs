@@ -5,9 +5,10 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, GenericStringArray, NullBufferBuilder, OffsetSizeTrait};
 use arrow::buffer::{Buffer, OffsetBuffer, ScalarBuffer};
 
-use super::{Column, Json, Misfit, unescape};
+use super::super::scan::unescape;
+use super::{Column, Misfit, Written};
 
-/// A column of strings with offsets of type `O`. JSON strings only: a number is not text.
+/// A column of strings with offsets of type `O`. Of JSON, strings only: a number is not text.
 pub(super) struct TextColumn<O> {
     bytes: Vec<u8>,
     offsets: Vec<O>,
@@ -33,14 +34,14 @@ impl<O: OffsetSizeTrait> TextColumn<O> {
 
 impl<O: OffsetSizeTrait> Column for TextColumn<O> {
     #[inline]
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
-        let text = json
-            .between_quotes()
-            .ok_or_else(|| Misfit::wrong_type("Utf8", json))?;
-        if memchr::memchr(b'\\', text).is_none() {
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit> {
+        let text = written
+            .string()
+            .ok_or_else(|| Misfit::wrong_type("Utf8", written))?;
+        if !written.has_escapes(text) {
             self.bytes.extend_from_slice(text);
         } else {
-            let plain = unescape(json.bytes()).ok_or_else(|| Misfit::lone_surrogate(json))?;
+            let plain = unescape(written.bytes()).ok_or_else(|| Misfit::lone_surrogate(written))?;
             self.bytes.extend_from_slice(plain.as_bytes());
         }
         self.end_row();
@@ -71,7 +72,7 @@ impl<O: OffsetSizeTrait> Column for TextColumn<O> {
         );
         Arc::new(
             array
-                .expect("the lines were checked to be UTF-8, and a quote or an escape never stands inside a character"),
+                .expect("the lines were checked to be UTF-8, and a quote, a comma or an escape never stands inside a character"),
         )
     }
 }

@@ -12,8 +12,9 @@ use base64::Engine;
 use base64::alphabet::STANDARD;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
-use super::super::super::origin::code;
-use super::{Column, Json, Misfit, unescape};
+use super::super::origin::code;
+use super::super::scan::unescape;
+use super::{Column, Misfit, Written};
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -21,22 +22,22 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 );
 
 /// Appends what a string encodes.
-fn decode(json: Json<'_>, bytes: &mut Vec<u8>) -> Result<(), Misfit> {
-    let raw = json
-        .between_quotes()
-        .ok_or_else(|| Misfit::wrong_type("Binary: a string in base64", json))?;
+fn decode(written: Written<'_>, bytes: &mut Vec<u8>) -> Result<(), Misfit> {
+    let raw = written
+        .string()
+        .ok_or_else(|| Misfit::wrong_type("Binary: a string in base64", written))?;
     // Some writers escape the slash, which is in the alphabet.
-    let text = if memchr::memchr(b'\\', raw).is_none() {
+    let text = if !written.has_escapes(raw) {
         Cow::Borrowed(raw)
     } else {
         Cow::Owned(
-            unescape(json.bytes())
-                .ok_or_else(|| Misfit::lone_surrogate(json))?
+            unescape(written.bytes())
+                .ok_or_else(|| Misfit::lone_surrogate(written))?
                 .into_bytes(),
         )
     };
     BASE64.decode_vec(text, bytes).map_err(|error| {
-        let misfit = Misfit::bad_value("Binary: a string in base64", json);
+        let misfit = Misfit::bad_value("Binary: a string in base64", written);
         Misfit::new(code::BAD_VALUE, format!("{}: {error}", misfit.what))
     })
 }
@@ -59,8 +60,8 @@ impl<O: OffsetSizeTrait> Default for BinaryColumn<O> {
 }
 
 impl<O: OffsetSizeTrait> Column for BinaryColumn<O> {
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
-        decode(json, &mut self.bytes)?;
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit> {
+        decode(written, &mut self.bytes)?;
         self.offsets.push(O::usize_as(self.bytes.len()));
         self.nulls.append_non_null();
         Ok(())
@@ -112,9 +113,9 @@ impl FixedBinaryColumn {
 }
 
 impl Column for FixedBinaryColumn {
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit> {
         let before = self.bytes.len();
-        decode(json, &mut self.bytes)?;
+        decode(written, &mut self.bytes)?;
         let found = self.bytes.len() - before;
         if found != self.width() {
             let expected = DataType::FixedSizeBinary(self.size);

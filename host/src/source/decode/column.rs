@@ -1,38 +1,45 @@
-//! A column under construction: takes JSON values of known grammar, gives an Arrow array.
+//! A column under construction: takes values as they are written in JSON of known grammar or in a cell of a CSV file,
+//! gives an Arrow array. What a number or a time looks like is the same in both.
 //!
 //! A value that does not fit may leave its beginning behind, as the first elements of a list; the reader then truncates
 //! every column to the rows that are complete. Arrow's own builders cannot be truncated, hence these.
 
 mod binary;
 mod nested;
+mod number;
 mod plain;
 mod temporal;
 mod text;
+mod time;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
 
-use super::super::origin::code;
-use super::fields::unescape;
-use super::number::Loss;
+use self::number::Loss;
+use super::origin::code;
+use super::scan::skip_number;
 
-/// A JSON value in the buffer, its grammar checked.
+/// A value in the buffer: a JSON value whose grammar was checked, or the text of a cell.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Json<'a> {
+pub(super) struct Written<'a> {
     /// The buffer. What stands behind the value may be looked at, but means nothing.
     pub(super) text: &'a [u8],
     pub(super) start: usize,
     pub(super) end: usize,
+    /// Whether this is a cell: a text without quotes and escapes, of which its column says what it is. It is empty only
+    /// if the column is one of texts or bytes.
+    pub(super) cell: bool,
 }
 
-impl<'a> Json<'a> {
+impl<'a> Written<'a> {
     #[inline(always)]
     pub(super) fn first(self) -> u8 {
         self.text[self.start]
     }
 
+    /// Whether it is JSON's `null`.
     #[inline(always)]
-    pub(super) fn is_null(self) -> bool {
+    fn is_null(self) -> bool {
         self.first() == b'n'
     }
 
@@ -43,19 +50,45 @@ impl<'a> Json<'a> {
 
     #[inline(always)]
     pub(super) fn is_number(self) -> bool {
-        matches!(self.first(), b'-' | b'0'..=b'9')
+        if self.cell {
+            skip_number(self.text, self.start) == Ok(self.end)
+        } else {
+            matches!(self.first(), b'-' | b'0'..=b'9')
+        }
     }
 
-    /// What stands between the quotes of a string, escapes as they are; `None` for other values.
     #[inline(always)]
-    pub(super) fn between_quotes(self) -> Option<&'a [u8]> {
+    pub(super) fn boolean(self) -> Option<bool> {
+        match self.first() {
+            b't' if !self.cell => Some(true),
+            b'f' if !self.cell => Some(false),
+            _ if !self.cell => None,
+            _ if self.bytes().eq_ignore_ascii_case(b"true") => Some(true),
+            _ if self.bytes().eq_ignore_ascii_case(b"false") => Some(false),
+            _ => None,
+        }
+    }
+
+    /// What stands between the quotes of a JSON string, escapes as they are, or in a cell; `None` for other values.
+    #[inline(always)]
+    pub(super) fn string(self) -> Option<&'a [u8]> {
+        if self.cell {
+            return Some(self.bytes());
+        }
         (self.first() == b'"').then(|| &self.text[self.start + 1..self.end - 1])
+    }
+
+    /// Whether its string has escapes.
+    #[inline(always)]
+    pub(super) fn has_escapes(self, string: &[u8]) -> bool {
+        !self.cell && memchr::memchr(b'\\', string).is_some()
     }
 
     /// What the value is, and how it begins: for reasons.
     fn describe(self) -> String {
         const SHOWN: usize = 48;
         let kind = match self.first() {
+            _ if self.cell => "",
             b'"' => "the string ",
             b'{' => "the object ",
             b'[' => "the array ",
@@ -66,7 +99,11 @@ impl<'a> Json<'a> {
         let shown = String::from_utf8_lossy(&bytes[..bytes.len().min(SHOWN)]);
         let more = if bytes.len() > SHOWN { "…" } else { "" };
         // A character that was cut in two is not worth showing.
-        format!("{kind}{}{more}", shown.trim_end_matches('\u{fffd}'))
+        let shown = shown.trim_end_matches('\u{fffd}');
+        if self.cell {
+            return format!("{shown:?}{more}");
+        }
+        format!("{kind}{shown}{more}")
     }
 }
 
@@ -90,40 +127,43 @@ impl Misfit {
     }
 
     #[cold]
-    pub(super) fn wrong_type(expected: &str, json: Json<'_>) -> Self {
+    pub(super) fn wrong_type(expected: &str, written: Written<'_>) -> Self {
+        if written.cell {
+            return Self::bad_value(expected, written);
+        }
         Self::new(
             code::WRONG_TYPE,
-            format!("expected {expected}, found {}", json.describe()),
+            format!("expected {expected}, found {}", written.describe()),
         )
     }
 
     #[cold]
-    pub(super) fn bad_value(expected: &str, json: Json<'_>) -> Self {
+    pub(super) fn bad_value(expected: &str, written: Written<'_>) -> Self {
         Self::new(
             code::BAD_VALUE,
-            format!("expected {expected}, found {}", json.describe()),
+            format!("expected {expected}, found {}", written.describe()),
         )
     }
 
     #[cold]
-    pub(super) fn loss(loss: Loss, data_type: &DataType, json: Json<'_>) -> Self {
+    fn loss(loss: Loss, data_type: &DataType, written: Written<'_>) -> Self {
         match loss {
-            Loss::Range => Self::out_of_range(data_type, json),
+            Loss::Range => Self::out_of_range(data_type, written),
             Loss::Fraction => Self::new(
                 code::WRONG_TYPE,
                 format!(
                     "expected {data_type}, found {}, which has more decimal places",
-                    json.describe()
+                    written.describe()
                 ),
             ),
         }
     }
 
     #[cold]
-    pub(super) fn out_of_range(data_type: &DataType, json: Json<'_>) -> Self {
+    pub(super) fn out_of_range(data_type: &DataType, written: Written<'_>) -> Self {
         Self::new(
             code::OUT_OF_RANGE,
-            format!("{} is out of the range of {data_type}", json.describe()),
+            format!("{} is out of the range of {data_type}", written.describe()),
         )
     }
 
@@ -136,10 +176,10 @@ impl Misfit {
     }
 
     #[cold]
-    fn lone_surrogate(json: Json<'_>) -> Self {
+    fn lone_surrogate(written: Written<'_>) -> Self {
         Self::new(
             code::MALFORMED_JSON,
-            format!("half of a surrogate pair in {}", json.describe()),
+            format!("half of a surrogate pair in {}", written.describe()),
         )
     }
 
@@ -164,7 +204,7 @@ impl Misfit {
 /// A column under construction.
 pub(super) trait Column: Send {
     /// Appends a value that is not `null`.
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit>;
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit>;
     /// Appends a null.
     fn push_null(&mut self);
     /// Drops all but the first `rows` rows, and whatever an unfinished row left.
@@ -178,16 +218,69 @@ pub(super) trait Column: Send {
 pub(super) fn push(
     column: &mut dyn Column,
     nullable: bool,
-    json: Option<Json<'_>>,
+    written: Option<Written<'_>>,
 ) -> Result<(), Misfit> {
-    match json {
-        Some(json) if !json.is_null() => column.push(json),
+    match written {
+        Some(written) if !written.is_null() => column.push(written),
         _ if nullable => {
             column.push_null();
             Ok(())
         }
         Some(_) => Err(Misfit::missing("null")),
         None => Err(Misfit::missing("missing")),
+    }
+}
+
+/// Appends a cell, or the null that stands in its place where nothing is written.
+#[inline(always)]
+pub(super) fn push_cell(
+    column: &mut dyn Column,
+    nullable: bool,
+    written: Option<Written<'_>>,
+) -> Result<(), Misfit> {
+    match written {
+        Some(written) => column.push(written),
+        None if nullable => {
+            column.push_null();
+            Ok(())
+        }
+        None => Err(Misfit::missing("empty")),
+    }
+}
+
+/// What a cell looks like, for want of a declaration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum CellKind {
+    Boolean,
+    /// An integer as JSON writes it.
+    Integer,
+    /// Any other number as JSON writes it.
+    Float,
+    /// Digits alone, and no number: they begin with a zero.
+    Digits,
+    /// A point in time, with its offset from UTC.
+    Time,
+    Text,
+}
+
+/// What a cell looks like that is not empty.
+pub(super) fn cell_kind(cell: &str) -> CellKind {
+    let bytes = cell.as_bytes();
+    let written = Written {
+        text: bytes,
+        start: 0,
+        end: bytes.len(),
+        cell: true,
+    };
+    let unsigned = cell.strip_prefix('-').unwrap_or(cell);
+    let digits = unsigned.bytes().all(|byte| byte.is_ascii_digit());
+    match written.is_number() {
+        true if digits => CellKind::Integer,
+        true => CellKind::Float,
+        false if written.boolean().is_some() => CellKind::Boolean,
+        false if digits && !unsigned.is_empty() => CellKind::Digits,
+        false if time::timestamp(bytes, true).is_ok() => CellKind::Time,
+        false => CellKind::Text,
     }
 }
 

@@ -3,6 +3,9 @@
 //! - Integers of any width: JSON numbers whose value is an integer (`7`, `7.0`, `7e2`), exactly.
 //! - Floats: JSON numbers, rounded to nearest, and the strings `"NaN"`, `"Infinity"`, `"-Infinity"`.
 //! - Decimals: JSON numbers, or strings that hold one, exactly.
+//!
+//! In a cell of a CSV file numbers are written as in JSON, booleans `true` or `false` in any case, and what is not
+//! finite also `inf`, `-inf` and `nan`.
 
 use std::sync::Arc;
 
@@ -16,9 +19,9 @@ use arrow::datatypes::{
     UInt32Type, UInt64Type, i256,
 };
 
-use super::super::number::{Loss, integer, scaled};
 use super::super::scan::skip_number;
-use super::{Column, Json, Misfit};
+use super::number::{Loss, integer, scaled};
+use super::{Column, Misfit, Written};
 
 /// The column for a plain type; `None` for other types.
 pub(super) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
@@ -40,10 +43,10 @@ pub(super) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
         }
         DataType::Float32 => Box::new(PrimitiveColumn::<Float32Type, _>::new(
             data_type,
-            |json, data_type| {
+            |written, data_type| {
                 // Through an f64 the value would be rounded twice.
-                float(json, data_type)
-                    .and_then(|x: f32| finite(x, x.is_infinite(), json, data_type))
+                float(written, data_type)
+                    .and_then(|x: f32| finite(x, x.is_infinite(), written, data_type))
             },
         )),
         DataType::Float64 => floats::<Float64Type>(data_type, |x| (x, x.is_infinite())),
@@ -67,12 +70,12 @@ pub(super) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
     })
 }
 
-/// How a value is read from JSON. The type is given for the reason of a misfit.
+/// How a value is read from its text. The type is given for the reason of a misfit.
 pub(super) trait Read<T>:
-    Fn(Json<'_>, &DataType) -> Result<T, Misfit> + Send + 'static
+    Fn(Written<'_>, &DataType) -> Result<T, Misfit> + Send + 'static
 {
 }
-impl<T, F: Fn(Json<'_>, &DataType) -> Result<T, Misfit> + Send + 'static> Read<T> for F {}
+impl<T, F: Fn(Written<'_>, &DataType) -> Result<T, Misfit> + Send + 'static> Read<T> for F {}
 
 /// A column of a primitive Arrow type.
 pub(super) struct PrimitiveColumn<T: ArrowPrimitiveType, F> {
@@ -95,8 +98,8 @@ impl<T: ArrowPrimitiveType, F: Read<T::Native>> PrimitiveColumn<T, F> {
 
 impl<T: ArrowPrimitiveType, F: Read<T::Native>> Column for PrimitiveColumn<T, F> {
     #[inline]
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
-        self.values.push((self.read)(json, &self.data_type)?);
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit> {
+        self.values.push((self.read)(written, &self.data_type)?);
         self.nulls.append_non_null();
         Ok(())
     }
@@ -126,12 +129,12 @@ where
 {
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
-        |json, data_type| {
-            if !json.is_number() {
-                return Err(Misfit::wrong_type(&data_type.to_string(), json));
+        |written, data_type| {
+            if !written.is_number() {
+                return Err(Misfit::wrong_type(&data_type.to_string(), written));
             }
-            integer(json.text, json.start, json.end)
-                .map_err(|loss| Misfit::loss(loss, data_type, json))
+            integer(written.text, written.start, written.end)
+                .map_err(|loss| Misfit::loss(loss, data_type, written))
         },
     ))
 }
@@ -143,34 +146,40 @@ fn floats<T: ArrowPrimitiveType>(
 ) -> Box<dyn Column> {
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
-        move |json, data_type| {
-            let (value, infinite) = narrow(float(json, data_type)?);
-            finite(value, infinite, json, data_type)
+        move |written, data_type| {
+            let (value, infinite) = narrow(float(written, data_type)?);
+            finite(value, infinite, written, data_type)
         },
     ))
 }
 
 /// Refuses a number that only became infinite in the column's width.
 #[inline]
-fn finite<T>(value: T, infinite: bool, json: Json<'_>, data_type: &DataType) -> Result<T, Misfit> {
-    if infinite && json.is_number() {
-        Err(Misfit::out_of_range(data_type, json))
+fn finite<T>(
+    value: T,
+    infinite: bool,
+    written: Written<'_>,
+    data_type: &DataType,
+) -> Result<T, Misfit> {
+    if infinite && written.is_number() {
+        Err(Misfit::out_of_range(data_type, written))
     } else {
         Ok(value)
     }
 }
 
 #[inline]
-fn float<T: std::str::FromStr>(json: Json<'_>, data_type: &DataType) -> Result<T, Misfit> {
-    let text = match json.between_quotes() {
-        None if json.is_number() => json.bytes(),
+fn float<T: std::str::FromStr>(written: Written<'_>, data_type: &DataType) -> Result<T, Misfit> {
+    let text = match written.string() {
+        _ if written.is_number() => written.bytes(),
         Some(text @ (b"NaN" | b"Infinity" | b"-Infinity")) => text,
-        _ => return Err(Misfit::wrong_type(&data_type.to_string(), json)),
+        Some(text @ (b"inf" | b"-inf" | b"nan")) if written.cell => text,
+        _ => return Err(Misfit::wrong_type(&data_type.to_string(), written)),
     };
     let parsed = std::str::from_utf8(text)
         .ok()
         .and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| Misfit::bad_value(&data_type.to_string(), json))
+    parsed.ok_or_else(|| Misfit::bad_value(&data_type.to_string(), written))
 }
 
 fn decimals<T: ArrowPrimitiveType>(
@@ -181,16 +190,21 @@ fn decimals<T: ArrowPrimitiveType>(
 ) -> Box<dyn Column> {
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
-        move |json, data_type| {
-            let number = match json.between_quotes() {
+        move |written, data_type| {
+            let number = match written.string() {
+                _ if written.is_number() => written.bytes(),
                 Some(text) if skip_number(text, 0) == Ok(text.len()) => text,
-                Some(_) => return Err(Misfit::bad_value(&format!("{data_type}: a number"), json)),
-                None if json.is_number() => json.bytes(),
-                None => return Err(Misfit::wrong_type(&data_type.to_string(), json)),
+                Some(_) => {
+                    return Err(Misfit::bad_value(
+                        &format!("{data_type}: a number"),
+                        written,
+                    ));
+                }
+                None => return Err(Misfit::wrong_type(&data_type.to_string(), written)),
             };
             scaled(number, precision, scale)
                 .and_then(|value| narrow(value).ok_or(Loss::Range))
-                .map_err(|loss| Misfit::loss(loss, data_type, json))
+                .map_err(|loss| Misfit::loss(loss, data_type, written))
         },
     ))
 }
@@ -211,12 +225,10 @@ impl Default for BooleanColumn {
 
 impl Column for BooleanColumn {
     #[inline]
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
-        let value = match json.first() {
-            b't' => true,
-            b'f' => false,
-            _ => return Err(Misfit::wrong_type("Boolean", json)),
-        };
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit> {
+        let value = written
+            .boolean()
+            .ok_or_else(|| Misfit::wrong_type("Boolean", written))?;
         self.values.append(value);
         self.nulls.append_non_null();
         Ok(())

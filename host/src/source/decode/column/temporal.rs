@@ -3,6 +3,8 @@
 //! - Timestamps: RFC 3339 strings (see `time`), or integers in the column's unit.
 //! - Dates: `"2026-01-31"`. Times of day: `"08:15:30"`, with a fraction or without.
 //! - Durations: integers in the column's unit.
+//!
+//! The same in a cell of a CSV file, without the quotes.
 
 use arrow::array::ArrowPrimitiveType;
 use arrow::datatypes::{
@@ -12,11 +14,11 @@ use arrow::datatypes::{
     TimestampMillisecondType, TimestampNanosecondType, TimestampSecondType,
 };
 
-use super::super::super::origin::code;
-use super::super::number::integer;
-use super::super::time::{BadTime, date, time, timestamp};
+use super::super::origin::code;
+use super::number::integer;
 use super::plain::PrimitiveColumn;
-use super::{Column, Json, Misfit};
+use super::time::{BadTime, date, time, timestamp};
+use super::{Column, Misfit, Written};
 
 /// The column for a temporal type; `None` for other types.
 pub(super) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
@@ -63,27 +65,28 @@ fn timestamps<T: ArrowPrimitiveType<Native = i64>, const PER_SECOND: i64>(
 ) -> Box<dyn Column> {
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
-        move |json, data_type| {
-            let Some(text) = json.between_quotes() else {
+        move |written, data_type| {
+            let text = written.string().filter(|_| !written.is_number());
+            let Some(text) = text else {
                 return units(
-                    json,
+                    written,
                     data_type,
                     "an RFC 3339 string or an integer in its unit",
                 );
             };
             let instant =
-                timestamp(text, zoned).map_err(|bad| bad_timestamp(bad, json, data_type))?;
+                timestamp(text, zoned).map_err(|bad| bad_timestamp(bad, written, data_type))?;
             instant
                 .in_units(PER_SECOND)
-                .ok_or_else(|| Misfit::out_of_range(data_type, json))
+                .ok_or_else(|| Misfit::out_of_range(data_type, written))
         },
     ))
 }
 
 #[cold]
-fn bad_timestamp(bad: BadTime, json: Json<'_>, data_type: &DataType) -> Misfit {
+fn bad_timestamp(bad: BadTime, written: Written<'_>, data_type: &DataType) -> Misfit {
     let expected = format!("{data_type}: an RFC 3339 string such as \"2026-03-01T08:15:30.123Z\"");
-    let misfit = Misfit::bad_value(&expected, json);
+    let misfit = Misfit::bad_value(&expected, written);
     let detail = match bad {
         BadTime::NoOffset => {
             "which has no offset from UTC (`Z` or `+01:00`); a column without time zone takes it"
@@ -95,14 +98,15 @@ fn bad_timestamp(bad: BadTime, json: Json<'_>, data_type: &DataType) -> Misfit {
 }
 
 #[inline]
-fn units(json: Json<'_>, data_type: &DataType, expected: &str) -> Result<i64, Misfit> {
-    if !json.is_number() {
+fn units(written: Written<'_>, data_type: &DataType, expected: &str) -> Result<i64, Misfit> {
+    if !written.is_number() {
         return Err(Misfit::wrong_type(
             &format!("{data_type}: {expected}"),
-            json,
+            written,
         ));
     }
-    integer(json.text, json.start, json.end).map_err(|loss| Misfit::loss(loss, data_type, json))
+    integer(written.text, written.start, written.end)
+        .map_err(|loss| Misfit::loss(loss, data_type, written))
 }
 
 fn dates<T: ArrowPrimitiveType>(
@@ -111,14 +115,14 @@ fn dates<T: ArrowPrimitiveType>(
 ) -> Box<dyn Column> {
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
-        move |json, data_type| {
+        move |written, data_type| {
             let expected = || format!("{data_type}: a string such as \"2026-01-31\"");
-            let text = json
-                .between_quotes()
-                .ok_or_else(|| Misfit::wrong_type(&expected(), json))?;
+            let text = written
+                .string()
+                .ok_or_else(|| Misfit::wrong_type(&expected(), written))?;
             let days = text.try_into().ok().and_then(date);
             days.map(&of_days)
-                .ok_or_else(|| Misfit::bad_value(&expected(), json))
+                .ok_or_else(|| Misfit::bad_value(&expected(), written))
         },
     ))
 }
@@ -129,14 +133,14 @@ fn times<T: ArrowPrimitiveType>(
 ) -> Box<dyn Column> {
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
-        move |json, data_type| {
+        move |written, data_type| {
             let expected = || format!("{data_type}: a string such as \"08:15:30.123\"");
-            let text = json
-                .between_quotes()
-                .ok_or_else(|| Misfit::wrong_type(&expected(), json))?;
+            let text = written
+                .string()
+                .ok_or_else(|| Misfit::wrong_type(&expected(), written))?;
             time(text)
                 .map(&of_nanoseconds)
-                .ok_or_else(|| Misfit::bad_value(&expected(), json))
+                .ok_or_else(|| Misfit::bad_value(&expected(), written))
         },
     ))
 }
@@ -144,6 +148,6 @@ fn times<T: ArrowPrimitiveType>(
 fn durations<T: ArrowPrimitiveType<Native = i64>>(data_type: &DataType) -> Box<dyn Column> {
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
-        |json, data_type| units(json, data_type, "an integer in its unit"),
+        |written, data_type| units(written, data_type, "an integer in its unit"),
     ))
 }

@@ -5,10 +5,10 @@
 
 use std::io::{self, ErrorKind, Read};
 
-use super::super::origin::RECORD_BYTES;
+use super::origin::RECORD_BYTES;
 
 /// A file as runs of whole lines.
-pub(in super::super) struct Lines<R> {
+pub(super) struct Lines<R> {
     file: R,
     buffer: Vec<u8>,
     /// Where the lines begin that were not consumed yet.
@@ -27,12 +27,23 @@ pub(in super::super) struct Lines<R> {
 
 /// What [`Lines::fill`] found.
 #[derive(Debug, PartialEq, Eq)]
-pub(in super::super) enum Filled {
+pub(super) enum Filled {
     /// Whole lines, at [`Lines::region`].
     Lines,
     /// One line longer than the limit: how it began.
     TooLong(Vec<u8>),
     /// The end of the file.
+    End,
+}
+
+/// What [`Lines::extend`] found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Extended {
+    /// At least one line more.
+    More,
+    /// The lines at hand, or the one behind them, are longer than the limit. They are as they were.
+    TooLong,
+    /// The end of the file. The lines at hand are as they were.
     End,
 }
 
@@ -43,7 +54,7 @@ const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 impl<R: Read> Lines<R> {
     /// Reads `chunk` bytes at a time; lines may have `limit` bytes without their newline.
-    pub(in super::super) fn new(file: R, chunk: usize, limit: usize) -> Self {
+    pub(super) fn new(file: R, chunk: usize, limit: usize) -> Self {
         Self {
             file,
             buffer: Vec::new(),
@@ -61,41 +72,84 @@ impl<R: Read> Lines<R> {
 
     /// Text whose first bytes, up to [`Lines::remaining`], are whole lines. What follows them is of no meaning.
     #[inline]
-    pub(in super::super) fn region(&self) -> &[u8] {
+    pub(super) fn region(&self) -> &[u8] {
         &self.buffer[self.start..]
     }
 
     /// The length of the whole lines in [`Lines::region`]; each ends in a newline, also the last of the file.
     #[inline]
-    pub(in super::super) fn remaining(&self) -> usize {
+    pub(super) fn remaining(&self) -> usize {
         self.whole - self.start
     }
 
     /// Whether all of these lines are UTF-8.
     #[inline]
-    pub(in super::super) fn is_utf8(&self) -> bool {
+    pub(super) fn is_utf8(&self) -> bool {
         self.utf8
     }
 
     /// Marks bytes of the region as done with.
     #[inline]
-    pub(in super::super) fn consume(&mut self, bytes: usize) {
+    pub(super) fn consume(&mut self, bytes: usize) {
         self.start += bytes;
         debug_assert!(self.start <= self.whole, "only whole lines are consumed");
     }
 
     /// Bytes read from the file.
-    pub(in super::super) fn bytes_read(&self) -> u64 {
+    pub(super) fn bytes_read(&self) -> u64 {
         self.read
     }
 
     /// Bytes of the file up to the lines that were not consumed yet.
-    pub(in super::super) fn bytes_consumed(&self) -> u64 {
+    pub(super) fn bytes_consumed(&self) -> u64 {
         self.read - self.filled.saturating_sub(self.start) as u64
     }
 
+    /// Where they come from.
+    pub(super) fn source(&self) -> &R {
+        &self.file
+    }
+
+    /// Reads on behind the lines at hand, which stay: for a record that goes on behind them.
+    pub(super) fn extend(&mut self) -> io::Result<Extended> {
+        let at_hand = self.remaining();
+        if at_hand > self.limit {
+            return Ok(Extended::TooLong);
+        }
+        // The newline that was added to the last line stands behind `filled`.
+        if self.ended && self.whole >= self.filled {
+            return Ok(Extended::End);
+        }
+        self.buffer.copy_within(self.start..self.filled, 0);
+        self.filled -= self.start;
+        (self.start, self.whole) = (0, at_hand);
+        let mut newline = None;
+        // What is at hand will be looked at again, so it must grow by as much as it is long.
+        while !self.ended && (newline.is_none() || self.filled < 2 * at_hand) {
+            let before = self.filled;
+            self.read_chunk()?;
+            if let Some(found) = memchr::memrchr(b'\n', &self.buffer[before..self.filled]) {
+                newline = Some(before + found);
+            }
+            if newline.is_none() && self.filled - at_hand > self.limit {
+                return Ok(Extended::TooLong);
+            }
+        }
+        let whole = newline.map_or(at_hand, |newline| newline + 1);
+        if self.ended && self.filled > whole {
+            self.reserve(1);
+            self.buffer[self.filled] = b'\n';
+            self.lines_up_to(self.filled + 1);
+        } else if newline.is_some() {
+            self.lines_up_to(whole);
+        } else {
+            return Ok(Extended::End);
+        }
+        Ok(Extended::More)
+    }
+
     /// Reads on until there are whole lines. All earlier ones must have been consumed.
-    pub(in super::super) fn fill(&mut self) -> io::Result<Filled> {
+    pub(super) fn fill(&mut self) -> io::Result<Filled> {
         debug_assert!(self.start == self.whole, "unread lines would be lost");
         // The newline that was added to the last line stands behind `filled`.
         let done = self.whole.min(self.filled);

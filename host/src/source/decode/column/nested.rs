@@ -9,9 +9,9 @@ use arrow::buffer::{OffsetBuffer, ScalarBuffer};
 use arrow::datatypes::{FieldRef, Fields};
 use hashbrown::HashMap;
 
-use super::super::super::origin::code;
-use super::super::scan::{Elements, Members, Syntax, skip_value};
-use super::{Column, Json, Misfit, Unsupported, column, push, unescape};
+use super::super::origin::code;
+use super::super::scan::{Elements, Members, Syntax, skip_value, unescape};
+use super::{Column, Misfit, Unsupported, Written, column, push};
 
 /// The grammar was checked before a column sees a value, so this is not met; but nothing is taken on trust either.
 fn malformed(syntax: Syntax) -> Misfit {
@@ -53,18 +53,22 @@ impl<O: OffsetSizeTrait> ListColumn<O> {
 }
 
 impl<O: OffsetSizeTrait> Column for ListColumn<O> {
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
-        if json.first() != b'[' {
-            return Err(Misfit::wrong_type("List", json));
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit> {
+        if written.first() != b'[' {
+            return Err(Misfit::wrong_type("List", written));
         }
-        let mut elements = Elements::new(json.text, json.start + 1);
+        let mut elements = Elements::new(written.text, written.start + 1);
         let mut count = 0;
         while let Some(start) = elements.next_start().map_err(malformed)? {
-            let end = skip_value(json.text, start, 1).map_err(malformed)?;
+            let end = skip_value(written.text, start, 1).map_err(malformed)?;
             push(
                 self.values.as_mut(),
                 self.element.is_nullable(),
-                Some(Json { start, end, ..json }),
+                Some(Written {
+                    start,
+                    end,
+                    ..written
+                }),
             )
             .map_err(|misfit| misfit.within(format!("[{count}]")))?;
             elements.at = end;
@@ -134,17 +138,17 @@ impl StructColumn {
     }
 
     /// Notes where the fields stand.
-    fn find(&mut self, json: Json<'_>) -> Result<(), Misfit> {
+    fn find(&mut self, written: Written<'_>) -> Result<(), Misfit> {
         self.found.fill(None);
-        let mut members = Members::new(json.text, json.start + 1);
+        let mut members = Members::new(written.text, written.start + 1);
         while let Some((name, start)) = members.next_start().map_err(malformed)? {
-            let end = skip_value(json.text, start, 1).map_err(malformed)?;
-            let raw = &json.text[name.start..name.end];
+            let end = skip_value(written.text, start, 1).map_err(malformed)?;
+            let raw = &written.text[name.start..name.end];
             let field = if raw.contains(&b'\\') {
-                let quoted = Json {
+                let quoted = Written {
                     start: name.start - 1,
                     end: name.end + 1,
-                    ..json
+                    ..written
                 };
                 let plain =
                     unescape(quoted.bytes()).ok_or_else(|| Misfit::lone_surrogate(quoted))?;
@@ -162,13 +166,17 @@ impl StructColumn {
 }
 
 impl Column for StructColumn {
-    fn push(&mut self, json: Json<'_>) -> Result<(), Misfit> {
-        if json.first() != b'{' {
-            return Err(Misfit::wrong_type("Struct", json));
+    fn push(&mut self, written: Written<'_>) -> Result<(), Misfit> {
+        if written.first() != b'{' {
+            return Err(Misfit::wrong_type("Struct", written));
         }
-        self.find(json)?;
+        self.find(written)?;
         for ((child, found), field) in self.children.iter_mut().zip(&self.found).zip(&self.fields) {
-            let value = found.map(|(start, end)| Json { start, end, ..json });
+            let value = found.map(|(start, end)| Written {
+                start,
+                end,
+                ..written
+            });
             push(child.as_mut(), field.is_nullable(), value)
                 .map_err(|misfit| misfit.within(format!(".{}", field.name())))?;
         }

@@ -2,7 +2,7 @@
 
 use arrow::datatypes::i256;
 
-use super::scan::{not_digits, word};
+use super::super::scan::{not_digits, word};
 
 /// An integer of at most 16 digits without fraction or exponent: nearly all of them. `None` for any other text.
 ///

@@ -4,7 +4,7 @@ use arrow::datatypes::{DataType, Field, FieldRef, Schema};
 use std::sync::Arc;
 
 /// The schema with plain types, and without metadata.
-pub(super) fn schema(schema: &Schema) -> Schema {
+pub(in super::super) fn schema(schema: &Schema) -> Schema {
     Schema::new(
         schema
             .fields()

@@ -346,3 +346,8 @@ pub(super) fn member(text: &[u8], at: usize) -> Result<(Quoted, usize), Syntax> 
         skip_space(text, colon + 1),
     ))
 }
+
+/// The text of a JSON string that is given with its quotes. `None` if it escapes half of a surrogate pair.
+pub(super) fn unescape(quoted: &[u8]) -> Option<String> {
+    serde_json::from_slice(quoted).ok()
+}
