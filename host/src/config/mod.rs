@@ -19,6 +19,7 @@ pub mod environment;
 mod environment_file;
 mod feature;
 mod load;
+pub mod map;
 pub mod pipeline;
 mod pipeline_file;
 mod recorded;
@@ -38,6 +39,7 @@ pub use environment::{
 };
 pub use feature::{DeclaredFeature, FeatureSpans};
 pub use load::load_pipelines;
+pub use map::MapSpec;
 pub use pipeline::{
     Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, WindowKind,
     WindowSpec,

@@ -197,6 +197,7 @@ impl Delivery {
         for refused in refused {
             let reject = Reject {
                 sequence: refused.sequence,
+                part: refused.part,
                 stage: refused.stage,
                 code: refused.code.clone(),
                 detail: refused.detail.clone(),

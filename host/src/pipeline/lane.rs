@@ -44,22 +44,33 @@ pub(super) struct LaneBatch {
     pub(super) event_times: ScalarBuffer<i64>,
     /// The watermark at each of them; none where no row is behind it.
     pub(super) watermarks: Option<ScalarBuffer<i64>>,
-    /// Which rows of the source's batch they are; none for all.
+    /// Which rows of those that were divided they are; none for all.
     pub(super) picked: Option<Vec<u32>>,
-    /// The sequence of the source's batch's first row, and the one after its last.
+    /// Which row of the source's batch each row that was divided came from; none if they are the
+    /// source's own.
+    pub(super) source_row: Option<Arc<[u32]>>,
+    /// The sequence of the source's batch's first row, and the one after the last that was divided.
     pub(super) sequences: Range<u64>,
     /// Where the source's batch's rows came from.
     pub(super) origins: Arc<Origins>,
-    /// The watermark after the source's batch.
+    /// The watermark after the last of the rows that were divided.
     pub(super) watermark: i64,
 }
 
 impl LaneBatch {
-    /// Which row of the source's batch row `row` is.
-    fn source_row(&self, row: usize) -> u32 {
+    /// Which of the rows that were divided row `row` is.
+    fn part(&self, row: usize) -> u32 {
         self.picked
             .as_ref()
             .map_or(row as u32, |picked| picked[row])
+    }
+
+    /// Which row of the source's batch row `row` came from.
+    fn source_row(&self, row: usize) -> u32 {
+        let part = self.part(row);
+        self.source_row
+            .as_ref()
+            .map_or(part, |source_row| source_row[part as usize])
     }
 }
 
@@ -80,6 +91,8 @@ pub(super) enum FromLane {
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     pub(super) sequence: u64,
+    /// Orders what was made of one row of the source; zero for what never reached a lane.
+    pub(super) part: u32,
     pub(super) origin: Origin,
     pub(super) stage: Stage,
     pub(super) code: String,
@@ -202,7 +215,7 @@ impl Lane {
             self.accumulate(&batch, &on_time, &mut refused).await?;
         }
         if !refused.is_empty() {
-            refused.sort_by_key(|refused| refused.sequence);
+            refused.sort_by_key(|refused| (refused.sequence, refused.part));
             let bytes = refused.iter().map(Refused::bytes).sum();
             self.out.send(FromLane::Refused(refused), bytes).await?;
         }
@@ -451,6 +464,7 @@ impl Lane {
             let source_row = batch.source_row(row as usize);
             refused.push(Refused {
                 sequence: batch.sequences.start + u64::from(source_row),
+                part: batch.part(row as usize),
                 origin: batch.origins.of(source_row),
                 stage,
                 code: reject.code,

@@ -10,6 +10,7 @@ use super::*;
 fn reject(sequence: u64, stage: Stage, detail: &str) -> Reject {
     Reject {
         sequence,
+        part: 0,
         stage,
         code: "c".to_owned(),
         detail: detail.to_owned(),

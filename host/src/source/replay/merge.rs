@@ -217,7 +217,11 @@ impl Replay {
         let records = (pieces.rows + rejects.len()) as u64;
         self.progress.records.fetch_add(records, Ordering::Relaxed);
         Ok(SourceBatch {
-            watermarks: pieces.watermarks(&self.watermark, self.last_watermark),
+            watermarks: pieces.watermarks(
+                &self.watermark,
+                self.last_watermark,
+                self.spec.all_watermarks,
+            ),
             event_times: pieces.event_times(),
             rows: pieces.join(&self.spec.columns)?,
             first_sequence: self.next_sequence - pieces.rows as u64,
@@ -244,13 +248,19 @@ impl Pieces {
         })
     }
 
-    /// The watermark at each row; none if every row is at or after the last of them.
-    fn watermarks(&self, watermark: &Watermark, last: i64) -> Option<ScalarBuffer<i64>> {
+    /// The watermark at each row; none if every row is at or after the last of them, unless they are
+    /// wanted anyway.
+    fn watermarks(
+        &self,
+        watermark: &Watermark,
+        last: i64,
+        wanted: bool,
+    ) -> Option<ScalarBuffer<i64>> {
         let times = self
             .pieces
             .iter()
             .flat_map(|piece| piece.event_times.iter());
-        if times.copied().fold(i64::MAX, i64::min) >= last {
+        if !wanted && times.copied().fold(i64::MAX, i64::min) >= last {
             return None;
         }
         let mut watermarks = Vec::with_capacity(self.rows);

@@ -15,7 +15,9 @@ use arrow::datatypes::SchemaRef;
 
 use super::decode::{DecodeError, Format};
 
-pub use event_time::{EventTimeFault, is_event_time};
+pub use event_time::{
+    EventTimeFault, EventTimes, is_event_time, read as read_event_times, why_invalid,
+};
 pub use merge::Replay;
 
 /// What to read, and how.
@@ -33,6 +35,9 @@ pub struct ReplaySpec {
     pub disorder: i64,
     /// Rows of a batch, at most.
     pub batch_rows: usize,
+    /// Whether batches have the watermark at each row also where no row is behind it, because rows
+    /// are given other event times later.
+    pub all_watermarks: bool,
     /// Whether the first record that does not become a row ends the run.
     pub stop_on_reject: bool,
 }
