@@ -219,8 +219,8 @@ pub use window::{Bounds, Config, Emit, KeyedWindow, Migrate, Reject, Window};
 pub mod prelude {
     pub use crate::types::*;
     pub use crate::{
-        Bounds, ColumnarMapper, ColumnarWindow, Config, Emit, EventRows, Failure, MappedRows, Mapper,
-        Migrate, OldStates, Output, Reject, Rejects, Row, Rows, State, StateColumns, Window,
-        export_mapper, export_window, log, metrics, testing,
+        Bounds, ColumnarMapper, ColumnarWindow, Config, Emit, EventRows, Failure, MappedRows,
+        Mapper, Migrate, OldStates, Output, Reject, Rejects, Row, Rows, State, StateColumns,
+        Window, export_mapper, export_window, log, metrics, testing,
     };
 }

@@ -195,7 +195,11 @@ fn print(report: &RunReport, elapsed: Duration) {
     let per_second = accounting.read as f64 / elapsed.as_secs_f64().max(1e-9);
     say!("pipeline   {}", report.pipeline);
     say!("transform  {}", report.transform);
-    if let Some(mapper) = report.mapper.as_ref().filter(|mapper| **mapper != report.transform) {
+    if let Some(mapper) = report
+        .mapper
+        .as_ref()
+        .filter(|mapper| **mapper != report.transform)
+    {
         say!("mapper     {mapper}");
     }
     say!(

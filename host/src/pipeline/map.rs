@@ -159,7 +159,14 @@ impl Mapping {
         if let Some(valid) = valid {
             let untimed = self.untimed(&kept, &mapped, &valid)?;
             accounting.mapped.get_or_insert_default().untimed += untimed.1.len() as u64;
-            describe(batch, origins, &untimed.0, Stage::EventTime, untimed.1, &mut refused)?;
+            describe(
+                batch,
+                origins,
+                &untimed.0,
+                Stage::EventTime,
+                untimed.1,
+                &mut refused,
+            )?;
             kept = kept.filter(&valid)?;
         }
         Ok(Part {

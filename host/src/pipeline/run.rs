@@ -376,9 +376,10 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
     }
     Ok(Sinks {
         invalid: InvalidValues::new(paths.invalid.clone(), lanes, &emitted, keys),
-        // The reader is the first producer of rejects; late rows come from lanes alone.
+        // The reader is the first producer, also of late rows, which come from lanes alone: the first
+        // has a place of its own in the order, and that must not be a lane's.
         rejects: RejectSink::new(&paths.rejects, 1 + lanes),
-        late: RejectSink::new(&paths.late, lanes),
+        late: RejectSink::new(&paths.late, 1 + lanes),
         features: match &paths.features {
             Some(path) => Some(FileSink::create(path, lanes, emitted, keys)?),
             None => None,

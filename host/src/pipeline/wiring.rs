@@ -15,9 +15,7 @@ use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
 use crate::source::replay::ReplaySpec;
 use crate::store::validation::Checker;
-use crate::transform::{
-    CallError, MapperSpec, Opening, Windowed, WindowedSpec, event_time_type,
-};
+use crate::transform::{CallError, MapperSpec, Opening, Windowed, WindowedSpec, event_time_type};
 use crate::window::Panes;
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
@@ -151,9 +149,9 @@ pub fn open(
 
     let component = load(host, &pipeline)?;
     if !component.interfaces().contains(&Interface::Windowed) {
-        let message = "this component is a mapper, and a pipeline's transform aggregates over windows";
-        let hint =
-            "name a component that exports `windowed`, and the mapper as `transform` of a `[map]` table; `penstock inspect` shows what one exports";
+        let message =
+            "this component is a mapper, and a pipeline's transform aggregates over windows";
+        let hint = "name a component that exports `windowed`, and the mapper as `transform` of a `[map]` table; `penstock inspect` shows what one exports";
         return Err(
             ConfigError::from(pipeline.diagnostic(pipeline.transform.span, message, hint)).into(),
         );
@@ -183,7 +181,8 @@ pub fn open(
         event_schema: Arc::clone(&seen),
         key: Arc::clone(&key_schema),
     };
-    let (transforms, spec) = open_transforms(host, &component, &pipeline, &opening, lanes, &limits)?;
+    let (transforms, spec) =
+        open_transforms(host, &component, &pipeline, &opening, lanes, &limits)?;
     pipeline.check_output(&spec.output)?;
 
     // A transform needs room for what it makes of the rows, too.

@@ -50,7 +50,9 @@ impl MapperInstance {
         let meter = session.meter();
         let store = &mut session.store;
         let opened = offered
-            .pass(async |opening| CpuMeter::run(meter, guest.call_open_mapper(store, opening)).await)
+            .pass(async |opening| {
+                CpuMeter::run(meter, guest.call_open_mapper(store, opening)).await
+            })
             .await;
         let spec = session.end(CALL, opened, |spec, limits, _| {
             Ok(lift_mapper_spec(spec, opening, limits)?)
@@ -79,11 +81,8 @@ impl Mapper for MapperInstance {
             let meter = self.session.begin(CALL)?;
             let result = CpuMeter::run(
                 meter,
-                self.guest.call_map_rows(
-                    &mut self.session.store,
-                    0,
-                    param(rows, &input.slices()),
-                ),
+                self.guest
+                    .call_map_rows(&mut self.session.store, 0, param(rows, &input.slices())),
             )
             .await;
             self.session.end(CALL, result, |mapped, limits, codes| {

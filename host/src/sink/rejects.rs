@@ -101,7 +101,8 @@ pub struct RejectSink {
 }
 
 impl RejectSink {
-    /// A sink for `producers` producers. No file is created yet.
+    /// A sink for `producers` producers. No file is created yet. What the first gives at a sequence
+    /// comes before what the others do.
     #[must_use]
     pub fn new(path: &Path, producers: usize) -> Self {
         Self {

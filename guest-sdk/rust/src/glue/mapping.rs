@@ -86,10 +86,7 @@ impl<M: ColumnarMapper> Mapping for MapByColumns<M> {
         first_event_only(event)?;
         let count = input.rows as usize;
         let rows = EventRows::<M::Row<'_>> {
-            columns: <M::Row<'_> as Record<'_>>::bind(
-                &mut Cursor::new(&self.input, input),
-                count,
-            )?,
+            columns: <M::Row<'_> as Record<'_>>::bind(&mut Cursor::new(&self.input, input), count)?,
             len: count,
         };
         let mut mapped = MappedRows::new(count);

@@ -80,7 +80,10 @@ impl ColumnarMapper for StopsByColumns {
             note: None,
         };
         match self.misdeed.as_str() {
-            "backwards" => [1, 0].map(|row| mapped.push(row, &stop)).into_iter().collect(),
+            "backwards" => [1, 0]
+                .map(|row| mapped.push(row, &stop))
+                .into_iter()
+                .collect(),
             "beyond" => mapped.push(rows.len(), &stop),
             "both" => {
                 mapped.push(rows.len() - 1, &stop);

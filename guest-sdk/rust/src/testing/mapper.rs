@@ -89,7 +89,8 @@ impl<T: TypedMapping> MapperDriver<T> {
             .mapper
             .map(0, batch(rows, &slices(rows)))
             .unwrap_or_else(|failure| panic!("map failed: {failure:?}"));
-        let source_row = Groups::from_bytes(&mapped.source_row).expect("the SDK writes whole numbers");
+        let source_row =
+            Groups::from_bytes(&mapped.source_row).expect("the SDK writes whole numbers");
         MappedBatch {
             source_row: source_row.iter().collect(),
             rejects: mapped.rejects,
