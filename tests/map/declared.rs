@@ -60,7 +60,7 @@ fn folder(pipeline: String, rides: u64) -> Folder {
 /// has a rider that nobody knows, and one in thirteen is six hours late.
 fn line(ride: u64) -> Value {
     let riders = match ride {
-        _ if ride % 7 == 0 => json!([]),
+        _ if ride.is_multiple_of(7) => json!([]),
         _ if ride % 100 == 3 => json!([1, null, 2]),
         _ => json!([ride % 5, 3]),
     };
@@ -72,7 +72,7 @@ fn line(ride: u64) -> Value {
     let at = jiff::Timestamp::from_second(second as i64)
         .unwrap()
         .to_string();
-    let note = if ride % 11 == 0 { "bad" } else { "x" };
+    let note = if ride.is_multiple_of(11) { "bad" } else { "x" };
     json!({"at": at, "city": "ab", "riders": riders, "amount": 1.5, "note": note, "shift_s": 2})
 }
 

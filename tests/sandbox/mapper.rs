@@ -162,3 +162,24 @@ fn a_mapper_that_fails_ends_the_run_and_is_named() {
         }
     }
 }
+
+#[test]
+fn calls_that_would_return_too_much_are_made_with_fewer_rows() {
+    let mapper = transform("unruly_mapper");
+    let map = format!("[map]\ntransform = {mapper:?}\n");
+    let run = |more: &str, batch_rows| {
+        let folder = folder_with("unruly", "{}", &map, more);
+        let report = folder.run(Tuning {
+            lanes: 1,
+            batch_rows,
+        });
+        report.map(|report| (report.accounting, folder.text("out/out.ndjson")))
+    };
+    let expected = run("", 40).unwrap();
+    for limits in ["output_rows = 14", "output_bytes = \"1KiB\""] {
+        for batch_rows in [40, 7] {
+            let found = run(&format!("[limits]\n{limits}\n"), batch_rows).unwrap();
+            assert_eq!(found, expected, "{limits}, batches of {batch_rows}");
+        }
+    }
+}

@@ -26,7 +26,7 @@ use super::reader::ReadError;
 use crate::source::replay::{read_event_times, why_invalid};
 use crate::source::{Origins, SourceBatch, record_lines};
 use crate::stage::Stage;
-use crate::transform::{Figures, Mapped, Mapper, bytes_of};
+use crate::transform::{CallError, Figures, Mapped, Mapper, bytes_of};
 
 /// Rows of the first call. What it returns shows how many the next may have.
 const FIRST_ROWS: usize = 4096;
@@ -98,26 +98,36 @@ impl Part {
     }
 }
 
+/// Opens a mapper anew, as it was opened at first.
+pub(super) type Reopen = Box<dyn Fn() -> Result<Box<dyn Mapper>, CallError> + Send>;
+
 /// A mapper at work.
 pub(super) struct Mapping {
     mapper: Box<dyn Mapper>,
+    reopen: Reopen,
     plan: MapPlan,
     /// Rows of the next call.
     call_rows: usize,
+    /// What instances have told that are gone.
+    figures: Figures,
 }
 
 impl Mapping {
-    pub(super) fn new(mapper: Box<dyn Mapper>, plan: MapPlan) -> Self {
+    pub(super) fn new(mapper: Box<dyn Mapper>, reopen: Reopen, plan: MapPlan) -> Self {
         Self {
             mapper,
+            reopen,
             plan,
             call_rows: FIRST_ROWS,
+            figures: Figures::default(),
         }
     }
 
     /// What the mapper has told the operator.
     pub(super) fn figures(&self) -> Figures {
-        self.mapper.figures()
+        let mut figures = self.figures.clone();
+        figures += &self.mapper.figures();
+        figures
     }
 
     /// The digest of its component.
@@ -133,12 +143,11 @@ impl Mapping {
         first: usize,
         accounting: &mut Accounting,
     ) -> Result<Part, ReadError> {
-        let (length, input) = self.cut(&batch.rows, first);
-        if length == 0 {
+        if first == batch.rows.num_rows() {
             return Ok(self.nothing(first));
         }
-        let call = self.mapper.map(&input, length);
-        let mapped = futures::executor::block_on(call).map_err(|error| ReadError::Map {
+        let called = self.call(&batch.rows, first);
+        let (length, mapped) = called.map_err(|error| ReadError::Map {
             mapper: self.plan.digest.clone(),
             error,
         })?;
@@ -180,6 +189,23 @@ impl Mapping {
             end: first + length,
             refused,
         })
+    }
+
+    /// Maps rows from `first` on, and says how many. A call that would return more than it may is made
+    /// again with half of its rows: whether a run succeeds must not depend on where calls are cut.
+    fn call(&mut self, rows: &RecordBatch, first: usize) -> Result<(usize, Mapped), CallError> {
+        loop {
+            let (length, input) = self.cut(rows, first);
+            match futures::executor::block_on(self.mapper.map(&input, length)) {
+                Err(error) if length > 1 && is_too_much(&error) => {
+                    self.call_rows = length.div_ceil(2);
+                    // The instance is spent. Of what it told, only what calls before this one told counts.
+                    self.figures += &self.mapper.figures();
+                    self.mapper = (self.reopen)()?;
+                }
+                mapped => return Ok((length, mapped?)),
+            }
+        }
     }
 
     /// The columns of as many rows as the byte budget of a call has room for.
@@ -295,6 +321,17 @@ impl Mapping {
             refused: Vec::new(),
         }
     }
+}
+
+/// Whether fewer rows might give what a call may return.
+fn is_too_much(error: &CallError) -> bool {
+    matches!(
+        error,
+        CallError::Limit {
+            name: "output_rows" | "output_bytes",
+            ..
+        }
+    )
 }
 
 /// Rows on their way through.

@@ -147,7 +147,7 @@ pub fn open(
     let (event_schema, inferred) = event_schema(recorded.event, &paths, format)?;
     environment.check_event_time(recorded.event, &event_schema)?;
 
-    let component = load(host, &pipeline)?;
+    let component = Arc::new(load(host, &pipeline)?);
     if !component.interfaces().contains(&Interface::Windowed) {
         let message =
             "this component is a mapper, and a pipeline's transform aggregates over windows";

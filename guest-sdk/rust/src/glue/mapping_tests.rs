@@ -112,8 +112,11 @@ fn written(rows: &[Written]) -> Columns {
     }))
 }
 
+/// Row, fare and city of each stop; row and code of each reject.
+type Ended = (Vec<(u32, i64, String)>, Vec<(u32, &'static str)>);
+
 /// The same, by hand.
-fn oracle(rows: &[Written]) -> (Vec<(u32, i64, String)>, Vec<(u32, &'static str)>) {
+fn oracle(rows: &[Written]) -> Ended {
     let (mut mapped, mut rejected) = (Vec::new(), Vec::new());
     for (row, (fare, stops, _)) in (0..).zip(rows) {
         match fare {

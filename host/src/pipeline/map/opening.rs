@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use super::{MapPlan, MappedTime, Mapping, Seen};
+use super::{MapPlan, MappedTime, Mapping, Reopen, Seen};
 use crate::config::{ConfigError, Pipeline, types};
 use crate::pipeline::wiring::{Host, WiringError, load_at};
 use crate::sandbox::{Component, Interface, Limits};
@@ -15,6 +15,7 @@ use crate::transform::{Mapper, MapperSpec, Opening, event_time_type};
 /// A mapper, opened on an event.
 pub(in crate::pipeline) struct OpenedMapper {
     mapper: Box<dyn Mapper>,
+    reopen: Reopen,
     /// What it says of itself.
     pub(in crate::pipeline) spec: MapperSpec,
     /// What key and windows may see: the mapper's output, and the event time that rows keep.
@@ -29,7 +30,7 @@ pub(in crate::pipeline) struct OpenedMapper {
 pub(in crate::pipeline) fn open(
     host: &Host,
     pipeline: &Pipeline,
-    component: &Component,
+    component: &Arc<Component>,
     event_schema: &SchemaRef,
     event_time: &str,
     limits: &Limits,
@@ -46,7 +47,7 @@ pub(in crate::pipeline) fn open(
             config: &pipeline.config.value,
         };
         return at
-            .open(host, pipeline, event_schema, event_time, limits)
+            .open(pipeline, event_schema, event_time, limits)
             .map(Some);
     };
     let refuse = |message: &str, hint: &str| {
@@ -59,7 +60,7 @@ pub(in crate::pipeline) fn open(
             "leave `[map]` out, or name a transform that exports `windowed` alone",
         );
     }
-    let first = load_at(host, &map.transform.value)?;
+    let first = Arc::new(load_at(host, &map.transform.value)?);
     if !first.interfaces().contains(&Interface::Mapper) {
         return refuse(
             "this component does not export `mapper`",
@@ -72,13 +73,13 @@ pub(in crate::pipeline) fn open(
         span: map.transform.span,
         config: &map.config.value,
     };
-    at.open(host, pipeline, event_schema, event_time, limits)
+    at.open(pipeline, event_schema, event_time, limits)
         .map(Some)
 }
 
 /// A component with a mapper, and where the pipeline names it.
 struct At<'a> {
-    component: &'a Component,
+    component: &'a Arc<Component>,
     path: &'a PathBuf,
     span: crate::config::Span,
     config: &'a str,
@@ -87,7 +88,6 @@ struct At<'a> {
 impl At<'_> {
     fn open(
         &self,
-        host: &Host,
         pipeline: &Pipeline,
         event_schema: &SchemaRef,
         event_time: &str,
@@ -100,14 +100,13 @@ impl At<'_> {
             key: Arc::new(Schema::empty()),
         };
         let label = format!("{}/map", pipeline.name.value);
-        let opened = self.component.open_mapper(&opening, limits, &label);
-        let mapper = host
-            .lanes
-            .block_on(opened)
-            .map_err(|error| WiringError::Open {
-                path: self.path.clone(),
-                error,
-            })?;
+        let (component, limits) = (Arc::clone(self.component), limits.clone());
+        let open =
+            move || futures::executor::block_on(component.open_mapper(&opening, &limits, &label));
+        let mapper = open().map_err(|error| WiringError::Open {
+            path: self.path.clone(),
+            error,
+        })?;
         let spec = mapper.spec().clone();
         let (offered, event_time) = offered(&spec.output, event_time).map_err(|found| {
             let message = format!(
@@ -119,6 +118,7 @@ impl At<'_> {
         })?;
         Ok(OpenedMapper {
             mapper: Box::new(mapper),
+            reopen: Box::new(move || Ok(Box::new(open()?))),
             spec,
             offered,
             event_time,
@@ -173,6 +173,6 @@ impl OpenedMapper {
             output_rows: limits.output_rows,
             output_bytes: limits.output_bytes,
         };
-        Mapping::new(self.mapper, plan)
+        Mapping::new(self.mapper, self.reopen, plan)
     }
 }
