@@ -6,6 +6,7 @@
 
 mod contract;
 mod input;
+mod map;
 mod sandbox;
 mod support;
 mod windows;

@@ -8,8 +8,10 @@ use serde::Serialize;
 pub enum Stage {
     /// The source's bytes could not be read as a row.
     Decode,
-    /// The row has no usable event time.
+    /// The row, or what it was mapped to, has no usable event time.
     EventTime,
+    /// The mapper refused the row.
+    Map,
     /// The row has no usable key.
     Key,
     /// The transform refused the row.
@@ -24,6 +26,7 @@ impl Stage {
         match self {
             Self::Decode => "decode",
             Self::EventTime => "event_time",
+            Self::Map => "map",
             Self::Key => "key",
             Self::Transform => "transform",
             Self::Late => "late",

@@ -1,6 +1,6 @@
-//! What a lane asks of a transform, whatever it is made of.
+//! What a pipeline asks of a transform, whatever it is made of.
 //!
-//! The sandbox implements [`Windowed`] for components; the benchmark implements it for the same
+//! The sandbox implements [`Mapper`] and [`Windowed`] for components; the benchmark implements `Windowed` for the same
 //! transform compiled natively, so that both run through one and the same pipeline. Data comes in
 //! and goes out as plain Arrow arrays; nothing here knows of Wasm.
 
@@ -93,6 +93,27 @@ pub struct WindowedSpec {
     pub initial: RecordBatch,
     /// The schema of what `finish` returns.
     pub output: SchemaRef,
+}
+
+/// What a mapper says of itself.
+#[derive(Debug, Clone)]
+pub struct MapperSpec {
+    /// The columns of the event that it wants, in the order in which it wants them.
+    pub columns: Vec<String>,
+    /// The schema of what `map` returns.
+    pub output: SchemaRef,
+}
+
+/// What `map` gives back.
+#[derive(Debug, Clone)]
+pub struct Mapped {
+    /// Output rows, in the output's schema.
+    pub output: RecordBatch,
+    /// For each output row the input row that it came from, never falling. An input row that is
+    /// neither here nor rejected was filtered.
+    pub source_row: Vec<u32>,
+    /// The refused rows, rising by row. None of them is in `source_row`.
+    pub rejects: Vec<Reject>,
 }
 
 /// A row that a transform refused.
@@ -195,12 +216,14 @@ pub enum CallError {
         what: String,
     },
     /// The component is something else than what the pipeline runs.
-    #[error("{call}: the component is {is}; this version of Penstock runs windowed transforms")]
-    NotWindowed {
+    #[error("{call}: the component exports {exported}, and not `{wanted}`")]
+    NotExported {
         /// The function that was called.
         call: &'static str,
-        /// What it is, with its article.
-        is: String,
+        /// The interface that it should export.
+        wanted: &'static str,
+        /// Those that it does.
+        exported: String,
     },
     /// It returned a failure of its own accord.
     #[error("{call}: the transform says: {kind}: {message}")]
@@ -308,6 +331,24 @@ impl AddAssign<&Self> for Figures {
         self.clock_reads += other.clock_reads;
         self.random_reads += other.random_reads;
     }
+}
+
+/// A mapper, opened and ready: rows in, rows out.
+///
+/// It keeps nothing between calls but what `open` gave it, and any cut of the same rows into calls
+/// gives the same rows.
+pub trait Mapper: Send {
+    /// What it has told the operator so far.
+    fn figures(&self) -> Figures {
+        Figures::default()
+    }
+
+    /// Maps `rows` rows, whose columns are those that the spec named, in that order.
+    fn map<'a>(
+        &'a mut self,
+        columns: &'a [ArrayRef],
+        rows: usize,
+    ) -> BoxFuture<'a, Result<Mapped, CallError>>;
 }
 
 /// A windowed transform, opened and ready.

@@ -1,5 +1,7 @@
 //! The sandbox: what a transform may not do, and what it is told.
 
+mod mapper;
+
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema};
@@ -10,6 +12,11 @@ use crate::support::{Folder, Tuning, transform};
 
 /// A folder with 40 rows, the 13th of which a misbehaving transform waits for.
 fn folder(transform_name: &str, config: &str, more: &str) -> Folder {
+    folder_with(transform_name, config, "", more)
+}
+
+/// The same, with tables before the window's.
+fn folder_with(transform_name: &str, config: &str, map: &str, more: &str) -> Folder {
     let folder = Folder::new();
     let lines: String = (0..40)
         .map(|row| {
@@ -33,6 +40,7 @@ transform = {:?}
 key = "key"
 group = "entry"
 config = {config}
+{map}
 [window]
 kind = "tumbling"
 size = "10s"

@@ -1,5 +1,5 @@
 //! Windows: what comes out equals an oracle, and other engines, however the work is cut.
 
 mod flights;
-mod oracle;
-mod tumbling;
+pub(crate) mod oracle;
+pub(crate) mod tumbling;

@@ -4,57 +4,86 @@ use std::collections::BTreeMap;
 
 /// A row of a split; every column may be null.
 #[derive(Debug, Clone)]
-pub(super) struct Row {
-    pub(super) at: Option<i64>,
-    pub(super) city: Option<String>,
-    pub(super) rider: Option<i64>,
-    pub(super) amount: Option<f64>,
-    pub(super) note: Option<String>,
+pub(crate) struct Row {
+    pub(crate) at: Option<i64>,
+    pub(crate) city: Option<String>,
+    pub(crate) rider: Option<i64>,
+    pub(crate) amount: Option<f64>,
+    pub(crate) note: Option<String>,
 }
 
 /// What must come out for a key in a window.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Total {
-    pub(super) rows: u64,
-    pub(super) sum: f64,
-    pub(super) last_note: Option<String>,
-    pub(super) notes: Vec<Option<String>>,
-    pub(super) digest: u64,
+pub(crate) struct Total {
+    pub(crate) rows: u64,
+    pub(crate) sum: f64,
+    pub(crate) last_note: Option<String>,
+    pub(crate) notes: Vec<Option<String>>,
+    pub(crate) digest: u64,
 }
 
 /// Where rows must end.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Expected {
+pub(crate) struct Expected {
     /// By window end, then key.
-    pub(super) windows: BTreeMap<(i64, String, i64), Total>,
-    pub(super) applied: u64,
-    pub(super) late: u64,
-    pub(super) null_event_time: u64,
-    pub(super) null_key: u64,
-    pub(super) negative: u64,
+    pub(crate) windows: BTreeMap<(i64, String, i64), Total>,
+    pub(crate) applied: u64,
+    pub(crate) late: u64,
+    pub(crate) null_event_time: u64,
+    pub(crate) null_key: u64,
+    pub(crate) negative: u64,
 }
 
 /// Works out what must come of splits that are merged by (event time, split, position), in
 /// windows of `size` shifted by `offset`, with `disorder` allowed; all in microseconds.
-pub(super) fn expected(splits: &[Vec<Row>], size: i64, offset: i64, disorder: i64) -> Expected {
+pub(crate) fn expected(splits: &[Vec<Row>], size: i64, offset: i64, disorder: i64) -> Expected {
     let mut expected = Expected::default();
+    let untimed = merge(
+        splits,
+        |row| row.at,
+        disorder,
+        |row, at, watermark| {
+            judge(row.item, at, watermark, size, offset, &mut expected);
+        },
+    );
+    expected.null_event_time = untimed;
+    expected
+}
+
+/// A row of a split, and where it stands.
+pub(crate) struct Placed<'a, T> {
+    pub(crate) item: &'a T,
+    pub(crate) split: usize,
+    pub(crate) position: usize,
+}
+
+/// Gives every row that has an event time, in the order of the merge, with its time and the watermark
+/// at it; and how many have none.
+pub(crate) fn merge<T>(
+    splits: &[Vec<T>],
+    at: impl Fn(&T) -> Option<i64>,
+    disorder: i64,
+    mut each: impl FnMut(Placed<'_, T>, i64, i64),
+) -> u64 {
+    let mut untimed = 0;
     // Rows without an event time belong to no order.
-    let splits: Vec<Vec<&Row>> = splits
+    let splits: Vec<Vec<(usize, &T)>> = splits
         .iter()
         .map(|rows| {
-            let timed: Vec<&Row> = rows.iter().filter(|row| row.at.is_some()).collect();
-            expected.null_event_time += (rows.len() - timed.len()) as u64;
+            let timed = rows.iter().enumerate().filter(|(_, row)| at(row).is_some());
+            let timed: Vec<_> = timed.collect();
+            untimed += (rows.len() - timed.len()) as u64;
             timed
         })
         .collect();
     let mut next = vec![0; splits.len()];
-    let time = |split: usize, at: usize| splits[split].get(at).and_then(|row| row.at);
+    let time = |split: usize, row: usize| splits[split].get(row).and_then(|(_, row)| at(row));
     // The merge has looked at each split's next row, so that row counts as seen.
     let mut seen: Vec<Option<i64>> = (0..splits.len()).map(|split| time(split, 0)).collect();
     loop {
         let heads = (0..splits.len()).filter_map(|split| Some((time(split, next[split])?, split)));
         let Some((at, split)) = heads.min() else {
-            return expected;
+            return untimed;
         };
         let live = (0..splits.len()).filter(|split| next[*split] < splits[*split].len());
         let watermark = live
@@ -62,26 +91,39 @@ pub(super) fn expected(splits: &[Vec<Row>], size: i64, offset: i64, disorder: i6
             .min()
             .expect("one is live")
             - disorder;
-        let row = splits[split][next[split]];
-        judge(row, at, watermark, size, offset, &mut expected);
+        let (position, item) = splits[split][next[split]];
+        let placed = Placed {
+            item,
+            split,
+            position,
+        };
+        each(placed, at, watermark);
         next[split] += 1;
         seen[split] = seen[split].max(time(split, next[split]));
     }
 }
 
-fn judge(row: &Row, at: i64, watermark: i64, size: i64, offset: i64, expected: &mut Expected) {
+/// Judges a row, and gives the code of its reject if it has one.
+pub(crate) fn judge(
+    row: &Row,
+    at: i64,
+    watermark: i64,
+    size: i64,
+    offset: i64,
+    expected: &mut Expected,
+) -> Option<&'static str> {
     let (Some(city), Some(rider)) = (&row.city, row.rider) else {
         expected.null_key += 1;
-        return;
+        return Some("null_key");
     };
     let end = (at - offset).div_euclid(size) * size + offset + size;
     if end <= watermark {
         expected.late += 1;
-        return;
+        return Some("late");
     }
     if row.amount.is_some_and(|amount| amount < 0.0) {
         expected.negative += 1;
-        return;
+        return Some("negative");
     }
     expected.applied += 1;
     let total = expected
@@ -101,4 +143,5 @@ fn judge(row: &Row, at: i64, watermark: i64, size: i64, offset: i64, expected: &
     if total.notes.len() > 3 {
         total.notes.remove(0);
     }
+    None
 }

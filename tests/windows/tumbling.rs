@@ -132,7 +132,7 @@ fn line(row: &Row) -> Value {
 }
 
 /// What a run wrote, read back.
-fn found(folder: &Folder) -> BTreeMap<(i64, String, i64), Total> {
+pub(crate) fn found(folder: &Folder) -> BTreeMap<(i64, String, i64), Total> {
     let text = folder.text("out/out.ndjson");
     let mut before = None;
     let mut windows = BTreeMap::new();

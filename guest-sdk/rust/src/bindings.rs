@@ -37,3 +37,25 @@ pub mod migrating {
         },
     });
 }
+
+/// What a mapper has beyond the imports of `windowing`, which are those of every world. A component
+/// that exports this and `windowing` is one of `mapping-windowing`.
+pub mod mapping {
+    wit_bindgen::generate!({
+        path: "../../wit",
+        inline: "
+            package penstock:sdk@0.1.0;
+            world mapping {
+                export penstock:transform/mapper@0.1.0;
+            }
+        ",
+        world: "penstock:sdk/mapping",
+        pub_export_macro: true,
+        export_macro_name: "export_mapping",
+        default_bindings_module: "penstock_sdk::bindings::mapping",
+        additional_derives: [PartialEq],
+        with: {
+            "penstock:transform/types@0.1.0": crate::bindings::windowing::penstock::transform::types,
+        },
+    });
+}

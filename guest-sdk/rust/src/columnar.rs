@@ -54,38 +54,21 @@ pub trait ColumnarWindow: Default + 'static {
 /// A boxed slice for each field of a state, with a value for each group.
 pub type StateColumns<S> = <S as StateRecord>::Columns;
 
-/// A batch of rows as columns: a view for each field of the row, under the field's name.
-pub struct Rows<'a, R: Record<'a>, K: Record<'a> = ()> {
+/// Rows of an event as columns: a view for each field of the row, under the field's name.
+pub struct EventRows<'a, R: Record<'a>> {
     pub(crate) columns: R::Reader,
-    pub(crate) keys: K::Reader,
-    pub(crate) groups: Cow<'a, [u32]>,
-    pub(crate) group_count: usize,
+    pub(crate) len: usize,
 }
 
-impl<'a, R: Record<'a>, K: Record<'a>> Rows<'a, R, K> {
-    /// The group of each row. Each is less than [`Rows::group_count`].
-    pub fn groups(&self) -> &[u32] {
-        &self.groups
-    }
-
-    /// How many groups there are: how long the columns of the states and keys are.
-    pub fn group_count(&self) -> usize {
-        self.group_count
-    }
-
+impl<'a, R: Record<'a>> EventRows<'a, R> {
     /// How many rows there are.
     pub fn len(&self) -> usize {
-        self.groups.len()
+        self.len
     }
 
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
-        self.groups.is_empty()
-    }
-
-    /// A view over each column of the key, with a row for each group.
-    pub fn keys(&self) -> &K::Reader {
-        &self.keys
+        self.len == 0
     }
 
     /// A row as a struct. If something in it is null where that is not allowed, the reject to add
@@ -106,10 +89,42 @@ impl<'a, R: Record<'a>, K: Record<'a>> Rows<'a, R, K> {
     }
 }
 
-impl<'a, R: Record<'a>, K: Record<'a>> Deref for Rows<'a, R, K> {
+impl<'a, R: Record<'a>> Deref for EventRows<'a, R> {
     type Target = R::Reader;
     fn deref(&self) -> &R::Reader {
         &self.columns
+    }
+}
+
+/// A batch of rows as columns, each in a group: all that [`EventRows`] has, and the groups.
+pub struct Rows<'a, R: Record<'a>, K: Record<'a> = ()> {
+    pub(crate) events: EventRows<'a, R>,
+    pub(crate) keys: K::Reader,
+    pub(crate) groups: Cow<'a, [u32]>,
+    pub(crate) group_count: usize,
+}
+
+impl<'a, R: Record<'a>, K: Record<'a>> Rows<'a, R, K> {
+    /// The group of each row. Each is less than [`Rows::group_count`].
+    pub fn groups(&self) -> &[u32] {
+        &self.groups
+    }
+
+    /// How many groups there are: how long the columns of the states and keys are.
+    pub fn group_count(&self) -> usize {
+        self.group_count
+    }
+
+    /// A view over each column of the key, with a row for each group.
+    pub fn keys(&self) -> &K::Reader {
+        &self.keys
+    }
+}
+
+impl<'a, R: Record<'a>, K: Record<'a>> Deref for Rows<'a, R, K> {
+    type Target = EventRows<'a, R>;
+    fn deref(&self) -> &EventRows<'a, R> {
+        &self.events
     }
 }
 

@@ -1,4 +1,4 @@
-//! `export_window!`: what makes a transform a component.
+//! `export_window!` and `export_mapper!`: what makes a transform a component.
 
 /// Exports a [`Window`](crate::Window) or [`KeyedWindow`](crate::KeyedWindow) as a component. Once
 /// a crate.
@@ -52,5 +52,49 @@ macro_rules! export_window {
     };
     ($transform:ty, migrating) => {
         $crate::export_window!(@ $crate::native::ByRows<$transform>, migrating);
+    };
+}
+
+/// Exports a [`Mapper`](crate::Mapper) as a component. Once a crate.
+///
+/// - `export_mapper!(Transform)`
+/// - `export_mapper!(columnar Transform)` for a [`ColumnarMapper`](crate::ColumnarMapper)
+///
+/// A crate that has an [`export_window!`](crate::export_window) too becomes one component with both:
+/// its rows go through the mapper first, and the window sees what the mapper makes of them.
+///
+/// Natively it only checks that the mapper could be exported.
+#[macro_export]
+macro_rules! export_mapper {
+    (columnar $mapper:ty) => {
+        $crate::export_mapper!(@ $crate::native::MapByColumns<$mapper>);
+    };
+    (@ $mapper:ty) => {
+        const _: fn() = $crate::__private::can_be_exported_as_mapper::<$mapper>;
+
+        #[cfg(target_arch = "wasm32")]
+        const _: () = {
+            struct Place;
+
+            ::std::thread_local! {
+                static PLACE: ::std::cell::RefCell<::std::option::Option<$mapper>> =
+                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            impl $crate::__private::MapperInstance for Place {
+                type Transform = $mapper;
+                fn with<T>(
+                    look: impl ::std::ops::FnOnce(&::std::cell::RefCell<::std::option::Option<$mapper>>) -> T,
+                ) -> T {
+                    PLACE.with(look)
+                }
+            }
+
+            type Exports = $crate::__private::MapperComponent<Place>;
+            $crate::bindings::mapping::export_mapping!(Exports with_types_in $crate::bindings::mapping);
+        };
+    };
+    ($mapper:ty) => {
+        $crate::export_mapper!(@ $crate::native::MapByRows<$mapper>);
     };
 }

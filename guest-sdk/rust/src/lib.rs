@@ -1,7 +1,7 @@
 //! Write Penstock transforms in Rust.
 //!
-//! A transform computes features from a stream of events. This crate is for *window* transforms:
-//! the host sorts rows into groups (a key, in a slice of time), keeps a state for each group, and
+//! A transform computes features from a stream of events. Most are *window* transforms (the others,
+//! [mappers](#mappers), come before them): the host sorts rows into groups (a key, in a slice of time), keeps a state for each group, and
 //! asks for output when a window closes. What is left to write are three structs and three small
 //! functions:
 //!
@@ -111,12 +111,62 @@
 //! so the good path pays nothing for it. (This is one reason why `accumulate` must do the same
 //! whenever it sees the same; the other is that the host replays rows after a crash.)
 //!
+//! # Mappers
+//!
+//! A [`Mapper`] stands before the windows: it derives columns, leaves rows out, and makes several of
+//! one. It has no state, and is as short:
+//!
+//! ```
+//! # use penstock_sdk::prelude::*;
+//! #[derive(Row)]
+//! struct Ride<'a> {
+//!     driver: u64,
+//!     fare: f64,
+//!     stops: Vec<&'a str>,
+//! }
+//!
+//! #[derive(Row, Debug, PartialEq)] // `Output` for one that borrows nothing from the row
+//! struct Stop<'a> {
+//!     driver: u64,
+//!     city: &'a str,
+//! }
+//!
+//! #[derive(Default)]
+//! struct Stops;
+//!
+//! impl Mapper for Stops {
+//!     type Row<'a> = Ride<'a>;
+//!     type Output<'a> = Vec<Stop<'a>>; // or the struct itself, an Option of it or an array
+//!
+//!     fn map<'a>(&'a self, ride: Ride<'a>) -> Result<Vec<Stop<'a>>, Reject> {
+//!         if ride.fare < 0.0 {
+//!             return Err(Reject::new("negative-fare", format!("a fare of {}", ride.fare)));
+//!         }
+//!         let stops = ride.stops.into_iter();
+//!         Ok(stops.map(|city| Stop { driver: ride.driver, city }).collect())
+//!     }
+//! }
+//!
+//! export_mapper!(Stops);
+//!
+//! let mapper = testing::NativeMapper::<Stops>::open("{}")?;
+//! let ride = |fare, stops: &[&'static str]| Ride { driver: 7, fare, stops: stops.to_vec() };
+//! let mapped = mapper.map([ride(9.5, &["Ulm", "Aalen"]), ride(4.0, &[]), ride(-1.0, &["Ulm"])]);
+//! assert_eq!(mapped.rows, ["Ulm", "Aalen"].map(|city| Stop { driver: 7, city }));
+//! assert_eq!(mapped.source_row, [0, 0]); // row 1 gave nothing: it was filtered
+//! assert_eq!((mapped.rejects[0].row, mapped.rejects[0].code.as_str()), (2, "negative-fare"));
+//! # Ok::<(), Failure>(())
+//! ```
+//!
+//! A crate with both macros, `export_mapper!` and `export_window!`, becomes one component whose window
+//! sees what its mapper makes of the event.
+//!
 //! # More
 //!
 //! - [`Window::open`] reads the pipeline's configuration.
 //! - [`KeyedWindow`] is for transforms that look at the key of a group.
 //! - [`Migrate`] takes over states of an older version of the transform.
-//! - [`ColumnarWindow`] is for those who want the loop over a batch themselves.
+//! - [`ColumnarWindow`] and [`ColumnarMapper`] are for those who want the loop over a batch themselves.
 //! - [`log`] and [`metrics`] are for the operator. A panic is logged with its place, and the host
 //!   then treats the call as failed.
 //! - [`native`] runs a transform natively over raw buffers, for benchmarks.
@@ -141,6 +191,7 @@ pub mod contract;
 mod export;
 mod glue;
 pub mod log;
+mod mapper;
 pub mod metrics;
 pub mod native;
 mod old;
@@ -153,8 +204,9 @@ pub mod types;
 mod value;
 mod window;
 
-pub use columnar::{ColumnarWindow, Rejects, Rows, StateColumns};
+pub use columnar::{ColumnarWindow, EventRows, Rejects, Rows, StateColumns};
 pub use contract::Failure;
+pub use mapper::{ColumnarMapper, IntoRows, MappedRows, Mapper};
 pub use old::OldStates;
 pub use penstock_sdk_derive::{Output, Row, State};
 pub use value::{Record, StateRecord, Value};
@@ -167,7 +219,8 @@ pub use window::{Bounds, Config, Emit, KeyedWindow, Migrate, Reject, Window};
 pub mod prelude {
     pub use crate::types::*;
     pub use crate::{
-        Bounds, ColumnarWindow, Config, Emit, Failure, Migrate, OldStates, Output, Reject, Rejects,
-        Row, Rows, State, StateColumns, Window, export_window, log, metrics, testing,
+        Bounds, ColumnarMapper, ColumnarWindow, Config, Emit, EventRows, Failure, MappedRows,
+        Mapper, Migrate, OldStates, Output, Reject, Rejects, Row, Rows, State, StateColumns,
+        Window, export_mapper, export_window, log, metrics, testing,
     };
 }

@@ -40,5 +40,7 @@
 //! ```
 
 pub use crate::buffers::Batch;
-pub use crate::glue::{ByColumns, ByRows, Groups, Migrating, Windowed};
+pub use crate::glue::{
+    ByColumns, ByRows, Groups, MapByColumns, MapByRows, Mapping, Migrating, Windowed,
+};
 pub use crate::schema::schema_of;

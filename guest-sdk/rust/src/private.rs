@@ -3,12 +3,15 @@
 pub use crate::buffers::Cursor;
 pub use crate::contract::{Failure, Field};
 #[cfg(target_arch = "wasm32")]
-pub use crate::glue::component::{Component, Instance};
-pub use crate::glue::{Migrating, Windowed};
+pub use crate::glue::component::{Component, Instance, MapperComponent, MapperInstance};
+pub use crate::glue::{Mapping, Migrating, Windowed};
 pub use crate::value::{Record, StateRecord, Value};
 
 /// Compiles only for a transform that can be exported.
 pub fn can_be_exported<T: Windowed>() {}
+
+/// Compiles only for a mapper that can be exported.
+pub fn can_be_exported_as_mapper<T: Mapping>() {}
 
 /// Compiles only for a transform that can be exported with its migration.
 pub fn migrating<T: Migrating>() {}

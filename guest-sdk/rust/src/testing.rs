@@ -35,6 +35,10 @@
 //! # Ok::<(), Failure>(())
 //! ```
 
+mod mapper;
+
+pub use mapper::{MappedBatch, MapperDriver, NativeColumnarMapper, NativeMapper, TypedMapping};
+
 use crate::buffers::Batch;
 use crate::columnar::ColumnarWindow;
 use crate::contract::{Columns, Event, Failure, Opening, Reject, WindowedSpec};

@@ -10,7 +10,7 @@ use super::Failure;
 use super::show::{self, say};
 use crate::config::types;
 use crate::sandbox::{Component, Interface, Limits};
-use crate::transform::{CallError, Opening, WindowedSpec};
+use crate::transform::{CallError, MapperSpec, Opening, WindowedSpec};
 
 /// Shows what a component is: its interfaces, imports, schemas, state version, size and digest.
 ///
@@ -52,19 +52,34 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         key: columns("--key", &arguments.key)?,
     };
     let limits = Limits::default();
-    let opened = component
-        .interfaces()
-        .contains(&Interface::Windowed)
-        .then(|| {
-            let opened = component.open_windowed(&opening, &limits, "inspect");
-            host.lanes
-                .block_on(opened)
-                .map(|instance| instance.spec().clone())
-        });
+    let exports = |interface| component.interfaces().contains(&interface);
+    let mapper = exports(Interface::Mapper).then(|| {
+        let opening = Opening {
+            key: Arc::new(Schema::empty()),
+            ..opening.clone()
+        };
+        let opened = component.open_mapper(&opening, &limits, "inspect");
+        let opened = host.lanes.block_on(opened);
+        opened.map(|instance| instance.spec().clone())
+    });
+    // Behind a mapper of its own it is opened on what that makes of the event.
+    let opening = match &mapper {
+        Some(Ok(mapper)) => Opening {
+            event_schema: Arc::clone(&mapper.output),
+            ..opening
+        },
+        _ => opening,
+    };
+    let windowed = exports(Interface::Windowed).then(|| {
+        let opened = component.open_windowed(&opening, &limits, "inspect");
+        let opened = host.lanes.block_on(opened);
+        opened.map(|instance| instance.spec().clone())
+    });
+    let said = Said { mapper, windowed };
     if arguments.json {
-        show::json(&to_json(&component, opened.as_ref()));
+        show::json(&to_json(&component, &said));
     } else {
-        print(&component, opened.as_ref());
+        print(&component, &said);
     }
     Ok(())
 }
@@ -84,9 +99,13 @@ fn columns(option: &str, text: &str) -> Result<Arc<Schema>, Failure> {
     }
 }
 
-type Said = Result<WindowedSpec, CallError>;
+/// What a component says of itself, for each interface that it exports.
+struct Said {
+    mapper: Option<Result<MapperSpec, CallError>>,
+    windowed: Option<Result<WindowedSpec, CallError>>,
+}
 
-fn print(component: &Component, opened: Option<&Said>) {
+fn print(component: &Component, said: &Said) {
     say!("digest      {}", component.digest());
     say!(
         "size        {} ({} bytes)",
@@ -108,7 +127,16 @@ fn print(component: &Component, opened: Option<&Said>) {
                 .for_each(|import| say!("            {import}"));
         }
     }
-    match opened {
+    match &said.mapper {
+        None => {}
+        Some(Err(error)) => say!("opening it  {error}"),
+        Some(Ok(spec)) => {
+            say!("columns     {}", spec.columns.join(", "));
+            say!("mapped to");
+            print_fields(spec.output.fields().iter());
+        }
+    }
+    match &said.windowed {
         None => {}
         Some(Err(error)) => say!("opening it  {error}"),
         Some(Ok(spec)) => {
@@ -139,13 +167,17 @@ fn print_fields<'a>(fields: impl Iterator<Item = &'a Arc<Field>>) {
     }
 }
 
-fn to_json(component: &Component, opened: Option<&Said>) -> serde_json::Value {
+fn to_json(component: &Component, said: &Said) -> serde_json::Value {
     let interfaces: Vec<String> = component
         .interfaces()
         .iter()
         .map(ToString::to_string)
         .collect();
-    let windowed = opened.map(|opened| match opened {
+    let mapper = said.mapper.as_ref().map(|opened| match opened {
+        Err(error) => json!({"error": error.to_string()}),
+        Ok(spec) => json!({"columns": spec.columns, "output": show::schema(&spec.output)}),
+    });
+    let windowed = said.windowed.as_ref().map(|opened| match opened {
         Err(error) => json!({"error": error.to_string()}),
         Ok(spec) => json!({
             "columns": spec.columns,
@@ -160,6 +192,7 @@ fn to_json(component: &Component, opened: Option<&Said>) -> serde_json::Value {
         "size": component.size(),
         "interfaces": interfaces,
         "imports": component.imports(),
+        "mapper": mapper,
         "windowed": windowed,
     })
 }

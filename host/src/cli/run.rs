@@ -11,7 +11,7 @@ use super::Failure;
 use super::progress::ProgressLine;
 use super::show::{self, say};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
-use crate::pipeline::{self, Host, Opened, Progress, RunError, RunReport};
+use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
 
 /// Runs pipelines over the events of an environment, and writes the features they compute.
@@ -195,29 +195,20 @@ fn print(report: &RunReport, elapsed: Duration) {
     let per_second = accounting.read as f64 / elapsed.as_secs_f64().max(1e-9);
     say!("pipeline   {}", report.pipeline);
     say!("transform  {}", report.transform);
+    if let Some(mapper) = report
+        .mapper
+        .as_ref()
+        .filter(|mapper| **mapper != report.transform)
+    {
+        say!("mapper     {mapper}");
+    }
     say!(
         "events     {} read in {:.2} s, {}/s",
         show::count(accounting.read),
         elapsed.as_secs_f64(),
         show::count(per_second as u64)
     );
-    say!("  applied      {:>14}", show::count(accounting.applied));
-    say!("  filtered     {:>14}", show::count(accounting.filtered));
-    say!(
-        "  rejected     {:>14}",
-        show::count(accounting.rejected_in_all())
-    );
-    for (reason, count) in &accounting.rejected {
-        say!(
-            "    {:<11}{:>14}  {}",
-            reason.stage.name(),
-            show::count(*count),
-            reason.code
-        );
-    }
-    say!("  late         {:>14}", show::count(accounting.late));
-    say!("  quarantined  {:>14}", show::count(accounting.quarantined));
-    say!("  poisoned     {:>14}", show::count(accounting.poisoned));
+    print_rows(accounting);
     say!(
         "windows    {} closed (one a key), {} rows, {} feature values, {} of them removed as invalid",
         show::count(report.windows),
@@ -271,6 +262,69 @@ fn print(report: &RunReport, elapsed: Duration) {
     }
 }
 
+/// Where rows ended: of those that were read, and with a mapper of those that they became.
+fn print_rows(accounting: &Accounting) {
+    let line = |what: &str, rows: u64| say!("  {what:<13}{:>14}", show::count(rows));
+    if let Some(mapped) = &accounting.mapped {
+        line("mapped", mapped.mapped);
+        line("filtered", accounting.filtered);
+        line(
+            "rejected",
+            accounting.rejected_in_all() - accounting.rejected_after_map(),
+        );
+        line("quarantined", accounting.quarantined);
+        say!(
+            "map        {} rows in, {} filtered, {} rejected, {} mapped to {} rows",
+            show::count(mapped.rows_in),
+            show::count(accounting.filtered),
+            show::count(accounting.rejected_by_map()),
+            show::count(mapped.mapped),
+            show::count(mapped.rows_out)
+        );
+        line("applied", accounting.applied);
+        line("rejected", accounting.rejected_after_map());
+        line("late", accounting.late);
+        line("poisoned", accounting.poisoned);
+        if !accounting.rejected.is_empty() {
+            say!("rejects");
+        }
+    } else {
+        line("applied", accounting.applied);
+        line("filtered", accounting.filtered);
+        line("rejected", accounting.rejected_in_all());
+    }
+    for (reason, count) in &accounting.rejected {
+        say!(
+            "    {:<11}{:>14}  {}",
+            reason.stage.name(),
+            show::count(*count),
+            reason.code
+        );
+    }
+    if accounting.mapped.is_none() {
+        line("late", accounting.late);
+        line("quarantined", accounting.quarantined);
+        line("poisoned", accounting.poisoned);
+    }
+}
+
+/// The two sums of a mapper: rows in are those filtered, rejected and mapped; rows out are those
+/// applied, rejected after it, late and poisoned.
+fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> {
+    let mapped = accounting.mapped.as_ref()?;
+    Some(json!({
+        "rows_in": mapped.rows_in,
+        "filtered": accounting.filtered,
+        "rejected": accounting.rejected_by_map(),
+        "mapped": mapped.mapped,
+        "rows_out": mapped.rows_out,
+        "applied": accounting.applied,
+        "rejected_after": accounting.rejected_after_map(),
+        "late": accounting.late,
+        "poisoned": accounting.poisoned,
+    }))
+}
+
 fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
     let accounting = &report.accounting;
     let rejected: Vec<_> = accounting
@@ -286,6 +340,8 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
     json!({
         "pipeline": report.pipeline,
         "transform": report.transform,
+        "mapper": report.mapper,
+        "map": map_to_json(accounting),
         "events": {
             "read": accounting.read,
             "applied": accounting.applied,

@@ -76,6 +76,13 @@ fn print(opened: &Opened) {
             types::type_name(field.data_type())
         );
     }
+    if let Some(mapper) = &opened.mapper {
+        say!("  mapped to");
+        for field in mapper.output.fields() {
+            let data_type = types::type_name(field.data_type());
+            say!("               {}: {data_type}", field.name());
+        }
+    }
     say!("  window     {}", opened.declaration.window.value);
     say!("  features");
     for declaration in opened.declaration.declarations() {
@@ -95,6 +102,7 @@ fn to_json(opened: &Opened) -> serde_json::Value {
         "inferred": opened.inferred,
         "window": opened.declaration.window.value.to_string(),
         "read_columns": show::schema(&opened.plan.source),
+        "mapped": opened.mapper.as_ref().map(|mapper| show::schema(&mapper.output)),
         "output": show::schema(&opened.plan.emitted_schema()),
         "features": opened.declaration.declarations().collect::<Vec<_>>(),
     })

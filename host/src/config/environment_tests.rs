@@ -153,8 +153,12 @@ fn wrong_environments_are_refused_as_the_table_says() {
             let folder = folder(text);
             let pipeline = pipeline(&folder);
             let root = folder.path().canonicalize().unwrap();
-            let outcome = environment(&folder, "local")
-                .and_then(|local| local.recorded(&pipeline).map(|_| ()));
+            let outcome = environment(&folder, "local").and_then(|local| {
+                let declared = local.recorded(&pipeline)?.event.schema.as_ref();
+                declared.map_or(Ok(()), |schema| {
+                    pipeline.check_key(schema, "event `ride_offer`")
+                })
+            });
             let shown = outcome.map_or_else(
                 |error| error.to_string(),
                 |()| "nothing is wrong".to_owned(),

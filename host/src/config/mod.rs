@@ -21,6 +21,7 @@ mod feature;
 mod file_format;
 mod length;
 mod load;
+pub mod map;
 pub mod pipeline;
 mod pipeline_file;
 mod recorded;
@@ -44,5 +45,6 @@ pub use environment::{
 pub use feature::{DeclaredFeature, FeatureSpans};
 pub use file_format::FileFormat;
 pub use load::load_pipelines;
+pub use map::MapSpec;
 pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

@@ -9,6 +9,10 @@
 //! owner = "marketplace@example.com"       # likewise
 //! config = { minimum = 3 }                # handed to the transform as JSON
 //!
+//! [map]                                   # optional: another component maps rows first
+//! transform = "transforms/geohash.wasm"   # see `map`
+//! config = { precision = 6 }
+//!
 //! [window]                                # durations: w d h m s ms us; combinations: "1h30m"
 //! kind = "tumbling"                       # or "hopping", "session", "unbounded"
 //! size = "10m"                            # tumbling, hopping; several over one state: ["10m", "1h"]
@@ -62,6 +66,7 @@ use arrow::datatypes::Schema;
 
 use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Span};
 use super::feature::DeclaredFeature;
+use super::map::MapSpec;
 use super::window::WindowSpec;
 use super::{load, pipeline_file, suggest};
 use crate::store::declarations::{FeatureDeclaration, OutputMismatch};
@@ -78,10 +83,13 @@ pub struct Pipeline {
     /// The component's file, which existed when the pipeline was loaded. Relative to the current
     /// folder if the pipeline's own path was.
     pub transform: Located<PathBuf>,
-    /// The columns that identify an entity: at least one, none twice.
+    /// The columns that identify an entity: at least one, none twice. They are the event's, or those
+    /// of what it is mapped to.
     pub key: Vec<Located<String>>,
     /// What the transform is opened with: JSON text of an object; `{}` by default.
     pub config: Located<String>,
+    /// What maps rows before the transform sees them; a transform may bring a mapper of its own.
+    pub map: Option<MapSpec>,
     /// How event time is cut.
     pub window: Located<WindowSpec>,
     /// What it computes: at least one feature, none twice. One that is declared for each of several
@@ -269,19 +277,17 @@ impl Pipeline {
         }
     }
 
-    /// Checks that the event has all columns of the key, once its schema is known.
-    pub fn check_key(&self, event: &Schema) -> Result<(), ConfigError> {
-        let columns = || event.fields().iter().map(|field| field.name().as_str());
+    /// Checks that rows have all columns of the key, once their schema is known. `whose` says in
+    /// findings whose columns they are: "event `ride_offer`".
+    pub fn check_key(&self, rows: &Schema, whose: &str) -> Result<(), ConfigError> {
+        let columns = || rows.fields().iter().map(|field| field.name().as_str());
         let missing = self
             .key
             .iter()
-            .filter(|column| event.field_with_name(column).is_err());
+            .filter(|column| rows.field_with_name(column).is_err());
         let diagnostics: Vec<Diagnostic> = missing
             .map(|column| {
-                let message = format!(
-                    "event `{}` has no column `{}`",
-                    self.event.value, column.value
-                );
+                let message = format!("{whose} has no column `{}`", column.value);
                 self.diagnostic(
                     column.span,
                     message,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::feature::{self, Shared};
+use super::map;
 use super::pipeline::{
     Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions,
 };
@@ -13,7 +14,7 @@ use super::{suggest, transform_config, window_file};
 use crate::store::declarations::is_name;
 
 /// Keys of the root, which people tend to write below a table.
-const ROOT_KEYS: [&str; 7] = [
+pub(super) const ROOT_KEYS: [&str; 7] = [
     "name",
     "event",
     "transform",
@@ -64,6 +65,9 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
         Some(node) => transform_config::to_json(&node),
         None => Some(Located::default_of("{}".to_owned())),
     };
+    let map = root
+        .optional("map")
+        .map_or(Some(None), |node| map::read_map(&node, file).map(Some));
     let window = root
         .required("window", "[window]\nkind = \"tumbling\"\nsize = \"10m\"")
         .and_then(|node| window_file::read(&node, &ROOT_KEYS));
@@ -112,6 +116,7 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
         transform: transform?,
         key: key?,
         config: config?,
+        map: map?,
         window: window?.spec,
         features: features?,
         outputs: outputs?,
@@ -140,7 +145,7 @@ fn name_of_file(file: &ConfigFile, findings: &Findings) -> Option<Located<String
     None
 }
 
-fn read_transform(node: &Node<'_>, file: &ConfigFile) -> Option<Located<PathBuf>> {
+pub(super) fn read_transform(node: &Node<'_>, file: &ConfigFile) -> Option<Located<PathBuf>> {
     let text = node.string("\"transforms/driver.wasm\"")?;
     let path = file.folder().join(&text.value);
     let path = path

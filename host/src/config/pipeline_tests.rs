@@ -245,7 +245,9 @@ fn what_an_opened_transform_shows_points_into_the_file() {
    |        ^^^^^^^
    = help: declare it as "float64", or change the transform"#
     );
-    let error = pipeline("b.toml").check_key(&output).unwrap_err();
+    let error = pipeline("b.toml")
+        .check_key(&output, "event `ride_offer`")
+        .unwrap_err();
     assert_eq!(
         shown(&error, &folder),
         r#"error: event `ride_offer` has no column `driver_id`

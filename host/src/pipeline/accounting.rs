@@ -16,7 +16,24 @@ pub struct Reason {
     pub code: String,
 }
 
-/// Rows by where they ended. `read` is the sum of all others.
+/// What a mapper made of rows. It stands between two sums: what was read, and what lanes get.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Mapped {
+    /// Rows that it was handed.
+    pub rows_in: u64,
+    /// Those of them that became one row or several. The others were filtered or rejected.
+    pub mapped: u64,
+    /// The rows that they became.
+    pub rows_out: u64,
+    /// Those of `rows_out` that were given an event time that is none.
+    pub untimed: u64,
+}
+
+/// Rows by where they ended. Without a mapper `read` is the sum of all others.
+///
+/// With one there are two sums: `read` is what was rejected before it and by it, quarantined,
+/// filtered and mapped; [`Mapped::rows_out`] is what was applied, late, poisoned and rejected after
+/// it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Accounting {
     /// Records read from the source, blank lines not counted.
@@ -35,6 +52,8 @@ pub struct Accounting {
     pub quarantined: u64,
     /// A transform failed on them.
     pub poisoned: u64,
+    /// What the mapper did, if there is one.
+    pub mapped: Option<Mapped>,
 }
 
 impl Accounting {
@@ -52,17 +71,46 @@ impl Accounting {
         *self.rejected.entry(reason).or_default() += 1;
     }
 
-    /// Whether every row that was read ended somewhere.
+    /// Rows that a mapper made and that were refused afterwards; without a mapper all that were
+    /// refused once they were rows.
+    pub fn rejected_after_map(&self) -> u64 {
+        let after = |stage| matches!(stage, Stage::Key | Stage::Transform);
+        let rejected = self.rejected.iter();
+        let rejected: u64 = rejected
+            .filter(|(reason, _)| after(reason.stage))
+            .map(|(_, count)| count)
+            .sum();
+        rejected + self.mapped.map_or(0, |mapped| mapped.untimed)
+    }
+
+    /// Rows that the mapper refused.
+    pub fn rejected_by_map(&self) -> u64 {
+        let rejected = self.rejected.iter();
+        rejected
+            .filter(|(reason, _)| reason.stage == Stage::Map)
+            .map(|(_, count)| count)
+            .sum()
+    }
+
+    /// Whether every row that was read, and every row that a mapper made of one, ended somewhere.
     pub fn balances(&self) -> bool {
-        let ended = [
-            self.applied,
-            self.filtered,
-            self.rejected_in_all(),
-            self.late,
-            self.quarantined,
-            self.poisoned,
-        ];
-        self.read == ended.iter().sum::<u64>()
+        let after = self.applied + self.late + self.poisoned + self.rejected_after_map();
+        let before = self.quarantined + self.rejected_in_all() - self.rejected_after_map();
+        let Some(mapped) = &self.mapped else {
+            return self.filtered == 0 && self.read == before + after;
+        };
+        self.read == before + self.filtered + mapped.mapped
+            && mapped.rows_in == self.filtered + self.rejected_by_map() + mapped.mapped
+            && mapped.rows_out == after
+    }
+}
+
+impl AddAssign for Mapped {
+    fn add_assign(&mut self, other: Self) {
+        self.rows_in += other.rows_in;
+        self.mapped += other.mapped;
+        self.rows_out += other.rows_out;
+        self.untimed += other.untimed;
     }
 }
 
@@ -75,8 +123,53 @@ impl AddAssign<&Self> for Accounting {
         self.late += other.late;
         self.quarantined += other.quarantined;
         self.poisoned += other.poisoned;
+        if let Some(mapped) = other.mapped {
+            *self.mapped.get_or_insert_default() += mapped;
+        }
         for (reason, count) in &other.rejected {
             *self.rejected.entry(reason.clone()).or_default() += count;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_sums_must_be_right() {
+        let mut accounting = Accounting {
+            read: 10,
+            filtered: 3,
+            applied: 4,
+            late: 1,
+            mapped: Some(Mapped {
+                rows_in: 9,
+                mapped: 5,
+                rows_out: 8,
+                untimed: 1,
+            }),
+            ..Accounting::default()
+        };
+        for stage in [
+            Stage::Decode,
+            Stage::Map,
+            Stage::EventTime,
+            Stage::Key,
+            Stage::Transform,
+        ] {
+            accounting.reject(stage, "c");
+        }
+        assert!(accounting.balances());
+        let unbalanced = |change: fn(&mut Accounting)| {
+            let mut accounting = accounting.clone();
+            change(&mut accounting);
+            assert!(!accounting.balances(), "{accounting:?}");
+        };
+        unbalanced(|accounting| accounting.read += 1);
+        unbalanced(|accounting| accounting.late += 1);
+        unbalanced(|accounting| accounting.reject(Stage::Map, "c"));
+        unbalanced(|accounting| accounting.reject(Stage::Key, "c"));
+        unbalanced(|accounting| accounting.mapped = None);
     }
 }

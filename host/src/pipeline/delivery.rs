@@ -148,6 +148,7 @@ impl Delivery {
                     self.refuse(0, &refused)?;
                     if let Some(last) = sequence.checked_sub(1) {
                         self.sinks.rejects.advance(0, last)?;
+                        self.sinks.late.advance(0, last)?;
                     }
                 }
                 ToDelivery::Lane(lane, FromLane::Emitted(emission)) => {
@@ -184,7 +185,7 @@ impl Delivery {
     ) -> Result<(), SinkError> {
         if let Some(last) = sequence.checked_sub(1) {
             self.sinks.rejects.advance(1 + lane, last)?;
-            self.sinks.late.advance(lane, last)?;
+            self.sinks.late.advance(1 + lane, last)?;
         }
         self.sinks.invalid.closed_up_to(lane, closed_up_to)?;
         if let Some(file) = &mut self.sinks.features {
@@ -202,6 +203,7 @@ impl Delivery {
         for refused in refused {
             let reject = Reject {
                 sequence: refused.sequence,
+                part: refused.part,
                 stage: refused.stage,
                 code: refused.code.clone(),
                 detail: refused.detail.clone(),
@@ -216,7 +218,7 @@ impl Delivery {
                 },
             };
             match refused.stage {
-                Stage::Late => self.sinks.late.write(producer - 1, &reject)?,
+                Stage::Late => self.sinks.late.write(producer, &reject)?,
                 _ => self.sinks.rejects.write(producer, &reject)?,
             }
         }

@@ -43,22 +43,33 @@ pub(super) struct LaneBatch {
     pub(super) event_times: ScalarBuffer<i64>,
     /// The watermark at each of them; none where no row is behind it.
     pub(super) watermarks: Option<ScalarBuffer<i64>>,
-    /// Which rows of the source's batch they are; none for all.
+    /// Which rows of those that were divided they are; none for all.
     pub(super) picked: Option<Vec<u32>>,
-    /// The sequence of the source's batch's first row, and the one after its last.
+    /// Which row of the source's batch each row that was divided came from; none if they are the
+    /// source's own.
+    pub(super) source_row: Option<Arc<[u32]>>,
+    /// The sequence of the source's batch's first row, and the one after the last that was divided.
     pub(super) sequences: Range<u64>,
     /// Where the source's batch's rows came from.
     pub(super) origins: Arc<Origins>,
-    /// The watermark after the source's batch.
+    /// The watermark after the last of the rows that were divided.
     pub(super) watermark: i64,
 }
 
 impl LaneBatch {
-    /// Which row of the source's batch row `row` is.
-    fn source_row(&self, row: usize) -> u32 {
+    /// Which of the rows that were divided row `row` is.
+    fn part(&self, row: usize) -> u32 {
         self.picked
             .as_ref()
             .map_or(row as u32, |picked| picked[row])
+    }
+
+    /// Which row of the source's batch row `row` came from.
+    fn source_row(&self, row: usize) -> u32 {
+        let part = self.part(row);
+        self.source_row
+            .as_ref()
+            .map_or(part, |source_row| source_row[part as usize])
     }
 }
 
@@ -79,6 +90,8 @@ pub(super) enum FromLane {
 #[derive(Debug, Clone)]
 pub(super) struct Refused {
     pub(super) sequence: u64,
+    /// Orders what was made of one row of the source; zero for what never reached a lane.
+    pub(super) part: u32,
     pub(super) origin: Origin,
     pub(super) stage: Stage,
     pub(super) code: String,
@@ -214,9 +227,13 @@ impl Lane {
             keys: columns(&self.plan.key),
             event_times: batch.event_times.clone(),
             watermarks: batch.watermarks.clone(),
-            sequences: match &batch.picked {
-                None => Sequences::From(first),
-                Some(picked) => Sequences::Picked(first, picked.clone()),
+            sequences: match (&batch.picked, &batch.source_row) {
+                (None, None) => Sequences::From(first),
+                (Some(picked), None) => Sequences::Picked(first, picked.clone()),
+                (_, Some(_)) => {
+                    let rows = 0..batch.rows.num_rows();
+                    Sequences::Picked(first, rows.map(|row| batch.source_row(row)).collect())
+                }
             },
             watermark: batch.watermark,
             next_sequence: batch.sequences.end,
@@ -240,7 +257,7 @@ impl Lane {
         if refused.is_empty() {
             return Ok(());
         }
-        refused.sort_by_key(|refused| refused.sequence);
+        refused.sort_by_key(|refused| (refused.sequence, refused.part));
         let bytes = refused.iter().map(Refused::bytes).sum();
         Ok(self.out.send(FromLane::Refused(refused), bytes).await?)
     }
@@ -282,6 +299,7 @@ fn describe(
         let source_row = batch.source_row(reject.row as usize);
         refused.push(Refused {
             sequence: batch.sequences.start + u64::from(source_row),
+            part: batch.part(reject.row as usize),
             origin: batch.origins.of(source_row),
             stage,
             code: reject.code,

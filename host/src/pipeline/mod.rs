@@ -1,7 +1,7 @@
 //! Pipelines: events in, windows, features out. Read [`lane`] first.
 //!
 //! ```text
-//! reader thread ── source, hash split ──► lanes (tasks) ── windows, transform ──► delivery thread ── sinks
+//! reader thread ── source, map, hash split ──► lanes (tasks) ── windows, transform ──► delivery thread ── sinks
 //! ```
 //!
 //! Data flows one way, through queues that are bounded in bytes. A lane owns its window state, its
@@ -13,6 +13,7 @@ mod accounting;
 mod delivery;
 mod invalid;
 pub mod lane;
+mod map;
 mod plan;
 mod queue;
 mod reader;
@@ -20,7 +21,7 @@ mod run;
 mod shape;
 mod wiring;
 
-pub use accounting::{Accounting, Reason};
+pub use accounting::{Accounting, Mapped, Reason};
 pub use delivery::Deliveries;
 pub use plan::Plan;
 pub use run::{Progress, RunError, RunReport, run};

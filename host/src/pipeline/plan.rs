@@ -12,9 +12,10 @@ pub struct Plan {
     pub pipeline: String,
     /// The columns that the source gives, in its order.
     pub source: SchemaRef,
-    /// Which of them the transform wants, in the order in which it wants them.
+    /// Which columns the transform wants, in the order in which it wants them: of the rows that lanes
+    /// get, which are the source's or what a mapper made of them.
     pub input: Vec<usize>,
-    /// Which of them are the key, in the pipeline's order.
+    /// Which of those rows' columns are the key, in the pipeline's order.
     pub key: Vec<usize>,
     /// The key's columns, none ever null.
     pub key_schema: SchemaRef,

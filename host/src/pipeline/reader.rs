@@ -1,9 +1,11 @@
-//! The reader of a pipeline: a thread that takes batches from the source and gives each lane its rows.
+//! The reader of a pipeline: a thread that takes batches from the source, has them mapped where the
+//! pipeline says so, and gives each lane its rows.
 //!
 //! Rows without a key are refused here. Which lane a row belongs to follows from its key alone.
 //! Every lane hears of every batch's progress, also one that got no rows.
 
 use std::hash::BuildHasher;
+use std::iter::Peekable;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,14 +19,16 @@ use arrow::datatypes::{
 use arrow::error::ArrowError;
 use arrow_row::{RowConverter, SortField};
 
-use super::accounting::Accounting;
+use super::accounting::{Accounting, Mapped};
 use super::delivery::ToDelivery;
 use super::lane::{LaneBatch, Refused, ToLane};
+use super::map::{Mapping, Part};
 use super::plan::Plan;
 use super::queue::{Closed, Sender};
 use crate::source::replay::{Replay, ReplayError};
-use crate::source::{SourceBatch, record_lines};
+use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
 use crate::stage::Stage;
+use crate::transform::{CallError, Figures};
 
 /// Why reading ended early.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +36,14 @@ pub enum ReadError {
     /// The source cannot be read on.
     #[error(transparent)]
     Source(#[from] ReplayError),
+    /// The mapper failed.
+    #[error("mapper {mapper}: {error}")]
+    Map {
+        /// The digest of its component.
+        mapper: String,
+        /// Why.
+        error: CallError,
+    },
     /// Arrow cannot divide the rows.
     #[error("cannot divide rows among lanes: {0}")]
     Arrow(#[from] ArrowError),
@@ -49,10 +61,19 @@ impl From<Closed> for ReadError {
     }
 }
 
+/// What the reader has to say at its end, of what never reached a lane.
+#[derive(Debug, Clone, Default)]
+pub(super) struct ReaderReport {
+    pub(super) accounting: Accounting,
+    /// What the mapper told.
+    pub(super) figures: Figures,
+}
+
 /// A reader at work.
 pub(super) struct Reader {
     pub(super) plan: Arc<Plan>,
     pub(super) source: Replay,
+    pub(super) mapping: Option<Mapping>,
     pub(super) lanes: Vec<Sender<ToLane>>,
     pub(super) delivery: Sender<ToDelivery>,
     pub(super) stop: Arc<AtomicBool>,
@@ -60,95 +81,110 @@ pub(super) struct Reader {
 
 impl Reader {
     /// Reads to the end of the source, and gives the accounts of what never reached a lane.
-    pub(super) fn run(mut self) -> Result<Accounting, ReadError> {
-        let mut accounting = Accounting::default();
+    pub(super) fn run(mut self) -> Result<ReaderReport, ReadError> {
+        let mut accounting = Accounting {
+            mapped: self.mapping.as_ref().map(|_| Mapped::default()),
+            ..Accounting::default()
+        };
+        let mut mapping = self.mapping.take();
         let divider = Divider::new(&self.plan, self.lanes.len())?;
+        let mut watermark = i64::MIN;
         while let Some(batch) = self.source.next_batch()? {
-            if self.stop.load(Ordering::Relaxed) {
-                return Err(ReadError::Stopped);
+            accounting.read += (batch.rows.num_rows() + batch.rejects.len()) as u64;
+            let mut way = Way::of(batch, watermark);
+            while !way.is_done {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(ReadError::Stopped);
+                }
+                let part = match &mut mapping {
+                    None => Part::whole(&way.batch),
+                    Some(mapping) => {
+                        mapping.part(&way.batch, &way.origins, way.first, &mut accounting)?
+                    }
+                };
+                self.send(&mut way, part, &divider, &mut accounting)?;
             }
-            self.batch(batch, &divider, &mut accounting)?;
+            watermark = way.batch.watermark;
         }
         for lane in &self.lanes {
             lane.send_blocking(ToLane::End, 0)?;
         }
-        Ok(accounting)
+        Ok(ReaderReport {
+            accounting,
+            figures: mapping.map_or_else(Figures::default, |mapping| mapping.figures()),
+        })
     }
 
-    fn batch(
+    /// Refuses the rows of a part that have no key, and gives each lane its own.
+    fn send(
         &self,
-        mut batch: SourceBatch,
+        way: &mut Way,
+        mut part: Part,
         divider: &Divider,
         accounting: &mut Accounting,
     ) -> Result<(), ReadError> {
-        let rows = batch.rows.num_rows() as u64;
-        let sequences = batch.first_sequence..batch.first_sequence + rows;
-        accounting.read += rows + batch.rejects.len() as u64;
-        let keyless = divider.keyless(&batch);
-        let mut refused = self.refused(std::mem::take(&mut batch.rejects), &keyless, &batch)?;
-        for refused in &refused {
+        way.go_to(part.end);
+        let keyless = divider.keyless(&part.rows);
+        let mut refused = way.unread();
+        refused.append(&mut part.refused);
+        // What the mapper refused it has counted itself.
+        for refused in refused.iter().filter(|refused| refused.stage != Stage::Map) {
             accounting.reject(refused.stage, &refused.code);
         }
-        // Records before the first row come before it; a stable sort keeps them so.
+        self.refuse_keyless(way, &part, &keyless, &mut refused, accounting)?;
+        // Records before a row come before it, and what a row was mapped to in that order; a stable
+        // sort keeps them so.
         refused.sort_by_key(|refused| refused.sequence);
         let bytes = refused.iter().map(Refused::bytes).sum();
+        let sequences = way.sequences();
         let message = ToDelivery::Reader {
             refused,
             sequence: sequences.end,
         };
         self.delivery.send_blocking(message, bytes)?;
 
-        let origins = Arc::new(std::mem::take(&mut batch.origins));
-        let shares = divider.divide(&batch, &keyless)?;
+        let shares = divider.divide(&part.rows, &keyless)?;
         for (lane, (rows, picked)) in self.lanes.iter().zip(shares) {
             let pick = |values: &ScalarBuffer<i64>| match &picked {
                 None => values.clone(),
                 Some(picked) => picked.iter().map(|row| values[*row as usize]).collect(),
             };
-            let event_times = pick(&batch.event_times);
-            let watermarks = batch.watermarks.as_ref().map(pick);
+            let event_times = pick(&part.event_times);
+            let watermarks = part.watermarks.as_ref().map(pick);
             let bytes = rows.get_array_memory_size() + 24 * rows.num_rows();
             let message = ToLane::Batch(LaneBatch {
                 event_times,
                 watermarks,
                 rows,
                 picked,
+                source_row: part.source_row.clone(),
                 sequences: sequences.clone(),
-                origins: Arc::clone(&origins),
-                watermark: batch.watermark,
+                origins: Arc::clone(&way.origins),
+                watermark: way.watermark,
             });
             lane.send_blocking(message, bytes)?;
         }
         Ok(())
     }
 
-    /// The records that did not become rows, and the rows without a key.
-    fn refused(
+    /// Describes and counts the rows without a key.
+    fn refuse_keyless(
         &self,
-        rejects: Vec<crate::source::SourceReject>,
+        way: &Way,
+        part: &Part,
         keyless: &[u32],
-        batch: &SourceBatch,
-    ) -> Result<Vec<Refused>, ArrowError> {
-        let mut refused: Vec<Refused> = rejects
-            .into_iter()
-            .map(|reject| Refused {
-                sequence: reject.sequence,
-                origin: reject.origin,
-                stage: reject.stage,
-                code: reject.code,
-                detail: reject.detail,
-                record: reject.record,
-            })
-            .collect();
+        refused: &mut Vec<Refused>,
+        accounting: &mut Accounting,
+    ) -> Result<(), ArrowError> {
         if keyless.is_empty() {
-            return Ok(refused);
+            return Ok(());
         }
         let indices = UInt32Array::from(keyless.to_vec());
-        let records = record_lines(&take_record_batch(&batch.rows, &indices)?);
+        let records = record_lines(&take_record_batch(&part.rows, &indices)?);
+        let schema = part.rows.schema();
         for (row, record) in keyless.iter().zip(records) {
             let columns = self.plan.key.iter();
-            let null = columns.filter(|at| batch.rows.column(**at).is_null(*row as usize));
-            let schema = batch.rows.schema();
+            let null = columns.filter(|at| part.rows.column(**at).is_null(*row as usize));
             let names: Vec<String> = null
                 .map(|at| format!("`{}`", schema.field(*at).name()))
                 .collect();
@@ -159,16 +195,87 @@ impl Reader {
                 ),
                 names => ("null_key", format!("{} is null", names.join(" and "))),
             };
+            accounting.reject(Stage::Key, code);
+            let source_row = match &part.source_row {
+                None => *row,
+                Some(source_row) => source_row[*row as usize],
+            };
             refused.push(Refused {
-                sequence: batch.first_sequence + u64::from(*row),
-                origin: batch.origins.of(*row),
+                sequence: way.batch.first_sequence + u64::from(source_row),
+                part: 0,
+                origin: way.origins.of(source_row),
                 stage: Stage::Key,
                 code: code.into(),
                 detail,
                 record,
             });
         }
-        Ok(refused)
+        Ok(())
+    }
+}
+
+/// A source's batch on its way to the lanes, part by part.
+struct Way {
+    batch: SourceBatch,
+    origins: Arc<Origins>,
+    rejects: Peekable<std::vec::IntoIter<SourceReject>>,
+    /// The first row that is in no part yet.
+    first: usize,
+    /// The watermark at the row before it.
+    watermark: i64,
+    is_done: bool,
+}
+
+impl Way {
+    fn of(mut batch: SourceBatch, watermark: i64) -> Self {
+        Self {
+            origins: Arc::new(std::mem::take(&mut batch.origins)),
+            rejects: std::mem::take(&mut batch.rejects).into_iter().peekable(),
+            batch,
+            first: 0,
+            watermark,
+            is_done: false,
+        }
+    }
+
+    /// Notes that the rows before `end` are in parts. Within a batch that does not say the watermark
+    /// at each row it stays at that of the batch before: windows close later, and no other rows are
+    /// in them for that.
+    fn go_to(&mut self, end: usize) {
+        self.first = end;
+        self.is_done = end == self.batch.rows.num_rows();
+        if self.is_done {
+            self.watermark = self.batch.watermark;
+        } else if let Some(watermarks) = &self.batch.watermarks {
+            self.watermark = watermarks[end - 1];
+        }
+    }
+
+    /// The sequence of the batch's first row, and the one after the last that is in a part.
+    fn sequences(&self) -> std::ops::Range<u64> {
+        let start = self.batch.first_sequence;
+        start..start + self.first as u64
+    }
+
+    /// The records that did not become rows, up to the last row that is in a part.
+    fn unread(&mut self) -> Vec<Refused> {
+        let (end, is_done) = (self.sequences().end, self.is_done);
+        let mut unread = Vec::new();
+        while let Some(reject) = self
+            .rejects
+            .next_if(|reject| is_done || reject.sequence < end)
+        {
+            unread.push(Refused {
+                sequence: reject.sequence,
+                part: 0,
+                origin: reject.origin,
+                stage: reject.stage,
+                code: reject.code,
+                detail: reject.detail,
+                record: reject.record,
+            });
+        }
+        unread
     }
 }
 
@@ -232,10 +339,10 @@ impl Divider {
     }
 
     /// The rows whose key names no entity: a column of it is null, or a time that no calendar has.
-    fn keyless(&self, batch: &SourceBatch) -> Vec<u32> {
+    fn keyless(&self, rows: &RecordBatch) -> Vec<u32> {
         let mut nulls = None;
         for at in &self.key {
-            let column = batch.rows.column(*at);
+            let column = rows.column(*at);
             if column.null_count() > 0 {
                 nulls = NullBuffer::union(nulls.as_ref(), column.nulls());
             }
@@ -252,15 +359,15 @@ impl Divider {
             .collect()
     }
 
-    fn divide(&self, batch: &SourceBatch, keyless: &[u32]) -> Result<Vec<Share>, ArrowError> {
+    fn divide(&self, rows: &RecordBatch, keyless: &[u32]) -> Result<Vec<Share>, ArrowError> {
         if self.lanes == 1 && keyless.is_empty() {
-            return Ok(vec![(batch.rows.clone(), None)]);
+            return Ok(vec![(rows.clone(), None)]);
         }
         let mut shares = vec![Vec::new(); self.lanes];
         let columns: Vec<ArrayRef> = self
             .key
             .iter()
-            .map(|at| Arc::clone(batch.rows.column(*at)))
+            .map(|at| Arc::clone(rows.column(*at)))
             .collect();
         let keys = self.rows.convert_columns(&columns)?;
         let mut keyless = keyless.iter().copied().peekable();
@@ -272,7 +379,7 @@ impl Divider {
         }
         let take = |picked: Vec<u32>| {
             let indices = UInt32Array::from(picked.clone());
-            let rows = take_record_batch(&batch.rows, &indices)?;
+            let rows = take_record_batch(rows, &indices)?;
             Ok((rows, Some(picked)))
         };
         shares.into_iter().map(take).collect()

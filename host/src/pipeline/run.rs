@@ -11,7 +11,7 @@ use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
 use super::invalid::InvalidValues;
 use super::lane::{Lane, LaneError, ToLane};
 use super::queue::queue;
-use super::reader::{ReadError, Reader};
+use super::reader::{ReadError, Reader, ReaderReport};
 use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
@@ -41,6 +41,8 @@ pub struct RunReport {
     pub pipeline: String,
     /// The digest of the transform that computed it.
     pub transform: String,
+    /// The digest of the mapper before it, if there is one; maybe the same component.
+    pub mapper: Option<String>,
     /// Rows by where they ended.
     pub accounting: Accounting,
     /// Windows that closed, counted for each key.
@@ -229,8 +231,9 @@ fn open_stores<'a>(
 struct Running {
     pipeline: String,
     transform: String,
+    mapper: Option<String>,
     store: Option<PathBuf>,
-    reader: JoinHandle<Result<Accounting, ReadError>>,
+    reader: JoinHandle<Result<ReaderReport, ReadError>>,
     lanes: Vec<tokio::task::JoinHandle<Result<(), LaneError>>>,
     delivery: JoinHandle<Result<Delivered, DeliveryError>>,
 }
@@ -296,9 +299,12 @@ fn start(
         })?;
         tasks.push(host.lanes.spawn(lane.run(from_reader)));
     }
+    let mapper = opened.mapping.as_ref();
+    let mapper = mapper.map(|mapping| mapping.digest().to_owned());
     let reader = Reader {
         plan: opened.plan,
         source,
+        mapping: opened.mapping,
         lanes: to_lanes,
         delivery: to_delivery,
         stop: Arc::clone(stop),
@@ -316,6 +322,7 @@ fn start(
         lanes: tasks,
         pipeline,
         transform: opened.digest,
+        mapper,
         store: opened.store,
     })
 }
@@ -370,9 +377,10 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
     }
     Ok(Sinks {
         invalid: InvalidValues::new(paths.invalid.clone(), lanes, &emitted, keys, marked),
-        // The reader is the first producer of rejects; late rows come from lanes alone.
+        // The reader is the first producer, also of late rows, which come from lanes alone: the first
+        // has a place of its own in the order, and that must not be a lane's.
         rejects: RejectSink::new(&paths.rejects, 1 + lanes),
-        late: RejectSink::new(&paths.late, lanes),
+        late: RejectSink::new(&paths.late, 1 + lanes),
         features: match &paths.features {
             Some(path) => Some(FileSink::create(path, lanes, emitted, keys, marked)?),
             None => None,
@@ -432,10 +440,13 @@ impl Running {
             unreachable!("whatever is not there left a failure");
         };
         let mut accounting = delivered.accounting;
-        accounting += &read;
+        accounting += &read.accounting;
+        let mut figures = delivered.figures;
+        figures += &read.figures;
         Ok(RunReport {
             pipeline,
             transform: self.transform,
+            mapper: self.mapper,
             accounting,
             windows: delivered.windows,
             rows: delivered.rows,
@@ -446,7 +457,7 @@ impl Running {
                 .filter(|watermark| *watermark != i64::MIN),
             files: delivered.files,
             store: self.store,
-            figures: delivered.figures,
+            figures,
         })
     }
 }

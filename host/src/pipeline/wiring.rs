@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::delivery::DeliveredFeature;
+use super::map::{self, Mapping, OpenedMapper};
 use super::plan::Plan;
 use super::shape;
 use crate::config::{
@@ -17,7 +18,7 @@ use crate::source::decode::{self, DecodeError, Format};
 use crate::source::recording::{LocalFile, Recording};
 use crate::source::replay::ReplaySpec;
 use crate::store::validation::Checker;
-use crate::transform::{CallError, Opening, Windowed, WindowedSpec, event_time_type};
+use crate::transform::{CallError, MapperSpec, Opening, Windowed, WindowedSpec, event_time_type};
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
 const CALL_BYTES: usize = 32 << 20;
@@ -92,6 +93,9 @@ pub struct Opened {
     pub inferred: bool,
     /// The digest of its transform.
     pub digest: String,
+    /// What the mapper before it says of itself, if there is one.
+    pub mapper: Option<MapperSpec>,
+    pub(super) mapping: Option<Mapping>,
     pub(super) features: Vec<DeliveredFeature>,
     pub(super) transforms: Transforms,
     pub(super) store: Option<PathBuf>,
@@ -141,29 +145,66 @@ pub fn open(
     refuse_empty(&pipeline, environment, recorded.event, &paths)?;
     let (event_schema, inferred) = event_schema(recorded.event, &paths, format)?;
     environment.check_event_time(recorded.event, &event_schema)?;
-    pipeline.check_key(&event_schema)?;
-    let key_schema = key_schema(&pipeline, &event_schema)?;
 
-    let component = load(host, &pipeline)?;
+    let component = Arc::new(load(host, &pipeline)?);
     if !component.interfaces().contains(&Interface::Windowed) {
-        let message = "this component is a mapper, and this version runs windowed transforms";
-        let hint =
-            "name a component that exports `windowed`; `penstock inspect` shows what one exports";
+        let message =
+            "this component is a mapper, and a pipeline's transform aggregates over windows";
+        let hint = "name a component that exports `windowed`, and the mapper as `transform` of a `[map]` table; `penstock inspect` shows what one exports";
         return Err(
             ConfigError::from(pipeline.diagnostic(pipeline.transform.span, message, hint)).into(),
         );
     }
+    let limits = limits(&pipeline.limits);
+    let event_time = recorded.event.event_time.value.as_str();
+    let mapper = map::open(
+        host,
+        &pipeline,
+        &component,
+        &event_schema,
+        event_time,
+        &limits,
+    )?;
+    // What key and windows see is what the event has, or what it is mapped to.
+    let (seen, whose) = match &mapper {
+        None => (&event_schema, format!("event `{}`", pipeline.event.value)),
+        Some(mapper) => (&mapper.offered, "the mapper's output".to_owned()),
+    };
+    let seen = Arc::clone(seen);
+    pipeline.check_key(&seen, &whose)?;
+    let key_schema = key_schema(&pipeline, &seen)?;
     let lanes = lanes_of(&pipeline);
     let opening = Opening {
         config: pipeline.config.value.clone(),
         event: pipeline.event.value.clone(),
-        event_schema: Arc::clone(&event_schema),
+        event_schema: Arc::clone(&seen),
         key: Arc::clone(&key_schema),
     };
-    let (transforms, spec) = open_transforms(host, &component, &pipeline, &opening, lanes)?;
+    let (transforms, spec) =
+        open_transforms(host, &component, &pipeline, &opening, lanes, &limits)?;
     pipeline.check_output(&spec.output)?;
 
-    let columns = Columns::choose(&event_schema, &spec, &pipeline, &recorded.event.event_time);
+    // A transform needs room for what it makes of the rows, too.
+    let call_bytes = CALL_BYTES.min(pipeline.limits.memory as usize / 8);
+    let mut read = Selection::of(&event_schema);
+    let event_time_column = read.at(event_time);
+    let mut shown = Selection::of(&seen);
+    let gives_times = mapper.as_ref().map(OpenedMapper::gives_times);
+    // Rows that are late or refused show their event time, unless they have it only from elsewhere.
+    if gives_times != Some(false) {
+        shown.at(event_time);
+    }
+    let key = pipeline.key.iter().map(|column| shown.at(column)).collect();
+    let input = shown.all(&spec.columns);
+    let mapper_spec = mapper.as_ref().map(|mapper| mapper.spec.clone());
+    let (source, mapping) = match mapper {
+        None => (shown.schema(), None),
+        Some(mapper) => {
+            let input = read.all(&mapper.spec.columns);
+            let mapping = mapper.work(input, shown.schema(), call_bytes, &limits);
+            (read.schema(), Some(mapping))
+        }
+    };
     let window = &pipeline.window.value;
     let shape = shape::of(window).ok_or_else(|| {
         let message = "the window is too long";
@@ -175,15 +216,14 @@ pub fn open(
     })?;
     let plan = Arc::new(Plan {
         pipeline: pipeline.name.value.clone(),
-        source: Arc::clone(&columns.source),
-        input: columns.input,
-        key: columns.key,
+        source: Arc::clone(&source),
+        input,
+        key,
         key_schema,
         spec,
         shape,
         lengths: window.kind.lengths(),
-        // A transform needs room for what it makes of the rows, too.
-        call_bytes: CALL_BYTES.min(pipeline.limits.memory as usize / 8),
+        call_bytes,
         call_groups: CALL_GROUPS,
     });
     Ok(Opened {
@@ -191,10 +231,10 @@ pub fn open(
         replay: ReplaySpec {
             paths,
             format,
-            columns: columns.source,
-            event_time: columns.event_time,
+            columns: source,
+            event_time: event_time_column,
             disorder: window.disorder,
-            every_watermark: plan.shape.needs_watermarks(),
+            every_watermark: plan.shape.needs_watermarks() || gives_times == Some(true),
             batch_rows: pipeline.run.batch_rows,
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
@@ -208,6 +248,8 @@ pub fn open(
         },
         store: pipeline.outputs.store.then(|| environment.store.clone()),
         digest: component.digest().to_owned(),
+        mapper: mapper_spec,
+        mapping,
         transforms,
         plan,
         event_schema,
@@ -318,11 +360,14 @@ fn can_be_key(data_type: &DataType) -> bool {
 ///
 /// As [`Sandbox::load_file`], with the path.
 pub fn load(host: &Host, pipeline: &Pipeline) -> Result<Component, WiringError> {
-    let path = &pipeline.transform.value;
+    load_at(host, &pipeline.transform.value)
+}
+
+pub(super) fn load_at(host: &Host, path: &Path) -> Result<Component, WiringError> {
     host.sandbox
         .load_file(path)
         .map_err(|error| WiringError::Component {
-            path: path.clone(),
+            path: path.to_owned(),
             error,
         })
 }
@@ -333,17 +378,17 @@ fn open_transforms(
     pipeline: &Pipeline,
     opening: &Opening,
     lanes: usize,
+    limits: &sandbox::Limits,
 ) -> Result<(Transforms, WindowedSpec), WiringError> {
     let failed = |error| WiringError::Open {
         path: pipeline.transform.value.clone(),
         error,
     };
-    let limits = limits(&pipeline.limits);
     let mut transforms: Transforms = Vec::with_capacity(lanes);
     let mut spec = None;
     for lane in 0..lanes {
         let label = format!("{}/{lane}", pipeline.name.value);
-        let opened = component.open_windowed(opening, &limits, &label);
+        let opened = component.open_windowed(opening, limits, &label);
         let instance = host.lanes.block_on(opened).map_err(failed)?;
         spec.get_or_insert_with(|| instance.spec().clone());
         transforms.push(Box::new(instance));
@@ -373,37 +418,38 @@ fn limits(declared: &Limits) -> sandbox::Limits {
     }
 }
 
-/// Which columns of the event the source must give, and which of those are what.
-struct Columns {
-    source: SchemaRef,
-    input: Vec<usize>,
-    key: Vec<usize>,
-    event_time: usize,
+/// Columns of a schema, none twice, in the order in which they are asked for. What nobody asks for is
+/// neither decoded nor divided.
+#[derive(Clone)]
+struct Selection<'a> {
+    of: &'a Schema,
+    fields: Vec<Arc<Field>>,
 }
 
-impl Columns {
-    /// No column is decoded that nobody asked for.
-    fn choose(event: &Schema, spec: &WindowedSpec, pipeline: &Pipeline, event_time: &str) -> Self {
-        let mut fields: Vec<Arc<Field>> = Vec::new();
-        let mut at = |name: &str| {
-            fields
-                .iter()
-                .position(|field| field.name() == name)
-                .unwrap_or_else(|| {
-                    let (index, _) = event.column_with_name(name).expect("checked before");
-                    fields.push(Arc::clone(&event.fields()[index]));
-                    fields.len() - 1
-                })
-        };
-        let event_time = at(event_time);
-        let key = pipeline.key.iter().map(|column| at(column)).collect();
-        let input = spec.columns.iter().map(|column| at(column)).collect();
+impl<'a> Selection<'a> {
+    fn of(of: &'a Schema) -> Self {
         Self {
-            source: Arc::new(Schema::new(fields)),
-            input,
-            key,
-            event_time,
+            of,
+            fields: Vec::new(),
         }
+    }
+
+    /// Where a column will be.
+    fn at(&mut self, name: &str) -> usize {
+        let known = self.fields.iter().position(|field| field.name() == name);
+        known.unwrap_or_else(|| {
+            let (index, _) = self.of.column_with_name(name).expect("checked before");
+            self.fields.push(Arc::clone(&self.of.fields()[index]));
+            self.fields.len() - 1
+        })
+    }
+
+    fn all(&mut self, names: &[String]) -> Vec<usize> {
+        names.iter().map(|name| self.at(name)).collect()
+    }
+
+    fn schema(self) -> SchemaRef {
+        Arc::new(Schema::new(self.fields))
     }
 }
 

@@ -7,7 +7,9 @@ use wasmtime::Engine;
 use wasmtime::component::{InstancePre, Linker};
 
 use super::bindings::{log, mapper, metrics, migration, windowed};
-use super::instance::{Data, Instance};
+use super::instance::Instance;
+use super::mapper::MapperInstance;
+use super::session::Data;
 use super::{ComponentError, Limits, text, wasi};
 use crate::transform::{CallError, Opening};
 
@@ -22,13 +24,20 @@ pub enum Interface {
     Migration,
 }
 
-impl fmt::Display for Interface {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Interface {
+    /// Its name in the contract.
+    pub fn name(self) -> &'static str {
+        match self {
             Self::Mapper => "mapper",
             Self::Windowed => "windowed",
             Self::Migration => "migration",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -38,6 +47,7 @@ pub struct Component {
     digest: String,
     size: usize,
     imports: Vec<String>,
+    pub(super) mapper: Option<mapper::GuestIndices>,
     pub(super) windowed: Option<windowed::GuestIndices>,
     interfaces: Vec<Interface>,
 }
@@ -72,10 +82,31 @@ impl Component {
         &self.interfaces
     }
 
-    /// What it is, in words: `a mapper`.
-    pub(super) fn kind(&self) -> String {
-        let names: Vec<String> = self.interfaces.iter().map(Interface::to_string).collect();
-        format!("a {}", names.join(" and a "))
+    /// The error of a call that needs an interface which is not exported.
+    pub(super) fn lacks(&self, call: &'static str, wanted: Interface) -> CallError {
+        let names = self.interfaces.iter();
+        let names: Vec<String> = names.map(|interface| format!("`{interface}`")).collect();
+        CallError::NotExported {
+            call,
+            wanted: wanted.name(),
+            exported: names.join(" and "),
+        }
+    }
+
+    /// Makes an instance and opens it as a mapper. The opening's key is empty.
+    ///
+    /// `label` names it in the operator's log.
+    ///
+    /// # Errors
+    ///
+    /// As [`Component::open_windowed`], of a component that is no mapper.
+    pub async fn open_mapper(
+        &self,
+        opening: &Opening,
+        limits: &Limits,
+        label: &str,
+    ) -> Result<MapperInstance, CallError> {
+        MapperInstance::open(self, opening, limits, label).await
     }
 
     /// Makes an instance and opens it as a windowed transform.
@@ -115,12 +146,10 @@ impl Component {
         let imports: Vec<String> = imports.into_iter().filter(|name| grants(name)).collect();
         let linker = linker(engine, &imports)?;
         let pre = linker.instantiate_pre(&code).map_err(broken)?;
+        let mapper = complete(mapper::GuestIndices::new(&pre), "mapper", &exports)?;
         let windowed = complete(windowed::GuestIndices::new(&pre), "windowed", &exports)?;
         let interfaces: Vec<_> = [
-            (
-                complete(mapper::GuestIndices::new(&pre), "mapper", &exports)?.is_some(),
-                Interface::Mapper,
-            ),
+            (mapper.is_some(), Interface::Mapper),
             (windowed.is_some(), Interface::Windowed),
             (
                 complete(migration::GuestIndices::new(&pre), "migration", &exports)?.is_some(),
@@ -145,6 +174,7 @@ impl Component {
             digest,
             size,
             imports,
+            mapper,
             windowed,
             interfaces,
         })

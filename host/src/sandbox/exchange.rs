@@ -8,11 +8,13 @@ use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::Schema;
 
 use super::arrow as wire;
-use super::bindings::{types, windowed};
+use super::bindings::{mapper, types, windowed};
 use super::fault::Fault;
 use super::limits::{LimitExceeded, Limits};
 use super::schema;
-use crate::transform::{Finished, Opening, Reject, Updated, WindowedSpec, bytes_of};
+use crate::transform::{
+    Finished, Mapped, MapperSpec, Opening, Reject, Updated, WindowedSpec, bytes_of,
+};
 
 /// An opening in the contract's terms, owned.
 pub(super) struct LoweredOpening<'a> {
@@ -70,11 +72,7 @@ pub(super) fn lift_spec(
 ) -> Result<WindowedSpec, String> {
     let columns = lift_needs(&spec.needs, opening)?;
     let state = schema::lift(&spec.state, limits).map_err(|fault| format!("its state: {fault}"))?;
-    let output =
-        schema::lift(&spec.output, limits).map_err(|fault| format!("its output: {fault}"))?;
-    if output.fields().is_empty() {
-        return Err("its output has no columns".into());
-    }
+    let output = lift_output(&spec.output, limits)?;
     let ours = ["window_start", "window_end"].map(str::to_owned);
     let keys = opening.key.fields().iter().map(|field| field.name());
     for name in keys.chain(&ours) {
@@ -96,6 +94,26 @@ pub(super) fn lift_spec(
         initial,
         output: Arc::new(output),
     })
+}
+
+/// What a mapper says of itself.
+pub(super) fn lift_mapper_spec(
+    spec: mapper::MapperSpec,
+    opening: &Opening,
+    limits: &Limits,
+) -> Result<MapperSpec, String> {
+    Ok(MapperSpec {
+        columns: lift_needs(&spec.needs, opening)?,
+        output: Arc::new(lift_output(&spec.output, limits)?),
+    })
+}
+
+fn lift_output(output: &[types::FieldResult], limits: &Limits) -> Result<Schema, String> {
+    let output = schema::lift(output, limits).map_err(|fault| format!("its output: {fault}"))?;
+    if output.fields().is_empty() {
+        return Err("its output has no columns".into());
+    }
+    Ok(output)
 }
 
 fn lift_needs(needs: &[types::Needs], opening: &Opening) -> Result<Vec<String>, String> {
@@ -249,6 +267,76 @@ fn lift_reject(mut reject: types::Reject) -> Result<Reject, String> {
     })
 }
 
+/// What `map` returned for `inputs` rows.
+pub(super) fn lift_mapped(
+    mapped: mapper::Mapped,
+    output: &Arc<Schema>,
+    inputs: usize,
+    most: usize,
+) -> Result<Mapped, Fault> {
+    let rows = refuse_many_rows(mapped.output.rows, most)?;
+    let source_row = lift_sources("source-row", &mapped.source_row, rows, inputs, "rows")?;
+    let rejects = lift_rejects(mapped.rejects, inputs)?;
+    refuse_rejected_sources(&source_row, &rejects)?;
+    let columns = lift_rows(output, mapped.output, rows)?;
+    Ok(Mapped {
+        output: batch(output, columns, rows)?,
+        source_row,
+        rejects,
+    })
+}
+
+/// An input row is either rejected or mapped. Both lists are in order.
+fn refuse_rejected_sources(source_row: &[u32], rejects: &[Reject]) -> Result<(), String> {
+    let mut sources = source_row.iter().copied().peekable();
+    for reject in rejects {
+        while sources.next_if(|source| *source < reject.row).is_some() {}
+        if sources.peek() == Some(&reject.row) {
+            return Err(format!(
+                "row {} is rejected and named in `source-row` too",
+                reject.row
+            ));
+        }
+    }
+    Ok(())
+}
+
+fn refuse_many_rows(rows: u32, most: usize) -> Result<usize, LimitExceeded> {
+    let rows = rows as usize;
+    if rows <= most {
+        return Ok(rows);
+    }
+    Err(LimitExceeded {
+        name: "output_rows",
+        limit: format!("{most} rows"),
+        current: "0 rows".into(),
+        requested: format!("{rows} rows"),
+    })
+}
+
+/// For each of `rows` output rows where it came from: one of `sources`, never falling.
+fn lift_sources(
+    name: &'static str,
+    bytes: &[u8],
+    rows: usize,
+    sources: usize,
+    of: &str,
+) -> Result<Vec<u32>, String> {
+    let source = wire::lift_u32s(name, bytes)?;
+    if !source.is_sorted() || source.last().is_some_and(|last| *last as usize >= sources) {
+        return Err(format!(
+            "`{name}` must never fall and name {of} below {sources}"
+        ));
+    }
+    if source.len() != rows {
+        return Err(format!(
+            "`{name}` names {} rows, and there are {rows}",
+            source.len()
+        ));
+    }
+    Ok(source)
+}
+
 /// What `finish` returned for `groups` groups.
 pub(super) fn lift_finished(
     finished: windowed::Finished,
@@ -256,32 +344,14 @@ pub(super) fn lift_finished(
     groups: usize,
     most: usize,
 ) -> Result<Finished, Fault> {
-    let rows = finished.output.rows as usize;
-    if rows > most {
-        return Err(Fault::Limit(LimitExceeded {
-            name: "output_rows",
-            limit: format!("{most} rows"),
-            current: "0 rows".into(),
-            requested: format!("{rows} rows"),
-        }));
-    }
-    let source_group = wire::lift_u32s("source-group", &finished.source_group)?;
-    let ordered = source_group.is_sorted();
-    if !ordered
-        || source_group
-            .last()
-            .is_some_and(|last| *last as usize >= groups)
-    {
-        return Err(Fault::Breaks(format!(
-            "`source-group` must never fall and name groups below {groups}"
-        )));
-    }
-    if source_group.len() != rows {
-        return Err(Fault::Breaks(format!(
-            "`source-group` names {} rows, and there are {rows}",
-            source_group.len()
-        )));
-    }
+    let rows = refuse_many_rows(finished.output.rows, most)?;
+    let source_group = lift_sources(
+        "source-group",
+        &finished.source_group,
+        rows,
+        groups,
+        "groups",
+    )?;
     let columns = lift_rows(output, finished.output, rows)?;
     Ok(Finished {
         output: batch(output, columns, rows)?,

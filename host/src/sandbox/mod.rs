@@ -3,7 +3,8 @@
 //! Start with [`Sandbox`]: it has the one engine of the process. [`Sandbox::load`] turns bytes
 //! that nobody has read into a [`Component`] whose imports and exports are known;
 //! [`Component::open_windowed`] turns that into an [`Instance`], which is a
-//! [`Windowed`](crate::transform::Windowed) transform. Everything that a guest hands back is
+//! [`Windowed`](crate::transform::Windowed) transform, and [`Component::open_mapper`] into a
+//! [`Mapper`](crate::transform::Mapper). Everything that a guest hands back is
 //! checked here, before anybody else sees it. This room knows no windows, keys or pipelines.
 
 #[allow(unsafe_code)] // Loading ahead-of-time code that this host made itself; see `load`.
@@ -18,7 +19,9 @@ mod exchange;
 mod fault;
 mod instance;
 mod limits;
+mod mapper;
 mod schema;
+mod session;
 mod text;
 mod wasi;
 
@@ -27,6 +30,7 @@ pub use component::{Component, Interface};
 pub use engine::{MAX_INSTANCES, MAX_MEMORY};
 pub use instance::Instance;
 pub use limits::Limits;
+pub use mapper::MapperInstance;
 
 use std::path::Path;
 
@@ -92,7 +96,7 @@ pub enum ComponentError {
     },
     /// It exports none of the contract's interfaces.
     #[error(
-        "this component exports none of `penstock:transform/windowed@{CONTRACT}` and `penstock:transform/mapper@{CONTRACT}`, so there is nothing to run{found}; is `export_window!` missing?"
+        "this component exports none of `penstock:transform/windowed@{CONTRACT}` and `penstock:transform/mapper@{CONTRACT}`, so there is nothing to run{found}; is `export_window!` or `export_mapper!` missing?"
     )]
     NoInterface {
         /// What it exports instead, as the end of a sentence.

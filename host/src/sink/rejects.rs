@@ -46,6 +46,8 @@ pub enum Record {
 pub struct Reject {
     /// The row's position in the order of the whole input.
     pub sequence: u64,
+    /// Orders what a mapper made of one row, whichever producer rejects it; any number without one.
+    pub part: u32,
     /// Where it was rejected.
     pub stage: Stage,
     /// Why, for a program.
@@ -76,6 +78,9 @@ struct Shown<'a> {
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Held {
     sequence: u64,
+    /// Whether it is not the first producer's, whose rejects come before all others of a sequence.
+    later: bool,
+    part: u32,
     producer: usize,
     /// The producer's own order.
     position: u64,
@@ -96,7 +101,8 @@ pub struct RejectSink {
 }
 
 impl RejectSink {
-    /// A sink for `producers` producers. No file is created yet.
+    /// A sink for `producers` producers. No file is created yet. What the first gives at a sequence
+    /// comes before what the others do.
     #[must_use]
     pub fn new(path: &Path, producers: usize) -> Self {
         Self {
@@ -135,6 +141,8 @@ impl RejectSink {
         self.given += 1;
         self.held[producer].push_back(Held {
             sequence: reject.sequence,
+            later: producer > 0,
+            part: reject.part,
             producer,
             position: self.given,
             line,

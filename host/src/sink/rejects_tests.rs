@@ -10,6 +10,7 @@ use super::*;
 fn reject(sequence: u64, stage: Stage, detail: &str) -> Reject {
     Reject {
         sequence,
+        part: 0,
         stage,
         code: "c".to_owned(),
         detail: detail.to_owned(),
@@ -65,6 +66,38 @@ proptest! {
         };
         let one = write("one", 1, &[]);
         prop_assert_eq!(write("several", producers, &choices), one);
+    }
+}
+
+proptest! {
+    /// What a mapper made of one row may be rejected by several lanes.
+    #[test]
+    fn lanes_that_share_a_row_do_not_show(
+        rows in proptest::collection::vec((any::<bool>(), proptest::collection::vec(0..4usize, 0..5)), 0..20),
+        lanes in 1..5usize,
+    ) {
+        let folder = TempDir::new().unwrap();
+        let write = |name: &str, lanes: usize| {
+            let path = folder.path().join(name);
+            let mut sink = RejectSink::new(&path, 1 + lanes);
+            for (sequence, (by_reader, parts)) in (0..).zip(&rows) {
+                for lane in 0..lanes {
+                    for (part, owner) in (0..).zip(parts).filter(|(_, owner)| *owner % lanes == lane) {
+                        let detail = format!("{part} {owner}");
+                        let reject = Reject { part, ..reject(sequence, Stage::Transform, &detail) };
+                        sink.write(1 + lane, &reject).unwrap();
+                    }
+                    sink.advance(1 + lane, sequence).unwrap();
+                }
+                if *by_reader {
+                    sink.write(0, &reject(sequence, Stage::Key, "r")).unwrap();
+                }
+                sink.advance(0, sequence).unwrap();
+            }
+            sink.finish().unwrap();
+            fs::read(&path).unwrap_or_default()
+        };
+        prop_assert_eq!(write("several", lanes), write("one", 1));
     }
 }
 

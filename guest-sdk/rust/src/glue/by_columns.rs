@@ -2,7 +2,7 @@
 
 use super::{Groups, Migrating, Windowed, first_event_only, groups, opened, states};
 use crate::buffers::{Batch, Cursor};
-use crate::columnar::{ColumnarWindow, Rejects, Rows};
+use crate::columnar::{ColumnarWindow, EventRows, Rejects, Rows};
 use crate::contract::{Columns, Failure, Field, Finished, Opening, Updated, WindowedSpec};
 use crate::old::OldStates;
 use crate::value::{Record, StateRecord};
@@ -35,10 +35,13 @@ impl<W: ColumnarWindow> Windowed for ByColumns<W> {
         opened::same_rows("keys", keys, states.rows)?;
         let group_count = states.rows as usize;
         let rows = Rows::<W::Row<'_>, W::Key<'_>> {
-            columns: <W::Row<'_> as Record<'_>>::bind(
-                &mut Cursor::new(&self.layouts.input, input),
-                groups.len(),
-            )?,
+            events: EventRows {
+                columns: <W::Row<'_> as Record<'_>>::bind(
+                    &mut Cursor::new(&self.layouts.input, input),
+                    groups.len(),
+                )?,
+                len: groups.len(),
+            },
             keys: <W::Key<'_> as Record<'_>>::bind(
                 &mut Cursor::new(&self.layouts.keys, keys),
                 group_count,

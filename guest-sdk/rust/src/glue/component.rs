@@ -3,11 +3,14 @@
 use std::cell::RefCell;
 use std::marker::PhantomData;
 
-use super::{Groups, Migrating, Windowed};
+use super::{Groups, Mapping, Migrating, Windowed};
+use crate::bindings::mapping::exports::penstock::transform::mapper;
 use crate::bindings::migrating::exports::penstock::transform::migration;
 use crate::bindings::windowing::exports::penstock::transform::windowed;
 use crate::buffers::Batch;
-use crate::contract::{Columns, Failure, Finished, Opening, Schema, Updated, WindowedSpec};
+use crate::contract::{
+    Columns, Failure, Finished, Mapped, MapperSpec, Opening, Schema, Updated, WindowedSpec,
+};
 use crate::panics;
 
 /// Where a component keeps its opened transform. Implemented by `export_window!`, because a
@@ -35,12 +38,19 @@ fn open<I: Instance>(opening: &Opening) -> Result<WindowedSpec, Failure> {
 fn call<I: Instance, T>(
     call: impl FnOnce(&I::Transform) -> Result<T, Failure>,
 ) -> Result<T, Failure> {
-    I::with(|place| match place.borrow().as_ref() {
+    I::with(|place| call_in(place, call))
+}
+
+fn call_in<M, T>(
+    place: &RefCell<Option<M>>,
+    call: impl FnOnce(&M) -> Result<T, Failure>,
+) -> Result<T, Failure> {
+    match place.borrow().as_ref() {
         Some(transform) => call(transform),
         None => Err(Failure::Internal(
             "the host called a transform that it had not opened".to_owned(),
         )),
-    })
+    }
 }
 
 fn slices(columns: &Columns) -> Vec<&[u8]> {
@@ -106,6 +116,35 @@ impl<I: Instance<Transform: Migrating>> migration::Guest for Component<I> {
     ) -> Result<Columns, Failure> {
         call::<I, _>(|transform| {
             transform.migrate(old_version, &old_schema, batch(&states, &slices(&states)))
+        })
+    }
+}
+
+/// Where a component keeps its opened mapper. Implemented by `export_mapper!`. A component may have
+/// a mapper and a windowed transform, each in a place of its own.
+pub trait MapperInstance: 'static {
+    /// The opened mapper.
+    type Transform: Mapping;
+    /// Lends out the place.
+    fn with<T>(look: impl FnOnce(&RefCell<Option<Self::Transform>>) -> T) -> T;
+}
+
+/// The exports of a component whose mapper lives in `I`.
+pub struct MapperComponent<I>(PhantomData<I>);
+
+impl<I: MapperInstance> mapper::Guest for MapperComponent<I> {
+    fn open_mapper(opening: Opening) -> Result<MapperSpec, Failure> {
+        panics::log_before_trap();
+        let (mapper, spec) = I::Transform::open(&opening)?;
+        I::with(|place| place.replace(Some(mapper)));
+        Ok(spec)
+    }
+
+    fn map_rows(event: u32, input: Columns) -> Result<Mapped, Failure> {
+        I::with(|place| {
+            call_in(place, |mapper| {
+                mapper.map(event, batch(&input, &slices(&input)))
+            })
         })
     }
 }

@@ -8,6 +8,7 @@ mod by_rows;
 #[cfg(target_arch = "wasm32")]
 pub(crate) mod component;
 mod groups;
+mod mapping;
 mod opened;
 pub(crate) mod states;
 mod undo;
@@ -15,6 +16,7 @@ mod undo;
 pub use by_columns::ByColumns;
 pub use by_rows::ByRows;
 pub use groups::Groups;
+pub use mapping::{MapByColumns, MapByRows, Mapping};
 
 use crate::buffers::Batch;
 use crate::contract::{Columns, Failure, Field, Finished, Opening, Updated, WindowedSpec};

@@ -26,15 +26,7 @@ where
     S: for<'s> Record<'s> + Default,
     O: Emit,
 {
-    let [event] = opening.events.as_slice() else {
-        return Err(Failure::BadInput(format!(
-            "this transform takes one event, but the pipeline offers {}",
-            opening.events.len()
-        )));
-    };
-    let row = schema_of::<R>();
-    let whose = format!("event `{}`", event.name);
-    let input = Layout::select(&row, &pick(&row, &event.schema, &whose)?, &whose)?;
+    let (input, needs) = select_event::<R>(opening)?;
     let keys = Layout::select(&schema_of::<K>(), &opening.key, "the pipeline's key")?;
     let output = schema_of::<O::Row>();
     refuse_reserved_names::<O::Row>(&opening.key)?;
@@ -45,10 +37,7 @@ where
         states: Layout::of::<S>()?,
     };
     let spec = WindowedSpec {
-        needs: vec![Needs {
-            event: event.name.clone(),
-            columns: R::NAMES.iter().map(|&name| name.to_owned()).collect(),
-        }],
+        needs: vec![needs],
         state: schema_of::<S>(),
         state_version,
         migrates_from: Vec::new(),
@@ -57,6 +46,26 @@ where
         options: Vec::new(),
     };
     Ok((layouts, spec))
+}
+
+/// Finds the columns of a row in the one event that the host offers.
+pub(crate) fn select_event<'a, R: Record<'a>>(
+    opening: &Opening,
+) -> Result<(Layout, Needs), Failure> {
+    let [event] = opening.events.as_slice() else {
+        return Err(Failure::BadInput(format!(
+            "this transform takes one event, but the pipeline offers {}",
+            opening.events.len()
+        )));
+    };
+    let row = schema_of::<R>();
+    let whose = format!("event `{}`", event.name);
+    let input = Layout::select(&row, &pick(&row, &event.schema, &whose)?, &whose)?;
+    let needs = Needs {
+        event: event.name.clone(),
+        columns: R::NAMES.iter().map(|&name| name.to_owned()).collect(),
+    };
+    Ok((input, needs))
 }
 
 /// The host adds the key and the window to the output itself.

@@ -33,18 +33,34 @@ pub fn is_event_time(data_type: &DataType) -> bool {
 }
 
 /// The event times of a column.
-pub(super) struct EventTimes {
+#[derive(Debug, Clone)]
+pub struct EventTimes {
     /// In microseconds; meaningless where not valid.
-    pub(super) micros: ScalarBuffer<i64>,
+    pub micros: ScalarBuffer<i64>,
     /// Which rows have one; none if all do.
-    pub(super) valid: Option<NullBuffer>,
+    pub valid: Option<NullBuffer>,
+}
+
+/// Code and detail of the reject of a row of column `column`, `array`, that is not valid.
+pub fn why_invalid(column: &str, array: &ArrayRef, row: usize) -> (&'static str, String) {
+    if array.is_null(row) {
+        return ("null_event_time", format!("`{column}` is null"));
+    }
+    (
+        "event_time_out_of_range",
+        format!("`{column}` is outside the years 1 to 9799; is its unit right?"),
+    )
 }
 
 /// Reads a column as event times. Finer units are rounded down, so that no event moves across the
 /// start of a window.
 ///
 /// Rows that are null or outside the years 1 to 9799 are not valid.
-pub(super) fn read(column: &str, array: &ArrayRef) -> Result<EventTimes, EventTimeFault> {
+///
+/// # Errors
+///
+/// The column is of another type.
+pub fn read(column: &str, array: &ArrayRef) -> Result<EventTimes, EventTimeFault> {
     let second = 1_000_000;
     let day = 86_400 * second;
     let micros = match array.data_type() {

@@ -15,7 +15,9 @@ use arrow::datatypes::SchemaRef;
 
 use super::decode::{DecodeError, Format};
 
-pub use event_time::{EventTimeFault, is_event_time};
+pub use event_time::{
+    EventTimeFault, EventTimes, is_event_time, read as read_event_times, why_invalid,
+};
 pub use merge::Replay;
 
 /// What to read, and how.

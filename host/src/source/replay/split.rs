@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, BooleanArray, Int64Array, RecordBatch};
+use arrow::array::{AsArray, BooleanArray, Int64Array, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef};
@@ -142,14 +142,8 @@ impl Split {
                 kept += 1;
                 continue;
             }
-            let (code, detail) = if decoded.rows.column(self.event_time).is_null(row) {
-                ("null_event_time", format!("`{name}` is null"))
-            } else {
-                (
-                    "event_time_out_of_range",
-                    format!("`{name}` is outside the years 1 to 9799; is its unit right?"),
-                )
-            };
+            let column = decoded.rows.column(self.event_time);
+            let (code, detail) = event_time::why_invalid(name, column, row);
             let reject = SourceReject {
                 sequence: 0,
                 origin: place(position),
