@@ -10,6 +10,8 @@ pub enum Stage {
     Decode,
     /// The row has no usable event time.
     EventTime,
+    /// The row's event time is too far after its arrival.
+    Quarantine,
     /// The row has no usable key.
     Key,
     /// The transform refused the row.
@@ -24,6 +26,7 @@ impl Stage {
         match self {
             Self::Decode => "decode",
             Self::EventTime => "event_time",
+            Self::Quarantine => "quarantine",
             Self::Key => "key",
             Self::Transform => "transform",
             Self::Late => "late",

@@ -22,6 +22,7 @@ mod load;
 pub mod pipeline;
 mod pipeline_file;
 mod recorded;
+mod remote;
 mod suggest;
 mod table;
 mod transform_config;
@@ -34,7 +35,7 @@ pub use diagnostic::{
 pub use duration::{parse_duration, print_duration};
 pub use environment::{
     DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE, Environment, EventSource, FileFormat, FilesSource,
-    RecordedEvent, RecordedFiles, Source, Topic,
+    RecordedEvent, Source, Topic,
 };
 pub use feature::{DeclaredFeature, FeatureSpans};
 pub use load::load_pipelines;
@@ -42,3 +43,5 @@ pub use pipeline::{
     Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, WindowKind,
     WindowSpec,
 };
+pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
+pub use remote::{Secret, StoreOptions, sounds_secret};

@@ -16,6 +16,7 @@ pub mod lane;
 mod plan;
 mod queue;
 mod reader;
+mod recordings;
 mod run;
 mod wiring;
 

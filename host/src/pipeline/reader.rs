@@ -22,7 +22,7 @@ use super::delivery::ToDelivery;
 use super::lane::{LaneBatch, Refused, ToLane};
 use super::plan::Plan;
 use super::queue::{Closed, Sender};
-use crate::source::replay::{Replay, ReplayError};
+use crate::source::replay::{Replay, ReplayError, ReplaySummary};
 use crate::source::{SourceBatch, record_lines};
 use crate::stage::Stage;
 
@@ -59,8 +59,9 @@ pub(super) struct Reader {
 }
 
 impl Reader {
-    /// Reads to the end of the source, and gives the accounts of what never reached a lane.
-    pub(super) fn run(mut self) -> Result<Accounting, ReadError> {
+    /// Reads to the end of the source, and gives the accounts of what never reached a lane, and what
+    /// the source says of itself.
+    pub(super) fn run(mut self) -> Result<(Accounting, ReplaySummary), ReadError> {
         let mut accounting = Accounting::default();
         let divider = Divider::new(&self.plan, self.lanes.len())?;
         while let Some(batch) = self.source.next_batch()? {
@@ -72,7 +73,7 @@ impl Reader {
         for lane in &self.lanes {
             lane.send_blocking(ToLane::End, 0)?;
         }
-        Ok(accounting)
+        Ok((accounting, self.source.summary()))
     }
 
     fn batch(

@@ -15,7 +15,7 @@ use super::reader::{ReadError, Reader};
 use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
-use crate::source::replay::Replay;
+use crate::source::replay::{HeldBack, Replay, ReplaySummary};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Declaration, FeatureStore, StoreError};
 use crate::transform::Figures;
@@ -54,6 +54,10 @@ pub struct RunReport {
     /// The watermark at the end of the input, before everything closed, in microseconds; none if
     /// nothing was read.
     pub watermark: Option<i64>,
+    /// The split that it followed from, if another was further.
+    pub held_back: Option<HeldBack>,
+    /// Rows outside of the asked-for event times, which nothing else counts.
+    pub skipped: u64,
     /// The files that were written.
     pub files: Vec<FileSummary>,
     /// The store that was written to.
@@ -230,7 +234,7 @@ struct Running {
     pipeline: String,
     transform: String,
     store: Option<PathBuf>,
-    reader: JoinHandle<Result<Accounting, ReadError>>,
+    reader: JoinHandle<Result<(Accounting, ReplaySummary), ReadError>>,
     lanes: Vec<tokio::task::JoinHandle<Result<(), LaneError>>>,
     delivery: JoinHandle<Result<Delivered, DeliveryError>>,
 }
@@ -249,7 +253,8 @@ fn start(
         error,
     };
     let source = Replay::open(opened.replay.clone(), Arc::clone(&progress.read))
-        .map_err(|error| read(error.into()))?;
+        .map_err(|error| read(error.into()))?
+        .until(stop);
     let epoch = match &store {
         Some(store) => {
             host.io.block_on(store.declare(&declarations(&opened)))?;
@@ -431,6 +436,7 @@ impl Running {
             unreachable!("whatever is not there left a failure");
         };
         let mut accounting = delivered.accounting;
+        let (read, source) = read;
         accounting += &read;
         Ok(RunReport {
             pipeline,
@@ -443,6 +449,8 @@ impl Running {
             watermark: delivered
                 .watermark
                 .filter(|watermark| *watermark != i64::MIN),
+            held_back: source.held_back,
+            skipped: source.skipped,
             files: delivered.files,
             store: self.store,
             figures: delivered.figures,

@@ -1,18 +1,20 @@
 //! Wiring: from a declaration to a pipeline that is ready to run, or to what is wrong with it.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::delivery::DeliveredFeature;
 use super::plan::Plan;
+use super::recordings;
 use crate::config::{
-    ConfigError, Environment, EventSource, FileFormat, Limits, OnMalformed, Pipeline,
+    ConfigError, Environment, EventSource, Limits, OnMalformed, Pipeline, WindowSpec,
 };
 use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
-use crate::source::replay::ReplaySpec;
+use crate::source::recording::Recording;
+use crate::source::replay::{ReplaySpec, TimeRange};
 use crate::store::validation::Checker;
 use crate::transform::{CallError, Opening, Windowed, WindowedSpec, event_time_type};
 use crate::window::Panes;
@@ -56,6 +58,14 @@ pub enum WiringError {
         /// What is wrong.
         error: CallError,
     },
+    /// Recorded files on object storage cannot be found.
+    #[error("{error}")]
+    Storage {
+        /// What is wrong, at its place in `penstock.toml`.
+        error: ConfigError,
+        /// Whether the network or the store failed, rather than what was asked of them.
+        of_the_system: bool,
+    },
     /// The recorded files cannot be read.
     #[error(transparent)]
     Source(#[from] DecodeError),
@@ -66,6 +76,7 @@ impl WiringError {
     pub fn is_of_the_system(&self) -> bool {
         match self {
             Self::Config(_) => false,
+            Self::Storage { of_the_system, .. } => *of_the_system,
             Self::Component { error, .. } => matches!(error, ComponentError::Compile(_)),
             Self::Open { error, .. } => matches!(error, CallError::Exhausted { .. }),
             Self::Source(error) => error.is_of_the_system(),
@@ -134,13 +145,9 @@ pub fn open(
     environment: &Environment,
 ) -> Result<Opened, WiringError> {
     let recorded = environment.recorded(&pipeline)?;
-    let format = match recorded.files.format {
-        FileFormat::Ndjson => Format::Ndjson,
-        FileFormat::Parquet => Format::Parquet,
-    };
-    let paths = recorded.files.paths;
-    refuse_empty(&pipeline, environment, recorded.event, &paths)?;
-    let (event_schema, inferred) = event_schema(recorded.event, &paths, format)?;
+    let (recordings, format) = recordings::find(host.io.handle(), environment, &recorded)?;
+    refuse_empty(&pipeline, environment, recorded.event, &recordings)?;
+    let (event_schema, inferred) = event_schema(recorded.event, &recordings, format)?;
     environment.check_event_time(recorded.event, &event_schema)?;
     pipeline.check_key(&event_schema)?;
     let key_schema = key_schema(&pipeline, &event_schema)?;
@@ -164,8 +171,8 @@ pub fn open(
     let (transforms, spec) = open_transforms(host, &component, &pipeline, &opening, lanes)?;
     pipeline.check_output(&spec.output)?;
 
-    let columns = Columns::choose(&event_schema, &spec, &pipeline, &recorded.event.event_time);
     let window = &pipeline.window.value;
+    let columns = Columns::choose(&event_schema, &spec, &pipeline, recorded.event);
     let panes = Panes::new(window.size, window.offset).ok_or_else(|| {
         let message = "the window is too short or too long";
         ConfigError::from(pipeline.diagnostic(
@@ -189,10 +196,14 @@ pub fn open(
     Ok(Opened {
         features: features(&pipeline, &plan),
         replay: ReplaySpec {
-            paths,
+            recordings,
             format,
             columns: columns.source,
             event_time: columns.event_time,
+            arrival_time: columns.arrival_time,
+            max_future: max_future(window),
+            range: TimeRange::ALL,
+            pace: None,
             disorder: window.disorder,
             batch_rows: pipeline.run.batch_rows,
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
@@ -223,22 +234,27 @@ pub fn lanes_of(pipeline: &Pipeline) -> usize {
     lanes.unwrap_or_else(|| processors().min(MOST_DEFAULT_LANES))
 }
 
+/// How far after its arrival a row's event time may be, in microseconds; any if none.
+fn max_future(_: &WindowSpec) -> Option<i64> {
+    None
+}
+
 /// Input without a single byte is a mistake more often than a quiet day.
 fn refuse_empty(
     pipeline: &Pipeline,
     environment: &Environment,
     event: &EventSource,
-    paths: &[PathBuf],
+    recordings: &[Arc<dyn Recording>],
 ) -> Result<(), ConfigError> {
-    let empty = |path: &Path| std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
-    if !paths.iter().all(|path| empty(path)) {
-        for path in paths.iter().filter(|path| empty(path)) {
-            tracing::warn!(file = %path.display(), "this file of event `{}` is empty", event.name.value);
+    let empty = |recording: &&Arc<dyn Recording>| recording.size().is_ok_and(|size| size == 0);
+    if !recordings.iter().all(|recording| empty(&recording)) {
+        for recording in recordings.iter().filter(empty) {
+            tracing::warn!(file = %recording.name(), "this file of event `{}` is empty", event.name.value);
         }
         return Ok(());
     }
-    let message = match paths {
-        [only] => format!("{} is empty", only.display()),
+    let message = match recordings {
+        [only] => format!("{} is empty", only.name()),
         many => format!(
             "all {} files of event `{}` are empty",
             many.len(),
@@ -254,17 +270,19 @@ fn refuse_empty(
 /// The declared schema, or the one that the files show.
 fn event_schema(
     event: &EventSource,
-    paths: &[PathBuf],
+    recordings: &[Arc<dyn Recording>],
     format: Format,
 ) -> Result<(SchemaRef, bool), DecodeError> {
     if let Some(declared) = &event.schema {
         return Ok((Arc::clone(&declared.value), false));
     }
-    let found = decode::infer(paths, format)?;
-    // JSON has no timestamps: what is a text and called the event time is read as one.
+    let found = decode::infer_recordings(recordings, format)?;
+    let times = [Some(&event.event_time), event.arrival_time.as_ref()];
+    let is_time = |name: &String| times.iter().flatten().any(|time| time.value == *name);
+    // JSON has no timestamps: what is a text and called a time is read as one.
     let fields = found.fields().iter().map(|field| {
         let text = format == Format::Ndjson && *field.data_type() == DataType::Utf8;
-        if text && *field.name() == event.event_time.value {
+        if text && is_time(field.name()) {
             return Arc::new(Field::new(field.name(), event_time_type(), true));
         }
         Arc::clone(field)
@@ -364,11 +382,18 @@ struct Columns {
     input: Vec<usize>,
     key: Vec<usize>,
     event_time: usize,
+    /// Only where it is looked at.
+    arrival_time: Option<usize>,
 }
 
 impl Columns {
     /// No column is decoded that nobody asked for.
-    fn choose(event: &Schema, spec: &WindowedSpec, pipeline: &Pipeline, event_time: &str) -> Self {
+    fn choose(
+        event: &Schema,
+        spec: &WindowedSpec,
+        pipeline: &Pipeline,
+        source: &EventSource,
+    ) -> Self {
         let mut fields: Vec<Arc<Field>> = Vec::new();
         let mut at = |name: &str| {
             fields
@@ -380,14 +405,18 @@ impl Columns {
                     fields.len() - 1
                 })
         };
-        let event_time = at(event_time);
+        let event_time = at(&source.event_time);
         let key = pipeline.key.iter().map(|column| at(column)).collect();
         let input = spec.columns.iter().map(|column| at(column)).collect();
+        let is_looked_at = max_future(&pipeline.window.value).is_some();
+        let arrival_time = source.arrival_time.as_ref().filter(|_| is_looked_at);
+        let arrival_time = arrival_time.map(|column| at(column));
         Self {
             source: Arc::new(Schema::new(fields)),
             input,
             key,
             event_time,
+            arrival_time,
         }
     }
 }

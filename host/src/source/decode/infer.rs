@@ -10,7 +10,7 @@
 //! nullable.
 
 use std::fmt;
-use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ pub(super) struct Sample {
 
 impl Sample {
     /// Looks at a file.
-    pub(super) fn add(&mut self, file: File, path: &Path) -> Result<(), DecodeError> {
+    pub(super) fn add<R: Read>(&mut self, file: R, path: &Path) -> Result<(), DecodeError> {
         let mut lines = Lines::new(file, SAMPLE_BYTES, Sizes::default().line);
         let (mut sampled, mut objects, mut first_reason) = (0, 0, None);
         'sample: loop {

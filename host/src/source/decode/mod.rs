@@ -13,6 +13,7 @@ mod infer;
 mod ndjson;
 mod origin;
 mod parquet;
+mod recorded;
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -23,6 +24,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 pub use error::DecodeError;
 pub use origin::{Malformed, Origin, Run, code};
+pub use recorded::{infer_recordings, open_recording};
 
 /// One batch of a split.
 #[derive(Debug, Clone)]
@@ -83,17 +85,7 @@ pub fn open(
     schema: &SchemaRef,
     batch_rows: usize,
 ) -> Result<Box<dyn SplitReader>, DecodeError> {
-    let mut names = HashSet::new();
-    if let Some(twice) = schema
-        .fields()
-        .iter()
-        .find(|field| !names.insert(field.name()))
-    {
-        return Err(DecodeError::DuplicateColumn {
-            path: path.to_owned(),
-            column: twice.name().clone(),
-        });
-    }
+    check_columns(path, schema)?;
     let file = open_file(path)?;
     Ok(match format {
         Format::Ndjson => Box::new(ndjson::NdjsonReader::new(
@@ -105,6 +97,21 @@ pub fn open(
         )?),
         Format::Parquet => Box::new(parquet::ParquetReader::new(file, path, schema, batch_rows)?),
     })
+}
+
+fn check_columns(path: &Path, schema: &SchemaRef) -> Result<(), DecodeError> {
+    let mut names = HashSet::new();
+    if let Some(twice) = schema
+        .fields()
+        .iter()
+        .find(|field| !names.insert(field.name()))
+    {
+        return Err(DecodeError::DuplicateColumn {
+            path: path.to_owned(),
+            column: twice.name().clone(),
+        });
+    }
+    Ok(())
 }
 
 /// The schema of recorded files, every column of it: the union of the files' columns, in the order of first

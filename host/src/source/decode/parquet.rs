@@ -10,7 +10,6 @@ mod adapt;
 mod plain;
 
 use std::any::Any;
-use std::fs::File;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -25,6 +24,7 @@ use parquet::arrow::arrow_reader::{
     ParquetRecordBatchReaderBuilder,
 };
 use parquet::file::metadata::PageIndexPolicy;
+use parquet::file::reader::ChunkReader;
 
 use self::adapt::{Adapt, Unfit};
 use super::origin::{Malformed, Origin, code};
@@ -50,8 +50,8 @@ struct Wanted {
 
 impl ParquetReader {
     /// `schema` is what is wanted of `file`; `path` is for messages.
-    pub(super) fn new(
-        file: File,
+    pub(super) fn new<R: ChunkReader + 'static>(
+        file: R,
         path: &Path,
         schema: &SchemaRef,
         batch_rows: usize,
@@ -286,7 +286,7 @@ pub(super) struct Union {
 
 impl Union {
     /// Adds the columns of a file.
-    pub(super) fn add(&mut self, file: File, path: &Path) -> Result<(), DecodeError> {
+    pub(super) fn add<R: ChunkReader>(&mut self, file: R, path: &Path) -> Result<(), DecodeError> {
         let (metadata, _) = footer(&file, path)?;
         for field in metadata.schema().fields() {
             match self
@@ -318,12 +318,11 @@ impl Union {
 }
 
 /// The metadata of a file, its Arrow schema made plain, and the length of the file.
-fn footer(file: &File, path: &Path) -> Result<(ArrowReaderMetadata, u64), DecodeError> {
-    let metadata = file.metadata().map_err(|source| DecodeError::Open {
-        path: path.to_owned(),
-        source,
-    })?;
-    if metadata.len() == 0 {
+fn footer<R: ChunkReader>(
+    file: &R,
+    path: &Path,
+) -> Result<(ArrowReaderMetadata, u64), DecodeError> {
+    if file.len() == 0 {
         return Err(DecodeError::Empty {
             path: path.to_owned(),
         });
@@ -339,7 +338,7 @@ fn footer(file: &File, path: &Path) -> Result<(ArrowReaderMetadata, u64), Decode
         )
     });
     match loaded {
-        Ok(loaded) => Ok((loaded, metadata.len())),
+        Ok(loaded) => Ok((loaded, file.len())),
         Err(reason) => Err(DecodeError::NotParquet {
             path: path.to_owned(),
             reason,
