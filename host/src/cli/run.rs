@@ -238,12 +238,13 @@ fn print(report: &RunReport, elapsed: Duration) {
     let watermark = report
         .watermark
         .map_or_else(|| "none".into(), show::instant);
-    match &report.held_back {
-        Some(held_back) => say!(
+    match &report.watermark_split {
+        Some(split) if split.behind > 0 => say!(
             "watermark  {watermark}, held back by {} ({} behind the furthest)",
-            held_back.split,
-            print_duration(held_back.behind)
+            split.name,
+            print_duration(split.behind)
         ),
+        Some(split) => say!("watermark  {watermark}, from {}", split.name),
         None => say!("watermark  {watermark}"),
     }
     for file in &report.files {
@@ -319,8 +320,8 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
         "invalid_values": report.invalid,
         "skipped": report.skipped,
         "watermark": report.watermark.map(show::instant),
-        "watermark_held_back": report.held_back.as_ref().map(|held_back| {
-            json!({"by": held_back.split, "behind_s": held_back.behind as f64 / 1e6})
+        "watermark_split": report.watermark_split.as_ref().map(|split| {
+            json!({"name": split.name, "behind_s": split.behind as f64 / 1e6})
         }),
         "files": files,
         "store": report.store,

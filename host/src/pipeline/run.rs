@@ -15,7 +15,7 @@ use super::reader::{ReadError, Reader};
 use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
-use crate::source::replay::{HeldBack, Replay, ReplaySummary};
+use crate::source::replay::{Replay, ReplaySummary, WatermarkSplit};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Declaration, FeatureStore, StoreError};
 use crate::transform::Figures;
@@ -54,8 +54,8 @@ pub struct RunReport {
     /// The watermark at the end of the input, before everything closed, in microseconds; none if
     /// nothing was read.
     pub watermark: Option<i64>,
-    /// The split that it followed from, if another was further.
-    pub held_back: Option<HeldBack>,
+    /// The split that it followed from; none if there is only one.
+    pub watermark_split: Option<WatermarkSplit>,
     /// Rows outside of the asked-for event times, which nothing else counts.
     pub skipped: u64,
     /// The files that were written.
@@ -449,7 +449,7 @@ impl Running {
             watermark: delivered
                 .watermark
                 .filter(|watermark| *watermark != i64::MIN),
-            held_back: source.held_back,
+            watermark_split: source.watermark_split,
             skipped: source.skipped,
             files: delivered.files,
             store: self.store,

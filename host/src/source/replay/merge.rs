@@ -10,7 +10,7 @@ use super::pace::Pacer;
 use super::pieces::{Piece, Pieces};
 use super::prepared::Preparation;
 use super::split::Split;
-use super::{HeldBack, ReplayError, ReplaySpec, ReplaySummary};
+use super::{ReplayError, ReplaySpec, ReplaySummary, WatermarkSplit};
 use crate::source::decode::{self, DecodeError, Format, SplitReader};
 use crate::source::{ReadProgress, SourceBatch, SourceReject, SplitNames};
 use crate::stage::Stage;
@@ -135,16 +135,15 @@ impl Replay {
 
     /// What there is to say so far; whole after the last batch.
     pub fn summary(&self) -> ReplaySummary {
-        let held_back = self.holder.and_then(|(split, progress)| {
-            let behind = self.watermark.furthest().saturating_sub(progress);
-            (self.splits.len() > 1 && behind > 0).then(|| HeldBack {
-                split: self.names[split].clone(),
-                behind,
-            })
+        let several = self.splits.len() > 1;
+        let holder = self.holder.filter(|_| several);
+        let watermark_split = holder.map(|(split, progress)| WatermarkSplit {
+            name: self.names[split].clone(),
+            behind: self.watermark.furthest().saturating_sub(progress),
         });
         ReplaySummary {
             skipped: self.skipped,
-            held_back,
+            watermark_split,
         }
     }
 

@@ -93,16 +93,17 @@ pub struct Pace {
 pub struct ReplaySummary {
     /// Rows outside of the asked-for time.
     pub skipped: u64,
-    /// The split that the last watermark followed from, if another was further.
-    pub held_back: Option<HeldBack>,
+    /// The split that the last watermark followed from; none if there is one split, or no row.
+    pub watermark_split: Option<WatermarkSplit>,
 }
 
 /// The split that a watermark follows from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeldBack {
+pub struct WatermarkSplit {
     /// Its name.
-    pub split: String,
-    /// How far it is behind the split that is furthest, in microseconds.
+    pub name: String,
+    /// How far it is behind the split that is furthest, in microseconds. Zero at the end of a merge:
+    /// the split that is read last is the furthest.
     pub behind: i64,
 }
 

@@ -86,7 +86,10 @@ impl Object {
             let before = bytes.len();
             let left = range.start + before as u64..range.end;
             let broken = match self.attempt(left, &mut bytes).await {
-                Ok(()) if bytes.len() == length => return Ok(bytes.into()),
+                // An answer may also break off behind its last byte.
+                Ok(()) | Err(Broken::For(_) | Broken::Off(_)) if bytes.len() == length => {
+                    return Ok(bytes.into());
+                }
                 Ok(()) => Broken::Off("the answer ended too early"),
                 Err(Broken::For(error)) if !is_transient(&error) => {
                     return Err(self.explain(&error));

@@ -116,7 +116,6 @@ fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
-        // Waits between tries take no time.
         .build()
         .unwrap()
 }
