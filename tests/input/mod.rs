@@ -3,3 +3,4 @@
 mod components;
 mod data;
 mod disk;
+mod object_storage;

@@ -150,13 +150,16 @@ pub(super) fn explain(place: &Place<'_>, hidden: &Hidden, error: &Error) -> Stor
     let (object, store) = (place.object, &place.store);
     let text = error.to_string();
     let said = hidden.from(&answer(error, &text));
+    let status = |code: &str| text.contains(&format!("status code: {code}"));
+    let missing = matches!(error, Error::NotFound { .. });
     let no_store = [
         "NoSuchBucket",
         "ContainerNotFound",
         "The specified bucket does not exist",
     ];
-    let missing = matches!(error, Error::NotFound { .. });
-    if no_store.iter().any(|code| text.contains(code)) {
+    // A listing that finds nothing is empty; one that is not found has nowhere to look.
+    let nowhere = !missing && status("404");
+    if nowhere || no_store.iter().any(|code| text.contains(code)) {
         return StorageError::new(
             StorageFault::Missing,
             format!("{object}: there is no {store}"),
@@ -179,12 +182,18 @@ pub(super) fn explain(place: &Place<'_>, hidden: &Hidden, error: &Error) -> Stor
             credentials_hint(place.kind),
         );
     }
-    match error {
-        Error::PermissionDenied { .. } | Error::Unauthenticated { .. } => StorageError::new(
+    let denied = matches!(
+        error,
+        Error::PermissionDenied { .. } | Error::Unauthenticated { .. }
+    );
+    if denied || status("401") || status("403") {
+        return StorageError::new(
             StorageFault::Denied,
             format!("{object}: {store} does not let these credentials read it ({said})"),
             credentials_hint(place.kind),
-        ),
+        );
+    }
+    match error {
         Error::Precondition { .. } | Error::NotModified { .. } => changed(object),
         _ if is_of_the_network(error) => StorageError::new(
             StorageFault::Unreachable,
