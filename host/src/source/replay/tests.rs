@@ -177,9 +177,9 @@ fn plain(splits: &[Vec<Line>], spec: &ReplaySpec) -> Seen {
     let mut watermark = i64::MIN;
     loop {
         let live = |split: usize, next: &[usize]| kept[split].get(next[split]).copied();
-        for split in 0..splits.len() {
+        for (split, greatest) in greatest.iter_mut().enumerate() {
             if let Some((_, time)) = live(split, &next) {
-                greatest[split] = greatest[split].max(time);
+                *greatest = (*greatest).max(time);
             }
         }
         let heads = (0..splits.len()).filter_map(|split| Some((live(split, &next)?.1, split)));

@@ -160,8 +160,8 @@ mod tests {
         for (url, taken, left) in cases {
             let wanted = wanted(url);
             let takes = |key: &&str| wanted.takes(key, |key| key.ends_with(".ndjson"));
-            assert!(taken.iter().all(|key| takes(key)), "{url}");
-            assert!(!left.iter().any(|key| takes(key)), "{url}");
+            assert!(taken.iter().all(takes), "{url}");
+            assert!(!left.iter().any(takes), "{url}");
         }
     }
 
