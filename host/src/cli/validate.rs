@@ -76,6 +76,7 @@ fn print(opened: &Opened) {
             types::type_name(field.data_type())
         );
     }
+    say!("  window     {}", opened.declaration.window.value);
     say!("  features");
     for declaration in opened.declaration.declarations() {
         say!(
@@ -92,6 +93,7 @@ fn to_json(opened: &Opened) -> serde_json::Value {
         "event": opened.declaration.event.value,
         "event_schema": show::schema(&opened.event_schema),
         "inferred": opened.inferred,
+        "window": opened.declaration.window.value.to_string(),
         "read_columns": show::schema(&opened.plan.source),
         "output": show::schema(&opened.plan.emitted_schema()),
         "features": opened.declaration.declarations().collect::<Vec<_>>(),

@@ -4,6 +4,7 @@ use arrow::datatypes::DataType;
 use toml::de::DeValue;
 
 use super::diagnostic::{Located, Span};
+use super::length::{self, Length};
 use super::table::{Findings, Node, Table, integer_of};
 use super::{duration, types};
 use crate::store::declarations::FeatureDeclaration;
@@ -15,8 +16,25 @@ use crate::store::validation::{Checker, Literal, Rule, Validation};
 pub struct DeclaredFeature {
     /// The declaration.
     pub declaration: FeatureDeclaration,
+    /// The length of the window that it is about, in microseconds: one of
+    /// [`WindowKind::lengths`](super::WindowKind::lengths). The declaration has it as text.
+    pub window: i64,
     /// Its places in the pipeline file.
     pub spans: FeatureSpans,
+}
+
+impl DeclaredFeature {
+    /// The feature that this template stands for, of windows of one length.
+    fn about(&self, length: &Length) -> Self {
+        let mut feature = self.clone();
+        feature.window = length.micros;
+        let declaration = &mut feature.declaration;
+        declaration.name = length.fill(&declaration.name);
+        declaration.column = length.fill(&declaration.column);
+        declaration.description = length.fill(&declaration.description);
+        declaration.window = duration::print_duration(length.micros);
+        feature
+    }
 }
 
 /// Places of a `[[feature]]` table.
@@ -34,8 +52,8 @@ pub struct FeatureSpans {
 pub(super) struct Shared<'a> {
     pub(super) pipeline: &'a str,
     pub(super) entity: Vec<String>,
-    /// Microseconds.
-    pub(super) window: i64,
+    /// Of its windows; empty if they could not be read.
+    pub(super) lengths: &'a [Length],
     pub(super) group: Option<Located<String>>,
     pub(super) owner: Option<Located<String>>,
 }
@@ -58,17 +76,25 @@ pub(super) fn read_features(
         .filter_map(|item| item.table("`[[feature]]` and the feature's keys below it"));
     tables
         .filter_map(|table| read_feature(table, shared, root_keys))
+        .flatten()
         .collect()
 }
 
-/// Reports features that are declared twice, and gives the first ones.
+/// Reports features that are declared twice.
 pub(super) fn refuse_twins(features: &[DeclaredFeature], findings: &Findings) {
     let id = |feature: &DeclaredFeature| feature.declaration.to_string();
+    let mut reported = Vec::new();
     for (number, feature) in features.iter().enumerate() {
         if let Some(first) = features[..number]
             .iter()
             .find(|earlier| id(earlier) == id(feature))
         {
+            // Two templates that are twins are so for every length; that is one mistake.
+            let places = (first.spans.name, feature.spans.name);
+            if reported.contains(&places) {
+                continue;
+            }
+            reported.push(places);
             let file = findings.file();
             let twin = file.diagnostic(
                 feature.spans.name,
@@ -84,10 +110,11 @@ fn read_feature(
     mut table: Table<'_>,
     shared: &Shared<'_>,
     root_keys: &[&str],
-) -> Option<DeclaredFeature> {
-    let name = table
-        .required("name", "name = \"accept_proportion_10m\"")
-        .and_then(|node| node.name("\"accept_proportion_10m\""));
+) -> Option<Vec<DeclaredFeature>> {
+    const NAME: &str = "\"accept_proportion_10m\" or \"accept_proportion_{window}\"";
+    let name_node = table.required("name", "name = \"accept_proportion_10m\"");
+    let name = name_node.as_ref().and_then(|node| node.string(NAME));
+    let window = table.optional("window");
     let version = table.optional("version").map_or(Some(1), |node| {
         node.integer(1..=u32::MAX.into())
             .and_then(|version| u32::try_from(version.value).ok())
@@ -128,6 +155,7 @@ fn read_feature(
             .findings()
             .report(table.span(), "`feature.group` is missing", hint);
     }
+    let findings = table.findings();
     let misplaced: Vec<&str> = root_keys
         .iter()
         .copied()
@@ -135,28 +163,38 @@ fn read_feature(
         .collect();
     table.finish(
         &misplaced,
-        &[
-            (
-                "entity",
-                "the key of the pipeline is the key of the entity: leave it out",
-            ),
-            (
-                "window",
-                "the window is the pipeline's: write a `[window]` table",
-            ),
-        ],
+        &[(
+            "entity",
+            "the key of the pipeline is the key of the entity: leave it out",
+        )],
     );
 
-    let (name, feature_type) = (name?, feature_type?);
-    let column = column.unwrap_or_else(|| Some(name.clone()))?;
+    let lengths = match shared.lengths {
+        // What is wrong with the windows was reported. Their lengths are not known, so any will do
+        // to check the rest.
+        [] => Some(vec![Length::new(0, "1d")]),
+        known => name
+            .as_ref()
+            .and_then(|name| length::lengths_of(window.as_ref(), name, known, findings)),
+    };
+    let (name, name_node) = (name?, name_node?);
+    // Before anything else is given up: a template is right for all lengths or for none.
+    let lengths = lengths?;
+    if !(lengths.iter()).all(|length| name_node.check_name(&length.fill(&name), NAME)) {
+        return None;
+    }
+    let column =
+        column.unwrap_or_else(|| Some(Located::new(length::column_of(&name), name.span)))?;
+    let feature_type = feature_type?;
     let group = own_group.unwrap_or_else(|| shared.group.clone())?;
     let owner = own_owner.map_or_else(|| Some(shared.owner.clone()), |owner| owner.map(Some))?;
-    Some(DeclaredFeature {
+    let template = DeclaredFeature {
         spans: FeatureSpans {
             name: name.span,
             column: column.span,
             feature_type: feature_type.span,
         },
+        window: 0,
         declaration: FeatureDeclaration {
             group: group.value,
             name: name.value,
@@ -169,9 +207,15 @@ fn read_feature(
             validation: validation?,
             pipeline: shared.pipeline.to_owned(),
             column: column.value,
-            window: duration::print_duration(shared.window),
+            window: String::new(),
         },
-    })
+    };
+    Some(
+        lengths
+            .iter()
+            .map(|length| template.about(length))
+            .collect(),
+    )
 }
 
 fn read_type(node: &Node<'_>) -> Option<Located<DataType>> {

@@ -65,9 +65,14 @@ pub(super) fn conflicts(pipelines: &[Pipeline]) -> Vec<Diagnostic> {
             // Its files and features go by the same name; another name repairs those as well.
             continue;
         }
+        // Two templates that are twins are so for every length; that is one mistake.
+        let mut reported = Vec::new();
         for feature in &pipeline.features {
             let (id, span) = (feature.declaration.to_string(), feature.spans.name);
-            if let Some(first) = features.place_of_earlier(id.clone(), pipeline, span) {
+            if let Some(first) = features.place_of_earlier(id.clone(), pipeline, span)
+                && !reported.contains(&(span, first.clone()))
+            {
+                reported.push((span, first.clone()));
                 let finding = file.diagnostic(
                     span,
                     format!("feature {id} is declared twice"),

@@ -18,6 +18,7 @@ mod duration;
 pub mod environment;
 mod environment_file;
 mod feature;
+mod length;
 mod load;
 pub mod pipeline;
 mod pipeline_file;
@@ -27,6 +28,9 @@ mod suggest;
 mod table;
 mod transform_config;
 pub mod types;
+pub mod window;
+mod window_cut;
+mod window_file;
 
 pub use bytes::{parse_bytes, print_bytes};
 pub use diagnostic::{
@@ -39,9 +43,7 @@ pub use environment::{
 };
 pub use feature::{DeclaredFeature, FeatureSpans};
 pub use load::load_pipelines;
-pub use pipeline::{
-    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, WindowKind,
-    WindowSpec,
-};
+pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions};
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
 pub use remote::{Secret, StoreOptions, sounds_secret};
+pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

@@ -9,16 +9,26 @@
 //! owner = "marketplace@example.com"       # likewise
 //! config = { minimum = 3 }                # handed to the transform as JSON
 //!
-//! [window]
-//! kind = "tumbling"
-//! size = "10m"                            # w d h m s ms us; combinations: "1h30m"
-//! offset = "0s"                           # windows start at multiples of size, plus this
+//! [window]                                # durations: w d h m s ms us; combinations: "1h30m"
+//! kind = "tumbling"                       # or "hopping", "session", "unbounded"
+//! size = "10m"                            # tumbling, hopping; several over one state: ["10m", "1h"]
+//! slide = "1m"                            # hopping only: from one start to the next; at most `size`
+//! offset = "0s"                           # windows start at multiples of size or slide, plus this
+//! time_zone = "Europe/Zurich"             # windows are local days: sizes and slide in whole days
+//! gap = "30m"                             # session only: it ends this long after its last event
+//! ttl = "30d"                             # unbounded only: after this long without events, anew
 //! disorder = "30s"                        # how far behind the latest event one may be; default 0s
+//! allowed_lateness = "1h"                 # closed windows are corrected for this long; default 0s
+//! emit = "close"                          # or { every = "1m" }, or "batch"
+//! on_idle = "wait"                        # live streams: or "advance", with the clock
+//! idle_after = "1m"                       # live streams: at its end for this long, a split is idle
+//! max_future = "1h"                       # quarantine what is further ahead of its arrival; no default
 //!
 //! [[feature]]
-//! name = "driver_accept_proportion_10m"
+//! name = "driver_accept_proportion_10m"   # {window}, here or in column or description: the length
 //! version = 1                             # the default
-//! column = "accept_proportion"            # of the transform's output; default: the name
+//! window = "10m"                          # one of several lengths; or {window} in the name: all
+//! column = "accept_proportion"            # of the transform's output; default: the name, less {window}
 //! type = "float64"                        # see `types`
 //! description = "Share of ride offers that the driver accepted."
 //! tags = ["marketplace"]
@@ -52,6 +62,7 @@ use arrow::datatypes::Schema;
 
 use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Span};
 use super::feature::DeclaredFeature;
+use super::window::WindowSpec;
 use super::{load, pipeline_file, suggest};
 use crate::store::declarations::{FeatureDeclaration, OutputMismatch};
 
@@ -73,7 +84,8 @@ pub struct Pipeline {
     pub config: Located<String>,
     /// How event time is cut.
     pub window: Located<WindowSpec>,
-    /// What it computes: at least one feature, none twice.
+    /// What it computes: at least one feature, none twice. One that is declared for each of several
+    /// lengths of windows stands here once for each.
     pub features: Vec<DeclaredFeature>,
     /// Where values and rows go.
     pub outputs: Outputs,
@@ -81,41 +93,6 @@ pub struct Pipeline {
     pub run: RunOptions,
     /// What the transform may use.
     pub limits: Limits,
-}
-
-/// How event time is cut into windows. All durations are in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WindowSpec {
-    /// The kind of window.
-    pub kind: WindowKind,
-    /// The length; more than zero.
-    pub size: i64,
-    /// Windows start at multiples of `size` since 1970-01-01T00:00:00Z, plus this;
-    /// `0 <= offset < size`.
-    pub offset: i64,
-    /// The allowed disorder: the watermark is the greatest event time less this; not negative.
-    pub disorder: i64,
-}
-
-/// The kinds of window there are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum WindowKind {
-    /// One window after the other; every event is in exactly one.
-    Tumbling,
-}
-
-impl WindowKind {
-    pub(super) const ALL: [(&'static str, WindowKind); 1] = [("tumbling", WindowKind::Tumbling)];
-}
-
-impl std::fmt::Display for WindowKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let name = WindowKind::ALL
-            .iter()
-            .find(|(_, kind)| kind == self)
-            .map_or("", |(name, _)| name);
-        f.write_str(name)
-    }
 }
 
 /// Where values and rows go. Turn an [`OutputFile`] into a path with
@@ -256,10 +233,17 @@ impl Pipeline {
     pub fn check_output(&self, output: &Schema) -> Result<(), ConfigError> {
         let columns = || output.fields().iter().map(|field| field.name().as_str());
         let mut diagnostics = Vec::new();
+        let mut reported = Vec::new();
         for feature in &self.features {
+            // What a template says of a column, it says for every length; that is one mistake.
+            let said = (feature.spans.column, &feature.declaration.column);
+            if reported.contains(&said) {
+                continue;
+            }
             let Err(mismatch) = feature.declaration.check_against_output(output) else {
                 continue;
             };
+            reported.push(said);
             let (span, hint) = match &mismatch {
                 OutputMismatch::NoColumn { column, .. } => (
                     feature.spans.column,

@@ -6,11 +6,10 @@ use std::sync::Arc;
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::feature::{self, Shared};
 use super::pipeline::{
-    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, WindowKind,
-    WindowSpec,
+    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions,
 };
 use super::table::{Findings, Node, Table, read_file};
-use super::{suggest, transform_config};
+use super::{suggest, transform_config, window_file};
 use crate::store::declarations::is_name;
 
 /// Keys of the root, which people tend to write below a table.
@@ -67,7 +66,7 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
     };
     let window = root
         .required("window", "[window]\nkind = \"tumbling\"\nsize = \"10m\"")
-        .and_then(|node| read_window(&node));
+        .and_then(|node| window_file::read(&node, &ROOT_KEYS));
     let feature = root.required(
         "feature",
         "[[feature]]\nname = \"accept_proportion_10m\"\ntype = \"float64\"",
@@ -90,9 +89,9 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
             .flatten()
             .map(|column: &Located<String>| column.value.clone())
             .collect(),
-        window: window
+        lengths: window
             .as_ref()
-            .map_or(0, |window: &Located<WindowSpec>| window.size),
+            .map_or(&[], |window| window.lengths.as_slice()),
         // One that could not be read was reported; a feature need not miss it again.
         group: group.map(|group| group.unwrap_or_else(|| Located::default_of(String::new()))),
         owner: owner.flatten(),
@@ -113,7 +112,7 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
         transform: transform?,
         key: key?,
         config: config?,
-        window: window?,
+        window: window?.spec,
         features: features?,
         outputs: outputs?,
         run: run?,
@@ -207,52 +206,6 @@ fn read_key(node: &Node<'_>) -> Option<Vec<Located<String>>> {
         }
     }
     Some(key)
-}
-
-fn read_window(node: &Node<'_>) -> Option<Located<WindowSpec>> {
-    let mut table = node.table("a `[window]` table")?;
-    let kind = table
-        .required("kind", "kind = \"tumbling\"")
-        .and_then(|node| node.choice(&WindowKind::ALL));
-    let size = table
-        .required("size", "size = \"10m\"")
-        .and_then(|node| node.positive_duration("\"10m\""));
-    let offset = table.optional("offset");
-    let offset_micros = offset
-        .as_ref()
-        .map_or(Some(Located::default_of(0)), |node| node.duration("\"0s\""));
-    let disorder = table
-        .optional("disorder")
-        .map_or(Some(Located::default_of(0)), |node| {
-            node.duration("\"30s\"")
-        });
-    table.finish(
-        &ROOT_KEYS,
-        &[
-            ("length", "write `size`"),
-            (
-                "allowed_lateness",
-                "this version knows `disorder`: what comes later goes to the late output",
-            ),
-        ],
-    );
-    let (size, offset_micros) = (size?, offset_micros?);
-    if let Some(node) = offset
-        && offset_micros.value >= size.value
-    {
-        node.report(
-            "must be shorter than the window",
-            "write an offset from \"0s\" up to, not including, `size`",
-        );
-        return None;
-    }
-    let spec = WindowSpec {
-        kind: kind?.value,
-        size: size.value,
-        offset: offset_micros.value,
-        disorder: disorder?.value,
-    };
-    Some(Located::new(spec, node.span))
 }
 
 fn default_outputs(name: &str) -> Outputs {

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::config::cases::check_cases;
-use crate::config::{load_pipelines, parse_duration};
+use crate::config::{Emit, OnIdle, WindowKind, load_pipelines, parse_duration};
 use crate::store::validation::{Literal, Validation};
 
 /// Every key there is.
@@ -110,10 +110,17 @@ fn a_pipeline_with_every_key_is_read() {
     );
     let micros = |text| parse_duration(text).unwrap();
     let window = WindowSpec {
-        kind: WindowKind::Tumbling,
-        size: micros("10m"),
-        offset: micros("2m"),
+        kind: WindowKind::Tumbling {
+            sizes: vec![micros("10m")],
+            offset: micros("2m"),
+            zone: None,
+        },
         disorder: micros("30s"),
+        allowed_lateness: 0,
+        emit: Emit::Close,
+        on_idle: OnIdle::Wait,
+        idle_after: micros("1m"),
+        max_future: None,
     };
     assert_eq!(pipeline.window.value, window);
     let [proportion, tier] = pipeline.features.as_slice() else {
@@ -175,7 +182,7 @@ fn what_may_be_left_out_has_defaults() {
     let pipeline = load(LEAST);
     assert_eq!(pipeline.name.value, "driver");
     assert_eq!(pipeline.config.value, "{}");
-    assert_eq!((pipeline.window.offset, pipeline.window.disorder), (0, 0));
+    assert_eq!(pipeline.window.value.to_string(), "tumbling 10m");
     assert!(pipeline.outputs.store && pipeline.outputs.features.is_none());
     assert_eq!(
         pipeline.outputs.rejects.path.to_str(),
@@ -248,6 +255,22 @@ fn what_an_opened_transform_shows_points_into_the_file() {
    |       ^^^^^^^^^^^
    = help: its columns are: `acceptances`"#
     );
+}
+
+#[test]
+fn a_template_that_is_wrong_for_every_length_is_one_finding() {
+    let text = LEAST
+        .replace("\"10m\"", "[\"10m\", \"1h\"]")
+        .replace("\"acceptances\"", "\"acceptances_{window}\"");
+    let other = format!("name = \"other\"\n{text}");
+    let folder = folder(&[("a.toml", &text), ("b.toml", &other)]);
+    let output = Schema::new(vec![Field::new("acceptances", DataType::Float64, true)]);
+    let pipeline = Pipeline::load(&folder.path().join("a.toml")).unwrap();
+    assert_eq!(pipeline.features.len(), 2);
+    let error = pipeline.check_output(&output).unwrap_err();
+    assert_eq!(error.diagnostics.len(), 1, "{error}");
+    let error = load_pipelines(&[folder.path()]).unwrap_err();
+    assert_eq!(error.diagnostics.len(), 1, "{error}");
 }
 
 #[test]

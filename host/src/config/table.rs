@@ -293,15 +293,20 @@ impl<'a> Node<'a> {
     /// A name that can stand in file names, metrics and URLs.
     pub(super) fn name(&self, example: &str) -> Option<Located<String>> {
         let text = self.string(example)?;
-        if !is_name(&text) {
-            let hint = format!(
-                "a name has only a-z, 0-9 and _, begins with a letter, \
-                 and has at most 128 characters, as in {example}"
-            );
-            self.report(format_args!("cannot be `{}`", text.value), hint);
-            return None;
+        self.check_name(&text, example).then_some(text)
+    }
+
+    /// Whether `name`, made from this value, can be a name; if not, that is reported.
+    pub(super) fn check_name(&self, name: &str, example: &str) -> bool {
+        if is_name(name) {
+            return true;
         }
-        Some(text)
+        let hint = format!(
+            "a name has only a-z, 0-9 and _, begins with a letter, \
+             and has at most 128 characters, as in {example}"
+        );
+        self.report(format_args!("cannot be `{name}`"), hint);
+        false
     }
 
     /// One of a few words.

@@ -27,6 +27,8 @@ pub struct Accounting {
     pub filtered: u64,
     /// Refused, by reason.
     pub rejected: BTreeMap<Reason, u64>,
+    /// Of the applied rows, those that were too late for some of their windows.
+    pub partly_late: u64,
     /// Too late for every window.
     pub late: u64,
     /// Too far in the future.
@@ -73,6 +75,7 @@ impl AddAssign<&Self> for Accounting {
         self.read += other.read;
         self.applied += other.applied;
         self.filtered += other.filtered;
+        self.partly_late += other.partly_late;
         self.late += other.late;
         self.quarantined += other.quarantined;
         self.poisoned += other.poisoned;

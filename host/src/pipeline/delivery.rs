@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::nullif;
+use arrow::compute::{filter_record_batch, not, nullif};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
@@ -17,7 +17,7 @@ use super::invalid::InvalidValues;
 use super::lane::{FromLane, Refused};
 use super::plan::Plan;
 use super::queue::Receiver;
-use crate::sink::{FileSink, FileSummary, Position, Record, Reject, RejectSink, SinkError};
+use crate::sink::{FileSink, FileSummary, Mark, Position, Record, Reject, RejectSink, SinkError};
 use crate::source::SplitNames;
 use crate::source::decode::Format;
 use crate::stage::Stage;
@@ -25,6 +25,7 @@ use crate::store::declarations::FeatureDeclaration;
 use crate::store::validation::Checker;
 use crate::store::{FeatureBatch, FeatureColumn, FeatureStore, Items, StoreError};
 use crate::transform::Figures;
+use crate::window::Emission;
 
 /// What the parts of a pipeline send to its delivery.
 #[derive(Debug)]
@@ -43,6 +44,8 @@ pub(super) enum ToDelivery {
 pub(super) struct DeliveredFeature {
     pub(super) declaration: FeatureDeclaration,
     pub(super) checker: Checker,
+    /// Which of the pipeline's lengths it is about.
+    pub(super) length: usize,
     /// Its column in the emitted schema.
     pub(super) column: usize,
 }
@@ -147,7 +150,9 @@ impl Delivery {
                         self.sinks.rejects.advance(0, last)?;
                     }
                 }
-                ToDelivery::Lane(lane, FromLane::Emitted(rows)) => self.emitted(lane, &rows)?,
+                ToDelivery::Lane(lane, FromLane::Emitted(emission)) => {
+                    self.emitted(lane, &emission)?;
+                }
                 ToDelivery::Lane(lane, FromLane::Refused(refused)) => {
                     self.refuse(1 + lane, &refused)?
                 }
@@ -218,16 +223,27 @@ impl Delivery {
         Ok(())
     }
 
-    fn emitted(&mut self, lane: usize, rows: &RecordBatch) -> Result<(), DeliveryError> {
-        let rows = self.validated(lane, rows)?;
+    fn emitted(&mut self, lane: usize, emission: &Emission) -> Result<(), DeliveryError> {
+        let marks: Vec<Mark> = emission
+            .moments
+            .iter()
+            .flatten()
+            .map(|moment| Mark {
+                at: moment.watermark,
+                sequence: moment.sequence,
+            })
+            .collect();
+        let rows = self.validated(lane, emission, &marks)?;
         self.done.rows += rows.num_rows() as u64;
         if let Some(file) = &mut self.sinks.features {
-            file.write(lane, &rows)?;
+            file.write(lane, &rows, marks)?;
         }
-        self.store(lane, &rows)?;
+        let rows = self.in_force(&rows)?;
+        self.store(lane, &rows, emission.length)?;
         let values: usize = self
             .features
             .iter()
+            .filter(|feature| feature.length == emission.length)
             .map(|feature| rows.num_rows() - rows.column(feature.column).null_count())
             .sum();
         self.done.values += values as u64;
@@ -237,26 +253,52 @@ impl Delivery {
         Ok(())
     }
 
+    /// The rows that withdraw nothing. What is withdrawn in the store is replaced by what comes in
+    /// its place, which has no earlier event time.
+    fn in_force(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+        if !self.plan.shape.revises() {
+            return Ok(rows.clone());
+        }
+        let withdrawn = rows.column(self.plan.key.len() + 3).as_boolean();
+        match withdrawn.has_true() {
+            false => Ok(rows.clone()),
+            true => filter_record_batch(rows, &not(withdrawn)?),
+        }
+    }
+
     /// The rows with nulls in place of values that break their feature's validation.
-    fn validated(&mut self, lane: usize, rows: &RecordBatch) -> Result<RecordBatch, DeliveryError> {
+    fn validated(
+        &mut self,
+        lane: usize,
+        emission: &Emission,
+        marks: &[Mark],
+    ) -> Result<RecordBatch, DeliveryError> {
+        let rows = &emission.rows;
+        let withdrawn = match self.plan.shape.revises() {
+            true => Some(rows.column(self.plan.key.len() + 3).as_boolean()),
+            false => None,
+        };
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
         let mut failures = Vec::new();
         for (at, feature) in self.features.iter().enumerate() {
+            if feature.length != emission.length {
+                continue;
+            }
             let values = rows.column(feature.column);
             let failed = feature
                 .checker
                 .failures(values)
                 .expect("types were compared when the pipeline was opened");
             let Some(failed) = failed else { continue };
-            let invalid = arrow::compute::not(&failed.valid())?;
+            let invalid = not(&failed.valid())?;
             // Two features may share a column: each takes its own failures out of it.
             columns[feature.column] = nullif(&columns[feature.column], &invalid)?;
-            failures.extend(
-                failed
-                    .rows
-                    .iter()
-                    .map(|failure| (failure.row, at, failure.rule)),
-            );
+            let failures_in_force = failed
+                .rows
+                .iter()
+                // A withdrawn row has no values that could be wrong.
+                .filter(|failure| withdrawn.is_none_or(|rows| !rows.value(failure.row)));
+            failures.extend(failures_in_force.map(|failure| (failure.row, at, failure.rule)));
         }
         if failures.is_empty() {
             return Ok(rows.clone());
@@ -265,11 +307,16 @@ impl Delivery {
         self.done.invalid += failures.len() as u64;
         self.sinks
             .invalid
-            .write(lane, rows, &self.features, &failures)?;
+            .write(lane, rows, marks, &self.features, &failures)?;
         Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }
 
-    fn store(&mut self, lane: usize, rows: &RecordBatch) -> Result<(), DeliveryError> {
+    fn store(
+        &mut self,
+        lane: usize,
+        rows: &RecordBatch,
+        length: usize,
+    ) -> Result<(), DeliveryError> {
         let first_sequence = self.next_sequence[lane];
         self.next_sequence[lane] += rows.num_rows() as u64;
         let Some(store) = &self.sinks.store else {
@@ -277,15 +324,17 @@ impl Delivery {
         };
         let keys = self.plan.key.len();
         let mut rest = self.features.as_slice();
-        // The features of a group stand together.
+        // The features of a group and a length stand together.
         while let Some(first) = rest.first() {
             let group = &first.declaration.group;
-            let (these, others) = rest.split_at(
-                rest.iter()
-                    .take_while(|feature| feature.declaration.group == *group)
-                    .count(),
-            );
+            let together = |feature: &&DeliveredFeature| {
+                feature.declaration.group == *group && feature.length == first.length
+            };
+            let (these, others) = rest.split_at(rest.iter().take_while(together).count());
             rest = others;
+            if first.length != length {
+                continue;
+            }
             let columns: Vec<FeatureColumn<'_>> = these
                 .iter()
                 .map(|feature| FeatureColumn {

@@ -10,7 +10,7 @@ use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 
 use super::delivery::{DeliveredFeature, DeliveryError};
-use crate::sink::{FileSink, FileSummary, SinkError};
+use crate::sink::{FileSink, FileSummary, Mark, SinkError};
 use crate::store::validation::Rule;
 
 /// Values that broke a rule, with their entity, window, feature and the rule.
@@ -18,13 +18,21 @@ pub(super) struct InvalidValues {
     path: PathBuf,
     schema: SchemaRef,
     keys: usize,
+    marked: bool,
     closed: Vec<i64>,
     file: Option<FileSink>,
 }
 
 impl InvalidValues {
-    /// For emissions of `emitted`, whose first `keys` columns are the key, of so many lanes.
-    pub(super) fn new(path: PathBuf, lanes: usize, emitted: &Schema, keys: usize) -> Self {
+    /// For emissions of `emitted`, whose first `keys` columns are the key, of so many lanes; `marked` says whether
+    /// they come with marks.
+    pub(super) fn new(
+        path: PathBuf,
+        lanes: usize,
+        emitted: &Schema,
+        keys: usize,
+        marked: bool,
+    ) -> Self {
         let mut fields: Vec<Arc<Field>> = emitted.fields()[..keys + 2].to_vec();
         for name in ["feature", "rule", "value"] {
             // A key may have such a column, and a file has no two columns of one name.
@@ -40,16 +48,18 @@ impl InvalidValues {
             path,
             schema: Arc::new(Schema::new(fields)),
             keys,
+            marked,
             closed: vec![i64::MIN; lanes],
             file: None,
         }
     }
 
-    /// Notes values of `rows` that broke a rule: row, feature and rule, by rising row.
+    /// Notes values of `rows` that broke a rule: row, feature and rule, by rising row. `marks` are those of the rows.
     pub(super) fn write(
         &mut self,
         lane: usize,
         rows: &RecordBatch,
+        marks: &[Mark],
         features: &[DeliveredFeature],
         failures: &[(usize, usize, Rule)],
     ) -> Result<(), DeliveryError> {
@@ -74,7 +84,11 @@ impl InvalidValues {
             .collect::<Result<Vec<String>, ArrowError>>()?;
         columns.push(Arc::new(StringArray::from(values)));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        Ok(self.open()?.write(lane, &batch)?)
+        let marks = match self.marked {
+            true => failures.iter().map(|(row, ..)| marks[*row]).collect(),
+            false => Vec::new(),
+        };
+        Ok(self.open()?.write(lane, &batch, marks)?)
     }
 
     /// As [`FileSink::closed_up_to`].
@@ -102,8 +116,8 @@ impl InvalidValues {
     fn open(&mut self) -> Result<&mut FileSink, SinkError> {
         if self.file.is_none() {
             let lanes = self.closed.len();
-            let mut file =
-                FileSink::create(&self.path, lanes, Arc::clone(&self.schema), self.keys)?;
+            let schema = Arc::clone(&self.schema);
+            let mut file = FileSink::create(&self.path, lanes, schema, self.keys, self.marked)?;
             for (lane, mark) in self.closed.iter().enumerate() {
                 file.closed_up_to(lane, *mark)?;
             }

@@ -18,6 +18,7 @@ mod queue;
 mod reader;
 mod recordings;
 mod run;
+mod shape;
 mod wiring;
 
 pub use accounting::{Accounting, Reason};

@@ -1,11 +1,9 @@
 //! What the lanes of a pipeline must know of it, worked out once when it is opened.
 
-use std::sync::Arc;
+use arrow::datatypes::SchemaRef;
 
-use arrow::datatypes::{Field, Schema, SchemaRef};
-
-use crate::transform::{WindowedSpec, bounds_schema};
-use crate::window::Panes;
+use crate::transform::WindowedSpec;
+use crate::window::Shape;
 
 /// The shape of a pipeline: which columns go where, and how event time is cut.
 #[derive(Debug, Clone)]
@@ -22,8 +20,10 @@ pub struct Plan {
     pub key_schema: SchemaRef,
     /// What the transform said of itself.
     pub spec: WindowedSpec,
-    /// How event time is cut.
-    pub panes: Panes,
+    /// The windows, and when they are emitted.
+    pub shape: Shape,
+    /// The windows' lengths in microseconds, as features name them, in the shape's order.
+    pub lengths: Vec<i64>,
     /// Bytes of rows and states that one call hands over, at most; more is cut into several calls.
     pub call_bytes: usize,
     /// Groups that one call of `finish` hands over, at most.
@@ -31,16 +31,8 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The schema of what lanes emit: the key, the window's bounds, the transform's output. The
-    /// output's columns may be null, because validation removes values.
+    /// The schema of what lanes emit: the key, the window's bounds, the transform's output.
     pub fn emitted_schema(&self) -> SchemaRef {
-        let key = self.key_schema.fields().iter().cloned();
-        let bounds = bounds_schema();
-        let bounds = bounds.fields().iter().cloned();
-        let output = self.spec.output.fields().iter();
-        let output = output.map(|field| Arc::new(field.as_ref().clone().with_nullable(true)));
-        Arc::new(Schema::new(
-            key.chain(bounds).chain(output).collect::<Vec<Arc<Field>>>(),
-        ))
+        self.shape.emitted_schema(&self.key_schema, &self.spec)
     }
 }

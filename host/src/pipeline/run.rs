@@ -357,6 +357,7 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
     let lanes = opened.lanes();
     let emitted = opened.plan.emitted_schema();
     let keys = opened.plan.key.len();
+    let marked = opened.plan.shape.revises();
     let paths = &opened.outputs;
     for path in [
         Some(&paths.rejects),
@@ -373,12 +374,12 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
         }
     }
     Ok(Sinks {
-        invalid: InvalidValues::new(paths.invalid.clone(), lanes, &emitted, keys),
+        invalid: InvalidValues::new(paths.invalid.clone(), lanes, &emitted, keys, marked),
         // The reader is the first producer of rejects; late rows come from lanes alone.
         rejects: RejectSink::new(&paths.rejects, 1 + lanes),
         late: RejectSink::new(&paths.late, lanes),
         features: match &paths.features {
-            Some(path) => Some(FileSink::create(path, lanes, emitted, keys)?),
+            Some(path) => Some(FileSink::create(path, lanes, emitted, keys, marked)?),
             None => None,
         },
         store,

@@ -7,9 +7,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::delivery::DeliveredFeature;
 use super::plan::Plan;
-use super::recordings;
+use super::{recordings, shape};
 use crate::config::{
-    ConfigError, Environment, EventSource, Limits, OnMalformed, Pipeline, WindowSpec,
+    ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline,
 };
 use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
@@ -17,7 +17,6 @@ use crate::source::recording::Recording;
 use crate::source::replay::{ReplaySpec, TimeRange};
 use crate::store::validation::Checker;
 use crate::transform::{CallError, Opening, Windowed, WindowedSpec, event_time_type};
-use crate::window::Panes;
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
 const CALL_BYTES: usize = 32 << 20;
@@ -173,12 +172,12 @@ pub fn open(
 
     let window = &pipeline.window.value;
     let columns = Columns::choose(&event_schema, &spec, &pipeline, recorded.event);
-    let panes = Panes::new(window.size, window.offset).ok_or_else(|| {
-        let message = "the window is too short or too long";
+    let shape = shape::of(window).ok_or_else(|| {
+        let message = "the window is too long";
         ConfigError::from(pipeline.diagnostic(
             pipeline.window.span,
             message,
-            "choose a `size` above zero and below 10,000 years",
+            "choose lengths below 10,000 years",
         ))
     })?;
     let plan = Arc::new(Plan {
@@ -188,7 +187,8 @@ pub fn open(
         key: columns.key,
         key_schema,
         spec,
-        panes,
+        shape,
+        lengths: window.kind.lengths(),
         // A transform needs room for what it makes of the rows, too.
         call_bytes: CALL_BYTES.min(pipeline.limits.memory as usize / 8),
         call_groups: CALL_GROUPS,
@@ -201,10 +201,11 @@ pub fn open(
             columns: columns.source,
             event_time: columns.event_time,
             arrival_time: columns.arrival_time,
-            max_future: max_future(window),
+            max_future: window.max_future,
             range: TimeRange::ALL,
             pace: None,
             disorder: window.disorder,
+            every_watermark: plan.shape.needs_watermarks(),
             batch_rows: pipeline.run.batch_rows,
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
@@ -232,11 +233,6 @@ pub fn lanes_of(pipeline: &Pipeline) -> usize {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = pipeline.run.lanes.map(|lanes| lanes as usize);
     lanes.unwrap_or_else(|| processors().min(MOST_DEFAULT_LANES))
-}
-
-/// How far after its arrival a row's event time may be, in microseconds; any if none.
-fn max_future(_: &WindowSpec) -> Option<i64> {
-    None
 }
 
 /// Input without a single byte is a mistake more often than a quiet day.
@@ -408,7 +404,7 @@ impl Columns {
         let event_time = at(&source.event_time);
         let key = pipeline.key.iter().map(|column| at(column)).collect();
         let input = spec.columns.iter().map(|column| at(column)).collect();
-        let is_looked_at = max_future(&pipeline.window.value).is_some();
+        let is_looked_at = pipeline.window.max_future.is_some();
         let arrival_time = source.arrival_time.as_ref().filter(|_| is_looked_at);
         let arrival_time = arrival_time.map(|column| at(column));
         Self {
@@ -421,20 +417,33 @@ impl Columns {
     }
 }
 
-/// The features, those of a group next to each other.
+/// The features, those of a group and a length next to each other.
 fn features(pipeline: &Pipeline, plan: &Plan) -> Vec<DeliveredFeature> {
     let emitted = plan.emitted_schema();
     let mut features: Vec<DeliveredFeature> = pipeline
-        .declarations()
-        .map(|declaration| DeliveredFeature {
-            checker: Checker::new(&declaration.validation, &declaration.feature_type)
-                .expect("the pipeline's file was checked for senseless rules"),
-            column: emitted
-                .index_of(&declaration.column)
-                .expect("check_output found it"),
-            declaration: declaration.clone(),
-        })
+        .features
+        .iter()
+        .map(
+            |DeclaredFeature {
+                 declaration,
+                 window,
+                 ..
+             }| DeliveredFeature {
+                checker: Checker::new(&declaration.validation, &declaration.feature_type)
+                    .expect("the pipeline's file was checked for senseless rules"),
+                length: (plan.lengths.iter())
+                    .position(|length| length == window)
+                    .expect("a feature is about one of its pipeline's lengths"),
+                column: emitted
+                    .index_of(&declaration.column)
+                    .expect("check_output found it"),
+                declaration: declaration.clone(),
+            },
+        )
         .collect();
-    features.sort_by(|a, b| a.declaration.group.cmp(&b.declaration.group));
+    features.sort_by(|a, b| {
+        let group = |feature: &DeliveredFeature| feature.declaration.group.clone();
+        (group(a), a.length).cmp(&(group(b), b.length))
+    });
     features
 }

@@ -20,7 +20,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::SinkError;
-use super::ordered::OrderedRows;
+use super::ordered::{Mark, OrderedRows};
 use super::partial::{Partial, partial_path};
 use super::text::text_batch;
 
@@ -92,7 +92,8 @@ enum Encoder {
 }
 
 impl FileSink {
-    /// Starts a file for `lanes` lanes. `schema` is that of an emission, with `keys` key columns in front.
+    /// Starts a file for `lanes` lanes. `schema` is that of an emission, with `keys` key columns in front; `marked`
+    /// says whether rows come with marks.
     ///
     /// # Errors
     ///
@@ -103,6 +104,7 @@ impl FileSink {
         lanes: usize,
         schema: SchemaRef,
         keys: usize,
+        marked: bool,
     ) -> Result<Self, SinkError> {
         let format = Format::of(path)?;
         check_schema(path, &schema, keys)?;
@@ -116,7 +118,7 @@ impl FileSink {
         Ok(Self {
             path: path.to_owned(),
             format,
-            ordered: OrderedRows::new(SchemaRef::clone(&schema), keys, lanes),
+            ordered: OrderedRows::new(SchemaRef::clone(&schema), keys, marked, lanes),
             schema,
             pending: Vec::new(),
             pending_rows: 0,
@@ -125,12 +127,19 @@ impl FileSink {
         })
     }
 
-    /// Takes rows of a lane: ordered by window end and key, and all of windows that end after what the lane closed.
+    /// Takes rows of a lane, all of windows that end after what the lane closed. Without marks they are in the order
+    /// of their windows' ends, starts from the latest on, and keys. With marks, one for each row, they come in any
+    /// order, and all marks are above what the lane closed.
     ///
     /// # Errors
     ///
     /// [`SinkError`] when the rows are of another schema or out of order, or the file cannot be written.
-    pub fn write(&mut self, lane: usize, batch: &RecordBatch) -> Result<(), SinkError> {
+    pub fn write(
+        &mut self,
+        lane: usize,
+        batch: &RecordBatch,
+        marks: Vec<Mark>,
+    ) -> Result<(), SinkError> {
         // Metadata and nullability may differ; names and types may not.
         let batch = RecordBatch::try_new(SchemaRef::clone(&self.schema), batch.columns().to_vec())
             .map_err(|e| SinkError::Schema {
@@ -139,17 +148,18 @@ impl FileSink {
                     "the rows do not have the columns that the file was created with: {e}"
                 ),
             })?;
-        let ready = self
-            .ordered
-            .push(lane, batch)
-            .map_err(|reason| SinkError::OutOfOrder {
-                path: self.path.clone(),
-                reason,
-            })?;
+        let ready =
+            self.ordered
+                .push(lane, batch, marks)
+                .map_err(|reason| SinkError::OutOfOrder {
+                    path: self.path.clone(),
+                    reason,
+                })?;
         self.encode(ready)
     }
 
-    /// Notes that a lane has given every window that ends at or before `mark`, in microseconds.
+    /// Notes that a lane has given every window that ends at or before `mark`, in microseconds; with marks, every row
+    /// that is marked so.
     ///
     /// # Errors
     ///

@@ -8,8 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, RecordBatch, UInt32Array};
-use arrow::compute::{concat_batches, take_record_batch};
+use arrow::array::{
+    Array, ArrayRef, BooleanArray, Int64Array, RecordBatch, UInt32Array, UInt64Array,
+};
+use arrow::compute::{SortOptions, concat_batches, filter_record_batch, take_record_batch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow_row::{RowConverter, SortField};
@@ -44,34 +46,61 @@ impl<M: Copy + Ord> Frontier<M> {
     }
 }
 
-/// Puts the rows of several lanes in the order of (window end, key columns ascending with nulls first, order within
-/// the lane), when each lane gives its own rows in that order.
+/// When a row was given, in an order that all producers share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Mark {
+    /// Up to which mark of [`FileSink::closed_up_to`](super::FileSink::closed_up_to) it belongs.
+    pub at: i64,
+    /// The order among rows of one mark.
+    pub sequence: u64,
+}
+
+/// Puts the rows of several lanes in one order.
+///
+/// Rows without marks are in the order of (window end, window start from the latest on, key columns ascending with
+/// nulls first, order within the lane), and each lane gives its own rows in that order. Rows with marks come in any
+/// order, and are sorted by their marks first.
 #[derive(Debug)]
 pub(super) struct OrderedRows {
     schema: SchemaRef,
-    /// The columns to sort by: the window's end, then the key.
-    order: Vec<usize>,
+    keys: usize,
+    marked: bool,
     frontier: Frontier<i64>,
-    held: Vec<VecDeque<RecordBatch>>,
+    held: Vec<VecDeque<Held>>,
     /// The greatest window end that each lane gave.
     last: Vec<Option<i64>>,
     released: Option<i64>,
 }
 
+#[derive(Debug)]
+struct Held {
+    rows: RecordBatch,
+    /// Empty for rows without marks.
+    marks: Vec<Mark>,
+}
+
+impl Held {
+    fn least(&self) -> i64 {
+        let marks = self.marks.iter().map(|mark| mark.at);
+        marks.min().unwrap_or(i64::MIN)
+    }
+}
+
 impl OrderedRows {
-    /// For batches of `schema` with `keys` leading key columns and the window's end in column `keys + 1`.
-    pub(super) fn new(schema: SchemaRef, keys: usize, lanes: usize) -> Self {
+    /// For batches of `schema` with `keys` leading key columns, followed by the window's start and end.
+    pub(super) fn new(schema: SchemaRef, keys: usize, marked: bool, lanes: usize) -> Self {
         Self {
             schema,
-            order: std::iter::once(keys + 1).chain(0..keys).collect(),
+            keys,
+            marked,
             frontier: Frontier::new(lanes),
-            held: vec![VecDeque::new(); lanes],
+            held: (0..lanes).map(|_| VecDeque::new()).collect(),
             last: vec![None; lanes],
             released: None,
         }
     }
 
-    /// Takes rows of one lane. With a single lane they are in order already, and come straight back.
+    /// Takes rows of one lane. With a single lane, rows without marks are in order already, and come straight back.
     ///
     /// # Errors
     ///
@@ -80,34 +109,39 @@ impl OrderedRows {
     pub(super) fn push(
         &mut self,
         lane: usize,
-        batch: RecordBatch,
+        rows: RecordBatch,
+        marks: Vec<Mark>,
     ) -> Result<Option<RecordBatch>, String> {
-        if batch.num_rows() == 0 {
+        if rows.num_rows() == 0 {
             return Ok(None);
         }
-        let ends = self.ends(&batch);
-        let complete = self.frontier.of(lane);
-        if let Some(closed) = complete.filter(|closed| ends[0] <= *closed) {
+        if self.marked != (marks.len() == rows.num_rows()) {
+            return Err(format!("lane {lane} gave {} marks", marks.len()));
+        }
+        let ends = self.ends(&rows);
+        let first = marks.iter().map(|mark| mark.at).min().unwrap_or(ends[0]);
+        if let Some(closed) = self.frontier.of(lane).filter(|closed| first <= *closed) {
             return Err(format!(
-                "lane {lane} gave a window that ends at {} µs after it had closed everything up to {closed} µs",
-                ends[0]
+                "lane {lane} gave a window at {first} µs after it had closed everything up to {closed} µs"
             ));
         }
-        let before = self.last[lane].unwrap_or(i64::MIN);
-        if ends[0] < before || !ends.is_sorted() {
-            return Err(format!(
-                "lane {lane} gave windows whose ends are not in ascending order"
-            ));
+        if !self.marked {
+            let before = self.last[lane].unwrap_or(i64::MIN);
+            if ends[0] < before || !ends.is_sorted() {
+                return Err(format!(
+                    "lane {lane} gave windows whose ends are not in ascending order"
+                ));
+            }
+            self.last[lane] = ends.last().copied();
+            if self.held.len() == 1 {
+                return Ok(Some(rows));
+            }
         }
-        self.last[lane] = ends.last().copied();
-        if self.held.len() == 1 {
-            return Ok(Some(batch));
-        }
-        self.held[lane].push_back(batch);
+        self.held[lane].push_back(Held { rows, marks });
         Ok(None)
     }
 
-    /// Notes that a lane has given every window that ends at or before `mark`, and gives the rows that can go.
+    /// Notes that a lane has given everything up to `mark`, and gives the rows that can go.
     ///
     /// # Errors
     ///
@@ -137,25 +171,23 @@ impl OrderedRows {
 
     fn ends<'a>(&self, batch: &'a RecordBatch) -> &'a [i64] {
         batch
-            .column(self.order[0])
+            .column(self.keys + 1)
             .as_primitive::<TimestampMicrosecondType>()
             .values()
     }
 
     fn release(&mut self, mark: i64) -> Result<Option<RecordBatch>, ArrowError> {
-        let mut ready: Vec<RecordBatch> = Vec::new();
+        let (mut ready, mut marks): (Vec<RecordBatch>, Vec<Mark>) = (Vec::new(), Vec::new());
         let mut lanes = 0;
         for lane in 0..self.held.len() {
             let before = ready.len();
-            while let Some(batch) = self.held[lane].pop_front() {
-                let rows = self.ends(&batch).partition_point(|end| *end <= mark);
-                if rows > 0 {
-                    ready.push(batch.slice(0, rows));
-                }
-                if rows < batch.num_rows() {
-                    self.held[lane].push_front(batch.slice(rows, batch.num_rows() - rows));
-                    break;
-                }
+            let held = std::mem::take(&mut self.held[lane]);
+            for held in held {
+                let left = match self.marked {
+                    true => take_marked(held, mark, &mut ready, &mut marks)?,
+                    false => self.take_sorted(held, mark, &mut ready),
+                };
+                self.held[lane].extend(left);
             }
             lanes += usize::from(ready.len() > before);
         }
@@ -163,26 +195,95 @@ impl OrderedRows {
             return Ok(None);
         }
         let rows = concat_batches(&self.schema, &ready)?;
-        if lanes == 1 {
+        if lanes == 1 && !self.marked {
             return Ok(Some(rows));
         }
-        self.sort(&rows).map(Some)
+        self.sort(&rows, &marks).map(Some)
     }
 
-    fn sort(&self, batch: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let columns: Vec<_> = self
-            .order
-            .iter()
-            .map(|c| Arc::clone(batch.column(*c)))
-            .collect();
-        let fields = columns
-            .iter()
-            .map(|c| SortField::new(c.data_type().clone()))
-            .collect();
+    /// Takes the rows up to a mark of a batch that is in order, and gives the others back.
+    fn take_sorted(&self, held: Held, mark: i64, ready: &mut Vec<RecordBatch>) -> Option<Held> {
+        let rows = held.rows;
+        let taken = self.ends(&rows).partition_point(|end| *end <= mark);
+        if taken > 0 {
+            ready.push(rows.slice(0, taken));
+        }
+        (taken < rows.num_rows()).then(|| Held {
+            rows: rows.slice(taken, rows.num_rows() - taken),
+            marks: Vec::new(),
+        })
+    }
+
+    fn sort(&self, batch: &RecordBatch, marks: &[Mark]) -> Result<RecordBatch, ArrowError> {
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        let mut fields = Vec::new();
+        if self.marked {
+            let at = marks.iter().map(|mark| mark.at);
+            columns.push(Arc::new(Int64Array::from_iter_values(at)));
+            let sequences = marks.iter().map(|mark| mark.sequence);
+            columns.push(Arc::new(UInt64Array::from_iter_values(sequences)));
+            fields.extend(
+                columns
+                    .iter()
+                    .map(|c| SortField::new(c.data_type().clone())),
+            );
+        }
+        let descending = SortOptions {
+            descending: true,
+            nulls_first: true,
+        };
+        let order = [
+            (self.keys + 1, SortOptions::default()),
+            (self.keys, descending),
+        ];
+        let order = order
+            .into_iter()
+            .chain((0..self.keys).map(|key| (key, SortOptions::default())));
+        for (column, options) in order {
+            let column = Arc::clone(batch.column(column));
+            fields.push(SortField::new_with_options(
+                column.data_type().clone(),
+                options,
+            ));
+            columns.push(column);
+        }
         let rows = RowConverter::new(fields)?.convert_columns(&columns)?;
         let mut indices: Vec<u32> = (0..batch.num_rows() as u32).collect();
         // Stable, so that rows of one key and window stay in the order in which their lane gave them.
         indices.sort_by(|a, b| rows.row(*a as usize).cmp(&rows.row(*b as usize)));
         take_record_batch(batch, &UInt32Array::from(indices))
     }
+}
+
+/// Takes the rows up to a mark, and gives the others back.
+fn take_marked(
+    held: Held,
+    mark: i64,
+    ready: &mut Vec<RecordBatch>,
+    marks: &mut Vec<Mark>,
+) -> Result<Option<Held>, ArrowError> {
+    if held.least() > mark {
+        return Ok(Some(held));
+    }
+    let is_ready = |wanted: bool| -> BooleanArray {
+        let ready = held.marks.iter();
+        ready
+            .map(|other| Some((other.at <= mark) == wanted))
+            .collect()
+    };
+    ready.push(filter_record_batch(&held.rows, &is_ready(true))?);
+    marks.extend(held.marks.iter().filter(|other| other.at <= mark));
+    let left: Vec<Mark> = held
+        .marks
+        .iter()
+        .copied()
+        .filter(|other| other.at > mark)
+        .collect();
+    if left.is_empty() {
+        return Ok(None);
+    }
+    Ok(Some(Held {
+        rows: filter_record_batch(&held.rows, &is_ready(false))?,
+        marks: left,
+    }))
 }

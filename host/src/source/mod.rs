@@ -27,7 +27,8 @@ pub struct SourceBatch {
     pub first_sequence: u64,
     /// Where the rows came from.
     pub origins: Origins,
-    /// The watermark at each row, or none where no row is behind the watermark.
+    /// The watermark at each row, or none where no row is behind the watermark and nobody asked for
+    /// each.
     pub watermarks: Option<ScalarBuffer<i64>>,
     /// The watermark after the last row.
     pub watermark: i64,

@@ -83,7 +83,7 @@ fn bits(column: &ArrayRef, width: usize) -> ScalarBuffer<u64> {
 
 /// Keys of a batch, and how they are compared with those that are kept.
 pub(super) trait KeySource {
-    /// A key that is kept for a group.
+    /// A key that is kept.
     type Kept;
 
     fn hash(&self, hasher: &RandomState, row: usize) -> u64;
@@ -123,7 +123,7 @@ impl KeySource for Rows {
     }
 }
 
-/// The kept keys of all groups, by slot.
+/// The kept keys, by their numbers.
 pub(super) enum KeptKeys {
     Bits {
         bits: Vec<u64>,
@@ -144,16 +144,24 @@ impl KeptKeys {
         }
     }
 
-    /// Sorts slots by their keys, in the ascending order of the key's columns.
-    pub(super) fn sort(&self, slots: &mut [u32]) {
+    /// Sorts items by their keys, in the ascending order of the key's columns; stable.
+    pub(super) fn sort<T>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
         match self {
             Self::Bits { bits, sign } => {
-                slots.sort_unstable_by_key(|slot| bits[*slot as usize] ^ sign);
+                items.sort_by_key(|item| bits[key(item) as usize] ^ sign);
             }
             // Row-encoded keys compare as their columns do.
             Self::Rows(rows) => {
-                slots.sort_unstable_by(|a, b| rows[*a as usize].cmp(&rows[*b as usize]))
+                items.sort_by(|a, b| rows[key(a) as usize].cmp(&rows[key(b) as usize]));
             }
+        }
+    }
+
+    /// How two keys compare in that order.
+    pub(super) fn compare(&self, a: u32, b: u32) -> std::cmp::Ordering {
+        match self {
+            Self::Bits { bits, sign } => (bits[a as usize] ^ sign).cmp(&(bits[b as usize] ^ sign)),
+            Self::Rows(rows) => rows[a as usize].cmp(&rows[b as usize]),
         }
     }
 }

@@ -1,15 +1,54 @@
-//! Windows: which group a row belongs to, what each group's state is, and which windows are over.
+//! Windows: which state a row is added to, which windows are over, and what then comes out.
 //!
-//! In come rows with their event times and keys; out go dense group numbers with the states of the
-//! touched groups, and, as the watermark rises, the groups of the windows that closed. This room
-//! knows no transform, source or sink, reads no clock, and never decides by where a batch was cut.
+//! In come batches of rows with their event times, keys and the watermark at each; out go
+//! emissions, and for each row whether it was applied, rejected or late. The transform is called
+//! from here, through [`Calls`]. What comes out depends on the order of rows alone, never on where
+//! the batches were cut: a row meets the windows as the rows before it left them. This room knows
+//! no source or sink and reads no clock.
+//!
+//! [`Windows`] is one of three: `aligned` windows (tumbling and hopping, of one or several
+//! lengths), `session` windows, and `unbounded` ones.
 
-mod groups;
+mod aligned;
+mod calls;
+mod corrections;
+mod emission;
+mod fold;
 mod keys;
 mod panes;
+mod rows;
 mod runs;
+mod session;
+mod states;
+mod table;
+mod unbounded;
 mod watermark;
+mod windows;
 
-pub use groups::{ClosedPane, Touched, WindowState};
+pub use calls::Calls;
+pub use emission::{Emission, Emit, Moment, emitted_schema};
 pub use panes::{Pane, Panes};
+pub use rows::{Late, Outcome, RowBatch, Sequences};
 pub use watermark::Watermark;
+pub use windows::{Kind, Length, Shape, Windows};
+
+use arrow::error::ArrowError;
+
+use crate::transform::CallError;
+
+/// Why windows cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum WindowError {
+    /// The transform failed.
+    #[error("{0}")]
+    Call(#[from] CallError),
+    /// Arrow cannot hold what is asked of it.
+    #[error("cannot put columns together: {0}; a smaller `run.batch_rows` may help")]
+    Arrow(#[from] ArrowError),
+    /// The keys cannot be told apart.
+    #[error("cannot encode the key: {0}")]
+    Key(String),
+    /// Nobody takes emissions any more; who would have says why.
+    #[error("another part of the pipeline has ended")]
+    Closed,
+}

@@ -1,6 +1,6 @@
-//! Where the rows of groups live: in the very batches that came back from the transform.
+//! Where the rows of states live: in the very batches that came back from the transform.
 //!
-//! A run is such a batch: keys and states as columns, a row for a group. Each group points at one
+//! A run is such a batch, a row for a state. Each state has a slot, and the slot points at one
 //! row of one run; an update adds a run and leaves dead rows behind in older ones. Runs without
 //! live rows are dropped at once; when there are too many runs, or too many dead rows, the live
 //! ones are gathered into one. So nothing is ever written in place, whatever the columns' types,
@@ -59,25 +59,22 @@ pub(super) struct Runs {
 }
 
 impl Runs {
-    /// The rows of `slots`, column by column. Slots without a row take row `row` of
-    /// `fresh`, as `fresh_rows` says.
+    /// The rows of `slots`, column by column. Slots without a row take the one row of `fresh`.
     pub(super) fn gather(
         &self,
         places: &[Place],
         slots: &[u32],
         fresh: &[ArrayRef],
-        columns: std::ops::Range<usize>,
-        fresh_row: impl Fn(usize) -> usize,
     ) -> Result<Vec<ArrayRef>, ArrowError> {
         const ABSENT: usize = usize::MAX;
         // Only the runs that are needed take part, the fresh rows first.
         let mut source_of_run = vec![ABSENT; self.runs.len()];
         let mut sources: Vec<&Run> = Vec::new();
         let mut indices = Vec::with_capacity(slots.len());
-        for (at, slot) in slots.iter().enumerate() {
+        for slot in slots {
             let place = places[*slot as usize];
             if place == Place::NONE {
-                indices.push((0, fresh_row(at)));
+                indices.push((0, 0));
                 continue;
             }
             let source = &mut source_of_run[place.run as usize];
@@ -91,8 +88,8 @@ impl Runs {
         let mut arrays: Vec<&dyn Array> = Vec::with_capacity(sources.len() + 1);
         fresh
             .iter()
-            .zip(columns)
-            .map(|(fresh, column)| {
+            .enumerate()
+            .map(|(column, fresh)| {
                 arrays.clear();
                 arrays.push(fresh);
                 arrays.extend(sources.iter().map(|run| run.columns[column].as_ref()));

@@ -256,7 +256,10 @@ impl Replay {
         let records = (pieces.rows + rejects.len()) as u64;
         self.progress.records.fetch_add(records, Ordering::Relaxed);
         Ok(SourceBatch {
-            watermarks: pieces.watermarks(&self.watermark, self.last_watermark),
+            watermarks: match self.spec.every_watermark {
+                true => Some(pieces.watermarks(&self.watermark)),
+                false => pieces.watermarks_of_late(&self.watermark, self.last_watermark),
+            },
             event_times: pieces.event_times(),
             rows: pieces.join(&self.spec.columns)?,
             first_sequence: self.next_sequence - pieces.rows as u64,

@@ -53,6 +53,8 @@ pub struct ReplaySpec {
     pub disorder: i64,
     /// Rows of a batch, at most.
     pub batch_rows: usize,
+    /// Whether the watermark at each row is wanted, also where no row is behind it.
+    pub every_watermark: bool,
     /// Whether the first record that does not become a row ends the run.
     pub stop_on_reject: bool,
 }

@@ -55,14 +55,21 @@ impl Pieces {
     }
 
     /// The watermark at each row; none if every row is at or after the last of them.
-    pub(super) fn watermarks(&self, watermark: &Watermark, last: i64) -> Option<ScalarBuffer<i64>> {
+    pub(super) fn watermarks_of_late(
+        &self,
+        watermark: &Watermark,
+        last: i64,
+    ) -> Option<ScalarBuffer<i64>> {
         let times = self
             .pieces
             .iter()
             .flat_map(|piece| piece.event_times.iter());
-        if times.copied().fold(i64::MAX, i64::min) >= last {
-            return None;
-        }
+        let is_behind = times.copied().fold(i64::MAX, i64::min) < last;
+        is_behind.then(|| self.watermarks(watermark))
+    }
+
+    /// The watermark at each row.
+    pub(super) fn watermarks(&self, watermark: &Watermark) -> ScalarBuffer<i64> {
         let mut watermarks = Vec::with_capacity(self.rows);
         for piece in &self.pieces {
             let mut progress = piece.progress;
@@ -71,7 +78,7 @@ impl Pieces {
                 watermark.of(progress.min(piece.others))
             }));
         }
-        Some(watermarks.into())
+        watermarks.into()
     }
 
     pub(super) fn event_times(&self) -> ScalarBuffer<i64> {

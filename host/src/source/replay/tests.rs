@@ -103,6 +103,7 @@ fn spec(recordings: Vec<Arc<dyn Recording>>, batch_rows: usize) -> ReplaySpec {
         pace: None,
         disorder: 0,
         batch_rows,
+        every_watermark: false,
         stop_on_reject: false,
     }
 }

@@ -1,0 +1,204 @@
+//! Calls of a lane's transform, cut to a byte budget each.
+
+use std::ops::Range;
+
+use arrow::array::ArrayRef;
+use arrow::error::ArrowError;
+
+use super::WindowError;
+use super::states::States;
+use crate::transform::{Figures, Finished, Groups, Reject, Rows, Windowed, bytes_of};
+
+/// A transform, and how much one call of it hands over.
+pub struct Calls {
+    transform: Box<dyn Windowed>,
+    /// Bytes of rows and states, at most; a single row or group may be more.
+    bytes: usize,
+    /// Groups, at most.
+    groups: usize,
+    /// Rows of the next call: halved when a call would be too large, then doubled again.
+    rows: usize,
+}
+
+impl Calls {
+    /// Calls of `transform` that hand over `bytes` bytes and `groups` groups at most.
+    pub fn new(transform: Box<dyn Windowed>, bytes: usize, groups: usize) -> Self {
+        Self {
+            transform,
+            bytes,
+            groups: groups.max(1),
+            rows: usize::MAX,
+        }
+    }
+
+    /// What the transform has told the operator so far.
+    pub fn figures(&self) -> Figures {
+        self.transform.figures()
+    }
+
+    /// Has the transform add rows to the states in their slots. `input` are the columns that it
+    /// wants, `keys` those of the key. Gives the rejects, whose rows are as in `slots`.
+    pub(super) async fn accumulate(
+        &mut self,
+        states: &mut States,
+        input: &[ArrayRef],
+        keys: &[ArrayRef],
+        slots: &[u32],
+    ) -> Result<Vec<Reject>, WindowError> {
+        let mut rejects = Vec::new();
+        let mut first = 0;
+        while first < slots.len() {
+            let length = self.rows.min(slots.len() - first);
+            let slice = |columns: &[ArrayRef]| -> Vec<ArrayRef> {
+                let columns = columns.iter();
+                columns.map(|column| column.slice(first, length)).collect()
+            };
+            let (input, keys) = (slice(input), slice(keys));
+            let touched = match states.touch(&slots[first..first + length], &keys) {
+                Err(error) if length > 1 && is_overflow(&error) => {
+                    self.rows = length.div_ceil(2);
+                    continue;
+                }
+                touched => touched?,
+            };
+            let bytes = bytes_of(&input) + bytes_of(&touched.keys) + bytes_of(&touched.states);
+            if bytes > self.bytes && length > 1 {
+                self.rows = length.div_ceil(2);
+                continue;
+            }
+            self.rows = self.rows.saturating_mul(2);
+            let rows = Rows {
+                columns: &input,
+                group_of_row: &touched.group_of_row,
+            };
+            let groups = Groups {
+                keys: &touched.keys,
+                states: &touched.states,
+                len: touched.len(),
+            };
+            let updated = self.transform.accumulate(rows, groups).await?;
+            let applied = applied_groups(&touched.group_of_row, touched.len(), &updated.rejects);
+            states.update(
+                touched,
+                updated.states,
+                updated.changed.as_deref(),
+                |group| applied.as_ref().is_none_or(|applied| applied[group]),
+            )?;
+            rejects.extend(updated.rejects.into_iter().map(|reject| Reject {
+                row: reject.row + first as u32,
+                ..reject
+            }));
+            first += length;
+        }
+        Ok(rejects)
+    }
+
+    /// Merges, pair by pair, the state of an earlier slot with that of a later one of the same
+    /// key, and puts what comes out into a third, which may be one of the two.
+    pub(super) async fn merge(
+        &mut self,
+        states: &mut States,
+        earlier: &[u32],
+        later: &[u32],
+        into: &[u32],
+    ) -> Result<(), WindowError> {
+        let mut first = 0;
+        while first < earlier.len() {
+            let (range, merged) = self.merged(states, earlier, later, first).await?;
+            states.put(into[range.clone()].to_vec(), merged)?;
+            first = range.end;
+        }
+        Ok(())
+    }
+
+    /// Merges as many pairs from `first` on as one call takes; says which, and what came out.
+    pub(super) async fn merged(
+        &mut self,
+        states: &States,
+        earlier: &[u32],
+        later: &[u32],
+        first: usize,
+    ) -> Result<(Range<usize>, Vec<ArrayRef>), WindowError> {
+        let (range, (keys, earlier, later)) = self.fitting(first..earlier.len(), |range| {
+            let keys = earlier[range.clone()].iter().map(|slot| states.key(*slot));
+            let keys = states.keys.gather(&keys.collect::<Vec<u32>>())?;
+            let earlier = states.gather(&earlier[range.clone()])?;
+            let later = states.gather(&later[range])?;
+            let bytes = bytes_of(&keys) + bytes_of(&earlier) + bytes_of(&later);
+            Ok((bytes, (keys, earlier, later)))
+        })?;
+        let earlier = Groups {
+            keys: &keys,
+            states: &earlier,
+            len: range.len(),
+        };
+        let merged = self.transform.merge(earlier, &later).await?;
+        Ok((range, merged))
+    }
+
+    /// Copies states from slots into others.
+    pub(super) fn copy(
+        &self,
+        states: &mut States,
+        from: &[u32],
+        into: &[u32],
+    ) -> Result<(), WindowError> {
+        let mut first = 0;
+        while first < from.len() {
+            let (range, columns) = self.fitting(first..from.len(), |range| {
+                let columns = states.gather(&from[range])?;
+                Ok((bytes_of(&columns), columns))
+            })?;
+            states.put(into[range.clone()].to_vec(), columns)?;
+            first = range.end;
+        }
+        Ok(())
+    }
+
+    /// Has the transform turn states into output; see [`Windowed::finish`].
+    pub(super) async fn finish(
+        &mut self,
+        groups: Groups<'_>,
+        bounds: &[ArrayRef],
+    ) -> Result<Finished, WindowError> {
+        Ok(self.transform.finish(groups, bounds).await?)
+    }
+
+    /// Takes of `range` as much as one call takes. `gather` gives columns and their bytes.
+    pub(super) fn fitting<T>(
+        &self,
+        range: Range<usize>,
+        gather: impl Fn(Range<usize>) -> Result<(usize, T), ArrowError>,
+    ) -> Result<(Range<usize>, T), WindowError> {
+        let mut length = range.len().min(self.groups);
+        loop {
+            let taken = range.start..range.start + length;
+            match gather(taken.clone()) {
+                Err(error) if length > 1 && is_overflow(&error) => {}
+                Ok((bytes, _)) if length > 1 && bytes > self.bytes => {}
+                gathered => return Ok((taken, gathered?.1)),
+            }
+            length = length.div_ceil(2);
+        }
+    }
+}
+
+/// Which groups have a row that was applied; none if all have.
+fn applied_groups(group_of_row: &[u32], groups: usize, rejects: &[Reject]) -> Option<Vec<bool>> {
+    if rejects.is_empty() {
+        return None;
+    }
+    let mut applied = vec![false; groups];
+    let mut rejects = rejects.iter().map(|reject| reject.row as usize).peekable();
+    for (row, group) in group_of_row.iter().enumerate() {
+        if rejects.next_if_eq(&row).is_none() {
+            applied[*group as usize] = true;
+        }
+    }
+    Some(applied)
+}
+
+/// Whether columns were too large to be put together, and fewer rows may do.
+fn is_overflow(error: &ArrowError) -> bool {
+    matches!(error, ArrowError::OffsetOverflowError(_))
+}

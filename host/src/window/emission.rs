@@ -1,0 +1,287 @@
+//! What windows give: rows of output with the key and the bounds of the window in front.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
+};
+use arrow::compute::{interleave, take};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use futures::future::BoxFuture;
+
+use super::WindowError;
+use super::calls::Calls;
+use super::states::{NONE, States};
+use crate::transform::{Groups, bounds_schema, bytes_of};
+
+/// Rows of windows that were emitted.
+#[derive(Debug, Clone)]
+pub struct Emission {
+    /// Which of the pipeline's lengths the windows have.
+    pub length: usize,
+    /// The key's columns, `window_start`, `window_end`; `revision` and `withdrawn` where a window
+    /// may be emitted more than once; then the transform's output.
+    pub rows: RecordBatch,
+    /// Where a window may be emitted more than once: when each row was. Otherwise windows are
+    /// emitted as they end, and rows come in the order of (end, start from the latest on, key).
+    pub moments: Option<Vec<Moment>>,
+}
+
+/// When a row was emitted, in the order of event time rather than of clocks: the same for every
+/// number of lanes and every cut into batches.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment {
+    /// The watermark that brought it: the end of a window that closed, or the watermark at the row
+    /// that corrected one.
+    pub watermark: i64,
+    /// The sequence of the row that brought it; zero if it was the watermark alone.
+    pub sequence: u64,
+}
+
+/// Where emissions go.
+pub trait Emit: Send {
+    /// Takes an emission.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::Closed`]: nobody listens any more.
+    fn emit(&mut self, emission: Emission) -> BoxFuture<'_, Result<(), WindowError>>;
+}
+
+/// The schema of what is emitted. The output's columns may be null, because validation removes
+/// values.
+pub fn emitted_schema(key: &Schema, revises: bool, output: &Schema) -> SchemaRef {
+    let mut fields: Vec<Arc<Field>> = key.fields().iter().cloned().collect();
+    fields.extend(bounds_schema().fields().iter().cloned());
+    if revises {
+        fields.push(Arc::new(Field::new("revision", DataType::UInt32, false)));
+        fields.push(Arc::new(Field::new("withdrawn", DataType::Boolean, false)));
+    }
+    let output = output.fields().iter();
+    fields.extend(output.map(|field| Arc::new(field.as_ref().clone().with_nullable(true))));
+    Arc::new(Schema::new(fields))
+}
+
+/// Windows that are to be emitted: an item of each list for a window.
+#[derive(Debug, Default)]
+pub(super) struct Finishing {
+    /// The key.
+    pub(super) keys: Vec<u32>,
+    /// The slot of the window's state, or of its earlier part.
+    pub(super) earlier: Vec<u32>,
+    /// The slot of its later part; [`NONE`] if the other is all.
+    pub(super) later: Vec<u32>,
+    /// Start and end.
+    pub(super) bounds: Vec<(i64, i64)>,
+    /// How often it was emitted before, and when it is now; empty where windows are emitted once.
+    pub(super) revisions: Vec<(u32, Moment)>,
+}
+
+impl Finishing {
+    pub(super) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    pub(super) fn push(
+        &mut self,
+        key: u32,
+        (earlier, later): (u32, u32),
+        bounds: (i64, i64),
+        revision: Option<(u32, Moment)>,
+    ) {
+        self.keys.push(key);
+        self.earlier.push(earlier);
+        self.later.push(later);
+        self.bounds.push(bounds);
+        self.revisions.extend(revision);
+    }
+}
+
+/// Windows whose emitted rows hold no longer.
+#[derive(Debug, Default)]
+pub(super) struct Withdrawing {
+    pub(super) keys: Vec<u32>,
+    pub(super) bounds: Vec<(i64, i64)>,
+    pub(super) revisions: Vec<(u32, Moment)>,
+}
+
+/// Turns states into emissions.
+pub(super) struct Emitter {
+    schema: SchemaRef,
+    output_columns: usize,
+}
+
+impl Emitter {
+    /// For emissions of `schema`, the last `output_columns` of which are the transform's output.
+    pub(super) fn new(schema: SchemaRef, output_columns: usize) -> Self {
+        Self {
+            schema,
+            output_columns,
+        }
+    }
+
+    /// Finishes windows, in as many calls as it takes. Where a window is emitted again and the
+    /// transform gives no row for it, its earlier row is withdrawn.
+    pub(super) async fn finish(
+        &self,
+        length: usize,
+        windows: &Finishing,
+        states: &States,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<(), WindowError> {
+        let mut first = 0;
+        while first < windows.len() {
+            let (range, (keys, columns)) = calls.fitting(first..windows.len(), |range| {
+                let keys = states.keys.gather(&windows.keys[range.clone()])?;
+                let columns = states.gather(&windows.earlier[range])?;
+                let bytes = bytes_of(&keys) + bytes_of(&columns);
+                Ok((bytes, (keys, columns)))
+            })?;
+            let columns = with_later(windows, range.clone(), columns, states, calls).await?;
+            let groups = Groups {
+                keys: &keys,
+                states: &columns,
+                len: range.len(),
+            };
+            let bounds = bounds_columns(&windows.bounds[range.clone()]);
+            let finished = calls.finish(groups, &bounds).await?;
+            let revisions = windows.revisions.get(range.clone());
+            if let Some(revisions) = revisions.filter(|revisions| !revisions.is_empty()) {
+                let without = without_rows(&finished.source_group, range.len());
+                let again = without.filter(|group| revisions[*group].0 > 0);
+                let mut withdrawing = Withdrawing::default();
+                for group in again {
+                    withdrawing.keys.push(windows.keys[range.start + group]);
+                    withdrawing.bounds.push(windows.bounds[range.start + group]);
+                    withdrawing.revisions.push(revisions[group]);
+                }
+                self.withdraw(length, &withdrawing, states, out).await?;
+            }
+            if finished.output.num_rows() > 0 {
+                let rows = finished.output.columns().iter().cloned();
+                let source = UInt32Array::from(finished.source_group);
+                let emission =
+                    self.emission(length, &keys, &bounds, revisions, &source, false, rows)?;
+                out.emit(emission).await?;
+            }
+            first = range.end;
+        }
+        Ok(())
+    }
+
+    /// Emits a marked row for each window whose earlier rows hold no longer.
+    pub(super) async fn withdraw(
+        &self,
+        length: usize,
+        windows: &Withdrawing,
+        states: &States,
+        out: &mut dyn Emit,
+    ) -> Result<(), WindowError> {
+        let rows = windows.keys.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let keys = states.keys.gather(&windows.keys)?;
+        let fields = self.schema.fields();
+        let output = fields[fields.len() - self.output_columns..].iter();
+        let nulls = output.map(|field| new_null_array(field.data_type(), rows));
+        let source = UInt32Array::from_iter_values(0..rows as u32);
+        let bounds = bounds_columns(&windows.bounds);
+        let revisions = Some(windows.revisions.as_slice());
+        let emission = self.emission(length, &keys, &bounds, revisions, &source, true, nulls)?;
+        out.emit(emission).await
+    }
+
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "each is another part of the rows"
+    )]
+    fn emission(
+        &self,
+        length: usize,
+        keys: &[ArrayRef],
+        bounds: &[ArrayRef],
+        revisions: Option<&[(u32, Moment)]>,
+        source: &UInt32Array,
+        withdrawn: bool,
+        output: impl Iterator<Item = ArrayRef>,
+    ) -> Result<Emission, WindowError> {
+        let front = keys.iter().chain(bounds);
+        let front = front.map(|column| take(column, source, None));
+        let mut columns = front.collect::<Result<Vec<_>, _>>()?;
+        let mut moments = None;
+        if let Some(revisions) = revisions.filter(|revisions| !revisions.is_empty()) {
+            let of = |row: &u32| revisions[*row as usize];
+            let numbers = source.values().iter().map(|row| of(row).0);
+            columns.push(Arc::new(UInt32Array::from_iter_values(numbers)));
+            columns.push(Arc::new(BooleanArray::from(vec![withdrawn; source.len()])));
+            moments = Some(source.values().iter().map(|row| of(row).1).collect());
+        }
+        columns.extend(output);
+        Ok(Emission {
+            length,
+            rows: RecordBatch::try_new(SchemaRef::clone(&self.schema), columns)?,
+            moments,
+        })
+    }
+}
+
+/// The states of some windows, of which `columns` are those of the earlier parts.
+async fn with_later(
+    windows: &Finishing,
+    range: std::ops::Range<usize>,
+    columns: Vec<ArrayRef>,
+    states: &States,
+    calls: &mut Calls,
+) -> Result<Vec<ArrayRef>, WindowError> {
+    let pairs = range.clone().filter(|at| windows.later[*at] != NONE);
+    let pairs: Vec<usize> = pairs.collect();
+    if pairs.is_empty() {
+        return Ok(columns);
+    }
+    let earlier: Vec<u32> = pairs.iter().map(|at| windows.earlier[*at]).collect();
+    let later: Vec<u32> = pairs.iter().map(|at| windows.later[*at]).collect();
+    // Source 0 are the earlier parts; each call of the transform adds one.
+    let mut sources: Vec<(usize, usize)> = (0..range.len()).map(|row| (0, row)).collect();
+    let mut merged = vec![columns];
+    let mut first = 0;
+    while first < pairs.len() {
+        let (done, states) = calls.merged(states, &earlier, &later, first).await?;
+        if done.len() == range.len() {
+            return Ok(states);
+        }
+        for (row, at) in pairs[done.clone()].iter().enumerate() {
+            sources[at - range.start] = (merged.len(), row);
+        }
+        merged.push(states);
+        first = done.end;
+    }
+    let columns = (0..merged[0].len()).map(|column| {
+        let parts: Vec<_> = merged.iter().map(|part| part[column].as_ref()).collect();
+        interleave(&parts, &sources)
+    });
+    Ok(columns.collect::<Result<_, _>>()?)
+}
+
+/// The groups of which no output row came.
+fn without_rows(source_group: &[u32], groups: usize) -> impl Iterator<Item = usize> {
+    let mut with = vec![false; groups];
+    for group in source_group {
+        with[*group as usize] = true;
+    }
+    (0..groups).filter(move |group| !with[*group])
+}
+
+/// Bounds as columns; see [`bounds_schema`].
+fn bounds_columns(bounds: &[(i64, i64)]) -> Vec<ArrayRef> {
+    let column = |bound: fn(&(i64, i64)) -> i64| {
+        let column = TimestampMicrosecondArray::from_iter_values(bounds.iter().map(bound));
+        Arc::new(column.with_timezone("UTC")) as ArrayRef
+    };
+    vec![column(|bounds| bounds.0), column(|bounds| bounds.1)]
+}

@@ -1,0 +1,110 @@
+//! Rows on their way into windows, and what became of them.
+
+use std::ops::Range;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::take;
+
+use super::WindowError;
+use crate::transform::Reject;
+
+/// A batch of rows of one lane.
+#[derive(Debug, Clone)]
+pub struct RowBatch {
+    /// The columns that the transform wants.
+    pub input: Vec<ArrayRef>,
+    /// The key's columns, without nulls.
+    pub keys: Vec<ArrayRef>,
+    /// The rows' event times, each of which has a pane.
+    pub event_times: ScalarBuffer<i64>,
+    /// The watermark at each row, itself counted; none where no row is behind it.
+    pub watermarks: Option<ScalarBuffer<i64>>,
+    /// The sequence of each row in the source; rising.
+    pub sequences: Sequences,
+    /// The watermark after the batch, and the sequence that it goes up to.
+    pub watermark: i64,
+    /// The sequence of the source's next row.
+    pub next_sequence: u64,
+}
+
+/// The sequences of rows.
+#[derive(Debug, Clone)]
+pub enum Sequences {
+    /// One after the other from here on.
+    From(u64),
+    /// The first, and how far each row is behind it.
+    Picked(u64, Vec<u32>),
+}
+
+impl Sequences {
+    /// That of a row.
+    pub fn of(&self, row: usize) -> u64 {
+        match self {
+            Self::From(first) => first + row as u64,
+            Self::Picked(first, picked) => first + u64::from(picked[row]),
+        }
+    }
+}
+
+impl RowBatch {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.event_times.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.event_times.is_empty()
+    }
+
+    /// Some rows' columns: those for the transform, and the key's.
+    pub(super) fn columns(
+        &self,
+        rows: &[u32],
+    ) -> Result<(Vec<ArrayRef>, Vec<ArrayRef>), WindowError> {
+        let consecutive = |rows: &[u32]| -> Option<Range<usize>> {
+            let (first, last) = (*rows.first()? as usize, *rows.last()? as usize);
+            // Rows rise, so as many as from the first to the last are all of those.
+            (last - first + 1 == rows.len()).then_some(first..last + 1)
+        };
+        let pick = |columns: &[ArrayRef]| -> Result<Vec<ArrayRef>, WindowError> {
+            if let Some(range) = consecutive(rows) {
+                let columns = columns.iter();
+                return Ok(columns
+                    .map(|column| column.slice(range.start, range.len()))
+                    .collect());
+            }
+            let indices = UInt32Array::from(rows.to_vec());
+            let columns = columns.iter().map(|column| take(column, &indices, None));
+            Ok(columns.collect::<Result<_, _>>()?)
+        };
+        Ok((pick(&self.input)?, pick(&self.keys)?))
+    }
+}
+
+/// A row that came too late for every window.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Late {
+    /// The row.
+    pub row: u32,
+    /// Where its last window ended.
+    pub window_end: i64,
+    /// The watermark at the row.
+    pub watermark: i64,
+}
+
+/// What became of the rows of a batch.
+#[derive(Debug, Clone, Default)]
+pub struct Outcome {
+    /// Rows that were applied.
+    pub applied: u64,
+    /// How many of them were too late for some of their windows.
+    pub partly_late: u64,
+    /// Rows that came too late.
+    pub late: Vec<Late>,
+    /// Rows that the transform refused, in no order.
+    pub rejects: Vec<Reject>,
+    /// Windows that closed, counted for each key.
+    pub closed: u64,
+}

@@ -1,0 +1,602 @@
+//! Session windows: each lasts from its first event to its last one and the gap after that.
+//!
+//! Which session a row belongs to depends on the rows before it, and a row that the transform
+//! refuses belongs to none. So rows are applied in segments: a segment ends before a row whose
+//! session would depend on whether the transform takes the segment's own rows.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use super::WindowError;
+use super::calls::Calls;
+use super::emission::{Emit, Emitter, Finishing, Moment, Withdrawing};
+use super::rows::{Late, Outcome, RowBatch};
+use super::states::{BySlot, NONE, States};
+use super::windows::Shape;
+
+/// The times of some rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Span {
+    first: i64,
+    last: i64,
+}
+
+impl Span {
+    fn of(time: i64) -> Self {
+        Self {
+            first: time,
+            last: time,
+        }
+    }
+
+    fn with(span: Option<Self>, time: i64) -> Self {
+        span.map_or(Self::of(time), |span| span.and(Self::of(time)))
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self {
+            first: self.first.min(other.first),
+            last: self.last.max(other.last),
+        }
+    }
+}
+
+/// What is known of a session.
+#[derive(Debug, Clone, Default)]
+struct Session {
+    /// The rows that were applied. A session has some, except while its first segment is at work.
+    applied: Option<Span>,
+    /// The rows of the segment at hand, of which it is not known yet whether they will be applied.
+    unsure: Option<Span>,
+    /// The bounds that were emitted last.
+    emitted: Option<(i64, i64)>,
+    /// How often it was emitted or withdrawn.
+    revision: u32,
+    /// Since when it differs from what was emitted: the watermark at that row.
+    changed: Option<i64>,
+    /// Whether the watermark has passed its end, and it was emitted for that.
+    closed: bool,
+    /// Whether it was counted as a closed window.
+    counted: bool,
+    /// When it will be looked at; entries of the agenda with another instant are void.
+    due: i64,
+}
+
+/// Where a row goes.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Into an open session.
+    Into(u32),
+    /// Into a new one.
+    New,
+    /// Into a closed session that may still be corrected, or a new one that is closed at once.
+    Closed(Option<u32>),
+    /// Between two sessions, which become one; the earlier comes first.
+    Between(u32, u32),
+    /// That depends on what the transform says of the segment.
+    Unsure,
+    /// It is too late; its session ended at this instant.
+    Late(i64),
+}
+
+/// Session windows.
+pub struct Sessions {
+    gap: i64,
+    every: Option<i64>,
+    lateness: i64,
+    per_batch: bool,
+    revises: bool,
+    states: States,
+    sessions: BySlot<Session>,
+    /// The sessions of each key, by its number.
+    of_key: Vec<Vec<u32>>,
+    agenda: BinaryHeap<Reverse<(i64, u32)>>,
+    /// Sessions that changed since they were emitted, if those are emitted before they close.
+    changed: Vec<u32>,
+    watermark: i64,
+    emitter: Emitter,
+}
+
+/// Rows that are applied together, and their slots.
+#[derive(Default)]
+struct Segment {
+    rows: Vec<u32>,
+    slots: Vec<u32>,
+}
+
+impl Sessions {
+    pub(super) fn new(
+        gap: i64,
+        every: Option<i64>,
+        shape: &Shape,
+        states: States,
+        emitter: Emitter,
+    ) -> Self {
+        Self {
+            gap,
+            every,
+            lateness: shape.lateness,
+            per_batch: shape.per_batch,
+            revises: shape.revises(),
+            states,
+            sessions: BySlot::new(),
+            of_key: Vec::new(),
+            agenda: BinaryHeap::new(),
+            changed: Vec::new(),
+            watermark: i64::MIN,
+            emitter,
+        }
+    }
+
+    pub(super) fn states(&self) -> usize {
+        self.states.len()
+    }
+
+    pub(super) async fn batch(
+        &mut self,
+        batch: &RowBatch,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<Outcome, WindowError> {
+        let keys = self.states.keys.assign(&batch.keys)?;
+        self.of_key.resize_with(self.states.keys.bound(), Vec::new);
+        let mut outcome = Outcome::default();
+        let mut segment = Segment::default();
+        let mut period = self.period(self.watermark);
+        for (row, time) in batch.event_times.iter().enumerate() {
+            let watermark = batch.watermarks.as_ref().map_or(i64::MIN, |all| all[row]);
+            if self.every.is_some() && self.period(watermark) > period {
+                // What is due up to here goes out as the rows before this one left it.
+                self.apply(batch, &mut segment, &mut outcome, calls).await?;
+                outcome.closed += self.close(watermark, calls, out).await?;
+                period = self.period(watermark);
+            }
+            let (key, time, row) = (keys[row], *time, row as u32);
+            let mut place = self.place(key, time, watermark);
+            if !matches!(place, Place::Into(_) | Place::New | Place::Late(_)) {
+                self.apply(batch, &mut segment, &mut outcome, calls).await?;
+                place = self.place(key, time, watermark);
+            }
+            match place {
+                Place::Into(slot) => self.join(&mut segment, row, slot, time),
+                Place::New => {
+                    let slot = self.open(key);
+                    self.join(&mut segment, row, slot, time);
+                }
+                Place::Late(window_end) => outcome.late.push(Late {
+                    row,
+                    window_end,
+                    watermark,
+                }),
+                Place::Closed(_) | Place::Between(..) => {
+                    // What the row changes must have been emitted without it.
+                    if self.reaches_closing(key, watermark) {
+                        outcome.closed += self.close(watermark, calls, out).await?;
+                    }
+                    let slot = match place {
+                        Place::Between(earlier, later) => {
+                            let slot = self.open(key);
+                            calls
+                                .merge(&mut self.states, &[earlier], &[later], &[slot])
+                                .await?;
+                            slot
+                        }
+                        Place::Closed(Some(slot)) => slot,
+                        _ => self.open(key),
+                    };
+                    self.join(&mut segment, row, slot, time);
+                    let between = match place {
+                        Place::Between(earlier, later) => Some([earlier, later]),
+                        _ => None,
+                    };
+                    self.apply_one(batch, segment, between, watermark, &mut outcome, calls, out)
+                        .await?;
+                    segment = Segment::default();
+                }
+                Place::Unsure => unreachable!("nothing is unsure when all rows are applied"),
+            }
+        }
+        self.apply(batch, &mut segment, &mut outcome, calls).await?;
+        if self.per_batch {
+            self.emit_running(batch, calls, out).await?;
+        }
+        outcome.closed += self.close(batch.watermark, calls, out).await?;
+        self.states.keys.sweep();
+        Ok(outcome)
+    }
+
+    pub(super) async fn end(
+        &mut self,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<u64, WindowError> {
+        self.close(i64::MAX, calls, out).await
+    }
+
+    /// Which period of early emissions a watermark is in.
+    fn period(&self, watermark: i64) -> i64 {
+        self.every.map_or(0, |every| watermark.div_euclid(every))
+    }
+
+    fn end_of(&self, session: &Session) -> i64 {
+        let span = session.applied.expect("a session has applied rows");
+        span.last + self.gap
+    }
+
+    fn bounds(&self, slot: u32) -> (i64, i64) {
+        let session = self.sessions.get(slot);
+        let span = session.applied.expect("a session has applied rows");
+        (span.first, span.last + self.gap)
+    }
+
+    /// Finds out where a row goes.
+    fn place(&self, key: u32, time: i64, watermark: i64) -> Place {
+        let meets = |span: Span| time < span.last + self.gap && time + self.gap > span.first;
+        let gone = |end: i64| end.saturating_add(self.lateness) <= watermark;
+        let mut met = [NONE; 2];
+        let mut closed = false;
+        let mut count = 0;
+        for slot in &self.of_key[key as usize] {
+            let session = self.sessions.get(*slot);
+            // The least and the most that the session can turn out to be.
+            let (least, most) = match (session.applied, session.unsure) {
+                (Some(applied), None) => (Some(applied), applied),
+                (Some(applied), Some(unsure)) => (Some(applied), applied.and(unsure)),
+                (None, Some(unsure)) => (None, unsure),
+                (None, None) => continue,
+            };
+            let last = least.map_or(most.first, |least| least.last);
+            if !meets(most) || gone(most.last + self.gap) {
+                continue;
+            }
+            let sure = match least {
+                Some(least) => meets(least),
+                // With any one of its rows: none may be a gap away.
+                None => time < most.first + self.gap && time + self.gap > most.last,
+            };
+            let (earliest, latest) = (last + self.gap, most.last + self.gap);
+            let passed = |end: i64| end <= watermark;
+            if !sure || gone(earliest) || passed(earliest) != passed(latest) {
+                return Place::Unsure;
+            }
+            closed |= passed(latest);
+            met[count] = *slot;
+            count += 1;
+            if count == 2 {
+                break;
+            }
+        }
+        match (count, met) {
+            (0, _) if gone(time + self.gap) => Place::Late(time + self.gap),
+            (0, _) if time + self.gap <= watermark => Place::Closed(None),
+            (0, _) => Place::New,
+            (1, [slot, _]) if closed => Place::Closed(Some(slot)),
+            (1, [slot, _]) => Place::Into(slot),
+            (_, [a, b]) => {
+                let first = |slot| self.sessions.get(slot).applied.map(|span| span.first);
+                match first(a) <= first(b) {
+                    true => Place::Between(a, b),
+                    false => Place::Between(b, a),
+                }
+            }
+        }
+    }
+
+    /// Whether a session of a key is about to close at a watermark.
+    fn reaches_closing(&self, key: u32, watermark: i64) -> bool {
+        self.of_key[key as usize].iter().any(|slot| {
+            let session = self.sessions.get(*slot);
+            !session.closed && self.end_of(session) <= watermark
+        })
+    }
+
+    fn open(&mut self, key: u32) -> u32 {
+        let slot = self.states.add(key);
+        self.sessions.set(slot, Session::default());
+        self.of_key[key as usize].push(slot);
+        slot
+    }
+
+    fn join(&mut self, segment: &mut Segment, row: u32, slot: u32, time: i64) {
+        let session = self.sessions.get_mut(slot);
+        session.unsure = Some(Span::with(session.unsure, time));
+        segment.rows.push(row);
+        segment.slots.push(slot);
+    }
+
+    fn drop_session(&mut self, slot: u32) {
+        let key = self.states.key(slot);
+        self.of_key[key as usize].retain(|other| *other != slot);
+        self.sessions.set(slot, Session::default());
+        self.states.release(slot);
+    }
+
+    fn schedule(&mut self, slot: u32, instant: i64) {
+        self.sessions.get_mut(slot).due = instant;
+        self.agenda.push(Reverse((instant, slot)));
+    }
+
+    /// Has the transform take the rows of a segment; those that it takes make their sessions.
+    async fn apply(
+        &mut self,
+        batch: &RowBatch,
+        segment: &mut Segment,
+        outcome: &mut Outcome,
+        calls: &mut Calls,
+    ) -> Result<(), WindowError> {
+        let Segment { rows, slots } = std::mem::take(segment);
+        if rows.is_empty() {
+            return Ok(());
+        }
+        let (input, key_columns) = batch.columns(&rows)?;
+        let rejects = calls
+            .accumulate(&mut self.states, &input, &key_columns, &slots)
+            .await?;
+        outcome.applied += (rows.len() - rejects.len()) as u64;
+        let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
+        for (at, (row, slot)) in rows.iter().zip(&slots).enumerate() {
+            let session = self.sessions.get_mut(*slot);
+            session.unsure = None;
+            if rejected.next_if_eq(&at).is_some() {
+                continue;
+            }
+            let row = *row as usize;
+            let is_new = session.applied.is_none();
+            session.applied = Some(Span::with(session.applied, batch.event_times[row]));
+            if session.changed.is_none() {
+                let watermarks = batch.watermarks.as_ref();
+                session.changed = Some(watermarks.map_or(i64::MIN, |all| all[row]));
+                if self.every.is_some() || self.per_batch {
+                    self.changed.push(*slot);
+                }
+            }
+            if is_new {
+                let end = self.end_of(self.sessions.get(*slot));
+                self.schedule(*slot, end);
+            }
+        }
+        for slot in slots {
+            let is_void =
+                self.states.key(slot) != NONE && self.sessions.get(slot).applied.is_none();
+            if is_void {
+                self.drop_session(slot);
+            }
+        }
+        outcome
+            .rejects
+            .extend(rejects.into_iter().map(|mut reject| {
+                reject.row = rows[reject.row as usize];
+                reject
+            }));
+        Ok(())
+    }
+
+    /// Applies a single row that changes sessions which were emitted, or makes two of them one, and
+    /// emits what follows from that at once.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "all of it belongs to the row at hand"
+    )]
+    async fn apply_one(
+        &mut self,
+        batch: &RowBatch,
+        mut segment: Segment,
+        between: Option<[u32; 2]>,
+        watermark: i64,
+        outcome: &mut Outcome,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<(), WindowError> {
+        let (row, slot) = (segment.rows[0], segment.slots[0]);
+        let rejected = outcome.rejects.len();
+        // A session that came of two has a state before its row is applied, but no rows.
+        self.apply(batch, &mut segment, outcome, calls).await?;
+        if outcome.rejects.len() > rejected {
+            return Ok(());
+        }
+        let moment = Moment {
+            watermark,
+            sequence: batch.sequences.of(row as usize),
+        };
+        let mut withdrawing = Withdrawing::default();
+        for absorbed in between.into_iter().flatten() {
+            let old = self.sessions.get(absorbed).clone();
+            if let Some(bounds) = old.emitted {
+                withdrawing.keys.push(self.states.key(absorbed));
+                withdrawing.bounds.push(bounds);
+                withdrawing.revisions.push((old.revision, moment));
+            }
+            let session = self.sessions.get_mut(slot);
+            session.applied = session
+                .applied
+                .zip(old.applied)
+                .map(|(new, old)| new.and(old));
+            session.revision = session.revision.max(old.revision);
+            session.counted |= old.counted;
+        }
+        self.emitter
+            .withdraw(0, &withdrawing, &self.states, out)
+            .await?;
+        for absorbed in between.into_iter().flatten() {
+            self.drop_session(absorbed);
+        }
+        let end = self.end_of(self.sessions.get(slot));
+        let was_closed = self.sessions.get(slot).closed;
+        if end <= watermark {
+            outcome.closed += self.emit(vec![(slot, moment)], true, calls, out).await?;
+        } else if was_closed {
+            // It is open again: what was emitted holds no longer.
+            let session = self.sessions.get_mut(slot);
+            session.closed = false;
+            let mut withdrawing = Withdrawing::default();
+            if let Some(bounds) = session.emitted.take() {
+                withdrawing.keys.push(self.states.key(slot));
+                withdrawing.bounds.push(bounds);
+                withdrawing.revisions.push((session.revision, moment));
+            }
+            self.emitter
+                .withdraw(0, &withdrawing, &self.states, out)
+                .await?;
+        }
+        let due = match end <= watermark {
+            true => end.saturating_add(self.lateness),
+            false => end,
+        };
+        self.schedule(slot, due);
+        Ok(())
+    }
+
+    /// Emits the sessions that end up to `watermark`, and says how many.
+    async fn close(
+        &mut self,
+        watermark: i64,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<u64, WindowError> {
+        if watermark <= self.watermark {
+            return Ok(0);
+        }
+        self.watermark = watermark;
+        self.emit_early(watermark, calls, out).await?;
+        let mut closing = Vec::new();
+        while let Some(Reverse((instant, slot))) = self.agenda.peek().copied()
+            && instant <= watermark
+        {
+            self.agenda.pop();
+            if self.states.key(slot) == NONE || self.sessions.get(slot).due != instant {
+                continue;
+            }
+            let session = self.sessions.get(slot);
+            let end = self.end_of(session);
+            if session.closed {
+                self.drop_session(slot);
+            } else if end > watermark {
+                self.schedule(slot, end);
+            } else {
+                let moment = Moment {
+                    watermark: end,
+                    sequence: 0,
+                };
+                closing.push((slot, moment));
+            }
+        }
+        let windows = self.emit(closing.clone(), true, calls, out).await?;
+        for (slot, _) in closing {
+            let end = self
+                .end_of(self.sessions.get(slot))
+                .saturating_add(self.lateness);
+            match end <= watermark {
+                true => self.drop_session(slot),
+                false => self.schedule(slot, end),
+            }
+        }
+        Ok(windows)
+    }
+
+    /// Emits the open sessions whose turn came, every so often, up to `watermark`.
+    async fn emit_early(
+        &mut self,
+        watermark: i64,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<(), WindowError> {
+        let Some(every) = self.every else {
+            return Ok(());
+        };
+        let mut early = Vec::new();
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.retain(|slot| {
+            let session = self.sessions.get(*slot);
+            let Some(since) = session.changed.filter(|_| self.states.key(*slot) != NONE) else {
+                return false;
+            };
+            let due = (since.div_euclid(every) + 1).saturating_mul(every);
+            if due <= watermark && due < self.end_of(session) && watermark < i64::MAX {
+                let moment = Moment {
+                    watermark: due,
+                    sequence: 0,
+                };
+                early.push((*slot, moment));
+                return false;
+            }
+            true
+        });
+        self.changed = changed;
+        self.emit(early, false, calls, out).await?;
+        Ok(())
+    }
+
+    /// Emits the open sessions that changed, as they stand after a batch.
+    async fn emit_running(
+        &mut self,
+        batch: &RowBatch,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<(), WindowError> {
+        let moment = Moment {
+            watermark: batch.watermark,
+            sequence: batch.next_sequence,
+        };
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let running = changed.filter(|slot| {
+            let session = self.sessions.get(*slot);
+            let alive = self.states.key(*slot) != NONE && session.changed.is_some();
+            alive && self.end_of(session) > batch.watermark
+        });
+        let running = running.map(|slot| (slot, moment)).collect();
+        self.emit(running, false, calls, out).await?;
+        Ok(())
+    }
+
+    /// Emits sessions that changed since they were emitted last, and withdraws what was emitted
+    /// with other bounds. Says how many closed for the first time.
+    async fn emit(
+        &mut self,
+        mut windows: Vec<(u32, Moment)>,
+        closing: bool,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<u64, WindowError> {
+        // A session may be listed more than once when its slot was used again.
+        windows.sort_unstable();
+        windows.dedup_by_key(|(slot, _)| *slot);
+        windows.sort_by(|(a, _), (b, _)| {
+            let ((a_start, a_end), (b_start, b_end)) = (self.bounds(*a), self.bounds(*b));
+            let keys = &self.states.keys;
+            (a_end, Reverse(a_start))
+                .cmp(&(b_end, Reverse(b_start)))
+                .then_with(|| keys.compare(self.states.key(*a), self.states.key(*b)))
+        });
+        let mut finishing = Finishing::default();
+        let mut withdrawing = Withdrawing::default();
+        let mut closed = 0;
+        for (slot, moment) in windows {
+            let (key, bounds) = (self.states.key(slot), self.bounds(slot));
+            let session = self.sessions.get_mut(slot);
+            if closing {
+                session.closed = true;
+                closed += u64::from(!session.counted);
+                session.counted = true;
+            }
+            if session.changed.take().is_none() {
+                continue;
+            }
+            if let Some(old) = session.emitted.filter(|old| *old != bounds) {
+                withdrawing.keys.push(key);
+                withdrawing.bounds.push(old);
+                withdrawing.revisions.push((session.revision, moment));
+            }
+            let revision = self.revises.then_some((session.revision, moment));
+            session.emitted = Some(bounds);
+            session.revision += 1;
+            finishing.push(key, (slot, NONE), bounds, revision);
+        }
+        self.emitter
+            .withdraw(0, &withdrawing, &self.states, out)
+            .await?;
+        self.emitter
+            .finish(0, &finishing, &self.states, calls, out)
+            .await?;
+        Ok(closed)
+    }
+}

@@ -1,0 +1,253 @@
+//! States: a row of the transform's state each, in a slot that belongs to a key.
+//!
+//! What a slot's state is about (a pane, a part of a window, a session) is the business of the
+//! windows that asked for it.
+
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::buffer::ScalarBuffer;
+use arrow::compute::{interleave, take};
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+
+use super::WindowError;
+use super::runs::{Place, Runs};
+use super::table::Keys;
+
+/// No slot.
+pub(super) const NONE: u32 = u32::MAX;
+
+/// The groups of some rows, numbered from 0 in the order in which the rows touch them.
+#[derive(Debug)]
+pub(super) struct Touched {
+    /// For each row its group's number.
+    pub(super) group_of_row: ScalarBuffer<u32>,
+    /// The key's columns, a row a group.
+    pub(super) keys: Vec<ArrayRef>,
+    /// The state's columns, a row a group.
+    pub(super) states: Vec<ArrayRef>,
+    slots: Vec<u32>,
+}
+
+impl Touched {
+    /// How many groups there are.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}
+
+struct Slot {
+    key: u32,
+    /// The call that touched it last, and its number in that call.
+    stamp: u32,
+    number: u32,
+}
+
+/// The states of a lane.
+pub(super) struct States {
+    pub(super) keys: Keys,
+    slots: Vec<Slot>,
+    places: Vec<Place>,
+    free: Vec<u32>,
+    runs: Runs,
+    stamp: u32,
+    initial: Vec<ArrayRef>,
+}
+
+impl States {
+    /// No states yet. `key` is the schema of the key; `initial` is one row of state.
+    pub(super) fn new(key: &Schema, initial: &RecordBatch) -> Result<Self, WindowError> {
+        Ok(Self {
+            keys: Keys::new(key)?,
+            slots: Vec::new(),
+            places: Vec::new(),
+            free: Vec::new(),
+            runs: Runs::default(),
+            stamp: 0,
+            initial: initial.columns().to_vec(),
+        })
+    }
+
+    /// How many slots are in use.
+    pub(super) fn len(&self) -> usize {
+        self.slots.len() - self.free.len()
+    }
+
+    /// A slot for a key, with the initial state.
+    pub(super) fn add(&mut self, key: u32) -> u32 {
+        self.keys.hold(key);
+        let slot = Slot {
+            key,
+            stamp: 0,
+            number: 0,
+        };
+        match self.free.pop() {
+            Some(at) => {
+                self.slots[at as usize] = slot;
+                at
+            }
+            None => {
+                self.slots.push(slot);
+                self.places.push(Place::NONE);
+                (self.slots.len() - 1) as u32
+            }
+        }
+    }
+
+    /// Gives a slot back.
+    pub(super) fn release(&mut self, slot: u32) {
+        let at = slot as usize;
+        self.runs.forget(&mut self.places[at]);
+        self.keys.release(self.slots[at].key);
+        self.slots[at].key = NONE;
+        self.free.push(slot);
+    }
+
+    /// The key of a slot; [`NONE`] if it was given back.
+    pub(super) fn key(&self, slot: u32) -> u32 {
+        self.slots[slot as usize].key
+    }
+
+    /// Whether no row was ever applied to a slot's state.
+    pub(super) fn is_initial(&self, slot: u32) -> bool {
+        self.places[slot as usize] == Place::NONE
+    }
+
+    /// Numbers the groups of some rows, by their slots, and gathers their keys and states. `keys`
+    /// are the rows' key columns.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the gathered columns, because their bytes overflow its offsets.
+    pub(super) fn touch(
+        &mut self,
+        slots: &[u32],
+        keys: &[ArrayRef],
+    ) -> Result<Touched, ArrowError> {
+        self.stamp = self.stamp.wrapping_add(1);
+        if self.stamp == 0 {
+            self.slots.iter_mut().for_each(|slot| slot.stamp = 0);
+            self.stamp = 1;
+        }
+        let mut touched: Vec<u32> = Vec::new();
+        let mut first_rows: Vec<u32> = Vec::new();
+        let mut group_of_row = Vec::with_capacity(slots.len());
+        for (row, at) in slots.iter().enumerate() {
+            let slot = &mut self.slots[*at as usize];
+            if slot.stamp != self.stamp {
+                slot.stamp = self.stamp;
+                slot.number = touched.len() as u32;
+                touched.push(*at);
+                first_rows.push(row as u32);
+            }
+            group_of_row.push(slot.number);
+        }
+        let first_rows = UInt32Array::from(first_rows);
+        let keys = keys.iter().map(|keys| take(keys, &first_rows, None));
+        Ok(Touched {
+            group_of_row: group_of_row.into(),
+            keys: keys.collect::<Result<_, _>>()?,
+            states: self.gather(&touched)?,
+            slots: touched,
+        })
+    }
+
+    /// Takes the states that a transform returned for touched groups.
+    ///
+    /// `changed` names the groups of `states`, or is none for all. `applied` tells for each group
+    /// whether any of its rows was applied: a state begins with its first applied row, so a slot
+    /// that had none stays initial.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the columns.
+    pub(super) fn update(
+        &mut self,
+        touched: Touched,
+        states: Vec<ArrayRef>,
+        changed: Option<&[u32]>,
+        applied: impl Fn(usize) -> bool,
+    ) -> Result<(), ArrowError> {
+        let groups = touched.slots.len();
+        let mut returned = vec![usize::MAX; if changed.is_some() { groups } else { 0 }];
+        for (row, group) in changed.into_iter().flatten().enumerate() {
+            returned[*group as usize] = row;
+        }
+        let mut keep = Vec::with_capacity(groups);
+        let mut sources = Vec::with_capacity(groups);
+        for group in 0..groups {
+            let new = self.is_initial(touched.slots[group]);
+            if new && !applied(group) {
+                continue;
+            }
+            match returned.get(group) {
+                None => sources.push((0, group)),
+                Some(row) if *row != usize::MAX => sources.push((0, *row)),
+                // A new group that the transform left as it was starts from the initial state.
+                Some(_) if new => sources.push((1, group)),
+                Some(_) => continue,
+            }
+            keep.push(group as u32);
+        }
+        let whole = changed.is_none() && keep.len() == groups;
+        if whole {
+            return self.put(touched.slots, states);
+        }
+        let states = states.iter().zip(&touched.states);
+        let states = states.map(|(new, old)| interleave(&[new, old], &sources));
+        let states = states.collect::<Result<Vec<_>, _>>()?;
+        let slots = keep.iter().map(|group| touched.slots[*group as usize]);
+        self.put(slots.collect(), states)
+    }
+
+    /// Gives slots new states, a row each.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the columns.
+    pub(super) fn put(&mut self, slots: Vec<u32>, states: Vec<ArrayRef>) -> Result<(), ArrowError> {
+        self.runs.put(&mut self.places, slots, states)
+    }
+
+    /// The states of some slots, a row each.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the columns.
+    pub(super) fn gather(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.runs.gather(&self.places, slots, &self.initial)
+    }
+
+    /// How many rows are kept for the states, outdated ones included.
+    #[cfg(test)]
+    pub(super) fn rows(&self) -> usize {
+        self.runs.rows()
+    }
+}
+
+/// What windows know of each slot, beside its state: a value of `T` by the slot's number.
+pub(super) struct BySlot<T>(Vec<T>);
+
+impl<T: Clone + Default> BySlot<T> {
+    pub(super) fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Notes something of a slot.
+    pub(super) fn set(&mut self, slot: u32, value: T) {
+        let at = slot as usize;
+        if self.0.len() <= at {
+            self.0.resize(at + 1, T::default());
+        }
+        self.0[at] = value;
+    }
+
+    /// What is known of a slot of which something was noted.
+    pub(super) fn get(&self, slot: u32) -> &T {
+        &self.0[slot as usize]
+    }
+
+    /// The same, to change it.
+    pub(super) fn get_mut(&mut self, slot: u32) -> &mut T {
+        &mut self.0[slot as usize]
+    }
+}

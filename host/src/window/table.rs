@@ -1,0 +1,206 @@
+//! The keys of a lane: each is found by hashing, has a number as long as anything holds it, and
+//! keeps its columns once.
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::Schema;
+use arrow::error::ArrowError;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::WindowError;
+use super::keys::{BatchKeys, KeptKeys, KeyEncoder, KeySource};
+use super::runs::{Place, Runs};
+
+/// The keys that some state of a lane belongs to.
+pub(super) struct Keys {
+    encoder: KeyEncoder,
+    hasher: RandomState,
+    table: HashTable<u32>,
+    kept: KeptKeys,
+    entries: Vec<KeyEntry>,
+    free: Vec<u32>,
+    /// Keys that nothing may hold any more; looked at when a batch is over, for until then rows
+    /// of the batch go by their numbers.
+    loose: Vec<u32>,
+    columns: Runs,
+    places: Vec<Place>,
+    empty: Vec<ArrayRef>,
+}
+
+#[derive(Default)]
+struct KeyEntry {
+    hash: u64,
+    uses: u32,
+}
+
+impl Keys {
+    /// No keys yet.
+    pub(super) fn new(key: &Schema) -> Result<Self, WindowError> {
+        let encoder = KeyEncoder::new(key).map_err(WindowError::Key)?;
+        let null_row =
+            |field: &arrow::datatypes::FieldRef| arrow::array::new_null_array(field.data_type(), 1);
+        Ok(Self {
+            kept: KeptKeys::new(&encoder),
+            encoder,
+            hasher: RandomState::default(),
+            table: HashTable::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            loose: Vec::new(),
+            columns: Runs::default(),
+            places: Vec::new(),
+            empty: key.fields().iter().map(null_row).collect(),
+        })
+    }
+
+    /// How many keys have a number.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len() - self.free.len()
+    }
+
+    /// One more than the greatest number that a key has had.
+    pub(super) fn bound(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// The number of each row's key. `columns` are the key's columns, without nulls. New keys are
+    /// forgotten at the next [`Keys::sweep`] unless something holds them by then.
+    pub(super) fn assign(&mut self, columns: &[ArrayRef]) -> Result<Vec<u32>, WindowError> {
+        let batch = self.encoder.encode(columns).map_err(WindowError::Key)?;
+        let mut new = New::default();
+        let mut finding = Finding {
+            table: &mut self.table,
+            hasher: &self.hasher,
+            entries: &mut self.entries,
+            free: &mut self.free,
+            new: &mut new,
+        };
+        let numbers = match (&batch, &mut self.kept) {
+            (BatchKeys::Bits(bits), KeptKeys::Bits { bits: kept, .. }) => {
+                finding.numbers(bits, bits.len(), kept)
+            }
+            (BatchKeys::Rows(rows), KeptKeys::Rows(kept)) => {
+                finding.numbers(rows, rows.num_rows(), kept)
+            }
+            _ => unreachable!("the encoder decides both"),
+        };
+        if !new.keys.is_empty() {
+            self.places.resize(self.entries.len(), Place::NONE);
+            let rows = UInt32Array::from(new.rows);
+            let columns = columns.iter().map(|column| take(column, &rows, None));
+            let columns = columns.collect::<Result<_, _>>()?;
+            self.loose.extend(&new.keys);
+            self.columns.put(&mut self.places, new.keys, columns)?;
+        }
+        Ok(numbers)
+    }
+
+    /// Something keeps a key's number.
+    pub(super) fn hold(&mut self, key: u32) {
+        self.entries[key as usize].uses += 1;
+    }
+
+    /// It does so no longer.
+    pub(super) fn release(&mut self, key: u32) {
+        let entry = &mut self.entries[key as usize];
+        entry.uses -= 1;
+        if entry.uses == 0 {
+            self.loose.push(key);
+        }
+    }
+
+    /// Forgets the keys that nothing holds. No number that was assigned before may be used after
+    /// that, unless it is held.
+    pub(super) fn sweep(&mut self) {
+        for key in std::mem::take(&mut self.loose) {
+            let entry = &self.entries[key as usize];
+            let place = &mut self.places[key as usize];
+            if entry.uses > 0 || *place == Place::NONE {
+                continue;
+            }
+            if let Ok(found) = self.table.find_entry(entry.hash, |other| *other == key) {
+                found.remove();
+            }
+            self.columns.forget(place);
+            self.free.push(key);
+        }
+    }
+
+    /// The columns of some keys.
+    pub(super) fn gather(&self, keys: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
+        self.columns.gather(&self.places, keys, &self.empty)
+    }
+
+    /// Sorts items by their keys, in the ascending order of the key's columns. Items of one key
+    /// stay as they are; what is nearly in order is sorted fast.
+    pub(super) fn sort<T>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
+        self.kept.sort(items, key);
+    }
+
+    /// How two keys compare, in the ascending order of the key's columns.
+    pub(super) fn compare(&self, a: u32, b: u32) -> std::cmp::Ordering {
+        self.kept.compare(a, b)
+    }
+}
+
+/// Keys that were not there before, and the rows that brought them.
+#[derive(Default)]
+struct New {
+    keys: Vec<u32>,
+    rows: Vec<u32>,
+}
+
+/// The parts of [`Keys`] that finding numbers needs, apart from the kept keys.
+struct Finding<'a> {
+    table: &'a mut HashTable<u32>,
+    hasher: &'a RandomState,
+    entries: &'a mut Vec<KeyEntry>,
+    free: &'a mut Vec<u32>,
+    new: &'a mut New,
+}
+
+impl Finding<'_> {
+    fn numbers<K: KeySource>(
+        &mut self,
+        keys: &K,
+        rows: usize,
+        kept: &mut Vec<K::Kept>,
+    ) -> Vec<u32> {
+        let mut numbers = Vec::with_capacity(rows);
+        for row in 0..rows {
+            let hash = keys.hash(self.hasher, row);
+            let entries = &*self.entries;
+            let entry = self.table.entry(
+                hash,
+                |key| keys.matches(row, &kept[*key as usize]),
+                |key| entries[*key as usize].hash,
+            );
+            let number = match entry {
+                Entry::Occupied(entry) => *entry.get(),
+                Entry::Vacant(vacant) => {
+                    let entry = KeyEntry { hash, uses: 0 };
+                    let number = match self.free.pop() {
+                        Some(number) => {
+                            self.entries[number as usize] = entry;
+                            kept[number as usize] = keys.keep(row);
+                            number
+                        }
+                        None => {
+                            self.entries.push(entry);
+                            kept.push(keys.keep(row));
+                            (self.entries.len() - 1) as u32
+                        }
+                    };
+                    vacant.insert(number);
+                    self.new.keys.push(number);
+                    self.new.rows.push(row as u32);
+                    number
+                }
+            };
+            numbers.push(number);
+        }
+        numbers
+    }
+}

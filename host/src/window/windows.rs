@@ -1,0 +1,230 @@
+//! The kinds of windows, and the one that a lane has.
+
+use arrow::datatypes::SchemaRef;
+
+use super::aligned::Aligned;
+use super::calls::Calls;
+use super::emission::{Emit, Emitter};
+use super::panes::Panes;
+use super::rows::{Outcome, RowBatch};
+use super::session::Sessions;
+use super::states::States;
+use super::unbounded::Unbounded;
+use super::{WindowError, emitted_schema};
+use crate::transform::WindowedSpec;
+
+/// What windows a pipeline has, and when they are emitted. Durations are in microseconds.
+#[derive(Debug, Clone)]
+pub struct Shape {
+    /// Their kind.
+    pub kind: Kind,
+    /// How long after its end a window is still corrected by rows that come late; not negative.
+    pub lateness: i64,
+    /// Whether running values are emitted after each batch.
+    pub per_batch: bool,
+}
+
+/// A kind of windows.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Windows that are the same for all keys: tumbling and hopping.
+    Aligned {
+        /// The panes that they are made of.
+        panes: Panes,
+        /// Their lengths, the shortest first; at least one.
+        lengths: Vec<Length>,
+    },
+    /// Windows that last as long as events follow each other closely.
+    Session {
+        /// An event this long after the last one, or longer, opens a new session.
+        gap: i64,
+        /// How often open sessions that changed are emitted, in event time.
+        every: Option<i64>,
+    },
+    /// One window for each key, that never closes.
+    Unbounded {
+        /// How long after its last event a key's state is forgotten.
+        ttl: i64,
+        /// The instants at which changed values are emitted, as boundaries of panes.
+        every: Option<Panes>,
+    },
+}
+
+/// The windows of one length, in panes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Length {
+    /// How many panes a window has at most; above zero.
+    pub panes: i64,
+    /// How many panes lie between one emission and the next; above zero, and at most `panes`.
+    pub step: i64,
+    /// Whether windows follow each other without overlapping, and each is emitted at every step
+    /// as far as it has come. Otherwise each is emitted once, and the next begins a step later.
+    pub growing: bool,
+}
+
+impl Length {
+    /// Where the window starts that is emitted at a boundary, if one is.
+    pub(super) fn emitted_at(self, boundary: i64) -> Option<i64> {
+        if self.growing {
+            let start = (boundary - 1).div_euclid(self.panes) * self.panes;
+            return (boundary.rem_euclid(self.step) == 0).then_some(start);
+        }
+        let start = boundary - self.panes;
+        (start.rem_euclid(self.step) == 0).then_some(start)
+    }
+
+    /// The first boundary after `boundary` at which a window is emitted. With the number of a pane
+    /// it is the first emission that has the pane in it.
+    pub(super) fn next_emission(self, boundary: i64) -> i64 {
+        let phase = if self.growing { 0 } else { self.panes };
+        let next = boundary + 1;
+        next + (phase - next).rem_euclid(self.step)
+    }
+
+    /// The boundary at which the last window ends that has a pane in it.
+    pub(super) fn last_end(self, pane: i64) -> i64 {
+        if self.growing {
+            return (pane.div_euclid(self.panes) + 1) * self.panes;
+        }
+        pane.div_euclid(self.step) * self.step + self.panes
+    }
+}
+
+impl Shape {
+    /// Whether a window may be emitted more than once, so that rows say which time it is.
+    pub fn revises(&self) -> bool {
+        let early = matches!(self.kind, Kind::Session { every: Some(_), .. });
+        self.lateness > 0 || self.per_batch || early
+    }
+
+    /// Whether the watermark at each row matters, even if no row is behind it.
+    pub fn needs_watermarks(&self) -> bool {
+        match &self.kind {
+            Kind::Aligned { .. } => false,
+            Kind::Session { every, .. } => every.is_some(),
+            Kind::Unbounded { .. } => true,
+        }
+    }
+
+    /// Whether a transform's states are ever merged.
+    pub fn merges(&self) -> bool {
+        match &self.kind {
+            Kind::Aligned { lengths, .. } => lengths.iter().any(|length| length.panes > 1),
+            Kind::Session { .. } => true,
+            Kind::Unbounded { every, .. } => every.is_some(),
+        }
+    }
+
+    /// The schema of what is emitted.
+    pub fn emitted_schema(&self, key: &SchemaRef, spec: &WindowedSpec) -> SchemaRef {
+        emitted_schema(key, self.revises(), &spec.output)
+    }
+}
+
+/// The windows of a lane, with all their state.
+pub enum Windows {
+    /// Tumbling and hopping windows.
+    Aligned(Box<Aligned>),
+    /// Sessions.
+    Sessions(Box<Sessions>),
+    /// Unbounded windows.
+    Unbounded(Box<Unbounded>),
+}
+
+impl Windows {
+    /// No windows yet.
+    ///
+    /// # Errors
+    ///
+    /// A key column has a type that cannot be compared.
+    pub fn new(shape: &Shape, key: &SchemaRef, spec: &WindowedSpec) -> Result<Self, WindowError> {
+        let states = States::new(key, &spec.initial)?;
+        let emitter = Emitter::new(shape.emitted_schema(key, spec), spec.output.fields().len());
+        Ok(match &shape.kind {
+            Kind::Aligned { panes, lengths } => {
+                let aligned = Aligned::new(panes, lengths, shape, states, emitter);
+                Self::Aligned(Box::new(aligned))
+            }
+            Kind::Session { gap, every } => {
+                let sessions = Sessions::new(*gap, *every, shape, states, emitter);
+                Self::Sessions(Box::new(sessions))
+            }
+            Kind::Unbounded { ttl, every } => {
+                let unbounded = Unbounded::new(*ttl, every.clone(), states, emitter);
+                Self::Unbounded(Box::new(unbounded))
+            }
+        })
+    }
+
+    /// Takes a batch of rows, and emits what its watermarks close.
+    ///
+    /// # Errors
+    ///
+    /// See [`WindowError`]; the windows are not to be used after that.
+    pub async fn batch(
+        &mut self,
+        batch: &RowBatch,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<Outcome, WindowError> {
+        match self {
+            Self::Aligned(aligned) => aligned.batch(batch, calls, out).await,
+            Self::Sessions(sessions) => sessions.batch(batch, calls, out).await,
+            Self::Unbounded(unbounded) => unbounded.batch(batch, calls, out).await,
+        }
+    }
+
+    /// The input is over: emits all that is open. Says how many windows closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Windows::batch`].
+    pub async fn end(&mut self, calls: &mut Calls, out: &mut dyn Emit) -> Result<u64, WindowError> {
+        match self {
+            Self::Aligned(aligned) => aligned.end(calls, out).await,
+            Self::Sessions(sessions) => sessions.end(calls, out).await,
+            Self::Unbounded(unbounded) => unbounded.end(calls, out).await,
+        }
+    }
+
+    /// How many states are kept.
+    pub fn states(&self) -> usize {
+        match self {
+            Self::Aligned(aligned) => aligned.states(),
+            Self::Sessions(sessions) => sessions.states(),
+            Self::Unbounded(unbounded) => unbounded.states(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        /// The arithmetic of boundaries agrees with the list of all windows.
+        #[test]
+        fn boundaries_agree_with_the_windows(
+            step in 1..6_i64, more in 0..9_i64, growing in any::<bool>(), pane in -40..40_i64,
+        ) {
+            let panes = if growing { step * (more % 4 + 1) } else { step + more };
+            let length = Length { panes, step, growing };
+            let windows: Vec<(i64, i64)> = if growing {
+                (-60..60).flat_map(|k| {
+                    (1..=panes / step).map(move |part| (k * panes, k * panes + part * step))
+                }).collect()
+            } else {
+                (-100..100).map(|k| (k * step, k * step + panes)).collect()
+            };
+            let with = |pane: i64| {
+                let windows = windows.iter().filter(move |(start, end)| *start <= pane && pane < *end);
+                windows.map(|(_, end)| *end)
+            };
+            prop_assert_eq!(with(pane).min(), Some(length.next_emission(pane)));
+            prop_assert_eq!(with(pane).max(), Some(length.last_end(pane)));
+            let at = windows.iter().find(|(_, end)| *end == pane);
+            prop_assert_eq!(length.emitted_at(pane), at.map(|(start, _)| *start));
+        }
+    }
+}
