@@ -3,4 +3,5 @@
 mod components;
 mod data;
 mod disk;
+mod event_time;
 mod object_storage;

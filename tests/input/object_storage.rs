@@ -14,10 +14,10 @@ const TUNING: Tuning = Tuning {
     batch_rows: 5_000,
 };
 const OUTPUTS: [&str; 2] = ["out/features.parquet", "out/pipeline.late.ndjson"];
-const EVENTS: u64 = 30_000;
+pub(super) const EVENTS: u64 = 30_000;
 
 /// Rides in three files, and a pipeline over whatever `files` says.
-fn folder(format: RidesFormat) -> Folder {
+pub(super) fn folder(format: RidesFormat) -> Folder {
     let folder = Folder::new();
     let spec = RidesSpec {
         files: 3,
@@ -32,7 +32,7 @@ fn folder(format: RidesFormat) -> Folder {
     folder
 }
 
-fn environment(folder: &Folder, files: &str, options: &str) {
+pub(super) fn environment(folder: &Folder, files: &str, options: &str) {
     let schema = "schema = { offer_id = \"utf8\", occurred_at = \"timestamp[us, UTC]\", driver_id = \"int64\", accepted = \"bool\" }";
     folder.write(
         "penstock.toml",
@@ -57,7 +57,7 @@ fn upload(folder: &Folder, server: &MotoServer, bucket: &str) {
 }
 
 /// What a run over `files` writes, with files of the machine and of the bucket called the same.
-fn outputs(folder: &Folder, files: &str, options: &str) -> Vec<String> {
+pub(super) fn outputs(folder: &Folder, files: &str, options: &str) -> Vec<String> {
     environment(folder, files, options);
     let report = folder.run(TUNING).unwrap();
     assert_eq!(report.accounting.read, EVENTS);
@@ -282,54 +282,4 @@ fn what_is_wrong_with_a_place_is_told_without_secrets() {
             &["does not let these credentials", "AWS_ACCESS_KEY_ID"],
         );
     }
-}
-
-#[test]
-fn a_part_of_the_time_is_read_as_if_there_were_nothing_else() {
-    let folder = folder(RidesFormat::Ndjson);
-    environment(&folder, "\"rides\"", "");
-    let all = folder.penstock(&["run", "pipeline.toml", "--json"]).fine();
-    let all: serde_json::Value = serde_json::from_str(&all).unwrap();
-    assert_eq!(all[0]["skipped"], 0);
-    let times = std::fs::read_to_string(folder.path("rides/rides-000.ndjson")).unwrap();
-    let line: serde_json::Value = serde_json::from_str(times.lines().nth(5_000).unwrap()).unwrap();
-    let middle = line["occurred_at"].as_str().unwrap();
-    let part = |arguments: &[&str]| {
-        let arguments = [&["run", "pipeline.toml", "--json"], arguments].concat();
-        let part: serde_json::Value =
-            serde_json::from_str(&folder.penstock(&arguments).fine()).unwrap();
-        let number = |value: &serde_json::Value| value.as_u64().unwrap();
-        (
-            number(&part[0]["events"]["read"]),
-            number(&part[0]["skipped"]),
-        )
-    };
-    let (before, after) = (part(&["--to", middle]), part(&["--from", middle]));
-    assert_eq!(before.0 + before.1, EVENTS);
-    assert_eq!(after, (before.1, before.0), "every event is on one side");
-    assert!(before.0 > 0 && after.0 > 0);
-    assert_eq!(
-        part(&["--from", "1999-01-01", "--to", "1999-01-02"]),
-        (0, EVENTS)
-    );
-    let arguments = [
-        "run",
-        "pipeline.toml",
-        "--from",
-        "2026-01-02",
-        "--to",
-        "2026-01-02",
-    ];
-    folder.penstock(&arguments).fails(2, &["--from", "--to"]);
-}
-
-#[test]
-fn a_run_at_a_pace_gives_the_same_bytes() {
-    let folder = folder(RidesFormat::Ndjson);
-    let whole = outputs(&folder, "\"rides\"", "");
-    let out = folder
-        .penstock(&["run", "pipeline.toml", "--speed", "1000x"])
-        .fine();
-    assert!(out.contains(", from rides/rides-00"), "{out}");
-    assert!(outputs(&folder, "\"rides\"", "") == whole);
 }
