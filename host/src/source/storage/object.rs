@@ -17,7 +17,7 @@ use crate::source::recording::Recording;
 /// Small reads are answered from blocks of this size at most, of which a few are kept: readers of
 /// columns go through several places of a file by turns.
 const BLOCK: u64 = 1 << 20;
-const KEPT_BLOCKS: usize = 8;
+const KEPT_BLOCKS: usize = 16;
 
 /// An object of a store, in the version that is read first.
 #[derive(Debug)]
