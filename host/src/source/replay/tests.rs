@@ -299,7 +299,7 @@ fn the_split_that_the_watermark_follows_from_is_named() {
     }
     // The other file's next row counts as seen.
     assert_eq!(followed[0], ("1.ndjson".into(), 199));
-    assert_eq!(followed[1], ("0.ndjson".into(), 700));
+    assert!(followed.contains(&("0.ndjson".into(), 700)), "{followed:?}");
     assert_eq!(followed.last().unwrap(), &("1.ndjson".into(), 0));
     let one = replay_one();
     assert_eq!(one.watermark_split, None, "there is nothing to tell apart");
