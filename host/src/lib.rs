@@ -3,6 +3,7 @@
 //! `docs/architecture.md` has the bird's eye view; [`pipeline::lane`] is where to start reading.
 
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod pipeline;
 pub mod sandbox;

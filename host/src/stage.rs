@@ -10,6 +10,8 @@ pub enum Stage {
     Decode,
     /// The row, or what it was mapped to, has no usable event time.
     EventTime,
+    /// The row's event time is too far after its arrival.
+    Quarantine,
     /// The mapper refused the row.
     Map,
     /// The row has no usable key.
@@ -26,6 +28,7 @@ impl Stage {
         match self {
             Self::Decode => "decode",
             Self::EventTime => "event_time",
+            Self::Quarantine => "quarantine",
             Self::Map => "map",
             Self::Key => "key",
             Self::Transform => "transform",

@@ -3,4 +3,6 @@
 mod components;
 mod data;
 mod disk;
+mod event_time;
 mod formats;
+mod object_storage;

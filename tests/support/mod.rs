@@ -1,5 +1,7 @@
 //! What the tests share: a host, pipelines in folders of their own, the program itself.
 
+pub(crate) mod moto;
+pub(crate) mod proxy;
 pub(crate) mod random;
 
 use std::fs;

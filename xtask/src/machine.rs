@@ -58,6 +58,22 @@ pub(crate) const WASI_TARGET: Part = Part {
     comes_from: ComesFrom::Rustup(&["target", "add", "wasm32-wasip2"]),
 };
 
+/// Python, which a server of the tests is written in.
+pub(crate) const PYTHON: Part = Part {
+    name: "Python 3 with venv",
+    present: || command::succeeds("python3", &["-c", "import venv, ensurepip"]),
+    comes_from: ComesFrom::System {
+        apt: &["python3", "python3-venv"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install python3"),
+            ("pacman", "sudo pacman -S python"),
+            ("zypper", "sudo zypper install python3"),
+            ("apk", "sudo apk add python3"),
+            ("brew", "brew install python"),
+        ],
+    },
+};
+
 /// The formatter.
 pub(crate) const RUSTFMT: Part = Part {
     name: "rustfmt",

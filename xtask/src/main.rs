@@ -7,6 +7,7 @@ mod bench;
 mod command;
 mod demo;
 mod machine;
+mod servers;
 mod soak;
 mod test;
 mod tidy;

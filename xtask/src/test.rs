@@ -7,8 +7,8 @@ use clap::Args;
 
 use crate::{
     command,
-    machine::{self, CLIPPY, LINKER, RUSTFMT, WASI_TARGET, WASM_TARGET},
-    tidy, transforms,
+    machine::{self, CLIPPY, LINKER, PYTHON, RUSTFMT, WASI_TARGET, WASM_TARGET},
+    servers, tidy, transforms,
     workspace::Workspace,
 };
 
@@ -32,7 +32,12 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 fn run_steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Result<()> {
     report.step("machine", |_| {
-        machine::prepare(&[LINKER, WASM_TARGET, WASI_TARGET, RUSTFMT, CLIPPY])
+        machine::prepare(&[LINKER, WASM_TARGET, WASI_TARGET, RUSTFMT, CLIPPY])?;
+        if options.quick {
+            return Ok(());
+        }
+        machine::prepare(&[PYTHON])?;
+        servers::prepare(workspace)
     })?;
     report.step("format", |_| {
         command::run(workspace.cargo().args(["fmt", "--all", "--check"]))

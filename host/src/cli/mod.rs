@@ -3,10 +3,12 @@
 //! Exit codes: 0 for success, 1 for a failure while working, 2 for bad input (arguments,
 //! configuration, components, data that cannot be read), 130 when the user stopped it.
 
+mod clock;
 mod componentize;
 mod get;
 mod inspect;
 mod progress;
+mod replaying;
 mod run;
 mod show;
 mod simulate;

@@ -9,8 +9,9 @@ use serde_json::json;
 
 use super::Failure;
 use super::progress::ProgressLine;
+use super::replaying::Replaying;
 use super::show::{self, say};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, print_duration, types};
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
 
@@ -20,7 +21,10 @@ use crate::sandbox;
 Examples:
   penstock run pipelines/driver_accept_proportion_10m.toml
   penstock run pipelines --env ci --json
+  penstock run p.toml --from 2026-01-31 --to 2026-02-01       one day of the recorded events
+  penstock run p.toml --speed 10x                             ten times as fast as they happened
 
+Events may be on object storage: files = \"s3://bucket/rides/*.ndjson\" in penstock.toml.
 The events come from penstock.toml, beside the pipeline or in a folder above it. Exit code 1 says
 that a run failed, 2 that its input was bad, 130 that you stopped it.")]
 pub(super) struct Arguments {
@@ -36,6 +40,8 @@ pub(super) struct Arguments {
     /// Rows of a batch, in place of what the file says. The result is the same for any.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     batch_rows: Option<u32>,
+    #[command(flatten)]
+    replaying: Replaying,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -46,6 +52,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     raise_open_files();
+    let range = arguments.replaying.range()?;
     let mut pipelines = load_pipelines(&arguments.pipelines).map_err(Failure::input)?;
     for pipeline in &mut pipelines {
         pipeline.run.lanes = arguments.lanes.or(pipeline.run.lanes);
@@ -65,7 +72,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
-        let pipeline = pipeline::open(&host, pipeline, &environment)?;
+        let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
+        pipeline.replay.range = range;
+        pipeline.replay.pace = arguments.replaying.pace();
         if pipeline.inferred && !arguments.quiet {
             tell_schema(&pipeline);
         }
@@ -76,13 +85,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .into_iter()
         .map(|pipeline| {
             let progress = Arc::new(Progress::default());
-            let bytes = pipeline.replay.paths.iter();
-            let bytes =
-                bytes.map(|path| std::fs::metadata(path).map_or(0, |metadata| metadata.len()));
             progress
                 .read
                 .bytes_total
-                .store(bytes.sum(), Ordering::Relaxed);
+                .store(pipeline.replay.bytes(), Ordering::Relaxed);
             (pipeline, progress)
         })
         .collect();
@@ -209,6 +215,10 @@ fn print(report: &RunReport, elapsed: Duration) {
         show::count(per_second as u64)
     );
     print_rows(accounting);
+    if report.skipped > 0 {
+        let skipped = show::count(report.skipped);
+        say!("skipped    {skipped} events outside --from/--to, counted nowhere else");
+    }
     say!(
         "windows    {} closed (one a key), {} rows, {} feature values, {} of them removed as invalid",
         show::count(report.windows),
@@ -219,7 +229,15 @@ fn print(report: &RunReport, elapsed: Duration) {
     let watermark = report
         .watermark
         .map_or_else(|| "none".into(), show::instant);
-    say!("watermark  {watermark}");
+    match &report.watermark_split {
+        Some(split) if split.behind > 0 => say!(
+            "watermark  {watermark}, held back by {} ({} behind the furthest)",
+            split.name,
+            print_duration(split.behind)
+        ),
+        Some(split) => say!("watermark  {watermark}, from {}", split.name),
+        None => say!("watermark  {watermark}"),
+    }
     for file in &report.files {
         say!(
             "file       {} ({} rows, {})",
@@ -356,7 +374,11 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
         "rows": report.rows,
         "feature_values": report.values,
         "invalid_values": report.invalid,
+        "skipped": report.skipped,
         "watermark": report.watermark.map(show::instant),
+        "watermark_split": report.watermark_split.as_ref().map(|split| {
+            json!({"name": split.name, "behind_s": split.behind as f64 / 1e6})
+        }),
         "files": files,
         "store": report.store,
         "transform_figures": report.figures,

@@ -62,7 +62,7 @@ fn print(opened: &Opened) {
     say!(
         "  event      {}, {} files, schema {from}:",
         opened.declaration.event.value,
-        opened.replay.paths.len()
+        opened.replay.recordings.len()
     );
     for field in opened.event_schema.fields() {
         let used = if plan.source.field_with_name(field.name()).is_ok() {

@@ -8,6 +8,8 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::remote;
+
 /// A larger file than this is not a configuration file.
 const MAX_FILE_BYTES: usize = 1 << 20;
 /// Longer lines are cut around the place that a finding is about.
@@ -61,10 +63,16 @@ impl<T> Deref for Located<T> {
 }
 
 /// A configuration file as it was read, to show lines of it.
-#[derive(Debug)]
 pub struct ConfigFile {
     path: PathBuf,
     text: String,
+}
+
+impl fmt::Debug for ConfigFile {
+    /// Without the text, in which there may be secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ConfigFile").field(&self.path).finish()
+    }
 }
 
 impl ConfigFile {
@@ -180,7 +188,7 @@ impl ConfigFile {
             column: column + 1,
             offset: column - skipped,
             width: width.clamp(1, MAX_EXCERPT_CHARS / 2),
-            text: line
+            text: remote::covered(line)
                 .chars()
                 .skip(skipped)
                 .take(MAX_EXCERPT_CHARS)

@@ -5,10 +5,14 @@
 //! store = "data/store"                     # folder of the embedded store; default ".penstock/store"
 //! output = "data/out"                      # where output files go; default "penstock-out"
 //!
+//! [environments.local.object_store]        # what object stores are opened with, beside AWS_… and the like
+//! aws_region = "eu-central-1"
+//!
 //! [environments.local.events.ride_offer]
-//! files = "data/rides/*.ndjson"            # a file, a glob, a folder, or a list of these
+//! files = "data/rides/*.ndjson"            # a file, a glob, a folder, or a list of these; URLs as well
 //! format = "ndjson"                        # or "csv", "parquet", "arrow"; default: by extension
 //! event_time = "occurred_at"               # the column
+//! arrival_time = "received_at"             # the column that says when it came in; none by default
 //! schema = { occurred_at = "timestamp[us, UTC]", driver_id = "int64!" }   # inferred by default
 //!
 //! [environments.production.events.ride_offer]
@@ -19,7 +23,8 @@
 //! Relative paths start from the folder of `penstock.toml`, which is beside the pipeline file or in
 //! the nearest folder above it. A folder stands for the files directly in it, without those whose
 //! names begin with `.` or `_`. Files are read in the order of the list, those of a glob or folder by
-//! their paths, each once.
+//! their paths, each once. What has a `://` in it is a URL: `s3://bucket/rides/*.ndjson`. It is kept as
+//! it is written, and looked for when the event is opened.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -30,6 +35,8 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Place, Span};
 use super::file_format::FileFormat;
 use super::pipeline::{OutputFile, Pipeline};
+use super::recorded::RecordedFiles;
+use super::remote::StoreOptions;
 use super::{environment_file, recorded, suggest, types};
 
 /// The name of the file that environments stand in.
@@ -51,6 +58,8 @@ pub struct Environment {
     pub output: PathBuf,
     /// The events it has, by name.
     pub events: BTreeMap<String, EventSource>,
+    /// What object stores are opened with.
+    pub store_options: StoreOptions,
     /// For each event, the environments of the file that have it recorded.
     pub(super) recorded_in: Arc<BTreeMap<String, Vec<String>>>,
 }
@@ -64,6 +73,8 @@ pub struct EventSource {
     pub source: Source,
     /// The column with the time of the event; if there is a schema, one of its timestamps.
     pub event_time: Located<String>,
+    /// The column with the time at which the event came in, if it is recorded; a timestamp too.
+    pub arrival_time: Option<Located<String>>,
     /// The columns, in the order of the file; inferred from the data if none.
     pub schema: Option<Located<SchemaRef>>,
 }
@@ -114,22 +125,13 @@ impl std::fmt::Display for Topic {
     }
 }
 
-/// An event whose files have been found.
+/// An event whose local files have been found.
 #[derive(Debug, Clone)]
 pub struct RecordedEvent<'a> {
     /// Its declaration.
     pub event: &'a EventSource,
-    /// The files, at least one.
+    /// The files and URLs, at least one.
     pub files: RecordedFiles,
-}
-
-/// Files of one format.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RecordedFiles {
-    /// The format of all of them.
-    pub format: FileFormat,
-    /// In the order in which they are read, each once. Existing files when they were looked for.
-    pub paths: Vec<PathBuf>,
 }
 
 impl Environment {
@@ -185,8 +187,8 @@ impl Environment {
         })
     }
 
-    /// The event that a pipeline reads, with its recorded files. An error if it is not recorded here:
-    /// this version reads recorded files only.
+    /// The event that a pipeline reads, with its recorded files; URLs are left to be looked for. An
+    /// error if it is not recorded here: this version reads recorded files only.
     pub fn recorded(&self, pipeline: &Pipeline) -> Result<RecordedEvent<'_>, ConfigError> {
         let event = self.event(pipeline)?;
         match &event.source {
@@ -219,15 +221,47 @@ impl Environment {
         }
     }
 
-    /// Checks that an event's data, once opened, have the event-time column, and that it is a
-    /// timestamp.
+    /// Checks that an event's data, once opened, have the event-time column and the arrival-time
+    /// column if there is one, and that they are timestamps.
     pub fn check_event_time(&self, event: &EventSource, found: &Schema) -> Result<(), ConfigError> {
-        check_event_time(&self.source, &event.event_time, found)
+        check_times(
+            &self.source,
+            &event.event_time,
+            event.arrival_time.as_ref(),
+            found,
+        )
+    }
+
+    /// A finding about an option of object stores that no store knows. `known` are some that are.
+    pub fn unknown_option<'a>(
+        &self,
+        name: &str,
+        known: impl IntoIterator<Item = &'a str> + Clone,
+    ) -> Diagnostic {
+        let message = format!(
+            "there is no option `{name}` in `environments.{}.object_store`",
+            self.name
+        );
+        let hint = suggest::did_you_mean(name, "options are, among others", known);
+        self.diagnostic(self.store_options.place(name), message, hint)
     }
 }
 
-pub(super) fn check_event_time(
+pub(super) fn check_times(
     source: &ConfigFile,
+    event_time: &Located<String>,
+    arrival_time: Option<&Located<String>>,
+    found: &Schema,
+) -> Result<(), ConfigError> {
+    check_time(source, "event time", event_time, found)?;
+    arrival_time.map_or(Ok(()), |column| {
+        check_time(source, "arrival time", column, found)
+    })
+}
+
+fn check_time(
+    source: &ConfigFile,
+    what: &str,
     event_time: &Located<String>,
     found: &Schema,
 ) -> Result<(), ConfigError> {
@@ -251,7 +285,7 @@ pub(super) fn check_event_time(
             let (column, name) = (&event_time.value, types::type_name(field.data_type()));
             let hint = "name another column, or give it the type \"timestamp[us, UTC]\" in the event's `schema`";
             refuse(
-                format!("event time must be a timestamp, but column `{column}` is {name}"),
+                format!("{what} must be a timestamp, but column `{column}` is {name}"),
                 hint.to_owned(),
             )
         }

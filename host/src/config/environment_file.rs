@@ -8,9 +8,10 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::environment::{
-    DEFAULT_ENVIRONMENT, Environment, EventSource, FilesSource, Source, Topic, check_event_time,
+    DEFAULT_ENVIRONMENT, Environment, EventSource, FilesSource, Source, Topic, check_times,
 };
 use super::file_format::FileFormat;
+use super::remote::{Secret, StoreOptions};
 use super::table::{Node, Table, read_file};
 use super::{suggest, types};
 
@@ -83,6 +84,9 @@ fn read_environment(
     let mut table = node.table("`[environments.NAME]` and its keys below")?;
     let store = read_folder(file, table.optional("store"), ".penstock/store");
     let output = read_folder(file, table.optional("output"), "penstock-out");
+    let options = table
+        .optional("object_store")
+        .map_or_else(|| Some(StoreOptions::default()), |node| read_options(&node));
     let events = table
         .optional("events")
         .map(|node| node.table("`[environments.NAME.events.EVENT]`"));
@@ -101,8 +105,24 @@ fn read_environment(
         store: store?,
         output: output?,
         events,
+        store_options: options?,
         recorded_in: Arc::default(),
     })
+}
+
+/// Which names there are, source/storage knows; here they are only texts.
+fn read_options(node: &Node<'_>) -> Option<StoreOptions> {
+    let table =
+        node.table("`[environments.NAME.object_store]` and options such as `aws_region`")?;
+    let entries = table.entries().into_iter().map(|(name, node)| {
+        let value = node.string("\"eu-central-1\"")?;
+        let name = Located::new(name.value.to_ascii_lowercase(), name.span);
+        Some((name, Secret::new(value.value)))
+    });
+    // All are read, so that all findings are told.
+    let entries: Vec<_> = entries.collect();
+    let entries: Option<Vec<_>> = entries.into_iter().collect();
+    Some(StoreOptions { entries: entries? })
 }
 
 fn read_folder(file: &ConfigFile, node: Option<Node<'_>>, default: &str) -> Option<PathBuf> {
@@ -127,6 +147,9 @@ fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Opt
     let event_time = table
         .required("event_time", "event_time = \"occurred_at\"")
         .and_then(|node| node.string("\"occurred_at\""));
+    let arrival_time = table
+        .optional("arrival_time")
+        .map_or(Some(None), |node| node.string("\"received_at\"").map(Some));
     let schema = table
         .optional("schema")
         .map_or(Some(None), |node| read_schema(&node).map(Some));
@@ -169,11 +192,15 @@ fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Opt
             ("path", "write `files`"),
             ("file", "write `files`"),
             ("timestamp", "write `event_time`"),
+            (
+                "object_store",
+                "it belongs to the environment: `[environments.NAME.object_store]`",
+            ),
         ],
     );
-    let (event_time, schema) = (event_time?, schema?);
+    let (event_time, arrival_time, schema) = (event_time?, arrival_time?, schema?);
     if let Some(schema) = &schema
-        && let Err(error) = check_event_time(file, &event_time, schema)
+        && let Err(error) = check_times(file, &event_time, arrival_time.as_ref(), schema)
     {
         error
             .diagnostics
@@ -185,6 +212,7 @@ fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Opt
         name: name.clone(),
         source: source?,
         event_time,
+        arrival_time,
         schema,
     })
 }

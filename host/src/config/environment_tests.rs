@@ -4,6 +4,7 @@ use arrow::datatypes::{Field, TimeUnit};
 
 use super::*;
 use crate::config::cases::check_cases;
+use crate::config::recorded::RecordedPlace;
 
 const RIGHT: &str = r#"[environments.local]
 store = "state"
@@ -82,6 +83,57 @@ fn below(folder: &tempfile::TempDir, paths: &[PathBuf]) -> Vec<String> {
         .collect()
 }
 
+fn local_paths(recorded: &RecordedEvent<'_>) -> Vec<PathBuf> {
+    let local = |place: &RecordedPlace| match place {
+        RecordedPlace::Local(path) => Some(path.clone()),
+        RecordedPlace::Url(_) => None,
+    };
+    recorded.files.places.iter().filter_map(local).collect()
+}
+
+#[test]
+fn urls_are_kept_and_secrets_are_not_shown() {
+    let text = RIGHT.replace(
+        "files = \"data/*.ndjson\"\nformat = \"ndjson\"",
+        "files = [\"s3://bucket/rides/*.ndjson\", \"data/a.ndjson\", \"s3://bucket/more/\"]\narrival_time = \"occurred_at\"",
+    );
+    let text = text.replace(
+        "[environments.local.events.ride_offer]",
+        "[environments.local.object_store]\nAWS_Secret_Access_Key = \"hunter2\"\naws_regoin = \"eu\"\n[environments.local.events.ride_offer]",
+    );
+    let folder = folder(&text);
+    let local = environment(&folder, "local").unwrap();
+    let pipeline = pipeline(&folder);
+    let recorded = local.recorded(&pipeline).unwrap();
+    let places = recorded.files.places.iter().map(|place| match place {
+        RecordedPlace::Local(_) => "local",
+        RecordedPlace::Url(url) => url.as_str(),
+    });
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        ["s3://bucket/rides/*.ndjson", "local", "s3://bucket/more/"]
+    );
+    let arrival = recorded.event.arrival_time.as_ref();
+    assert_eq!(arrival.map(|column| column.as_str()), Some("occurred_at"));
+    let (name, value) = &local.store_options.entries[0];
+    assert_eq!(
+        (name.as_str(), value.expose()),
+        ("aws_secret_access_key", "hunter2")
+    );
+    let error = local.unknown_option("aws_regoin", ["aws_region", "timeout"]);
+    let error = error.to_string();
+    assert!(
+        error.contains("penstock.toml:6:1") && error.contains("did you mean `aws_region`?"),
+        "{error}"
+    );
+    let about_secret = local.unknown_option("aws_secret_access_key", []);
+    let shown = format!("{about_secret} {local:?}");
+    assert!(
+        shown.contains("penstock.toml:5") && !shown.contains("hunter2"),
+        "{shown}"
+    );
+}
+
 #[test]
 fn an_environment_is_found_above_and_read() {
     let folder = folder(RIGHT);
@@ -94,9 +146,9 @@ fn an_environment_is_found_above_and_read() {
     assert_eq!(below(&folder, &places), ["state", "out/x/y.csv"]);
     let pipeline = pipeline(&folder);
     let recorded = local.recorded(&pipeline).unwrap();
-    assert_eq!(recorded.files.format, FileFormat::Ndjson);
+    assert_eq!(recorded.files.format.get(), Some(FileFormat::Ndjson));
     assert_eq!(
-        below(&folder, &recorded.files.paths),
+        below(&folder, &local_paths(&recorded)),
         ["data/_unfinished.ndjson", "data/a.ndjson", "data/b.ndjson"]
     );
     let schema = recorded.event.schema.as_ref().unwrap();
@@ -115,7 +167,7 @@ fn a_list_is_read_in_its_order_and_a_folder_without_hidden_files() {
     let pipeline = pipeline(&folder);
     let recorded = sample.recorded(&pipeline).unwrap();
     assert_eq!(
-        below(&folder, &recorded.files.paths),
+        below(&folder, &local_paths(&recorded)),
         ["data/a.ndjson", "data/b.ndjson"]
     );
     assert_eq!(

@@ -25,6 +25,7 @@ pub mod map;
 pub mod pipeline;
 mod pipeline_file;
 mod recorded;
+mod remote;
 mod suggest;
 mod table;
 mod transform_config;
@@ -40,11 +41,13 @@ pub use diagnostic::{
 pub use duration::{parse_duration, print_duration};
 pub use environment::{
     DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE, Environment, EventSource, FilesSource, RecordedEvent,
-    RecordedFiles, Source, Topic,
+    Source, Topic,
 };
 pub use feature::{DeclaredFeature, FeatureSpans};
 pub use file_format::FileFormat;
 pub use load::load_pipelines;
 pub use map::MapSpec;
 pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions};
+pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
+pub use remote::{Secret, StoreOptions, sounds_secret};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

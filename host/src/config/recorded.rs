@@ -1,73 +1,121 @@
-//! Finds the files of a recorded event.
+//! Finds the files of a recorded event that are on this machine; those elsewhere keep their URLs.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use super::diagnostic::{ConfigError, ConfigFile, Located};
-use super::environment::{FilesSource, RecordedFiles};
+use super::environment::FilesSource;
 use super::file_format::FileFormat;
+use super::remote::is_url;
 
-/// The files that `source`, of the file `config`, stands for.
+/// The files of an event, in the order in which they are read.
+#[derive(Debug, Clone)]
+pub struct RecordedFiles {
+    /// Local files, each once, which existed when they were looked for; and URLs as they are written.
+    pub places: Vec<RecordedPlace>,
+    /// The format that the local files agree on.
+    pub format: FormatOfFiles,
+}
+
+/// Where recorded files are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RecordedPlace {
+    /// A file of this machine.
+    Local(PathBuf),
+    /// A file, glob or folder elsewhere.
+    Url(Located<String>),
+}
+
+/// The format that all files of an event have: what the declaration says, or their names.
+#[derive(Debug, Clone)]
+pub struct FormatOfFiles {
+    declared: Option<FileFormat>,
+    /// The first file, and what it shows.
+    first: Option<(FileFormat, String)>,
+}
+
+impl FormatOfFiles {
+    /// What to do about files whose format is not clear.
+    pub const HINT: &'static str = "add `format = \"ndjson\"` (or \"csv\", \"parquet\", \"arrow\"), \
+         or name files of one format only";
+
+    /// The format; none before the first file, if it is not declared.
+    pub fn get(&self) -> Option<FileFormat> {
+        let first = self.first.as_ref().map(|(format, _)| *format);
+        self.declared.or(first)
+    }
+
+    /// Whether the declaration says it, so that names need not.
+    pub fn is_declared(&self) -> bool {
+        self.declared.is_some()
+    }
+
+    /// Takes a further file in.
+    ///
+    /// # Errors
+    ///
+    /// The text says what is wrong, when its format does not show, or is not that of the files before.
+    pub fn admit(&mut self, name: &str) -> Result<(), String> {
+        if self.declared.is_some() {
+            return Ok(());
+        }
+        let Some(own) = FileFormat::of_path(Path::new(name)) else {
+            return Err(format!("the format of {name} does not show in its name"));
+        };
+        match &self.first {
+            Some((first, first_name)) if *first != own => {
+                Err(format!("{first_name} and {name} have different formats"))
+            }
+            Some(_) => Ok(()),
+            None => {
+                self.first = Some((own, name.to_owned()));
+                Ok(())
+            }
+        }
+    }
+}
+
+/// The files and URLs that `source`, of the file `config`, stands for.
 pub(super) fn find_files(
     config: &ConfigFile,
     source: &FilesSource,
 ) -> Result<RecordedFiles, ConfigError> {
     let mut diagnostics = Vec::new();
-    let mut paths = Vec::new();
-    let mut format: Option<(FileFormat, PathBuf)> = source
-        .format
-        .as_ref()
-        .map(|format| (format.value, PathBuf::new()));
+    let mut places = Vec::new();
+    let mut format = FormatOfFiles {
+        declared: source.format.as_ref().map(|format| format.value),
+        first: None,
+    };
     for pattern in &source.patterns {
-        match matching(config, pattern, source.format.is_some()) {
+        if is_url(pattern) {
+            places.push(RecordedPlace::Url(pattern.clone()));
+            continue;
+        }
+        match matching(config, pattern, format.is_declared()) {
             Ok(found) => {
                 for path in &found {
-                    if let Err(problem) = agree(&mut format, path, source.format.is_some()) {
-                        let hint = "add `format = \"ndjson\"` (or \"csv\", \"parquet\", \"arrow\"), \
-                                or name files of one format only";
-                        diagnostics.push(config.diagnostic(pattern.span, problem, hint));
+                    if let Err(problem) = format.admit(&path.display().to_string()) {
+                        diagnostics.push(config.diagnostic(
+                            pattern.span,
+                            problem,
+                            FormatOfFiles::HINT,
+                        ));
                         break;
                     }
                 }
-                paths.extend(found);
+                places.extend(found.into_iter().map(RecordedPlace::Local));
             }
             Err(error) => diagnostics.extend(error.diagnostics),
         }
     }
     let mut seen = HashSet::new();
-    paths.retain(|path| seen.insert(path.clone()));
-    match format {
-        Some((format, _)) if diagnostics.is_empty() => Ok(RecordedFiles { format, paths }),
-        _ => Err(ConfigError { diagnostics }),
-    }
-}
-
-/// Takes the format of the first file for all, unless the declaration says it.
-fn agree(
-    format: &mut Option<(FileFormat, PathBuf)>,
-    path: &Path,
-    declared: bool,
-) -> Result<(), String> {
-    if declared {
-        return Ok(());
-    }
-    let Some(own) = FileFormat::of_path(path) else {
-        return Err(format!(
-            "the format of {} does not show in its name",
-            path.display()
-        ));
-    };
-    match format {
-        Some((first, first_path)) if *first != own => Err(format!(
-            "{} and {} have different formats",
-            first_path.display(),
-            path.display()
-        )),
-        Some(_) => Ok(()),
-        None => {
-            *format = Some((own, path.to_path_buf()));
-            Ok(())
-        }
+    places.retain(|place| match place {
+        RecordedPlace::Local(path) => seen.insert(path.clone()),
+        RecordedPlace::Url(_) => true,
+    });
+    match diagnostics.is_empty() {
+        true => Ok(RecordedFiles { places, format }),
+        false => Err(ConfigError { diagnostics }),
     }
 }
 

@@ -62,8 +62,12 @@ impl Accounting {
         self.rejected.values().sum()
     }
 
-    /// Counts one refused row.
+    /// Counts one refused row: as quarantined if it was turned away for that, and else as rejected.
     pub fn reject(&mut self, stage: Stage, code: &str) {
+        if stage == Stage::Quarantine {
+            self.quarantined += 1;
+            return;
+        }
         let reason = Reason {
             stage,
             code: code.into(),
@@ -171,5 +175,20 @@ mod tests {
         unbalanced(|accounting| accounting.reject(Stage::Map, "c"));
         unbalanced(|accounting| accounting.reject(Stage::Key, "c"));
         unbalanced(|accounting| accounting.mapped = None);
+    }
+
+    #[test]
+    fn a_row_of_the_future_is_quarantined_and_not_rejected() {
+        let mut accounting = Accounting {
+            read: 2,
+            ..Accounting::default()
+        };
+        accounting.reject(Stage::Quarantine, "too_far_in_future");
+        accounting.reject(Stage::EventTime, "null_event_time");
+        assert_eq!(
+            (accounting.quarantined, accounting.rejected_in_all()),
+            (1, 1)
+        );
+        assert!(accounting.balances());
     }
 }

@@ -17,6 +17,7 @@ mod map;
 mod plan;
 mod queue;
 mod reader;
+mod recordings;
 mod run;
 mod shape;
 mod wiring;

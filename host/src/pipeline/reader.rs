@@ -25,7 +25,7 @@ use super::lane::{LaneBatch, Refused, ToLane};
 use super::map::{Mapping, Part};
 use super::plan::Plan;
 use super::queue::{Closed, Sender};
-use crate::source::replay::{Replay, ReplayError};
+use crate::source::replay::{Replay, ReplayError, ReplaySummary};
 use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
 use crate::stage::Stage;
 use crate::transform::{CallError, Figures};
@@ -67,6 +67,8 @@ pub(super) struct ReaderReport {
     pub(super) accounting: Accounting,
     /// What the mapper told.
     pub(super) figures: Figures,
+    /// What the source says of itself.
+    pub(super) source: ReplaySummary,
 }
 
 /// A reader at work.
@@ -112,6 +114,7 @@ impl Reader {
         Ok(ReaderReport {
             accounting,
             figures: mapping.map_or_else(Figures::default, |mapping| mapping.figures()),
+            source: self.source.summary(),
         })
     }
 

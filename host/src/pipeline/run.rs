@@ -15,7 +15,7 @@ use super::reader::{ReadError, Reader, ReaderReport};
 use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
-use crate::source::replay::Replay;
+use crate::source::replay::{Replay, WatermarkSplit};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Declaration, FeatureStore, StoreError};
 use crate::transform::Figures;
@@ -56,6 +56,10 @@ pub struct RunReport {
     /// The watermark at the end of the input, before everything closed, in microseconds; none if
     /// nothing was read.
     pub watermark: Option<i64>,
+    /// The split that it followed from; none if there is only one.
+    pub watermark_split: Option<WatermarkSplit>,
+    /// Rows outside of the asked-for event times, which nothing else counts.
+    pub skipped: u64,
     /// The files that were written.
     pub files: Vec<FileSummary>,
     /// The store that was written to.
@@ -252,7 +256,8 @@ fn start(
         error,
     };
     let source = Replay::open(opened.replay.clone(), Arc::clone(&progress.read))
-        .map_err(|error| read(error.into()))?;
+        .map_err(|error| read(error.into()))?
+        .until(stop);
     let epoch = match &store {
         Some(store) => {
             host.io.block_on(store.declare(&declarations(&opened)))?;
@@ -455,6 +460,8 @@ impl Running {
             watermark: delivered
                 .watermark
                 .filter(|watermark| *watermark != i64::MIN),
+            watermark_split: read.source.watermark_split,
+            skipped: read.source.skipped,
             files: delivered.files,
             store: self.store,
             figures,

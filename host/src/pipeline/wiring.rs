@@ -8,15 +8,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::delivery::DeliveredFeature;
 use super::map::{self, Mapping, OpenedMapper};
 use super::plan::Plan;
-use super::shape;
+use super::{recordings, shape};
 use crate::config::{
-    ConfigError, DeclaredFeature, Environment, EventSource, FileFormat, Limits, OnMalformed,
-    Pipeline,
+    ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline,
 };
 use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
-use crate::source::recording::{LocalFile, Recording};
-use crate::source::replay::ReplaySpec;
+use crate::source::recording::Recording;
+use crate::source::replay::{ReplaySpec, TimeRange};
 use crate::store::validation::Checker;
 use crate::transform::{CallError, MapperSpec, Opening, Windowed, WindowedSpec, event_time_type};
 
@@ -59,6 +58,14 @@ pub enum WiringError {
         /// What is wrong.
         error: CallError,
     },
+    /// Recorded files on object storage cannot be found.
+    #[error("{error}")]
+    Storage {
+        /// What is wrong, at its place in `penstock.toml`.
+        error: ConfigError,
+        /// Whether the network or the store failed, rather than what was asked of them.
+        of_the_system: bool,
+    },
     /// The recorded files cannot be read.
     #[error(transparent)]
     Source(#[from] DecodeError),
@@ -69,6 +76,7 @@ impl WiringError {
     pub fn is_of_the_system(&self) -> bool {
         match self {
             Self::Config(_) => false,
+            Self::Storage { of_the_system, .. } => *of_the_system,
             Self::Component { error, .. } => matches!(error, ComponentError::Compile(_)),
             Self::Open { error, .. } => matches!(error, CallError::Exhausted { .. }),
             Self::Source(error) => error.is_of_the_system(),
@@ -140,10 +148,9 @@ pub fn open(
     environment: &Environment,
 ) -> Result<Opened, WiringError> {
     let recorded = environment.recorded(&pipeline)?;
-    let format = format_of(recorded.files.format);
-    let paths = recorded.files.paths;
-    refuse_empty(&pipeline, environment, recorded.event, &paths)?;
-    let (event_schema, inferred) = event_schema(recorded.event, &paths, format)?;
+    let (recordings, format) = recordings::find(host.io.handle(), environment, &recorded)?;
+    refuse_empty(&pipeline, environment, recorded.event, &recordings)?;
+    let (event_schema, inferred) = event_schema(recorded.event, &recordings, format)?;
     environment.check_event_time(recorded.event, &event_schema)?;
 
     let component = Arc::new(load(host, &pipeline)?);
@@ -197,15 +204,22 @@ pub fn open(
     let key = pipeline.key.iter().map(|column| shown.at(column)).collect();
     let input = shown.all(&spec.columns);
     let mapper_spec = mapper.as_ref().map(|mapper| mapper.spec.clone());
-    let (source, mapping) = match mapper {
-        None => (shown.schema(), None),
+    let window = &pipeline.window.value;
+    // Without a bound on how far ahead rows may be, nobody asks when they came in.
+    let arrival_time = recorded.event.arrival_time.as_ref();
+    let arrival_time = arrival_time.filter(|_| window.max_future.is_some());
+    let (source, arrival_time, mapping) = match mapper {
+        None => {
+            let arrival_time = arrival_time.map(|column| shown.at(column));
+            (shown.schema(), arrival_time, None)
+        }
         Some(mapper) => {
+            let arrival_time = arrival_time.map(|column| read.at(column));
             let input = read.all(&mapper.spec.columns);
             let mapping = mapper.work(input, shown.schema(), call_bytes, &limits);
-            (read.schema(), Some(mapping))
+            (read.schema(), arrival_time, Some(mapping))
         }
     };
-    let window = &pipeline.window.value;
     let shape = shape::of(window).ok_or_else(|| {
         let message = "the window is too long";
         ConfigError::from(pipeline.diagnostic(
@@ -229,10 +243,14 @@ pub fn open(
     Ok(Opened {
         features: features(&pipeline, &plan),
         replay: ReplaySpec {
-            paths,
+            recordings,
             format,
             columns: source,
             event_time: event_time_column,
+            arrival_time,
+            max_future: window.max_future,
+            range: TimeRange::ALL,
+            pace: None,
             disorder: window.disorder,
             every_watermark: plan.shape.needs_watermarks() || gives_times == Some(true),
             batch_rows: pipeline.run.batch_rows,
@@ -258,16 +276,6 @@ pub fn open(
     })
 }
 
-/// What decodes files of a declared format.
-fn format_of(declared: FileFormat) -> Format {
-    match declared {
-        FileFormat::Ndjson => Format::Ndjson,
-        FileFormat::Csv => Format::Csv,
-        FileFormat::Parquet => Format::Parquet,
-        FileFormat::Arrow => Format::ArrowIpc,
-    }
-}
-
 /// How many lanes a pipeline will have: what it says, or as many as the machine has processors,
 /// sixteen at most.
 pub fn lanes_of(pipeline: &Pipeline) -> usize {
@@ -281,17 +289,17 @@ fn refuse_empty(
     pipeline: &Pipeline,
     environment: &Environment,
     event: &EventSource,
-    paths: &[PathBuf],
+    recordings: &[Arc<dyn Recording>],
 ) -> Result<(), ConfigError> {
-    let empty = |path: &Path| std::fs::metadata(path).is_ok_and(|metadata| metadata.len() == 0);
-    if !paths.iter().all(|path| empty(path)) {
-        for path in paths.iter().filter(|path| empty(path)) {
-            tracing::warn!(file = %path.display(), "this file of event `{}` is empty", event.name.value);
+    let empty = |recording: &&Arc<dyn Recording>| recording.size().is_ok_and(|size| size == 0);
+    if !recordings.iter().all(|recording| empty(&recording)) {
+        for recording in recordings.iter().filter(empty) {
+            tracing::warn!(file = %recording.name(), "this file of event `{}` is empty", event.name.value);
         }
         return Ok(());
     }
-    let message = match paths {
-        [only] => format!("{} is empty", only.display()),
+    let message = match recordings {
+        [only] => format!("{} is empty", only.name()),
         many => format!(
             "all {} files of event `{}` are empty",
             many.len(),
@@ -307,21 +315,19 @@ fn refuse_empty(
 /// The declared schema, or the one that the files show.
 fn event_schema(
     event: &EventSource,
-    paths: &[PathBuf],
+    recordings: &[Arc<dyn Recording>],
     format: Format,
 ) -> Result<(SchemaRef, bool), DecodeError> {
     if let Some(declared) = &event.schema {
         return Ok((Arc::clone(&declared.value), false));
     }
-    let recordings: Vec<Arc<dyn Recording>> = paths
-        .iter()
-        .map(|path| Arc::new(LocalFile::new(path)) as Arc<dyn Recording>)
-        .collect();
-    let found = decode::infer(&recordings, format)?;
-    // A text format has no timestamps: what is a text and called the event time is read as one.
+    let found = decode::infer(recordings, format)?;
+    let times = [Some(&event.event_time), event.arrival_time.as_ref()];
+    let is_time = |name: &String| times.iter().flatten().any(|time| time.value == *name);
+    // A text format has no timestamps: what is a text and called a time is read as one.
     let fields = found.fields().iter().map(|field| {
         let text = format.is_text() && *field.data_type() == DataType::Utf8;
-        if text && *field.name() == event.event_time.value {
+        if text && is_time(field.name()) {
             return Arc::new(Field::new(field.name(), event_time_type(), true));
         }
         Arc::clone(field)

@@ -6,6 +6,7 @@
 pub mod decode;
 pub mod recording;
 pub mod replay;
+pub mod storage;
 
 use std::sync::Arc;
 

@@ -7,11 +7,12 @@ use super::{
 
 /// The rooms below `host/src`, and what of the others each may name: a room, or one module of it. Whoever needs more
 /// either has code in the wrong room or changes the design; `docs/architecture.md` shows it to newcomers.
-const ROOMS: [(&str, &[&str]); 12] = [
+const ROOMS: [(&str, &[&str]); 13] = [
     // Of the sandbox only what looks at a component, and the child process that compiles.
     (
         "cli",
         &[
+            "clock",
             "config",
             "source",
             "pipeline",
@@ -38,13 +39,14 @@ const ROOMS: [(&str, &[&str]); 12] = [
             "transform",
         ],
     ),
-    ("source", &["config", "stage", "text", "window"]),
+    ("source", &["clock", "config", "stage", "text", "window"]),
     ("sink", &["stage", "text"]),
     ("config", &["store"]),
     // The names of types are the same in configurations and in declarations.
     ("store", &["config::types", "text"]),
     ("sandbox", &["transform"]),
     ("window", &["transform"]),
+    ("clock", &[]),
     ("transform", &[]),
     ("stage", &[]),
     ("text", &[]),

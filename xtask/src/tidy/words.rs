@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Names, where they may or may not stand, and why. Places are the beginnings of paths.
-const KNOWN_NAMES: [(&[&str], Where, &str); 5] = [
+const KNOWN_NAMES: [(&[&str], Where, &str); 6] = [
     (
         &["wasmtime", "wasmtime_"],
         Where::Only(&["host/src/sandbox/"]),
@@ -16,6 +16,11 @@ const KNOWN_NAMES: [(&[&str], Where, &str); 5] = [
         &["slatedb"],
         Where::Only(&["host/src/store/embedded", "host/src/window/state"]),
         "only the embedded store and the window state know their database: go through crate::store",
+    ),
+    (
+        &["object_store"],
+        Where::Only(&["host/src/source/storage/", "host/src/store/embedded"]),
+        "only recorded files elsewhere and the embedded store know object storage: go through crate::source::recording",
     ),
     (
         &["rdkafka"],
@@ -29,7 +34,7 @@ const KNOWN_NAMES: [(&[&str], Where, &str); 5] = [
     ),
     (
         &["SystemTime", "Instant::now"],
-        Where::Never(&["host/src/pipeline/", "host/src/window/"]),
+        Where::Never(&["host/src/pipeline/", "host/src/source/", "host/src/window/"]),
         "a replay must give the same bytes: take the time from events, or from the Clock that is handed in",
     ),
 ];

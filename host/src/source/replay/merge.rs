@@ -1,20 +1,19 @@
 //! The merge of several files into one order, and the watermark that goes with it.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
-use arrow::array::RecordBatch;
-use arrow::buffer::ScalarBuffer;
-use arrow::compute::interleave_record_batch;
-use arrow::datatypes::SchemaRef;
-
+use super::ahead::Ahead;
+use super::pace::Pacer;
+use super::pieces::{Piece, Pieces};
+use super::prepared::Preparation;
 use super::split::Split;
-use super::{ReplayError, ReplaySpec};
-use crate::source::decode::{self, Format};
-use crate::source::recording::{LocalFile, Recording};
-use crate::source::{Origins, ReadProgress, SourceBatch, SourceReject, SplitNames};
+use super::{ReplayError, ReplaySpec, ReplaySummary, WatermarkSplit};
+use crate::source::decode::{self, DecodeError, Format, SplitReader};
+use crate::source::{ReadProgress, SourceBatch, SourceReject, SplitNames};
+use crate::stage::Stage;
 use crate::window::Watermark;
 
 /// Rows of all splits together that are decoded ahead of the merge, at most; more splits get smaller batches each.
@@ -23,80 +22,71 @@ const ROWS_AHEAD: usize = 1 << 20;
 const LEAST_ROWS: usize = 1024;
 /// Rejects that are kept waiting for a row to go with.
 const MOST_REJECTS: usize = 4096;
+/// Files that are opened at once: opening one far away is mostly waiting.
+const OPENED_AT_ONCE: usize = 8;
 
 /// Recorded files, read from their start to their end.
 pub struct Replay {
     splits: Vec<Split>,
+    /// What is decoded ahead of them.
+    ahead: Ahead,
     /// Of each split with a row at hand: its next event time and its number, earliest first.
     heads: BinaryHeap<Reverse<(i64, usize)>>,
     /// Splits that have no row at hand and have not been read to their end.
     starved: Vec<usize>,
     watermark: Watermark,
     last_watermark: i64,
+    /// The split that the last watermark follows from, and its progress then.
+    holder: Option<(usize, i64)>,
     next_sequence: u64,
     rejects: Vec<SourceReject>,
+    skipped: u64,
     spec: ReplaySpec,
     names: SplitNames,
     progress: Arc<ReadProgress>,
     batch: Pieces,
-}
-
-/// The batch in the making: stretches of rows of several splits.
-#[derive(Default)]
-struct Pieces {
-    /// The decoded batches that take part.
-    sources: Vec<RecordBatch>,
-    /// For each split with a row in the batch, its source.
-    source_of_split: HashMap<usize, usize>,
-    pieces: Vec<Piece>,
-    origins: Origins,
-    rows: usize,
-}
-
-/// Neighbouring rows of one split.
-struct Piece {
-    source: usize,
-    first: usize,
-    event_times: ScalarBuffer<i64>,
-    /// The split's progress before the first of the rows.
-    progress: i64,
-    /// The least progress of the other live splits, which stays the same over all of the rows.
-    others: i64,
+    pacer: Option<Pacer>,
 }
 
 impl Replay {
-    /// Opens all files. They are read when batches are asked for.
+    /// Opens all files, and begins to decode them.
     ///
     /// # Errors
     ///
-    /// A file cannot be opened, or has not the wanted columns.
+    /// A file cannot be opened, or has not the wanted columns; or there is no thread to be had.
     pub fn open(spec: ReplaySpec, progress: Arc<ReadProgress>) -> Result<Self, ReplayError> {
-        let fair = (ROWS_AHEAD / spec.paths.len().max(1)).max(LEAST_ROWS);
-        let rows = spec.batch_rows.min(fair);
-        let mut splits = Vec::with_capacity(spec.paths.len());
-        for (number, path) in spec.paths.iter().enumerate() {
-            let recording: Arc<dyn Recording> = Arc::new(LocalFile::new(path));
-            let reader = decode::open(&recording, spec.format, &spec.columns, rows)?;
-            splits.push(Split::new(
-                number as u32,
-                reader,
-                &spec.columns,
-                spec.event_time,
-            ));
-        }
+        let readers = open_all(&spec)?;
+        let names = spec.split_names();
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = processors.min(readers.len()).max(1);
+        let preparation = Preparation::of(&spec);
+        let splits: Vec<Split> = readers.iter().map(|_| Split::new(&spec.columns)).collect();
+        let pace = spec.pace.clone();
         Ok(Self {
             heads: BinaryHeap::new(),
             starved: (0..splits.len()).rev().collect(),
             watermark: Watermark::new(splits.len(), spec.disorder),
             last_watermark: i64::MIN,
+            holder: None,
             next_sequence: 0,
             rejects: Vec::new(),
-            names: spec.split_names(),
+            skipped: 0,
+            ahead: Ahead::start(readers, preparation, Arc::clone(&names), threads)?,
+            names,
             splits,
             spec,
             progress,
             batch: Pieces::default(),
+            pacer: pace.map(|pace| Pacer::new(pace, Arc::default())),
         })
+    }
+
+    /// Lets `stop` end every wait for the clock. The batch that comes then may be empty.
+    #[must_use]
+    pub fn until(mut self, stop: &Arc<AtomicBool>) -> Self {
+        let pace = self.spec.pace.clone();
+        self.pacer = pace.map(|pace| Pacer::new(pace, Arc::clone(stop)));
+        self
     }
 
     /// The next rows; `None` at the end of all files.
@@ -110,7 +100,7 @@ impl Replay {
             if !self.feed()? {
                 return self.emit().map(Some);
             }
-            let Some(Reverse((_, number))) = self.heads.pop() else {
+            let Some(Reverse((event_time, number))) = self.heads.peek().copied() else {
                 let nothing = self.batch.rows == 0 && self.rejects.is_empty();
                 return if nothing {
                     Ok(None)
@@ -118,7 +108,22 @@ impl Replay {
                     self.emit().map(Some)
                 };
             };
-            self.take_from(number, most - self.batch.rows);
+            let horizon = match &mut self.pacer {
+                Some(pacer) => pacer.horizon(event_time),
+                None => i64::MAX,
+            };
+            if let Some(pacer) = &self.pacer
+                && event_time > horizon
+            {
+                // What is due goes before anything is waited for.
+                let waiting = self.batch.rows == 0 && self.rejects.is_empty();
+                if !waiting || !pacer.wait(event_time) {
+                    return self.emit().map(Some);
+                }
+                continue;
+            }
+            self.heads.pop();
+            self.take_from(number, most - self.batch.rows, horizon);
             // A batch that is half full at the end of a decoded one goes on as it is: filling it up
             // would cost a copy, and where batches are cut makes no difference to anybody.
             let starved = !self.starved.is_empty();
@@ -128,16 +133,35 @@ impl Replay {
         }
     }
 
+    /// What there is to say so far; whole after the last batch.
+    pub fn summary(&self) -> ReplaySummary {
+        let several = self.splits.len() > 1;
+        let holder = self.holder.filter(|_| several);
+        let watermark_split = holder.map(|(split, progress)| WatermarkSplit {
+            name: self.names[split].clone(),
+            behind: self.watermark.furthest().saturating_sub(progress),
+        });
+        ReplaySummary {
+            skipped: self.skipped,
+            watermark_split,
+        }
+    }
+
     /// Gives every split a row at hand, or finds its end. `false` when rejects have piled up that
     /// must go first.
     fn feed(&mut self) -> Result<bool, ReplayError> {
         while let Some(number) = self.starved.last().copied() {
-            let split = &mut self.splits[number];
-            let read_before = split.bytes_read();
-            let more = split.refill(self.next_sequence, &mut self.rejects)?;
-            let read = split.bytes_read().saturating_sub(read_before);
-            self.progress.bytes_read.fetch_add(read, Ordering::Relaxed);
-            match (more, split.head()) {
+            let more = match self.ahead.next(number)? {
+                Some(prepared) => {
+                    self.skipped += prepared.skipped;
+                    let split = &mut self.splits[number];
+                    let read = split.refill(prepared, self.next_sequence, &mut self.rejects);
+                    self.progress.bytes_read.fetch_add(read, Ordering::Relaxed);
+                    true
+                }
+                None => false,
+            };
+            match (more, self.splits[number].head()) {
                 (_, Some(head)) => {
                     self.watermark.see(number, head);
                     self.heads.push(Reverse((head, number)));
@@ -157,8 +181,9 @@ impl Replay {
         Ok(true)
     }
 
-    /// Takes rows from a split as long as they come before every other split's next one.
-    fn take_from(&mut self, number: usize, most: usize) {
+    /// Takes rows from a split as long as they come before every other split's next one, and are not
+    /// after `horizon`. The split's next row is not.
+    fn take_from(&mut self, number: usize, most: usize, horizon: i64) {
         let split = &mut self.splits[number];
         let times = &split.event_times[split.next..];
         let times = &times[..times.len().min(most)];
@@ -168,6 +193,11 @@ impl Replay {
                 .iter()
                 .position(|time| (*time, number) > *other)
                 .unwrap_or(times.len()),
+        };
+        let times = &times[..length];
+        let length = match horizon {
+            i64::MAX => length,
+            _ => (times.iter().position(|time| *time > horizon)).unwrap_or(length),
         };
         let event_times = split.event_times.slice(split.next, length);
         split.describe(length, self.batch.rows, &mut self.batch.origins);
@@ -180,11 +210,13 @@ impl Replay {
             others: self.watermark.others(number),
         };
         self.watermark.see(number, greatest);
-        self.last_watermark = (self.watermark)
-            .of(piece.others.min(self.watermark.greatest(number)))
-            .max(self.last_watermark);
-        self.batch.pieces.push(piece);
-        self.batch.rows += length;
+        if let Some((holder, progress)) = self.watermark.least() {
+            let watermark = self.watermark.of(progress);
+            if watermark >= self.last_watermark {
+                (self.last_watermark, self.holder) = (watermark, Some((holder, progress)));
+            }
+        }
+        self.batch.push(piece);
         split.advance(length, self.next_sequence, &mut self.rejects);
         self.next_sequence += length as u64;
         match split.head() {
@@ -193,22 +225,27 @@ impl Replay {
                 self.heads.push(Reverse((head, number)));
             }
             None => {
-                self.batch.source_of_split.remove(&number);
+                self.batch.forget(number);
                 self.starved.push(number);
             }
         }
     }
 
+    /// A row of the future is set aside whatever the pipeline says of malformed records.
     fn check_rejects(&self) -> Result<(), ReplayError> {
-        match self.rejects.first() {
-            Some(reject) if self.spec.stop_on_reject => Err(ReplayError::Reject {
+        if !self.spec.stop_on_reject {
+            return Ok(());
+        }
+        let mut rejects = self.rejects.iter();
+        match rejects.find(|reject| reject.stage != Stage::Quarantine) {
+            Some(reject) => Err(ReplayError::Reject {
                 file: self.names[reject.origin.split as usize].clone(),
                 place: place_name(self.spec.format),
                 position: reject.origin.position,
                 code: reject.code.clone(),
                 detail: reject.detail.clone(),
             }),
-            _ => Ok(()),
+            None => Ok(()),
         }
     }
 
@@ -233,67 +270,41 @@ impl Replay {
     }
 }
 
+/// Opens all files, several at once. Of several that do not open, the first is told.
+fn open_all(spec: &ReplaySpec) -> Result<Vec<Box<dyn SplitReader>>, DecodeError> {
+    let fair = (ROWS_AHEAD / spec.recordings.len().max(1)).max(LEAST_ROWS);
+    let rows = spec.batch_rows.min(fair);
+    let open = |number: usize| {
+        let recording = &spec.recordings[number];
+        decode::open(recording, spec.format, &spec.columns, rows)
+    };
+    let files = spec.recordings.len();
+    let next = AtomicUsize::new(0);
+    let mut opened: Vec<(usize, Result<_, _>)> = std::thread::scope(|scope| {
+        let opening = || {
+            let numbers = std::iter::from_fn(|| {
+                let number = next.fetch_add(1, Ordering::Relaxed);
+                (number < files).then_some(number)
+            });
+            numbers.map(|number| (number, open(number))).collect()
+        };
+        let others: Vec<_> = (1..OPENED_AT_ONCE.min(files))
+            .map(|_| scope.spawn(opening))
+            .collect();
+        let mut opened: Vec<_> = opening();
+        for other in others {
+            match other.join() {
+                Ok(some) => opened.extend(some),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        opened
+    });
+    opened.sort_unstable_by_key(|(number, _)| *number);
+    opened.into_iter().map(|(_, opened)| opened).collect()
+}
+
 /// What a position in a file of this format is called.
 pub(crate) fn place_name(format: Format) -> &'static str {
     format.position_name()
-}
-
-impl Pieces {
-    fn source(&mut self, split: usize, rows: &RecordBatch) -> usize {
-        *self.source_of_split.entry(split).or_insert_with(|| {
-            self.sources.push(rows.clone());
-            self.sources.len() - 1
-        })
-    }
-
-    /// The watermark at each row; none if every row is at or after the last of them.
-    fn watermarks_of_late(&self, watermark: &Watermark, last: i64) -> Option<ScalarBuffer<i64>> {
-        let times = self
-            .pieces
-            .iter()
-            .flat_map(|piece| piece.event_times.iter());
-        let is_behind = times.copied().fold(i64::MAX, i64::min) < last;
-        is_behind.then(|| self.watermarks(watermark))
-    }
-
-    /// The watermark at each row.
-    fn watermarks(&self, watermark: &Watermark) -> ScalarBuffer<i64> {
-        let mut watermarks = Vec::with_capacity(self.rows);
-        for piece in &self.pieces {
-            let mut progress = piece.progress;
-            watermarks.extend(piece.event_times.iter().map(|time| {
-                progress = progress.max(*time);
-                watermark.of(progress.min(piece.others))
-            }));
-        }
-        watermarks.into()
-    }
-
-    fn event_times(&self) -> ScalarBuffer<i64> {
-        match self.pieces.as_slice() {
-            [only] => only.event_times.clone(),
-            many => {
-                let times = many.iter().flat_map(|piece| piece.event_times.iter());
-                times.copied().collect()
-            }
-        }
-    }
-
-    fn join(&self, columns: &SchemaRef) -> Result<RecordBatch, ReplayError> {
-        match self.pieces.as_slice() {
-            [] => Ok(RecordBatch::new_empty(Arc::clone(columns))),
-            [only] => Ok(self.sources[only.source].slice(only.first, only.event_times.len())),
-            many => {
-                let indices: Vec<(usize, usize)> = many
-                    .iter()
-                    .flat_map(|piece| {
-                        let rows = piece.first..piece.first + piece.event_times.len();
-                        rows.map(|row| (piece.source, row))
-                    })
-                    .collect();
-                let sources: Vec<&RecordBatch> = self.sources.iter().collect();
-                Ok(interleave_record_batch(&sources, &indices)?)
-            }
-        }
-    }
 }

@@ -3,17 +3,29 @@
 //! Several files are merged by (event time, file, position): of the files' next rows the earliest
 //! goes first. Each file is a split with its own progress; because the merge has looked at every
 //! file's next row, that row counts as seen.
+//!
+//! Decoding runs ahead of the merge, on threads of its own (`ahead`), each batch prepared there
+//! (`prepared`): rows outside the asked-for time left out, rows without a usable event time and rows
+//! that claim to be of the future turned away. The merge sees the same batches in the same order
+//! however many threads there are. `pace` lets rows go by the clock, if asked for.
 
+mod ahead;
 mod event_time;
 mod merge;
+mod pace;
+mod pieces;
+mod prepared;
 mod split;
+#[cfg(test)]
+mod tests;
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
 
 use super::decode::{DecodeError, Format};
+use super::recording::Recording;
+use crate::clock::Clock;
 
 pub use event_time::{
     EventTimeFault, EventTimes, is_event_time, read as read_event_times, why_invalid,
@@ -24,13 +36,21 @@ pub use merge::Replay;
 #[derive(Debug, Clone)]
 pub struct ReplaySpec {
     /// The files, in the order of their split numbers.
-    pub paths: Vec<PathBuf>,
+    pub recordings: Vec<Arc<dyn Recording>>,
     /// Their format.
     pub format: Format,
     /// The wanted columns.
     pub columns: SchemaRef,
     /// Which of them is the event time.
     pub event_time: usize,
+    /// Which of them is the time at which the row came in, if it is to be looked at.
+    pub arrival_time: Option<usize>,
+    /// How far a row's event time may be after its arrival, in microseconds; any if none.
+    pub max_future: Option<i64>,
+    /// The event times that are wanted. Other rows are as if they were not there.
+    pub range: TimeRange,
+    /// How fast rows go; as fast as they can if none.
+    pub pace: Option<Pace>,
     /// The allowed disorder, in microseconds.
     pub disorder: i64,
     /// Rows of a batch, at most.
@@ -41,13 +61,63 @@ pub struct ReplaySpec {
     pub stop_on_reject: bool,
 }
 
+/// Event times from `from` on and before `to`, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The first that is wanted; `i64::MIN` for all.
+    pub from: i64,
+    /// The first that is no longer wanted; `i64::MAX` for all.
+    pub to: i64,
+}
+
+impl TimeRange {
+    /// All event times.
+    pub const ALL: Self = Self {
+        from: i64::MIN,
+        to: i64::MAX,
+    };
+
+    /// Whether an event time is wanted.
+    pub fn holds(self, event_time: i64) -> bool {
+        (self.from..self.to).contains(&event_time)
+    }
+}
+
+/// Rows go when their event time has come, counted from the first row.
+#[derive(Debug, Clone)]
+pub struct Pace {
+    /// How many times faster than it was; more than zero.
+    pub factor: f64,
+    /// What tells the time.
+    pub clock: Arc<dyn Clock>,
+}
+
+/// What there is to say of a replay besides its rows.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReplaySummary {
+    /// Rows outside of the asked-for time.
+    pub skipped: u64,
+    /// The split that the last watermark followed from; none if there is one split, or no row.
+    pub watermark_split: Option<WatermarkSplit>,
+}
+
+/// The split that a watermark follows from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WatermarkSplit {
+    /// Its name.
+    pub name: String,
+    /// How far it is behind the split that is furthest, in microseconds. Zero at the end of a merge:
+    /// the split that is read last is the furthest.
+    pub behind: i64,
+}
+
 /// Why a replay cannot go on.
 #[derive(Debug, thiserror::Error)]
 pub enum ReplayError {
     /// A file cannot be read or decoded.
     #[error(transparent)]
     Decode(#[from] DecodeError),
-    /// The event time is of a type that no time can be made of.
+    /// The event time, or the time of arrival, is of a type that no time can be made of.
     #[error(transparent)]
     EventTime(#[from] EventTimeFault),
     /// A record did not become a row, and the pipeline asked to stop at such.
@@ -69,6 +139,15 @@ pub enum ReplayError {
     /// Arrow cannot put the rows of several files together.
     #[error("cannot merge the rows of several files: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// The system gives no thread to decode on.
+    #[error("cannot start a thread: {0}; run fewer pipelines at once")]
+    Thread(#[source] std::io::Error),
+    /// A decoder panicked, which is a fault of Penstock.
+    #[error("the decoder of {file} panicked, which is a fault of Penstock; please report it")]
+    Panicked {
+        /// The file.
+        file: String,
+    },
 }
 
 impl ReplayError {
@@ -76,7 +155,7 @@ impl ReplayError {
     pub fn is_of_the_system(&self) -> bool {
         match self {
             Self::Decode(error) => error.is_of_the_system(),
-            Self::Arrow(_) => true,
+            Self::Arrow(_) | Self::Thread(_) | Self::Panicked { .. } => true,
             Self::EventTime(_) | Self::Reject { .. } => false,
         }
     }
@@ -85,6 +164,12 @@ impl ReplayError {
 impl ReplaySpec {
     /// The names of the splits.
     pub fn split_names(&self) -> super::SplitNames {
-        Arc::from_iter(self.paths.iter().map(|path| path.display().to_string()))
+        Arc::from_iter(self.recordings.iter().map(|recording| recording.name()))
+    }
+
+    /// The bytes of all files, as far as they can be told.
+    pub fn bytes(&self) -> u64 {
+        let sizes = self.recordings.iter();
+        sizes.map(|recording| recording.size().unwrap_or(0)).sum()
     }
 }
