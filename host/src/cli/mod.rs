@@ -10,6 +10,7 @@ mod progress;
 mod run;
 mod show;
 mod simulate;
+mod test;
 mod validate;
 
 use std::io::IsTerminal;
@@ -50,6 +51,7 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Get(get::Arguments),
+    Test(test::Arguments),
     Validate(validate::Arguments),
     Inspect(inspect::Arguments),
     Simulate(simulate::Arguments),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

@@ -13,6 +13,7 @@ mod accounting;
 mod delivery;
 mod invalid;
 pub mod lane;
+mod opener;
 mod plan;
 mod queue;
 mod reader;
@@ -21,6 +22,7 @@ mod wiring;
 
 pub use accounting::{Accounting, Reason};
 pub use delivery::Deliveries;
+pub use opener::Opener;
 pub use plan::Plan;
 pub use run::{Progress, RunError, RunReport, run};
 pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

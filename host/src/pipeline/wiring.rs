@@ -6,6 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::delivery::DeliveredFeature;
+use super::opener::Opener;
 use super::plan::Plan;
 use crate::config::{
     ConfigError, Environment, EventSource, FileFormat, Limits, OnMalformed, Pipeline,
@@ -92,6 +93,7 @@ pub struct Opened {
     pub digest: String,
     pub(super) features: Vec<DeliveredFeature>,
     pub(super) transforms: Transforms,
+    pub(super) opener: Opener,
     pub(super) store: Option<PathBuf>,
     pub(super) outputs: OutputPaths,
 }
@@ -115,6 +117,12 @@ impl Opened {
     ) -> Self {
         self.transforms = self.transforms.into_iter().map(map).collect();
         self
+    }
+
+    /// What opens further instances of its transform, as its lanes have them. For tests of what a
+    /// transform promises.
+    pub fn opener(&self) -> Opener {
+        self.opener.clone()
     }
 
     /// How many lanes it has.
@@ -161,7 +169,9 @@ pub fn open(
         event_schema: Arc::clone(&event_schema),
         key: Arc::clone(&key_schema),
     };
-    let (transforms, spec) = open_transforms(host, &component, &pipeline, &opening, lanes)?;
+    let digest = component.digest().to_owned();
+    let opener = Opener::new(component, opening, limits(&pipeline.limits));
+    let (transforms, spec) = open_transforms(host, &opener, &pipeline, lanes)?;
     pipeline.check_output(&spec.output)?;
 
     let columns = Columns::choose(&event_schema, &spec, &pipeline, &recorded.event.event_time);
@@ -206,8 +216,9 @@ pub fn open(
                 .output_path(&pipeline.outputs.invalid_values(&pipeline.name.value)),
         },
         store: pipeline.outputs.store.then(|| environment.store.clone()),
-        digest: component.digest().to_owned(),
+        digest,
         transforms,
+        opener,
         plan,
         event_schema,
         inferred,
@@ -314,22 +325,19 @@ pub fn load(host: &Host, pipeline: &Pipeline) -> Result<Component, WiringError> 
 
 fn open_transforms(
     host: &Host,
-    component: &Component,
+    opener: &Opener,
     pipeline: &Pipeline,
-    opening: &Opening,
     lanes: usize,
 ) -> Result<(Transforms, WindowedSpec), WiringError> {
     let failed = |error| WiringError::Open {
         path: pipeline.transform.value.clone(),
         error,
     };
-    let limits = limits(&pipeline.limits);
     let mut transforms: Transforms = Vec::with_capacity(lanes);
     let mut spec = None;
     for lane in 0..lanes {
         let label = format!("{}/{lane}", pipeline.name.value);
-        let opened = component.open_windowed(opening, &limits, &label);
-        let instance = host.lanes.block_on(opened).map_err(failed)?;
+        let instance = host.lanes.block_on(opener.open(&label)).map_err(failed)?;
         spec.get_or_insert_with(|| instance.spec().clone());
         transforms.push(Box::new(instance));
     }
