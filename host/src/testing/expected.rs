@@ -25,7 +25,7 @@ use crate::config::OutputFormat;
 /// # Errors
 ///
 /// It ends in none of `.csv`, `.ndjson`, `.jsonl` and `.parquet`.
-pub fn format_of(path: &Path) -> Result<OutputFormat, TestError> {
+pub(super) fn format_of(path: &Path) -> Result<OutputFormat, TestError> {
     let ending = path.extension().map(|ending| ending.to_ascii_lowercase());
     match ending.as_ref().and_then(|ending| ending.to_str()) {
         Some("csv") => Ok(OutputFormat::Csv),
