@@ -8,4 +8,5 @@ mod contract;
 mod input;
 mod sandbox;
 mod support;
+mod testing;
 mod windows;

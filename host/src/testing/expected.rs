@@ -17,7 +17,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::TestError;
 use super::cells::Leniency;
 use super::layout::{Layout, zones_as_offsets};
-use super::trial::{read_parquet, unknown_column};
+use super::trial::{not_read, read_parquet, unknown_column};
 use crate::config::OutputFormat;
 
 /// The format that a file of expected features has by its name.
@@ -83,13 +83,7 @@ pub(super) fn read(path: &Path, layout: &Layout) -> Result<Expected, TestError> 
 }
 
 pub(super) fn read_text(path: &Path) -> Result<String, TestError> {
-    let bytes = std::fs::read(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => TestError::file(
-            path,
-            "there is no such file; --bless writes it from what comes out",
-        ),
-        _ => TestError::io("read", path)(error),
-    })?;
+    let bytes = std::fs::read(path).map_err(|error| not_read(path, error))?;
     String::from_utf8(bytes).map_err(|_| TestError::file(path, "it is not UTF-8 text"))
 }
 

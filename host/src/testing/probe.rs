@@ -2,8 +2,7 @@
 //!
 //! In: the recorded calls of a run. Each of them (of a long recording, each of the first and then
 //! every sixteenth) is made once more on a fresh instance, which must answer the same, bit by bit;
-//! and calls of `accumulate` are made in two halves, one after the other, which must end in the same
-//! states. Out: the first call that betrays the transform, with its entity, and its window or its
+//! and calls of `accumulate` are cut in two, one after the other, which must end in the same states. Out: the first call that betrays the transform, with its entity, and its window or its
 //! input row.
 
 use std::cmp::Ordering;
@@ -128,20 +127,38 @@ fn accumulate_again(
         return Ok(Some(rejects_differ(call, &again.rejects, names, HIDDEN_STATE, WHOSE)));
     }
     let rows = call.group_of_row.len() as u32;
-    if rows < 2 {
-        return Ok(None);
+    let mut cuts = vec![1, rows / 2, rows.saturating_sub(1)];
+    cuts.retain(|cut| (1..rows).contains(cut));
+    cuts.dedup();
+    for cut in cuts {
+        if let Some(culprit) = in_two_calls(call, cut, &one, lab, names)? {
+            return Ok(Some(culprit));
+        }
     }
+    Ok(None)
+}
+
+/// Makes two calls of one, of which the first has `cut` rows.
+fn in_two_calls(
+    call: &Accumulated,
+    cut: u32,
+    states_of_one: &[ArrayRef],
+    lab: &mut Lab<'_>,
+    names: &Names,
+) -> Result<Option<Culprit>, TestError> {
     let whose = ["in one call", "in two"];
-    let halved = lab.add(call, (0..rows / 2).collect(), &call.states)?;
-    let halved = match halved {
+    let rows = call.group_of_row.len() as u32;
+    let first = lab.add(call, (0..cut).collect(), &call.states)?;
+    let both = match first {
         Ok((states, rejects)) => lab
-            .add(call, (rows / 2..rows).collect(), &states)?
+            .add(call, (cut..rows).collect(), &states)?
             .map(|(states, more)| (states, [rejects, more].concat())),
         Err(error) => Err(error),
     };
-    match halved {
+    match both {
         Ok((states, rejects)) => {
-            if let Some(culprit) = states_differ(call, (&one, &states), names, NO_FOLD, whose)? {
+            let states = (states_of_one, &*states);
+            if let Some(culprit) = states_differ(call, states, names, NO_FOLD, whose)? {
                 return Ok(Some(culprit));
             }
             let same = rejects == call.updated.rejects;
@@ -149,7 +166,7 @@ fn accumulate_again(
         }
         Err(error) => Ok(Some(Culprit {
             what: NO_FOLD,
-            ..failed("accumulate with half of the rows", &error)
+            ..failed("accumulate with some of the rows", &error)
         })),
     }
 }

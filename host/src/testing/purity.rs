@@ -85,20 +85,28 @@ pub(super) fn check(
     })
 }
 
-/// Runs once more in one lane and small batches, so that instances have a past, and puts what was
-/// asked of them to fresh ones.
+/// Runs in one lane, once more with small batches, so that instances have a past, and once with a
+/// large one, so that a call has several rows of an entity; and puts what was asked to fresh ones.
 fn ask_again(
     host: &Host,
     trial: &Trial<'_>,
     rows: u64,
 ) -> Result<(usize, Option<Culprit>), TestError> {
-    let cut = Cut {
-        batch_rows: Some((rows / 16).clamp(2, 4096) as usize),
-        lanes: Some(1),
-    };
-    let (outcome, recording, names) = record(trial, cut)?;
-    let mut lab = Lab::new(host, &outcome.opener);
-    probe::check(&recording, &mut lab, &names)
+    let mut checked = 0;
+    for batch_rows in [(rows / 16).clamp(2, 4096), rows.clamp(2, 65_536)] {
+        let cut = Cut {
+            batch_rows: Some(batch_rows as usize),
+            lanes: Some(1),
+        };
+        let (outcome, recording, names) = record(trial, cut)?;
+        let mut lab = Lab::new(host, &outcome.opener);
+        let (calls, culprit) = probe::check(&recording, &mut lab, &names)?;
+        checked += calls;
+        if culprit.is_some() {
+            return Ok((checked, culprit));
+        }
+    }
+    Ok((checked, None))
 }
 
 /// Runs with every call noted.

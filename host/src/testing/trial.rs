@@ -227,7 +227,7 @@ impl Drop for Folder {
 
 /// Reads a Parquet file's columns of a schema, as far as it has them.
 pub(super) fn read_parquet(path: &Path, schema: &SchemaRef) -> Result<RecordBatch, TestError> {
-    let file = File::open(path).map_err(TestError::io("open", path))?;
+    let file = File::open(path).map_err(|error| not_read(path, error))?;
     let broken = |error: &dyn std::fmt::Display| {
         TestError::file(path, format!("this is no Parquet file that can be read: {error}"))
     };
@@ -263,6 +263,17 @@ pub(super) fn read_parquet(path: &Path, schema: &SchemaRef) -> Result<RecordBatc
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(all.num_rows()));
     Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+}
+
+/// A file of what is expected that cannot be read.
+pub(super) fn not_read(path: &Path, error: std::io::Error) -> TestError {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => TestError::file(
+            path,
+            "there is no such file; --bless writes it from what comes out",
+        ),
+        _ => TestError::io("read", path)(error),
+    }
 }
 
 pub(super) fn unknown_column(name: &str, schema: &SchemaRef) -> String {
