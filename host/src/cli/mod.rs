@@ -4,6 +4,7 @@
 //! configuration, components, data that cannot be read), 130 when the user stopped it.
 
 mod componentize;
+mod dev;
 mod get;
 mod inspect;
 mod progress;
@@ -52,6 +53,7 @@ enum Command {
     Run(run::Arguments),
     Get(get::Arguments),
     Test(test::Arguments),
+    Dev(dev::Arguments),
     Validate(validate::Arguments),
     Inspect(inspect::Arguments),
     Simulate(simulate::Arguments),
@@ -114,6 +116,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

@@ -168,7 +168,7 @@ fn cases(arguments: &Arguments, pipeline: &Pipeline) -> Result<Vec<Case>, Failur
 }
 
 /// The folder of cases that belongs to a pipeline.
-pub(super) fn cases_beside(pipeline: &Pipeline) -> PathBuf {
+fn cases_beside(pipeline: &Pipeline) -> PathBuf {
     let folder = pipeline.source.folder().join(CASES_FOLDER);
     folder.strip_prefix(".").map(Path::to_path_buf).unwrap_or(folder)
 }
@@ -198,7 +198,7 @@ fn single_case(arguments: &Arguments, usual: Case) -> Result<Case, Failure> {
 }
 
 /// The files that patterns stand for, in their order, those of a glob by name, each once.
-fn events_of(patterns: &[String]) -> Result<Vec<PathBuf>, Failure> {
+pub(super) fn events_of(patterns: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let mut files: Vec<PathBuf> = Vec::new();
     for pattern in patterns {
         if Path::new(pattern).exists() {
@@ -307,7 +307,7 @@ fn detail(case: &CaseReport) {
 }
 
 /// How the command ends.
-fn verdict(results: &Results, stop: &AtomicBool) -> Result<(), Failure> {
+pub(super) fn verdict(results: &Results, stop: &AtomicBool) -> Result<(), Failure> {
     if results.is_stopped() || stop.load(Ordering::Relaxed) {
         return Err(Failure::Stopped("stopped before the end of the test".to_owned()));
     }
