@@ -10,7 +10,10 @@ fn with_cases() -> Folder {
         folder.write(&format!("cases/{case}/events.ndjson"), EVENTS);
         folder.write(&format!("cases/{case}/expected.csv"), EXPECTED);
     }
-    folder.write("cases/near/expected.csv", EXPECTED.replace("0.30000000000000004", "0.3"));
+    folder.write(
+        "cases/near/expected.csv",
+        EXPECTED.replace("0.30000000000000004", "0.3"),
+    );
     folder.write(
         "cases/refusing/expected.rejects.ndjson",
         "{\"stage\":\"decode\",\"code\":\"wrong_type\",\"line\":8}\n{\"stage\":\"late\",\"code\":\"late\",\"line\":7}\n",
@@ -24,17 +27,30 @@ fn all_cases_run_and_failures_are_detailed_at_the_end() {
     let ended = folder.penstock(&["test", "pipeline.toml"]);
     let said = ended.stdout();
     ended.fails(1, &["1 of 3 cases failed: near"]);
-    for part in ["ok       exact  (", "FAILED   near  (", "ok       refusing  (", "\n---- near"] {
+    for part in [
+        "ok       exact  (",
+        "FAILED   near  (",
+        "ok       refusing  (",
+        "\n---- near",
+    ] {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");
     }
     assert!(said.contains("2 cases passed, 1 failed"), "{said}");
     assert!(said.contains("0.30000000000000004"), "{said}");
 
-    folder.write("cases/near/case.toml", "description = \"rounding\"\n[tolerance]\nsum = 1e-9\n");
+    folder.write(
+        "cases/near/case.toml",
+        "description = \"rounding\"\n[tolerance]\nsum = 1e-9\n",
+    );
     let said = folder.penstock(&["test", "pipeline.toml"]).fine();
     assert!(said.contains("3 cases passed"), "{said}");
-    let said = folder.penstock(&["test", "pipeline.toml", "--filter", "xact"]).fine();
-    assert!(said.contains("1 cases passed") && !said.contains("near"), "{said}");
+    let said = folder
+        .penstock(&["test", "pipeline.toml", "--filter", "xact"])
+        .fine();
+    assert!(
+        said.contains("1 case passed") && !said.contains("near"),
+        "{said}"
+    );
     folder
         .penstock(&["test", "pipeline.toml", "--filter", "no"])
         .fails(2, &["exact, near, refusing"]);
@@ -44,13 +60,25 @@ fn all_cases_run_and_failures_are_detailed_at_the_end() {
 fn cases_that_are_not_right_are_told() {
     let folder = with_cases();
     folder.write("cases/near/case.toml", "[tolerances]\nsum = 1e-9\n");
-    folder.penstock(&["test", "pipeline.toml"]).fails(2, &["case.toml", "tolerances"]);
-    folder.penstock(&["test", "pipeline.toml", "--cases", "case"]).fails(2, &["case", "no such folder"]);
+    folder
+        .penstock(&["test", "pipeline.toml"])
+        .fails(2, &["case.toml", "tolerances"]);
+    folder
+        .penstock(&["test", "pipeline.toml", "--cases", "case"])
+        .fails(2, &["case", "no such folder"]);
     // One that cannot be tested keeps the others from nothing.
     folder.write("cases/near/case.toml", "env = \"production\"\n");
     let ended = folder.penstock(&["test", "pipeline.toml"]);
-    assert!(ended.stdout().contains("ERROR    near"), "{}", ended.stdout());
-    assert!(ended.stdout().contains("2 cases passed, 1 failed"), "{}", ended.stdout());
+    assert!(
+        ended.stdout().contains("ERROR    near"),
+        "{}",
+        ended.stdout()
+    );
+    assert!(
+        ended.stdout().contains("2 cases passed, 1 failed"),
+        "{}",
+        ended.stdout()
+    );
     ended.fails(2, &["1 of 3 cases failed: near"]);
 }
 
@@ -61,8 +89,13 @@ fn a_new_case_is_blessed() {
     let ended = folder.penstock(&["test", "pipeline.toml", "--filter", "exact"]);
     assert!(ended.stdout().contains("--bless"), "{}", ended.stdout());
     ended.fails(2, &["exact"]);
-    let said = folder.penstock(&["test", "pipeline.toml", "--bless"]).fine();
-    assert!(said.contains("near: ") && said.contains("1 values differ"), "{said}");
+    let said = folder
+        .penstock(&["test", "pipeline.toml", "--bless"])
+        .fine();
+    assert!(
+        said.contains("near: ") && said.contains("1 value differs"),
+        "{said}"
+    );
     assert!(folder.path("cases/exact/expected.ndjson").exists());
     folder.penstock(&["test", "pipeline.toml"]).fine();
 }
@@ -77,8 +110,14 @@ fn results_are_written_as_junit() {
     let report = Element::parse(&xml);
     let suite = report.only("testsuite");
     assert_eq!(suite.attribute("name"), "totals");
-    assert_eq!((suite.attribute("tests"), suite.attribute("failures")), ("6", "1"));
-    let names: Vec<&str> = suite.all("testcase").map(|case| case.attribute("name")).collect();
+    assert_eq!(
+        (suite.attribute("tests"), suite.attribute("failures")),
+        ("6", "1")
+    );
+    let names: Vec<&str> = suite
+        .all("testcase")
+        .map(|case| case.attribute("name"))
+        .collect();
     let expected = [
         "exact/features",
         "exact/purity",
@@ -90,8 +129,12 @@ fn results_are_written_as_junit() {
     assert_eq!(names, expected);
     let near = suite.all("testcase").nth(3).unwrap();
     let failure = near.only("failure");
-    assert!(failure.attribute("message").starts_with("1 values differ"));
-    assert!(failure.text.contains("0.30000000000000004"), "{}", failure.text);
+    assert!(failure.attribute("message").starts_with("1 value differs"));
+    assert!(
+        failure.text.contains("0.30000000000000004"),
+        "{}",
+        failure.text
+    );
 }
 
 /// As much of XML as JUnit files have, read back strictly.
@@ -105,14 +148,16 @@ impl Element {
     fn parse(xml: &str) -> Self {
         let body = &xml[xml.find("?>").expect("a declaration") + 2..];
         let mut rest = body.trim();
-        let (name, root) = Self::element(&mut rest);
+        let (name, root) = Self::read(&mut rest);
         assert_eq!((name.as_str(), rest.trim()), ("testsuites", ""));
         root
     }
 
-    fn element(rest: &mut &str) -> (String, Self) {
+    fn read(rest: &mut &str) -> (String, Self) {
         *rest = rest.trim_start().strip_prefix('<').expect("an element");
-        let end = rest.find(|c: char| c.is_whitespace() || c == '>' || c == '/').unwrap();
+        let end = rest
+            .find(|c: char| c.is_whitespace() || c == '>' || c == '/')
+            .unwrap();
         let name = rest[..end].to_owned();
         *rest = &rest[end..];
         let mut element = Self {
@@ -143,7 +188,7 @@ impl Element {
                 *rest = after;
                 return (name, element);
             }
-            element.children.push(Self::element(rest));
+            element.children.push(Self::read(rest));
         }
     }
 
@@ -166,6 +211,14 @@ impl Element {
 }
 
 fn unescaped(text: &str) -> String {
-    let pairs = [("&lt;", "<"), ("&gt;", ">"), ("&quot;", "\""), ("&apos;", "'"), ("&amp;", "&")];
-    pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    let pairs = [
+        ("&lt;", "<"),
+        ("&gt;", ">"),
+        ("&quot;", "\""),
+        ("&apos;", "'"),
+        ("&amp;", "&"),
+    ];
+    pairs
+        .iter()
+        .fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
 }

@@ -21,7 +21,9 @@ fn workbench() -> Folder {
     folder.write("cases/usual/events.ndjson", EVENTS);
     folder.write("cases/usual/expected.csv", EXPECTED);
     let guest = format!("{:?}", transform("hidden_state"));
-    let text = folder.text("pipeline.toml").replace(&guest, "\"src/feature.wasm\"");
+    let text = folder
+        .text("pipeline.toml")
+        .replace(&guest, "\"src/feature.wasm\"");
     folder.write("pipeline.toml", text);
     folder.write("src/which", transform("hidden_state").to_str().unwrap());
     folder
@@ -36,18 +38,27 @@ fn dev<'a>(more: &[&'a str]) -> Vec<&'a str> {
 fn one_round_builds_tests_and_runs() {
     let folder = workbench();
     let said = folder.penstock(&dev(&["--once"])).fine();
-    for part in ["ok       usual", "1 cases passed", "features: 3 rows"] {
+    for part in ["ok       usual", "1 case passed", "features: 3 rows"] {
         assert!(said.contains(part), "`{part}` is not in:\n{said}");
     }
     assert!(!folder.path("out").exists() && !folder.path("store").exists());
 
-    folder.write("cases/usual/expected.csv", EXPECTED.replace("Z,3,8", "Z,3,9"));
+    folder.write(
+        "cases/usual/expected.csv",
+        EXPECTED.replace("Z,3,8", "Z,3,9"),
+    );
     let ended = folder.penstock(&dev(&["--once"]));
-    assert!(ended.stdout().contains("features: 3 rows"), "{}", ended.stdout());
-    ended.fails(1, &["1 of 1 cases failed: usual"]);
+    assert!(
+        ended.stdout().contains("features: 3 rows"),
+        "{}",
+        ended.stdout()
+    );
+    ended.fails(1, &["1 of 1 case failed: usual"]);
 
     folder.write("src/which", "nothing.wasm");
-    folder.penstock(&dev(&["--once"])).fails(1, &["nothing.wasm", "failed (exit status: 1)"]);
+    folder
+        .penstock(&dev(&["--once"]))
+        .fails(1, &["nothing.wasm", "failed (exit status: 1)"]);
 }
 
 #[test]
@@ -56,9 +67,13 @@ fn what_cannot_be_built_at_all_is_told() {
     folder
         .penstock(&["dev", "pipeline.toml", "--once"])
         .fails(2, &["no Cargo.toml", "--source", "--build"]);
-    folder.penstock(&["dev", "pipe.toml", "--once"]).fails(2, &["pipe.toml", "cannot be read"]);
+    folder
+        .penstock(&["dev", "pipe.toml", "--once"])
+        .fails(2, &["pipe.toml", "cannot be read"]);
     folder.write("other.toml", "event = \"entry\"\n");
-    folder.penstock(&["dev", "other.toml", "--once"]).fails(2, &["names no `transform`"]);
+    folder
+        .penstock(&["dev", "other.toml", "--once"])
+        .fails(2, &["names no `transform`"]);
     let gone = ["dev", "pipeline.toml", "--once", "--source", "gone"];
     folder.penstock(&gone).fails(2, &["gone"]);
 }
@@ -69,7 +84,9 @@ fn without_events_of_the_environment_those_of_the_cases_do() {
     std::fs::remove_file(folder.path("nowhere.ndjson")).unwrap();
     let said = folder.penstock(&dev(&["--once"])).fine();
     assert!(said.contains("features of usual: 3 rows"), "{said}");
-    let said = folder.penstock(&dev(&["--once", "--events", "events.ndjson"])).fine();
+    let said = folder
+        .penstock(&dev(&["--once", "--events", "events.ndjson"]))
+        .fine();
     assert!(said.contains("features: 3 rows"), "{said}");
 }
 
@@ -98,21 +115,27 @@ fn cargo_builds_the_package_and_its_module_becomes_the_component() {
     );
     let cargo = folder.write("cargo.sh", script);
     executable(&cargo);
-    let output = command(&folder, &["dev", "pipeline.toml", "--source", "src", "--once"])
-        .env("CARGO", &cargo)
-        .output()
-        .unwrap();
+    let output = command(
+        &folder,
+        &["dev", "pipeline.toml", "--source", "src", "--once"],
+    )
+    .env("CARGO", &cargo)
+    .output()
+    .unwrap();
     let said = Ended::of(output).fine();
-    assert!(said.contains("1 cases passed"), "{said}");
+    assert!(said.contains("1 case passed"), "{said}");
     let called = folder.text("src/called");
-    assert_eq!(called.trim(), "build --release --target wasm32-unknown-unknown");
+    assert_eq!(
+        called.trim(),
+        "build --release --target wasm32-unknown-unknown"
+    );
 }
 
 #[test]
 fn a_save_begins_a_round_that_shows_what_changed() {
     let folder = workbench();
     let watching = Watching::start(&folder);
-    watching.round_that_says(&["round 1", "1 cases passed", "features: 3 rows"]);
+    watching.round_that_says(&["round 1", "1 case passed", "features: 3 rows"]);
 
     // The transform does another thing with the same events.
     let text = folder.text("pipeline.toml");
@@ -121,14 +144,15 @@ fn a_save_begins_a_round_that_shows_what_changed() {
         "pipeline.toml changed",
         "FAILED   usual",
         "features: 3 rows; 3 values differ",
-        "before  now",
+        "expected             got\n",
+        "before               now\n",
         "nowhere.ndjson:1",
     ]);
 
     // As editors save: another file in its place.
     let aside = folder.write("pipeline.toml.tmp", &text);
     std::fs::rename(aside, folder.path("pipeline.toml")).unwrap();
-    watching.round_that_says(&["pipeline.toml changed", "1 cases passed", "3 values differ"]);
+    watching.round_that_says(&["pipeline.toml changed", "1 case passed", "3 values differ"]);
 
     // A build that fails is told, and watched on; so is a file that goes and comes back.
     std::fs::remove_file(folder.path("src/which")).unwrap();

@@ -26,14 +26,24 @@ fn a_difference_is_shown_with_the_rows_behind_it() {
     folder.write("expected.csv", wrong);
     let ended = folder.penstock(&test(&["--expect", "expected.csv"]));
     let said = ended.stdout();
-    ended.fails(1, &["1 values differ", "1 rows only in expected", "1 rows only in got"]);
+    ended.fails(
+        1,
+        &[
+            "1 value differs",
+            "1 row only in expected",
+            "1 row only in got",
+        ],
+    );
     let has = |part: &str| assert!(said.contains(part), "`{part}` is not in:\n{said}");
     has("city \"a\"  2026-01-01T00:00:00Z to 2026-01-01T00:00:10Z  sum      9.0");
     has("events.ndjson:1  {\"at\":\"2026-01-01T00:00:01Z\",\"city\":\"a\",\"amount\":1.5}");
-    has("events.ndjson:7 (late: late)");
+    has("events.ndjson:7 (late)");
     has("no such row");
     has("no input row of this entity lies in this window");
-    assert!(!said.contains("events.ndjson:2"), "of another entity:\n{said}");
+    assert!(
+        !said.contains("events.ndjson:2"),
+        "of another entity:\n{said}"
+    );
     let one = folder.penstock(&test(&["--expect", "expected.csv", "--show", "1"]));
     assert!(one.stdout().contains("… and 2 more"), "{}", one.stdout());
 }
@@ -41,7 +51,10 @@ fn a_difference_is_shown_with_the_rows_behind_it() {
 #[test]
 fn results_can_be_read_by_programs() {
     let folder = pure();
-    folder.write("expected.csv", EXPECTED.replace("0.30000000000000004", "0.3"));
+    folder.write(
+        "expected.csv",
+        EXPECTED.replace("0.30000000000000004", "0.3"),
+    );
     let ended = folder.penstock(&test(&["--expect", "expected.csv", "--json", "--laws"]));
     let said: Value = serde_json::from_str(&ended.stdout()).unwrap();
     ended.fails(1, &["features"]);
@@ -54,7 +67,12 @@ fn results_can_be_read_by_programs() {
     assert_eq!(difference["window_end"], "2026-01-01T00:00:10Z");
     assert_eq!(difference["expected"], "0.3");
     assert_eq!(difference["got"], "0.30000000000000004");
-    assert!(difference["input"][0].as_str().unwrap().starts_with("events.ndjson:2"));
+    assert!(
+        difference["input"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("events.ndjson:2")
+    );
     assert_eq!(checks[1]["check"], "laws");
     assert_eq!(checks[1]["passed"], true);
 }
@@ -62,18 +80,28 @@ fn results_can_be_read_by_programs() {
 #[test]
 fn a_tolerance_allows_what_it_says_and_no_more() {
     let folder = pure();
-    folder.write("expected.csv", EXPECTED.replace("0.30000000000000004", "0.3"));
+    folder.write(
+        "expected.csv",
+        EXPECTED.replace("0.30000000000000004", "0.3"),
+    );
     let with = |tolerance: &str| {
-        folder.penstock(&test(&["--expect", "expected.csv", "--tolerance", tolerance]))
+        folder.penstock(&test(&[
+            "--expect",
+            "expected.csv",
+            "--tolerance",
+            tolerance,
+        ]))
     };
     with("sum=1e-9").fine();
     with("*=1e-9").fine();
-    with("sum=1e-18").fails(1, &["1 values differ"]);
-    with("rows=1").fails(1, &["1 values differ"]);
+    with("sum=1e-18").fails(1, &["1 value differs"]);
+    with("rows=1").fails(1, &["1 value differs"]);
     with("some=1").fails(2, &["no column `some`", "rows, sum"]);
     with("sum=x").fails(2, &["`x` is not a number"]);
     // Only some columns.
-    folder.penstock(&test(&["--expect", "expected.csv", "--column", "rows"])).fine();
+    folder
+        .penstock(&test(&["--expect", "expected.csv", "--column", "rows"]))
+        .fine();
     folder
         .penstock(&test(&["--expect", "expected.csv", "--column", "row"]))
         .fails(2, &["no column `row`"]);
@@ -85,11 +113,17 @@ fn what_is_blessed_passes_in_every_format() {
     for format in ["csv", "ndjson", "parquet"] {
         let file = format!("golden.{format}");
         let expect = ["--expect", &file];
-        folder.penstock(&test(&expect)).fails(2, &[&file, "--bless"]);
-        let said = folder.penstock(&test(&[&expect[..], &["--bless"]].concat())).fine();
+        folder
+            .penstock(&test(&expect))
+            .fails(2, &[&file, "--bless"]);
+        let said = folder
+            .penstock(&test(&[&expect[..], &["--bless"]].concat()))
+            .fine();
         assert!(said.contains("written, 3 rows"), "{said}");
         folder.penstock(&test(&expect)).fine();
-        let said = folder.penstock(&test(&[&expect[..], &["--bless"]].concat())).fine();
+        let said = folder
+            .penstock(&test(&[&expect[..], &["--bless"]].concat()))
+            .fine();
         assert!(said.contains("unchanged, 3 rows"), "{said}");
     }
     // As a run would write it.
@@ -98,7 +132,9 @@ fn what_is_blessed_passes_in_every_format() {
     assert_eq!(folder.text("golden.csv"), folder.text("out/features.csv"));
     // What changed is said.
     folder.write("golden.csv", EXPECTED.replace("Z,3,8", "Z,3,9"));
-    let said = folder.penstock(&test(&["--expect", "golden.csv", "--bless"])).fine();
+    let said = folder
+        .penstock(&test(&["--expect", "golden.csv", "--bless"]))
+        .fine();
     assert!(said.contains("before") && said.contains("9.0"), "{said}");
     assert_eq!(folder.text("golden.csv"), folder.text("out/features.csv"));
 }
@@ -113,14 +149,31 @@ fn rejected_and_late_rows_can_be_expected() {
     folder.write("rejects.ndjson", &right);
     let expect = test(&["--expect-rejects", "rejects.ndjson"]);
     folder.penstock(&expect).fine();
-    folder.write("rejects.ndjson", line("late", "late", 7) + &line("decode", "wrong_type", 9));
+    folder.write(
+        "rejects.ndjson",
+        line("late", "late", 7) + &line("decode", "wrong_type", 9),
+    );
     let ended = folder.penstock(&expect);
-    assert!(ended.stdout().contains("expected  {\"stage\":\"decode\",\"code\":\"wrong_type\",\"line\":9}"));
-    assert!(ended.stdout().contains("got       {\"stage\":\"decode\""), "{}", ended.stdout());
-    ended.fails(1, &["rejects: 1 rejected or late rows did not come"]);
-    folder.penstock(&[&expect[..], &["--bless"]].concat()).fine();
+    assert!(
+        ended
+            .stdout()
+            .contains("expected  {\"stage\":\"decode\",\"code\":\"wrong_type\",\"line\":9}")
+    );
+    assert!(
+        ended.stdout().contains("got       {\"stage\":\"decode\""),
+        "{}",
+        ended.stdout()
+    );
+    ended.fails(1, &["rejects: 1 rejected or late row did not come"]);
+    folder
+        .penstock(&[&expect[..], &["--bless"]].concat())
+        .fine();
     folder.penstock(&expect).fine();
-    assert!(folder.text("rejects.ndjson").contains("\"file\":\"events.ndjson\""));
+    assert!(
+        folder
+            .text("rejects.ndjson")
+            .contains("\"file\":\"events.ndjson\"")
+    );
 }
 
 #[test]
@@ -147,12 +200,24 @@ fn events_are_files_globs_or_those_of_the_environment() {
 #[test]
 fn arguments_that_make_no_sense_are_told() {
     let folder = pure();
-    folder.penstock(&["test", "pipeline.toml"]).fails(2, &["--events", "--expect", "--cases"]);
-    folder.penstock(&test(&[])).fails(2, &["nothing expected", "--purity"]);
-    folder.penstock(&test(&["--cases", "cases"])).fails(2, &["cannot be used with"]);
-    folder.penstock(&test(&["--expect", "expected.txt"])).fails(2, &["expected.txt", ".csv"]);
-    folder.penstock(&test(&["--laws", "--filter", "a"])).fails(2, &["--filter"]);
-    folder.penstock(&["test", "pipe.toml", "--laws"]).fails(2, &["pipe.toml"]);
+    folder
+        .penstock(&["test", "pipeline.toml"])
+        .fails(2, &["--events", "--expect", "--cases"]);
+    folder
+        .penstock(&test(&[]))
+        .fails(2, &["nothing expected", "--purity"]);
+    folder
+        .penstock(&test(&["--cases", "cases"]))
+        .fails(2, &["cannot be used with"]);
+    folder
+        .penstock(&test(&["--expect", "expected.txt"]))
+        .fails(2, &["expected.txt", ".csv"]);
+    folder
+        .penstock(&test(&["--laws", "--filter", "a"]))
+        .fails(2, &["--filter"]);
+    folder
+        .penstock(&["test", "pipe.toml", "--laws"])
+        .fails(2, &["pipe.toml"]);
     folder.write("expected.csv", "city,rows\na,1\n");
     folder
         .penstock(&test(&["--expect", "expected.csv"]))
@@ -172,7 +237,9 @@ fn a_column_that_was_not_expected_is_a_difference() {
     folder
         .penstock(&test(&["--expect", "expected.csv"]))
         .fails(1, &["expected has no column sum"]);
-    folder.penstock(&test(&["--expect", "expected.csv", "--column", "rows"])).fine();
+    folder
+        .penstock(&test(&["--expect", "expected.csv", "--column", "rows"]))
+        .fine();
 }
 
 #[test]
@@ -180,9 +247,15 @@ fn a_transform_that_fails_is_no_difference_and_no_bad_input() {
     let folder = folder("unruly", "panic");
     folder.write("events.ndjson", EVENTS.replace("2.5", "13"));
     let text = folder.text("pipeline.toml");
-    folder.write("pipeline.toml", text.replace("sum", "rows").replace("float64", "uint64"));
+    folder.write(
+        "pipeline.toml",
+        text.replace("sum", "rows").replace("float64", "uint64"),
+    );
     let ended = folder.penstock(&test(&["--expect", "expected.csv"]));
     assert_eq!(ended.code(), Some(1));
     let said = ended.stderr();
-    assert!(said.contains("trapped") && said.contains("thirteen"), "{said}");
+    assert!(
+        said.contains("trapped") && said.contains("thirteen"),
+        "{said}"
+    );
 }

@@ -43,7 +43,10 @@ schema = {{ at = "timestamp[us, UTC]", city = "utf8", amount = "float64", note =
 "#
         )
     };
-    folder.write("penstock.toml", format!("{}{}", events("local"), events("ci")));
+    folder.write(
+        "penstock.toml",
+        format!("{}{}", events("local"), events("ci")),
+    );
     folder.write(
         "pipeline.toml",
         format!(

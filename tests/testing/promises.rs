@@ -15,15 +15,28 @@ fn caught(guest: &str, config: &str, check: &str, error: &[&str], shown: &[&str]
 
 #[test]
 fn a_transform_without_a_memory_of_its_own_passes() {
-    let said = folder("hidden_state", "nothing").penstock(&test(&["--purity"])).fine();
-    assert!(said.contains("ok      purity: the same bytes in 4 other cuts"), "{said}");
-    assert!(said.contains("ok      laws: merge keeps its laws"), "{said}");
+    let said = folder("hidden_state", "nothing")
+        .penstock(&test(&["--purity"]))
+        .fine();
+    assert!(
+        said.contains("ok      purity: the same bytes in 4 other cuts"),
+        "{said}"
+    );
+    assert!(
+        said.contains("ok      laws: merge keeps its laws"),
+        "{said}"
+    );
     // Also one whose output shows the order of its rows.
     let ledger = folder("ledger", "nothing");
     let text = ledger.text("pipeline.toml").replace("config = ", "# ");
     ledger.write("pipeline.toml", text);
     let ended = ledger.penstock(&test(&["--purity"]));
-    assert!(ended.stdout().contains("ok      purity"), "{}{}", ended.stdout(), ended.stderr());
+    assert!(
+        ended.stdout().contains("ok      purity"),
+        "{}{}",
+        ended.stdout(),
+        ended.stderr()
+    );
 }
 
 #[test]
@@ -63,7 +76,10 @@ fn an_eye_for_batches_is_caught() {
         "batches",
         "--purity",
         &["no left fold"],
-        &["in accumulate, entity city", "state `calls` is 1 in one call, and 2 in two"],
+        &[
+            "in accumulate, entity city",
+            "state `calls` is 1 in one call, and 2 in two",
+        ],
     );
 }
 
@@ -103,7 +119,13 @@ fn a_merge_that_is_right_passes_within_tolerances_alone() {
     let rows: String = (0..9).map(|n| row(n, 0.1 * f64::from(n + 1))).collect();
     folder.write("events.ndjson", rows);
     folder.penstock(&test(&["--laws"])).fails(1, &["law of"]);
-    let within = ["--laws", "--tolerance", "sum=1e-9", "--tolerance", "mean=1e-9"];
+    let within = [
+        "--laws",
+        "--tolerance",
+        "sum=1e-9",
+        "--tolerance",
+        "mean=1e-9",
+    ];
     folder.penstock(&test(&within)).fine();
 }
 
@@ -111,5 +133,8 @@ fn a_merge_that_is_right_passes_within_tolerances_alone() {
 fn a_merge_that_is_not_supported_is_told_and_tumbling_windows_do_not_need_it() {
     let folder = folder("wrong_merge", "panics");
     let said = folder.penstock(&test(&["--laws"])).fine();
-    assert!(said.contains("not supported, and windows of this kind do not need it"), "{said}");
+    assert!(
+        said.contains("not supported, and windows of this kind do not need it"),
+        "{said}"
+    );
 }

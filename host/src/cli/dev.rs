@@ -122,7 +122,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
 fn component_of(pipeline: &Path) -> Result<PathBuf, Failure> {
     let refuse = |what: String| Failure::Input(format!("{}: {what}", pipeline.display()));
     let text = std::fs::read_to_string(pipeline).map_err(|error| {
-        refuse(format!("this file cannot be read: {error}; name a pipeline's file"))
+        refuse(format!(
+            "this file cannot be read: {error}; name a pipeline's file"
+        ))
     })?;
     let table: toml::Table = toml::from_str(&text).map_err(|error| refuse(error.to_string()))?;
     let transform = table.get("transform").and_then(toml::Value::as_str);
@@ -139,12 +141,7 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-fn matters(
-    arguments: &Arguments,
-    build: &Build,
-    component: &Path,
-    cases: &Path,
-) -> Matters {
+fn matters(arguments: &Arguments, build: &Build, component: &Path, cases: &Path) -> Matters {
     let pipeline = absolute(&arguments.pipeline);
     // The environment's file is beside the pipeline or in a folder above it.
     let environments = pipeline.ancestors().skip(1);
@@ -153,7 +150,10 @@ fn matters(
     let folder = absolute(build.folder());
     let lock = folder.join("Cargo.lock");
     Matters {
-        watched: [folder, pipeline, absolute(cases)].into_iter().chain(environments).collect(),
+        watched: [folder, pipeline, absolute(cases)]
+            .into_iter()
+            .chain(environments)
+            .collect(),
         outputs: arguments
             .ignore
             .iter()
@@ -237,14 +237,22 @@ fn register(watcher: &mut RecommendedWatcher, matters: &Matters) -> Result<(), F
         let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
         // Links are not followed: they may lead in circles.
         let inner = entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir()));
-        folders.extend(inner.map(|entry| entry.path()).filter(|path| matters.is_reason(path)));
+        folders.extend(
+            inner
+                .map(|entry| entry.path())
+                .filter(|path| matters.is_reason(path)),
+        );
     }
     Ok(())
 }
 
 /// Ends the watch, and a run that is at work, at the first Ctrl-C or SIGTERM; the program at the
 /// second.
-fn stop_on_signal(host: &crate::pipeline::Host, stop: &Arc<AtomicBool>, changes: SyncSender<Change>) {
+fn stop_on_signal(
+    host: &crate::pipeline::Host,
+    stop: &Arc<AtomicBool>,
+    changes: SyncSender<Change>,
+) {
     let stop = Arc::clone(stop);
     host.io.spawn(async move {
         let mut terminate =

@@ -164,13 +164,20 @@ fn cases(arguments: &Arguments, pipeline: &Pipeline) -> Result<Vec<Case>, Failur
             )));
         }
     };
-    Ok(testing::find_cases(folder, arguments.filter.as_deref(), &usual)?)
+    Ok(testing::find_cases(
+        folder,
+        arguments.filter.as_deref(),
+        &usual,
+    )?)
 }
 
 /// The folder of cases that belongs to a pipeline.
 fn cases_beside(pipeline: &Pipeline) -> PathBuf {
     let folder = pipeline.source.folder().join(CASES_FOLDER);
-    folder.strip_prefix(".").map(Path::to_path_buf).unwrap_or(folder)
+    folder
+        .strip_prefix(".")
+        .map(Path::to_path_buf)
+        .unwrap_or(folder)
 }
 
 fn single_case(arguments: &Arguments, usual: Case) -> Result<Case, Failure> {
@@ -205,9 +212,8 @@ pub(super) fn events_of(patterns: &[String]) -> Result<Vec<PathBuf>, Failure> {
             files.push(PathBuf::from(pattern));
             continue;
         }
-        let refuse = |what: &dyn std::fmt::Display| {
-            Failure::Input(format!("--events {pattern}: {what}"))
-        };
+        let refuse =
+            |what: &dyn std::fmt::Display| Failure::Input(format!("--events {pattern}: {what}"));
         let found = glob::glob(pattern).map_err(|error| refuse(&error))?;
         let mut found = found
             .collect::<Result<Vec<_>, _>>()
@@ -309,7 +315,9 @@ fn detail(case: &CaseReport) {
 /// How the command ends.
 pub(super) fn verdict(results: &Results, stop: &AtomicBool) -> Result<(), Failure> {
     if results.is_stopped() || stop.load(Ordering::Relaxed) {
-        return Err(Failure::Stopped("stopped before the end of the test".to_owned()));
+        return Err(Failure::Stopped(
+            "stopped before the end of the test".to_owned(),
+        ));
     }
     let failed: Vec<&CaseReport> = results.failed().collect();
     let message = match (failed.as_slice(), results.cases.as_slice()) {
@@ -323,10 +331,16 @@ pub(super) fn verdict(results: &Results, stop: &AtomicBool) -> Result<(), Failur
             }
         },
         (some, all) => format!(
-            "{} of {} cases failed: {}",
+            "{} of {} failed: {}",
             some.len(),
-            all.len(),
-            some.iter().map(|case| case.name.as_str()).collect::<Vec<_>>().join(", ")
+            match all.len() {
+                1 => "1 case".to_owned(),
+                count => format!("{count} cases"),
+            },
+            some.iter()
+                .map(|case| case.name.as_str())
+                .collect::<Vec<_>>()
+                .join(", ")
         ),
     };
     Err(match results.is_difference() {
@@ -338,8 +352,12 @@ pub(super) fn verdict(results: &Results, stop: &AtomicBool) -> Result<(), Failur
 /// A line that counts cases, for those who look at nothing else.
 fn summary(results: &Results) -> String {
     let (passed, all) = (results.passed(), results.cases.len());
+    let cases = |count: usize| match count {
+        1 => "1 case".to_owned(),
+        count => format!("{} cases", show::count(count as u64)),
+    };
     match all - passed {
-        0 => format!("{} cases passed", show::count(all as u64)),
-        failed => format!("{passed} cases passed, {failed} failed"),
+        0 => format!("{} passed", cases(all)),
+        failed => format!("{} passed, {failed} failed", cases(passed)),
     }
 }

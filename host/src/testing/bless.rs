@@ -35,11 +35,22 @@ pub(super) fn features(
     };
     write_whole(path, &bytes)?;
     // A format that loses what it was given would make a test that fails from the start.
-    let blessed = expected::read(path, &outcome.layout)?;
+    let blessed = expected::read(path, &outcome.layout).map_err(|error| {
+        let reason = format!(
+            "it was written, and cannot be read back ({error}); bless a .parquet file instead"
+        );
+        TestError::file(path, reason)
+    })?;
     let compare = |rows, leniency| {
         let outputs = &outcome.layout.outputs;
         let exactly = super::Tolerances::default();
-        compare::compare(&outcome.layout, (rows, leniency), &outcome.features, outputs, &exactly)
+        compare::compare(
+            &outcome.layout,
+            (rows, leniency),
+            &outcome.features,
+            outputs,
+            &exactly,
+        )
     };
     if !compare(&blessed.rows, blessed.leniency)?.is_same() {
         let reason = "this format does not hold these features exactly; bless a .parquet file instead, or give tolerances";

@@ -129,7 +129,9 @@ fn read(folder: &Path, usual: &Case) -> Result<Case, TestError> {
             "this case has no events; put them into events.ndjson or events.parquet",
         ));
     }
-    let mut expected = files.iter().filter(|path| EXPECTED.contains(&&*name_of(path)));
+    let mut expected = files
+        .iter()
+        .filter(|path| EXPECTED.contains(&&*name_of(path)));
     let (first, second) = (expected.next(), expected.next());
     if let (Some(first), Some(second)) = (first, second) {
         let reason = format!(
@@ -161,7 +163,9 @@ fn read(folder: &Path, usual: &Case) -> Result<Case, TestError> {
 fn case_file(path: &Path) -> Result<CaseFile, TestError> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(CaseFile::default()),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(CaseFile::default());
+        }
         Err(error) => return Err(TestError::io("read", path)(error)),
     };
     toml::from_str(&text).map_err(|error| TestError::file(path, error))
@@ -184,7 +188,10 @@ fn entries(folder: &Path) -> Result<Vec<PathBuf>, TestError> {
 }
 
 fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
+    path.file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned()
 }
 
 #[cfg(test)]
@@ -227,9 +234,16 @@ mod tests {
         let cases = find(folder.path(), None, &usual()).unwrap();
         let names: Vec<&str> = cases.iter().map(|case| case.name.as_str()).collect();
         assert_eq!(names, ["one", "two"]);
-        let [one, two] = cases.as_slice() else { panic!("two") };
+        let [one, two] = cases.as_slice() else {
+            panic!("two")
+        };
         assert_eq!(one.environment, "local");
-        assert!(one.expected.as_ref().unwrap().ends_with("one/expected.ndjson"));
+        assert!(
+            one.expected
+                .as_ref()
+                .unwrap()
+                .ends_with("one/expected.ndjson")
+        );
         assert!(one.expected_refused.is_none() && !one.purity && !one.laws);
         assert_eq!(two.environment, "ci");
         assert_eq!(two.events.as_ref().unwrap().len(), 2);
@@ -254,11 +268,18 @@ mod tests {
         refused(&[], None, "events.ndjson");
         refused(&[("a/expected.csv", "")], None, "no events");
         refused(&[("a/events.ndjson", "")], Some("b"), "there are a");
-        let both = [("a/events.ndjson", ""), ("a/expected.csv", ""), ("a/expected.ndjson", "")];
+        let both = [
+            ("a/events.ndjson", ""),
+            ("a/expected.csv", ""),
+            ("a/expected.ndjson", ""),
+        ];
         refused(&both, None, "keep one");
         let unknown = [("a/events.ndjson", ""), ("a/case.toml", "tolerances = 1")];
         refused(&unknown, None, "tolerances");
-        let negative = [("a/events.ndjson", ""), ("a/case.toml", "tolerance = { a = -1 }")];
+        let negative = [
+            ("a/events.ndjson", ""),
+            ("a/case.toml", "tolerance = { a = -1 }"),
+        ];
         refused(&negative, None, "column `a`");
         let error = find(Path::new("no/such/folder"), None, &usual()).unwrap_err();
         assert!(error.to_string().contains("no such folder"), "{error}");

@@ -51,10 +51,7 @@ impl Cells {
     /// Whether row `expected` of the one is the same as row `got` of the other.
     pub(super) fn same(&self, expected: usize, got: usize) -> bool {
         (self.exactly)(expected, got) == Ordering::Equal
-            || self.close(
-                (self.expected.as_ref(), expected),
-                (self.got.as_ref(), got),
-            )
+            || self.close((self.expected.as_ref(), expected), (self.got.as_ref(), got))
     }
 
     fn close(&self, expected: (&dyn Array, usize), got: (&dyn Array, usize)) -> bool {
@@ -116,7 +113,9 @@ fn number((column, row): (&dyn Array, usize)) -> f64 {
         return column.value(row);
     }
     let number = cast(&column.slice(row, 1), &DataType::Float64);
-    number.map_or(f64::NAN, |number| number.as_primitive::<Float64Type>().value(0))
+    number.map_or(f64::NAN, |number| {
+        number.as_primitive::<Float64Type>().value(0)
+    })
 }
 
 fn items((column, row): (&dyn Array, usize)) -> ArrayRef {
@@ -138,7 +137,9 @@ mod tests {
 
     fn same(expected: &ArrayRef, got: &ArrayRef, tolerance: f64) -> Vec<bool> {
         let cells = Cells::new(expected, got, tolerance, Leniency::default()).unwrap();
-        (0..expected.len()).map(|row| cells.same(row, row)).collect()
+        (0..expected.len())
+            .map(|row| cells.same(row, row))
+            .collect()
     }
 
     fn floats(values: &[Option<f64>]) -> ArrayRef {

@@ -86,14 +86,21 @@ pub(super) fn compare(
             column: at,
         }));
     }
-    differences.extend(missing.into_iter().map(|expected| Difference::Missing { expected }));
+    differences.extend(
+        missing
+            .into_iter()
+            .map(|expected| Difference::Missing { expected }),
+    );
     differences.extend(extra.into_iter().map(|got| Difference::Extra { got }));
     let bounds = ["window_start", "window_end"];
     let comparison = Comparison {
         expected: expected.clone(),
         got: got.clone(),
         keys: layout.keys.clone(),
-        others: window.into_iter().filter(|name| !bounds.contains(&name.as_str())).collect(),
+        others: window
+            .into_iter()
+            .filter(|name| !bounds.contains(&name.as_str()))
+            .collect(),
         columns: columns.into_iter().cloned().collect(),
         lacking: lacking.into_iter().cloned().collect(),
         matched: pairs.len(),
@@ -101,7 +108,9 @@ pub(super) fn compare(
     };
     let (ends_expected, ends_got) = (micros(expected, bounds[1]), micros(got, bounds[1]));
     differences.sort_by_key(|difference| match difference {
-        Difference::Value { expected, column, .. } => (ends_expected[*expected], *expected, *column),
+        Difference::Value {
+            expected, column, ..
+        } => (ends_expected[*expected], *expected, *column),
         Difference::Missing { expected } => (ends_expected[*expected], *expected, 0),
         Difference::Extra { got } => (ends_got[*got], *got, 0),
     });
@@ -120,7 +129,10 @@ fn matching(
     identity: &[&String],
 ) -> Result<Matching, TestError> {
     let columns = |table: &RecordBatch| -> Vec<ArrayRef> {
-        identity.iter().map(|name| ArrayRef::clone(column(table, name))).collect()
+        identity
+            .iter()
+            .map(|name| ArrayRef::clone(column(table, name)))
+            .collect()
     };
     let (expected_columns, got_columns) = (columns(expected), columns(got));
     let fields = got_columns.iter();
@@ -131,11 +143,17 @@ fn matching(
     // The rows of one identity, last first, so that the first is taken first.
     let mut places: HashMap<OwnedRow, Vec<usize>> = HashMap::with_capacity(got_rows.num_rows());
     for row in (0..got_rows.num_rows()).rev() {
-        places.entry(got_rows.row(row).owned()).or_default().push(row);
+        places
+            .entry(got_rows.row(row).owned())
+            .or_default()
+            .push(row);
     }
     let (mut pairs, mut missing) = (Vec::new(), Vec::new());
     for row in 0..expected_rows.num_rows() {
-        match places.get_mut(&expected_rows.row(row).owned()).and_then(Vec::pop) {
+        match places
+            .get_mut(&expected_rows.row(row).owned())
+            .and_then(Vec::pop)
+        {
             Some(got) => pairs.push((row, got)),
             None => missing.push(row),
         }
@@ -146,7 +164,9 @@ fn matching(
 }
 
 fn column<'a>(table: &'a RecordBatch, name: &str) -> &'a ArrayRef {
-    table.column_by_name(name).expect("the layout's columns were found in the table")
+    table
+        .column_by_name(name)
+        .expect("the layout's columns were found in the table")
 }
 
 /// A column of times, in microseconds; none where there is none.
@@ -155,7 +175,10 @@ pub(super) fn micros(table: &RecordBatch, name: &str) -> Vec<Option<i64>> {
     let column = table.column_by_name(name);
     let column = column.and_then(|column| cast(column, &to).ok());
     match column {
-        Some(column) => column.as_primitive::<TimestampMicrosecondType>().iter().collect(),
+        Some(column) => column
+            .as_primitive::<TimestampMicrosecondType>()
+            .iter()
+            .collect(),
         None => vec![None; table.num_rows()],
     }
 }
@@ -192,7 +215,10 @@ impl Comparison {
     /// The key's columns of the row of a difference, of one row each.
     pub(super) fn key_of(&self, difference: &Difference) -> Vec<ArrayRef> {
         let (table, row) = self.row_of(difference);
-        self.keys.iter().map(|key| column(table, key).slice(row, 1)).collect()
+        self.keys
+            .iter()
+            .map(|key| column(table, key).slice(row, 1))
+            .collect()
     }
 
     /// The row that a difference is about.
@@ -200,11 +226,17 @@ impl Comparison {
         let (table, row) = self.row_of(difference);
         let table = table.slice(row, 1);
         let named = |names: &[String]| -> Vec<(String, String)> {
-            names.iter().map(|name| (name.clone(), text(&table, name, 0))).collect()
+            names
+                .iter()
+                .map(|name| (name.clone(), text(&table, name, 0)))
+                .collect()
         };
         RowId {
             entity: named(&self.keys),
-            window: (micros(&table, "window_start")[0], micros(&table, "window_end")[0]),
+            window: (
+                micros(&table, "window_start")[0],
+                micros(&table, "window_end")[0],
+            ),
             others: named(&self.others),
         }
     }
@@ -217,7 +249,11 @@ impl Comparison {
             values.collect::<Vec<_>>().join(" ")
         };
         match difference {
-            Difference::Value { expected, got, column } => {
+            Difference::Value {
+                expected,
+                got,
+                column,
+            } => {
                 let name = &self.columns[*column];
                 (
                     name.clone(),
@@ -250,7 +286,9 @@ pub(super) fn cell_text(cell: &ArrayRef) -> String {
         && cell.data_type().is_floating()
         && let Ok(number) = cast(cell, &DataType::Float64)
     {
-        let number = number.as_primitive::<arrow::datatypes::Float64Type>().value(0);
+        let number = number
+            .as_primitive::<arrow::datatypes::Float64Type>()
+            .value(0);
         if !number.is_finite() {
             return number.to_string();
         }

@@ -46,7 +46,14 @@ fn compared(expected: &[Row], got: &[Row], tolerance: f64) -> Comparison {
     let tolerances = Tolerances::of([("mean".to_owned(), tolerance)]).unwrap();
     let expected = table(expected);
     let expected = (&expected, Leniency::default());
-    compare(&layout(), expected, &table(got), &layout().outputs, &tolerances).unwrap()
+    compare(
+        &layout(),
+        expected,
+        &table(got),
+        &layout().outputs,
+        &tolerances,
+    )
+    .unwrap()
 }
 
 #[test]
@@ -88,8 +95,14 @@ fn a_column_that_was_not_expected_at_all_is_told() {
     let without = expected.project(&[0, 1, 2]).unwrap();
     let lenient = (&without, Leniency::default());
     let outputs = layout().outputs;
-    let comparison =
-        compare(&layout(), lenient, &expected, &outputs, &Tolerances::default()).unwrap();
+    let comparison = compare(
+        &layout(),
+        lenient,
+        &expected,
+        &outputs,
+        &Tolerances::default(),
+    )
+    .unwrap();
     assert_eq!(comparison.lacking, ["mean"]);
     assert!(!comparison.is_same() && comparison.differences.is_empty());
 }

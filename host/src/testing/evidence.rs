@@ -66,7 +66,9 @@ impl Evidence {
         let Some(keys) = keys.filter(|_| !comparison.differences.is_empty()) else {
             return Ok(evidence);
         };
-        let fields = keys.iter().map(|key| source.field(*key).data_type().clone());
+        let fields = keys
+            .iter()
+            .map(|key| source.field(*key).data_type().clone());
         let converter = RowConverter::new(fields.map(SortField::new).collect())?;
         let mut wanted: HashMap<OwnedRow, Vec<Wanted>> = HashMap::new();
         for difference in comparison.differences.iter().take(most) {
@@ -108,14 +110,19 @@ impl Evidence {
         wanted: &HashMap<OwnedRow, Vec<Wanted>>,
         place: &dyn Fn(u32, u64) -> String,
     ) -> Result<(), TestError> {
-        let columns = keys.iter().map(|key| ArrayRef::clone(batch.rows.column(*key)));
+        let columns = keys
+            .iter()
+            .map(|key| ArrayRef::clone(batch.rows.column(*key)));
         let rows = converter.convert_columns(&columns.collect::<Vec<_>>())?;
         for (row, time) in batch.event_times.iter().enumerate() {
             let Some(windows) = wanted.get(&rows.row(row).owned()) else {
                 continue;
             };
             for window in windows.iter().filter(|w| (w.start..w.end).contains(time)) {
-                let behind = self.rows.get_mut(&window.id).expect("it was put there before");
+                let behind = self
+                    .rows
+                    .get_mut(&window.id)
+                    .expect("it was put there before");
                 if behind.lines.len() == MOST_ROWS {
                     behind.more += 1;
                     continue;
@@ -153,7 +160,11 @@ fn refused_places(outcome: &Outcome) -> HashMap<(String, u64), String> {
         let row: serde_json::Value = serde_json::from_str(line).ok()?;
         let file = row["file"].as_str()?.to_owned();
         let position = row["line"].as_u64().or_else(|| row["row"].as_u64())?;
-        let why = format!("{}: {}", row["stage"].as_str()?, row["code"].as_str()?);
+        let (stage, code) = (row["stage"].as_str()?, row["code"].as_str()?);
+        let why = match stage == code {
+            true => stage.to_owned(),
+            false => format!("{stage}: {code}"),
+        };
         Some(((file, position), why))
     });
     places.collect()

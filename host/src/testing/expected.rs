@@ -52,10 +52,17 @@ pub(super) fn read(path: &Path, layout: &Layout) -> Result<Expected, TestError> 
         OutputFormat::Parquet => read_parquet(path, schema)?,
         OutputFormat::Ndjson => {
             let text = read_text(path)?;
-            let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+            let lines: Vec<&str> = text
+                .lines()
+                .filter(|line| !line.trim().is_empty())
+                .collect();
             let names = match lines.is_empty() {
                 // A file without rows has all columns, as far as anybody can say.
-                true => schema.fields().iter().map(|field| field.name().clone()).collect(),
+                true => schema
+                    .fields()
+                    .iter()
+                    .map(|field| field.name().clone())
+                    .collect(),
                 false => names_in(path, &lines)?,
             };
             typed(path, &lines, &names, schema)?
@@ -107,10 +114,16 @@ fn typed(
     names: &BTreeSet<String>,
     schema: &SchemaRef,
 ) -> Result<RecordBatch, TestError> {
-    if let Some(unknown) = names.iter().find(|name| schema.field_with_name(name).is_err()) {
+    if let Some(unknown) = names
+        .iter()
+        .find(|name| schema.field_with_name(name).is_err())
+    {
         return Err(TestError::file(path, unknown_column(unknown, schema)));
     }
-    let named = schema.fields().iter().filter(|field| names.contains(field.name()));
+    let named = schema
+        .fields()
+        .iter()
+        .filter(|field| names.contains(field.name()));
     // Null until compared: a null where the output has none is a difference, and no bad file.
     let fields: Vec<Field> = named
         .map(|field| field.as_ref().clone().with_nullable(true))
@@ -127,12 +140,18 @@ fn typed(
             Some(format!("row {number}: {error}: {line}"))
         });
         let reason = first.unwrap_or_else(|| error.to_string());
-        TestError::file(path, format!("{reason}; write it as the output's types ask for"))
+        TestError::file(
+            path,
+            format!("{reason}; write it as the output's types ask for"),
+        )
     })?;
     let columns = batch.columns().iter().zip(&fields);
     let columns = columns.map(|(column, field)| cast(column, field.data_type()));
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    Ok(RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?)
+    Ok(RecordBatch::try_new(
+        Arc::new(Schema::new(fields)),
+        columns,
+    )?)
 }
 
 fn parse(text: &str, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
@@ -145,10 +164,15 @@ fn parse(text: &str, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::Ar
 fn read_csv(path: &Path, schema: &SchemaRef) -> Result<RecordBatch, TestError> {
     let text = read_text(path)?;
     let broken = |error: arrow::error::ArrowError| {
-        TestError::file(path, format!("this is no CSV file that can be read: {error}"))
+        TestError::file(
+            path,
+            format!("this is no CSV file that can be read: {error}"),
+        )
     };
     let format = arrow_csv::reader::Format::default().with_header(true);
-    let (header, _) = format.infer_schema(text.as_bytes(), Some(0)).map_err(broken)?;
+    let (header, _) = format
+        .infer_schema(text.as_bytes(), Some(0))
+        .map_err(broken)?;
     let names: BTreeSet<String> = header.fields().iter().map(|f| f.name().clone()).collect();
     if names.len() != header.fields().len() {
         return Err(TestError::file(path, "two columns have the same name"));
@@ -166,7 +190,9 @@ fn read_csv(path: &Path, schema: &SchemaRef) -> Result<RecordBatch, TestError> {
         for row in 0..batch.num_rows() {
             let cells = batch.schema_ref().fields().iter().zip(batch.columns());
             let cells = cells.filter_map(|(field, column)| {
-                let text = column.is_valid(row).then(|| column.as_string::<i32>().value(row));
+                let text = column
+                    .is_valid(row)
+                    .then(|| column.as_string::<i32>().value(row));
                 let kind = schema.field_with_name(field.name()).ok()?.data_type();
                 let name = serde_json::Value::from(field.name().as_str());
                 Some(format!("{name}:{}", json_cell(text, kind)))

@@ -15,14 +15,29 @@ fn layout() -> (Layout, RecordBatch) {
     };
     let lists = [Some(vec![Some(0.1), None]), None, Some(vec![])];
     let columns: Vec<(&str, ArrayRef)> = vec![
-        ("city", Arc::new(StringArray::from(vec!["a", "b,\"c\"", "é"]))),
+        (
+            "city",
+            Arc::new(StringArray::from(vec!["a", "b,\"c\"", "é"])),
+        ),
         ("rider", Arc::new(Int64Array::from(vec![-1, i64::MAX, 3]))),
         ("window_start", time(&[0, 0, 1_500_000])),
         ("window_end", time(&[1_500_000, 1_500_000, 3_000_000])),
-        ("rows", Arc::new(UInt64Array::from(vec![Some(u64::MAX), None, Some(0)]))),
-        ("mean", Arc::new(Float64Array::from(vec![Some(1.0 / 3.0), Some(1e300), None]))),
-        ("any", Arc::new(BooleanArray::from(vec![Some(true), Some(false), None]))),
-        ("day", Arc::new(Date32Array::from(vec![Some(0), Some(20_000), None]))),
+        (
+            "rows",
+            Arc::new(UInt64Array::from(vec![Some(u64::MAX), None, Some(0)])),
+        ),
+        (
+            "mean",
+            Arc::new(Float64Array::from(vec![Some(1.0 / 3.0), Some(1e300), None])),
+        ),
+        (
+            "any",
+            Arc::new(BooleanArray::from(vec![Some(true), Some(false), None])),
+        ),
+        (
+            "day",
+            Arc::new(Date32Array::from(vec![Some(0), Some(20_000), None])),
+        ),
         (
             "price",
             Arc::new(
@@ -44,7 +59,10 @@ fn layout() -> (Layout, RecordBatch) {
         .collect();
     let schema = Arc::new(Schema::new(fields));
     let names = |range: std::ops::Range<usize>| {
-        columns[range].iter().map(|(name, _)| (*name).to_owned()).collect()
+        columns[range]
+            .iter()
+            .map(|(name, _)| (*name).to_owned())
+            .collect()
     };
     let layout = Layout {
         keys: names(0..2),
@@ -84,14 +102,18 @@ fn refused(name: &str, text: &str) -> String {
 
 #[test]
 fn what_cannot_be_read_is_told_with_its_place() {
-    let head = r#""city":"a","window_start":"1970-01-01T00:00:00Z","window_end":"1970-01-01T00:00:01Z""#;
+    let head =
+        r#""city":"a","window_start":"1970-01-01T00:00:00Z","window_end":"1970-01-01T00:00:01Z""#;
     let good = format!("{{{head},\"rider\":1}}");
     let reason = refused("x.ndjson", &format!("{good}\n{{{head},\"rider\":\"x\"}}\n"));
     assert!(reason.contains("row 2"), "{reason}");
     let reason = refused("x.ndjson", &format!("{good}\nnonsense\n"));
     assert!(reason.contains("row 2"), "{reason}");
     let reason = refused("x.ndjson", &format!("{{{head},\"rider\":1,\"rowz\":2}}"));
-    assert!(reason.contains("`rowz`") && reason.contains("mean"), "{reason}");
+    assert!(
+        reason.contains("`rowz`") && reason.contains("mean"),
+        "{reason}"
+    );
     let reason = refused("x.ndjson", &format!("{{{head}}}"));
     assert!(reason.contains("no column rider"), "{reason}");
     assert!(refused("x.csv", "city,rider,rows\n").contains("window_start, window_end"));
@@ -118,7 +140,10 @@ fn a_subset_of_the_columns_is_read_and_none_is_made_up() {
     std::fs::write(&path, text).unwrap();
     let rows = read(&path, &layout).unwrap().rows;
     assert_eq!(rows.num_columns(), 5);
-    let mean = rows.column_by_name("mean").unwrap().as_primitive::<Float64Type>();
+    let mean = rows
+        .column_by_name("mean")
+        .unwrap()
+        .as_primitive::<Float64Type>();
     assert!(mean.value(0).is_nan());
     let end = rows.column_by_name("window_end").unwrap();
     let end = end.as_primitive::<arrow::datatypes::TimestampMicrosecondType>();

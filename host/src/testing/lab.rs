@@ -19,6 +19,9 @@ pub(super) struct Lab<'a> {
     instance: Option<Instance>,
 }
 
+/// All states after rows were added, and the rejects by the call's own rows.
+type Added = (Vec<ArrayRef>, Vec<Reject>);
+
 /// Some rows of a call, for the groups that they belong to alone.
 pub(super) struct Part {
     columns: Vec<ArrayRef>,
@@ -84,18 +87,19 @@ impl<'a> Lab<'a> {
                 columns: &call.columns,
                 group_of_row: &call.group_of_row,
             };
-            instance.accumulate(rows, groups(&call.keys, &call.states, call.len)).await
+            instance
+                .accumulate(rows, groups(&call.keys, &call.states, call.len))
+                .await
         })
     }
 
-    /// Adds some rows of a call to the states of its groups, which start from `states`. Gives all
-    /// states, and the rejects by the call's own rows.
+    /// Adds some rows of a call to the states of its groups, which start from `states`.
     pub(super) fn add(
         &mut self,
         call: &Accumulated,
         rows: Vec<u32>,
         states: &[ArrayRef],
-    ) -> Result<Result<(Vec<ArrayRef>, Vec<Reject>), CallError>, TestError> {
+    ) -> Result<Result<Added, CallError>, TestError> {
         if rows.is_empty() {
             return Ok(Ok((states.to_vec(), Vec::new())));
         }
@@ -105,18 +109,24 @@ impl<'a> Lab<'a> {
                 columns: &part.columns,
                 group_of_row: &part.group_of_row,
             };
-            instance.accumulate(rows, groups(&part.keys, &part.states, part.groups.len())).await
+            instance
+                .accumulate(rows, groups(&part.keys, &part.states, part.groups.len()))
+                .await
         })?;
         let mut updated = match updated {
             Ok(updated) => updated,
             Err(error) => return Ok(Err(error)),
         };
-        let new = applied(&part.states, &part.group_of_row, part.groups.len(), &updated)?;
+        let new = applied(
+            &part.states,
+            &part.group_of_row,
+            part.groups.len(),
+            &updated,
+        )?;
         for reject in &mut updated.rejects {
             reject.row = part.rows[reject.row as usize];
         }
-        let mut sources: Vec<(usize, usize)> =
-            (0..call.len).map(|group| (0, group)).collect();
+        let mut sources: Vec<(usize, usize)> = (0..call.len).map(|group| (0, group)).collect();
         for (at, group) in part.groups.iter().enumerate() {
             sources[*group as usize] = (1, at);
         }

@@ -82,7 +82,11 @@ pub(super) fn check(
     let ended = laws.check_all(&recording)?;
     let (groups, left_out) = (laws.groups, laws.left_out);
     let (passed, summary, detail) = match &ended {
-        None => (true, format!("merge keeps its laws for {groups} groups"), String::new()),
+        None => (
+            true,
+            format!("merge keeps its laws for {groups} groups"),
+            String::new(),
+        ),
         Some(Ended::Unsupported(error)) if !needed => (
             true,
             "merge is not supported, and windows of this kind do not need it".to_owned(),
@@ -167,11 +171,7 @@ impl Laws<'_> {
         let groups = Groups {
             initial: broadcast(&self.initial, call.len)?,
             bounds: self.windows.bounds(&call.keys, &full, call.len)?,
-            applied: groups_with_applied_rows(
-                &call.group_of_row,
-                call.len,
-                &call.updated.rejects,
-            ),
+            applied: groups_with_applied_rows(&call.group_of_row, call.len, &call.updated.rejects),
             rows_of,
             full,
             call,
@@ -217,7 +217,10 @@ impl Laws<'_> {
         let whole = &groups.call.updated.rejects;
         let odd = |one: &[Reject], other: &[Reject]| -> Vec<u32> {
             let rows: std::collections::HashSet<u32> = other.iter().map(|r| r.row).collect();
-            one.iter().map(|r| r.row).filter(|row| !rows.contains(row)).collect()
+            one.iter()
+                .map(|r| r.row)
+                .filter(|row| !rows.contains(row))
+                .collect()
         };
         for row in [odd(whole, &rejects), odd(&rejects, whole)].concat() {
             let group = groups.call.group_of_row[row as usize] as usize;
@@ -244,7 +247,13 @@ impl Laws<'_> {
         };
         let comparable = self.comparable(groups, rejects);
         let names = ["of all rows at once", "of two parts merged"];
-        self.compare("splitting", groups, &comparable, (&groups.full, &merged), names)
+        self.compare(
+            "splitting",
+            groups,
+            &comparable,
+            (&groups.full, &merged),
+            names,
+        )
     }
 
     fn associativity(&mut self, groups: &Groups<'_>) -> Result<Option<Ended>, TestError> {
@@ -276,8 +285,16 @@ impl Laws<'_> {
     fn neutrality(&mut self, groups: &Groups<'_>) -> Result<Option<Ended>, TestError> {
         let applied = groups.applied.clone();
         for (first, second, name) in [
-            (&groups.initial, &groups.full, "merged after the initial state"),
-            (&groups.full, &groups.initial, "merged before the initial state"),
+            (
+                &groups.initial,
+                &groups.full,
+                "merged after the initial state",
+            ),
+            (
+                &groups.full,
+                &groups.initial,
+                "merged before the initial state",
+            ),
         ] {
             let merged = match self.merge(groups, first, second)? {
                 Ok(merged) => merged,
@@ -367,7 +384,12 @@ impl Laws<'_> {
                 found.rows.0, names[0], found.rows.1, names[1]
             ),
         };
-        Ok(Some(Ended::Violated(self.violation(law, groups, found.group, shows))))
+        Ok(Some(Ended::Violated(self.violation(
+            law,
+            groups,
+            found.group,
+            shows,
+        ))))
     }
 
     fn violation(
@@ -407,7 +429,14 @@ impl Windows {
             any: (0, 1),
         };
         for call in &recording.calls {
-            let Call::Finish { keys, states, bounds, len, .. } = call else {
+            let Call::Finish {
+                keys,
+                states,
+                bounds,
+                len,
+                ..
+            } = call
+            else {
                 continue;
             };
             let key_rows = converter(&mut windows.keys, keys)?.convert_columns(keys)?;
@@ -418,8 +447,13 @@ impl Windows {
                     continue;
                 };
                 windows.any = (start, end);
-                windows.of_state.insert(all.row(group).owned(), (start, end));
-                windows.of_key.entry(key_rows.row(group).owned()).or_insert((start, end));
+                windows
+                    .of_state
+                    .insert(all.row(group).owned(), (start, end));
+                windows
+                    .of_key
+                    .entry(key_rows.row(group).owned())
+                    .or_insert((start, end));
             }
         }
         Ok(windows)
@@ -435,7 +469,10 @@ impl Windows {
         let mut found = vec![self.any; len];
         if let (Some(of_keys), Some(of_all)) = (&self.keys, &self.converter) {
             let all: Vec<ArrayRef> = keys.iter().chain(states).map(Arc::clone).collect();
-            let (keys, all) = (of_keys.convert_columns(keys)?, of_all.convert_columns(&all)?);
+            let (keys, all) = (
+                of_keys.convert_columns(keys)?,
+                of_all.convert_columns(&all)?,
+            );
             for (group, found) in found.iter_mut().enumerate() {
                 let of_state = self.of_state.get(&all.row(group).owned());
                 let window = of_state.or_else(|| self.of_key.get(&keys.row(group).owned()));

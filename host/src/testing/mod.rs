@@ -158,7 +158,9 @@ fn look(
     let events = case.events.as_deref();
     let trial = Trial::new(host, &pipeline, &case.environment, events, stop)?;
     let outcome = trial.run(Cut::default(), |opened| opened)?;
-    let columns = outcome.layout.compared(&case.columns, case.tolerances.columns())?;
+    let columns = outcome
+        .layout
+        .compared(&case.columns, case.tolerances.columns())?;
     if let Some(path) = &case.expected {
         match options.bless {
             true => {
@@ -174,7 +176,9 @@ fn look(
     if let Some(path) = &case.expected_refused {
         let got = refused::of(&outcome);
         match options.bless {
-            true => report.blessed.push(bless::refused(path, &got, options.show)?),
+            true => report
+                .blessed
+                .push(bless::refused(path, &got, options.show)?),
             false => report.checks.push(rejects(path, &got, options.show)?),
         }
     }
@@ -237,7 +241,11 @@ fn rejects(path: &Path, got: &[refused::Refused], most: usize) -> Result<Check, 
 /// # Errors
 ///
 /// The columns cannot be compared, or the events not be read again.
-pub fn difference(before: &Outcome, now: &Outcome, most: usize) -> Result<Option<String>, TestError> {
+pub fn difference(
+    before: &Outcome,
+    now: &Outcome,
+    most: usize,
+) -> Result<Option<String>, TestError> {
     const BEFORE_NOW: Sides = Sides("before", "now");
     let outputs: Vec<String> = now.layout.outputs.clone();
     if before.layout.schema != now.layout.schema {

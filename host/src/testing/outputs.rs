@@ -34,7 +34,8 @@ impl Outputs {
     /// The rows of a group: they stand together, since groups never fall.
     fn of_group(&self, group: usize) -> Range<usize> {
         let before = |least: usize| {
-            self.source_group.partition_point(|of_row| (*of_row as usize) < least)
+            self.source_group
+                .partition_point(|of_row| (*of_row as usize) < least)
         };
         before(group)..before(group + 1)
     }
@@ -49,18 +50,29 @@ pub(super) fn first_difference(
 ) -> Result<Option<Found>, TestError> {
     let schema = one.rows.schema();
     let columns = one.rows.columns().iter().zip(other.rows.columns());
-    let columns = schema.fields().iter().zip(columns).map(|(field, (one, other))| {
-        let tolerance = tolerances.of_column(field.name());
-        Cells::new(one, other, tolerance, Leniency::default())
-    });
+    let columns = schema
+        .fields()
+        .iter()
+        .zip(columns)
+        .map(|(field, (one, other))| {
+            let tolerance = tolerances.of_column(field.name());
+            Cells::new(one, other, tolerance, Leniency::default())
+        });
     let columns = columns.collect::<Result<Vec<_>, _>>()?;
-    let groups = comparable.iter().enumerate().filter(|(_, comparable)| **comparable);
+    let groups = comparable
+        .iter()
+        .enumerate()
+        .filter(|(_, comparable)| **comparable);
     for (group, _) in groups {
         let (a, b) = (one.of_group(group), other.of_group(group));
         let rows = (a.len(), b.len());
         if a.len() != b.len() {
             let column = None;
-            return Ok(Some(Found { group, column, rows }));
+            return Ok(Some(Found {
+                group,
+                column,
+                rows,
+            }));
         }
         for (a, b) in a.zip(b) {
             let Some(at) = columns.iter().position(|cells| !cells.same(a, b)) else {
@@ -71,7 +83,11 @@ pub(super) fn first_difference(
                 one.rows.column(at).slice(a, 1),
                 other.rows.column(at).slice(b, 1),
             ));
-            return Ok(Some(Found { group, column, rows }));
+            return Ok(Some(Found {
+                group,
+                column,
+                rows,
+            }));
         }
     }
     Ok(None)

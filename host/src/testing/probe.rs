@@ -43,7 +43,8 @@ pub(super) struct Culprit {
 }
 
 pub(super) const HIDDEN_STATE: &str = "it remembers something between calls: an instance that had been called before answers otherwise than a fresh one";
-pub(super) const NO_FOLD: &str = "it is no left fold: the states depend on where rows are cut into calls";
+pub(super) const NO_FOLD: &str =
+    "it is no left fold: the states depend on where rows are cut into calls";
 
 /// Checks recorded calls; gives how many were, and the first that betrays the transform.
 pub(super) fn check(
@@ -80,7 +81,9 @@ fn first_difference(
     let compare = compare.map(|(one, other)| make_comparator(one, other, SortOptions::default()));
     let compare = compare.collect::<Result<Vec<_>, _>>()?;
     for row in rows {
-        let column = compare.iter().position(|same| same(row, row) != Ordering::Equal);
+        let column = compare
+            .iter()
+            .position(|same| same(row, row) != Ordering::Equal);
         if let Some(column) = column {
             return Ok(Some((row, column)));
         }
@@ -90,13 +93,20 @@ fn first_difference(
 
 fn entity(keys: &[ArrayRef], group: usize, names: &Names) -> String {
     let fields = names.keys.fields().iter().zip(keys);
-    let columns = fields.map(|(field, key)| (field.name().clone(), cell_text(&key.slice(group, 1))));
+    let columns =
+        fields.map(|(field, key)| (field.name().clone(), cell_text(&key.slice(group, 1))));
     table::entity(&columns.collect::<Vec<_>>())
 }
 
 fn two(name: &str, one: &ArrayRef, other: &ArrayRef, row: usize, whose: [&str; 2]) -> String {
     let text = |column: &ArrayRef| cell_text(&column.slice(row, 1));
-    format!("{name} is {} {}, and {} {}", text(one), whose[0], text(other), whose[1])
+    format!(
+        "{name} is {} {}, and {} {}",
+        text(one),
+        whose[0],
+        text(other),
+        whose[1]
+    )
 }
 
 const WHOSE: [&str; 2] = ["as the run had it", "from a fresh instance"];
@@ -124,7 +134,13 @@ fn accumulate_again(
         return Ok(Some(culprit));
     }
     if call.updated.rejects != again.rejects {
-        return Ok(Some(rejects_differ(call, &again.rejects, names, HIDDEN_STATE, WHOSE)));
+        return Ok(Some(rejects_differ(
+            call,
+            &again.rejects,
+            names,
+            HIDDEN_STATE,
+            WHOSE,
+        )));
     }
     let rows = call.group_of_row.len() as u32;
     let mut cuts = vec![1, rows / 2, rows.saturating_sub(1)];
@@ -183,7 +199,10 @@ fn states_differ(
     let Some((group, column)) = first_difference(one, other, groups)? else {
         return Ok(None);
     };
-    let row = call.group_of_row.iter().position(|of_row| *of_row as usize == group);
+    let row = call
+        .group_of_row
+        .iter()
+        .position(|of_row| *of_row as usize == group);
     let name = format!("state `{}`", names.state.field(column).name());
     Ok(Some(Culprit {
         what,
@@ -200,17 +219,33 @@ fn rejects_differ(
     whose: [&str; 2],
 ) -> Culprit {
     let before = &call.updated.rejects;
-    let same = before.iter().zip(again).take_while(|(one, other)| one == other).count();
+    let same = before
+        .iter()
+        .zip(again)
+        .take_while(|(one, other)| one == other)
+        .count();
     let (one, other) = (before.get(same), again.get(same));
-    let row = [one, other].into_iter().flatten().map(|reject| reject.row).min();
+    let row = [one, other]
+        .into_iter()
+        .flatten()
+        .map(|reject| reject.row)
+        .min();
     let text = |reject: Option<&crate::transform::Reject>| {
         let reject = reject.filter(|reject| Some(reject.row) == row);
-        reject.map_or("applied".to_owned(), |reject| format!("rejected ({})", reject.code))
+        reject.map_or("applied".to_owned(), |reject| {
+            format!("rejected ({})", reject.code)
+        })
     };
     Culprit {
         what,
         at: accumulate_at(call, row.unwrap_or(0) as usize, names),
-        shows: format!("the row is {} {}, and {} {}", text(one), whose[0], text(other), whose[1]),
+        shows: format!(
+            "the row is {} {}, and {} {}",
+            text(one),
+            whose[0],
+            text(other),
+            whose[1]
+        ),
     }
 }
 
@@ -230,7 +265,14 @@ fn merge_again(
     lab: &mut Lab<'_>,
     names: &Names,
 ) -> Result<Option<Culprit>, TestError> {
-    let Call::Merge { keys, earlier, later, len, merged } = call else {
+    let Call::Merge {
+        keys,
+        earlier,
+        later,
+        len,
+        merged,
+    } = call
+    else {
         return Ok(None);
     };
     let again = match lab.merge(keys, earlier, later, *len)? {
@@ -253,7 +295,14 @@ fn finish_again(
     lab: &mut Lab<'_>,
     names: &Names,
 ) -> Result<Option<Culprit>, TestError> {
-    let Call::Finish { keys, states, bounds, len, finished } = call else {
+    let Call::Finish {
+        keys,
+        states,
+        bounds,
+        len,
+        finished,
+    } = call
+    else {
         return Ok(None);
     };
     let again = match lab.finish(keys, states, bounds, *len)? {
@@ -307,7 +356,9 @@ fn finish_again(
 /// The bounds of a group's window.
 pub(super) fn window_of(bounds: &[ArrayRef], group: usize) -> (Option<i64>, Option<i64>) {
     let bound = |at: usize| {
-        let column = bounds.get(at)?.as_primitive_opt::<TimestampMicrosecondType>()?;
+        let column = bounds
+            .get(at)?
+            .as_primitive_opt::<TimestampMicrosecondType>()?;
         arrow::array::Array::is_valid(column, group).then(|| column.value(group))
     };
     (bound(0), bound(1))

@@ -47,12 +47,18 @@ pub(super) fn check(
             batch_rows: Some(batch_rows),
             lanes: Some(lanes),
         };
-        let outcome = trial.run(cut, |opened| opened)?;
-        if let Some(what) = differs(usual, &outcome, most)? {
+        let what = match trial.run(cut, |opened| opened) {
+            Ok(outcome) => {
+                differs(usual, &outcome, most)?.map(|what| format!("the output is another: {what}"))
+            }
+            Err(TestError::Run(error)) if !error.is_stop() => {
+                Some(format!("the run fails: {error}"))
+            }
+            Err(error) => return Err(error),
+        };
+        if let Some(what) = what {
             let lanes = if lanes == 1 { "1 lane" } else { "3 lanes" };
-            detail = format!(
-                "with batches of {batch_rows} rows and {lanes} the output is another: {what}"
-            );
+            detail = format!("with batches of {batch_rows} rows and {lanes} {what}");
         }
         cuts.push(json!({"batch_rows": batch_rows, "lanes": lanes, "same": detail.is_empty()}));
         if !detail.is_empty() {

@@ -9,9 +9,7 @@ use arrow::array::ArrayRef;
 use arrow::buffer::ScalarBuffer;
 use futures::future::BoxFuture;
 
-use crate::transform::{
-    CallError, Figures, Finished, Groups, Rows, Updated, Windowed, bytes_of,
-};
+use crate::transform::{CallError, Figures, Finished, Groups, Rows, Updated, Windowed, bytes_of};
 
 /// Calls that are noted.
 const MOST_CALLS: usize = 4096;

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 
 use super::TestError;
 use super::expected::read_text;
+use super::table::many;
 use super::trial::Outcome;
 
 /// A row that was turned away.
@@ -41,13 +42,14 @@ impl Turned {
     }
 
     pub(super) fn summary(&self) -> String {
+        let rows = |count| many(count, "rejected or late row", "rejected or late rows");
         match self.is_same() {
-            true => format!("{} rejected and late rows are the same", self.same),
+            true => format!("{} as expected", rows(self.same)),
             false => format!(
-                "{} rejected or late rows did not come, {} were not expected; {} are the same",
-                self.missing.len(),
-                self.extra.len(),
-                self.same
+                "{} did not come, {} not expected; {} as expected",
+                rows(self.missing.len()),
+                rows(self.extra.len()),
+                rows(self.same)
             ),
         }
     }
@@ -98,12 +100,18 @@ pub(super) fn as_lines(rows: &[Refused]) -> String {
 /// Reads a file of expected rows.
 pub(super) fn read(path: &Path) -> Result<Vec<Refused>, TestError> {
     let text = read_text(path)?;
-    let lines = text.lines().zip(1..).filter(|(line, _)| !line.trim().is_empty());
+    let lines = text
+        .lines()
+        .zip(1..)
+        .filter(|(line, _)| !line.trim().is_empty());
     let rows = lines.map(|(line, number)| {
         let row: Result<Refused, _> = serde_json::from_str(line);
         let mut row = row.map_err(|error| {
             let form = r#"{"stage":"decode","code":"wrong_type","line":7}"#;
-            TestError::file(path, format!("line {number}: {error}; write it as in {form}"))
+            TestError::file(
+                path,
+                format!("line {number}: {error}; write it as in {form}"),
+            )
         })?;
         row.file = row.file.as_deref().map(file_name);
         Ok(row)
@@ -170,13 +178,27 @@ mod tests {
 
     #[test]
     fn rows_are_compared_as_bags_and_files_only_where_expected() {
-        let got = [row("a", Some("x"), 1), row("a", Some("y"), 1), row("b", Some("x"), 2)];
-        assert!(compare(&[row("b", None, 2), row("a", None, 1), row("a", Some("y"), 1)], &got).is_same());
+        let got = [
+            row("a", Some("x"), 1),
+            row("a", Some("y"), 1),
+            row("b", Some("x"), 2),
+        ];
+        assert!(
+            compare(
+                &[row("b", None, 2), row("a", None, 1), row("a", Some("y"), 1)],
+                &got
+            )
+            .is_same()
+        );
         let turned = compare(&[row("a", None, 1), row("b", Some("y"), 2)], &got);
         assert_eq!(turned.same, 1);
         assert_eq!(turned.missing, [row("b", Some("y"), 2)]);
         assert_eq!(turned.extra.len(), 2);
-        assert!(turned.render(1).contains("… and 1 more"), "{}", turned.render(1));
+        assert!(
+            turned.render(1).contains("… and 1 more"),
+            "{}",
+            turned.render(1)
+        );
     }
 
     #[test]

@@ -20,7 +20,9 @@ pub(super) const EXPECTED_GOT: Sides = Sides("expected", "got");
 
 /// An entity as people name it: `driver 42`, or `city "a", rider 7`.
 pub(super) fn entity(columns: &[(String, String)]) -> String {
-    let columns = columns.iter().map(|(name, value)| format!("{name} {value}"));
+    let columns = columns
+        .iter()
+        .map(|(name, value)| format!("{name} {value}"));
     columns.collect::<Vec<_>>().join(", ")
 }
 
@@ -52,28 +54,34 @@ fn cut(text: &str, most: usize) -> String {
     shown
 }
 
+/// A number of things, in words: `1 row`, `2 rows`.
+pub(super) fn many(count: usize, one: &str, several: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { several })
+}
+
 /// One line that counts what differs.
 pub(super) fn summary(comparison: &Comparison, sides: Sides) -> String {
     let (values, missing, extra) = comparison.counts();
-    let rows = comparison.matched;
+    let rows = |count: usize| many(count, "row", "rows");
     if comparison.is_same() {
-        return format!("{rows} rows are the same");
+        let verb = if comparison.matched == 1 { "is" } else { "are" };
+        return format!("{} {verb} the same", rows(comparison.matched));
     }
     let mut parts = Vec::new();
     if values > 0 {
-        parts.push(format!("{values} values differ"));
+        parts.push(many(values, "value differs", "values differ"));
     }
     if missing > 0 {
-        parts.push(format!("{missing} rows only in {}", sides.0));
+        parts.push(format!("{} only in {}", rows(missing), sides.0));
     }
     if extra > 0 {
-        parts.push(format!("{extra} rows only in {}", sides.1));
+        parts.push(format!("{} only in {}", rows(extra), sides.1));
     }
     if !comparison.lacking.is_empty() {
         let lacking = comparison.lacking.join(", ");
         parts.push(format!("{} has no column {lacking}", sides.0));
     }
-    format!("{}; {rows} rows are in both", parts.join(", "))
+    format!("{}; {} in both", parts.join(", "), rows(comparison.matched))
 }
 
 /// The first differences, at most `most`, with the input rows behind them.
@@ -141,7 +149,10 @@ pub(super) fn to_json(
             let columns = columns.iter();
             let columns = columns.map(|(name, text)| {
                 let value = serde_json::from_str(text);
-                (name.clone(), value.unwrap_or_else(|_| Value::from(text.as_str())))
+                (
+                    name.clone(),
+                    value.unwrap_or_else(|_| Value::from(text.as_str())),
+                )
             });
             Value::Object(columns.collect())
         };

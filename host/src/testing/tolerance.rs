@@ -149,7 +149,9 @@ mod tests {
 
     #[test]
     fn what_is_no_tolerance_is_refused() {
-        for text in ["mean", "=1", "mean=", "mean=x", "mean=-1", "mean=inf", "mean=NaN"] {
+        for text in [
+            "mean", "=1", "mean=", "mean=x", "mean=-1", "mean=inf", "mean=NaN",
+        ] {
             assert!(text.parse::<ColumnTolerance>().is_err(), "{text}");
         }
         assert!(Tolerances::of([("mean".to_owned(), -1.0)]).is_err());

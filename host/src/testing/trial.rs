@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -17,7 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::TestError;
 use super::layout::Layout;
 use crate::config::{
-    Environment, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
+    Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
 };
 use crate::pipeline::{self, Host, Opened, Opener, Progress, RunReport};
 use crate::source::replay::ReplaySpec;
@@ -90,9 +91,14 @@ impl<'a> Trial<'a> {
                 let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
                 Located::new(path.display().to_string(), Span::WHOLE_FILE)
             });
+            // A declared format is for files whose names do not say theirs.
+            let format = match &event.source {
+                Source::Files(declared) if !says_its_format(files) => declared.format.clone(),
+                _ => None,
+            };
             event.source = Source::Files(FilesSource {
                 patterns: patterns.collect(),
-                format: None,
+                format,
             });
         }
         Ok(Self {
@@ -108,11 +114,7 @@ impl<'a> Trial<'a> {
     /// # Errors
     ///
     /// The pipeline does not open, or the run fails.
-    pub fn run(
-        &self,
-        cut: Cut,
-        wrap: impl FnOnce(Opened) -> Opened,
-    ) -> Result<Outcome, TestError> {
+    pub fn run(&self, cut: Cut, wrap: impl FnOnce(Opened) -> Opened) -> Result<Outcome, TestError> {
         let folder = Folder::new()?;
         let features = folder.path("features.parquet");
         let opened = wrap(self.open(cut, &folder, &features, OutputFormat::Parquet)?);
@@ -174,6 +176,12 @@ impl<'a> Trial<'a> {
     }
 }
 
+/// Whether every file's name says its format.
+fn says_its_format(files: &[PathBuf]) -> bool {
+    let mut files = files.iter();
+    files.all(|path| path.is_dir() || FileFormat::of_path(path).is_some())
+}
+
 /// A temporary folder, gone when this is dropped.
 struct Folder(PathBuf);
 
@@ -185,7 +193,8 @@ impl Folder {
         loop {
             let number = NEXT.fetch_add(1, Ordering::Relaxed);
             let path = parent.join(format!("penstock-test-{}-{number}", std::process::id()));
-            match std::fs::create_dir(&path) {
+            // Events are nobody else's business.
+            match std::fs::DirBuilder::new().mode(0o700).create(&path) {
                 Ok(()) => return Ok(Self(path)),
                 // One that a killed process of the same number left behind.
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
@@ -229,7 +238,10 @@ impl Drop for Folder {
 pub(super) fn read_parquet(path: &Path, schema: &SchemaRef) -> Result<RecordBatch, TestError> {
     let file = File::open(path).map_err(|error| not_read(path, error))?;
     let broken = |error: &dyn std::fmt::Display| {
-        TestError::file(path, format!("this is no Parquet file that can be read: {error}"))
+        TestError::file(
+            path,
+            format!("this is no Parquet file that can be read: {error}"),
+        )
     };
     let reader = ParquetRecordBatchReaderBuilder::try_new(file)
         .and_then(ParquetRecordBatchReaderBuilder::build)
@@ -240,9 +252,9 @@ pub(super) fn read_parquet(path: &Path, schema: &SchemaRef) -> Result<RecordBatc
     let mut columns = Vec::new();
     let mut fields = Vec::new();
     for (field, column) in found.fields().iter().zip(all.columns()) {
-        let wanted = schema.field_with_name(field.name()).map_err(|_| {
-            TestError::file(path, unknown_column(field.name(), schema))
-        })?;
+        let wanted = schema
+            .field_with_name(field.name())
+            .map_err(|_| TestError::file(path, unknown_column(field.name(), schema)))?;
         let column = match column.data_type() == wanted.data_type() {
             true => Arc::clone(column),
             false => cast(column, wanted.data_type()).map_err(|_| {
@@ -262,7 +274,9 @@ pub(super) fn read_parquet(path: &Path, schema: &SchemaRef) -> Result<RecordBatc
     }
     let schema = Arc::new(arrow::datatypes::Schema::new(fields));
     let options = arrow::array::RecordBatchOptions::new().with_row_count(Some(all.num_rows()));
-    Ok(RecordBatch::try_new_with_options(schema, columns, &options)?)
+    Ok(RecordBatch::try_new_with_options(
+        schema, columns, &options,
+    )?)
 }
 
 /// A file of what is expected that cannot be read.
@@ -277,7 +291,11 @@ pub(super) fn not_read(path: &Path, error: std::io::Error) -> TestError {
 }
 
 pub(super) fn unknown_column(name: &str, schema: &SchemaRef) -> String {
-    let known: Vec<&str> = schema.fields().iter().map(|field| field.name().as_str()).collect();
+    let known: Vec<&str> = schema
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str())
+        .collect();
     format!(
         "the output has no column `{name}`; its columns are {}",
         known.join(", ")

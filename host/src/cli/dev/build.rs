@@ -10,15 +10,9 @@ use crate::cli::componentize;
 #[derive(Debug, Clone)]
 pub(super) enum Build {
     /// A command for the shell, which leaves the component where the pipeline names it.
-    Command {
-        command: String,
-        folder: PathBuf,
-    },
+    Command { command: String, folder: PathBuf },
     /// Cargo, in the folder of this package; what it leaves becomes the component.
-    Cargo {
-        folder: PathBuf,
-        component: PathBuf,
-    },
+    Cargo { folder: PathBuf, component: PathBuf },
 }
 
 /// How building ended.
@@ -48,9 +42,14 @@ impl Build {
             });
         }
         let from = source.canonicalize().map_err(|error| {
-            Failure::Input(format!("cannot open the folder {}: {error}", source.display()))
+            Failure::Input(format!(
+                "cannot open the folder {}: {error}",
+                source.display()
+            ))
         })?;
-        let found = from.ancestors().find(|folder| folder.join("Cargo.toml").is_file());
+        let found = from
+            .ancestors()
+            .find(|folder| folder.join("Cargo.toml").is_file());
         match found {
             Some(folder) => Ok(Self::Cargo {
                 folder: folder.to_owned(),
@@ -124,9 +123,10 @@ fn module(folder: &Path) -> Result<PathBuf, Failure> {
         .map_err(|_| refuse(String::from_utf8_lossy(&output.stderr).trim().to_owned()))?;
     let manifest = folder.join("Cargo.toml");
     let packages = metadata["packages"].as_array();
-    let package = packages.into_iter().flatten().find(|package| {
-        package["manifest_path"].as_str().map(Path::new) == Some(&manifest)
-    });
+    let package = packages
+        .into_iter()
+        .flatten()
+        .find(|package| package["manifest_path"].as_str().map(Path::new) == Some(&manifest));
     let library = package.and_then(|package| {
         let targets = package["targets"].as_array()?;
         let is_cdylib = |target: &&serde_json::Value| {

@@ -56,7 +56,11 @@ pub(super) struct Matters {
 impl Matters {
     /// Whether a change of this path is a reason for a round.
     pub(super) fn is_reason(&self, path: &Path) -> bool {
-        let Some(below) = self.watched.iter().find_map(|root| path.strip_prefix(root).ok()) else {
+        let Some(below) = self
+            .watched
+            .iter()
+            .find_map(|root| path.strip_prefix(root).ok())
+        else {
             return false;
         };
         let is_tools = below
@@ -136,7 +140,11 @@ mod tests {
 
     #[test]
     fn a_burst_is_one_round() {
-        let burst = [paths(&["/work/src/lib.rs"]), paths(&["/work/b.rs"]), paths(&["/work/b.rs"])];
+        let burst = [
+            paths(&["/work/src/lib.rs"]),
+            paths(&["/work/b.rs"]),
+            paths(&["/work/b.rs"]),
+        ];
         let (_sender, changes) = sent(&burst);
         let round = next_round(&changes, &matters(), Duration::ZERO);
         let expected = ["/work/b.rs", "/work/src/lib.rs"].map(PathBuf::from);

@@ -90,7 +90,10 @@ impl ColumnarWindow for HiddenState {
             states.rows[group] += 1 + u64::from(twice);
             states.sum[group] += amount;
         }
-        states.calls.iter_mut().for_each(|calls| *calls += u64::from(self.remembers == Where::Batches));
+        states
+            .calls
+            .iter_mut()
+            .for_each(|calls| *calls += u64::from(self.remembers == Where::Batches));
         Ok(())
     }
 
