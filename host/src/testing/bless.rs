@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::expected::{self, format_of};
 use super::refused::{self, Refused};
-use super::table::{self, Sides};
+use super::table::{self, Sides, many};
 use super::trial::{Outcome, Trial};
 use super::{TestError, compare};
 use crate::testing::evidence::Evidence;
@@ -27,9 +27,9 @@ pub(super) fn features(
 ) -> Result<String, TestError> {
     let bytes = trial.features_as(format_of(path)?)?;
     let shown = path.display();
-    let rows = outcome.features.num_rows();
+    let rows = many(outcome.features.num_rows(), "row", "rows");
     let before = match std::fs::read(path) {
-        Ok(before) if before == bytes => return Ok(format!("{shown}: unchanged, {rows} rows")),
+        Ok(before) if before == bytes => return Ok(format!("{shown}: unchanged, {rows}")),
         Ok(_) => Some(expected::read(path, &outcome.layout)),
         Err(_) => None,
     };
@@ -57,13 +57,13 @@ pub(super) fn features(
         tracing::warn!("{shown}: {reason}");
     }
     Ok(match before {
-        None => format!("{shown}: written, {rows} rows"),
-        Some(Err(_)) => format!("{shown}: written over what could not be read, {rows} rows"),
+        None => format!("{shown}: written, {rows}"),
+        Some(Err(_)) => format!("{shown}: written over what could not be read, {rows}"),
         Some(Ok(before)) => {
             let changed = compare(&before.rows, before.leniency)?;
             let table = table::render(&changed, BEFORE_NOW, most, &Evidence::none());
             let summary = table::summary(&changed, BEFORE_NOW);
-            format!("{shown}: written, {rows} rows; {summary}\n{table}")
+            format!("{shown}: written, {rows}; {summary}\n{table}")
                 .trim_end()
                 .to_owned()
         }
@@ -76,7 +76,10 @@ pub(super) fn refused(path: &Path, rows: &[Refused], most: usize) -> Result<Stri
     let shown = path.display();
     let before = match std::fs::read(path) {
         Ok(before) if before == text.as_bytes() => {
-            return Ok(format!("{shown}: unchanged, {} rows", rows.len()));
+            return Ok(format!(
+                "{shown}: unchanged, {}",
+                many(rows.len(), "row", "rows")
+            ));
         }
         Ok(_) => refused::read(path).unwrap_or_default(),
         Err(_) => Vec::new(),
@@ -84,8 +87,8 @@ pub(super) fn refused(path: &Path, rows: &[Refused], most: usize) -> Result<Stri
     write_whole(path, text.as_bytes())?;
     let changed = refused::compare(&before, rows);
     Ok(format!(
-        "{shown}: written, {} rows\n{}",
-        rows.len(),
+        "{shown}: written, {}\n{}",
+        many(rows.len(), "row", "rows"),
         changed.render(most)
     )
     .trim_end()

@@ -121,8 +121,8 @@ mod tests {
 
     fn matters() -> Matters {
         Matters {
-            watched: vec!["/work".into(), "/pipelines/one.toml".into()],
-            outputs: vec!["/work/feature.wasm".into(), "/work/out".into()],
+            watched: vec!["/transforms".into(), "/pipelines/one.toml".into()],
+            outputs: vec!["/transforms/feature.wasm".into(), "/transforms/out".into()],
         }
     }
 
@@ -141,13 +141,13 @@ mod tests {
     #[test]
     fn a_burst_is_one_round() {
         let burst = [
-            paths(&["/work/src/lib.rs"]),
-            paths(&["/work/b.rs"]),
-            paths(&["/work/b.rs"]),
+            paths(&["/transforms/src/lib.rs"]),
+            paths(&["/transforms/b.rs"]),
+            paths(&["/transforms/b.rs"]),
         ];
         let (_sender, changes) = sent(&burst);
         let round = next_round(&changes, &matters(), Duration::ZERO);
-        let expected = ["/work/b.rs", "/work/src/lib.rs"].map(PathBuf::from);
+        let expected = ["/transforms/b.rs", "/transforms/src/lib.rs"].map(PathBuf::from);
         assert_eq!(round, Round::Changed(expected.into()));
         assert!(changes.try_recv().is_err(), "all of it was taken");
     }
@@ -155,8 +155,12 @@ mod tests {
     #[test]
     fn what_does_not_matter_begins_no_round() {
         let (sender, changes) = sent(&[
-            paths(&["/work/target/debug/x"]),
-            paths(&["/work/feature.wasm", "/work/out/a.csv", "/elsewhere/lib.rs"]),
+            paths(&["/transforms/target/debug/x"]),
+            paths(&[
+                "/transforms/feature.wasm",
+                "/transforms/out/a.csv",
+                "/elsewhere/lib.rs",
+            ]),
         ]);
         drop(sender);
         assert_eq!(next_round(&changes, &matters(), LONG), Round::Over);
@@ -166,7 +170,7 @@ mod tests {
     fn a_stop_is_heard_before_and_within_a_round() {
         let (_sender, changes) = sent(&[Change::Stop]);
         assert_eq!(next_round(&changes, &matters(), LONG), Round::Over);
-        let (_sender, changes) = sent(&[paths(&["/work/a"]), Change::Stop]);
+        let (_sender, changes) = sent(&[paths(&["/transforms/a"]), Change::Stop]);
         assert_eq!(next_round(&changes, &matters(), LONG), Round::Over);
     }
 
@@ -181,25 +185,25 @@ mod tests {
     fn files_of_tools_and_editors_do_not_matter() {
         let matters = matters();
         for path in [
-            "/work/src/.lib.rs.swp",
-            "/work/src/lib.rs~",
-            "/work/src/4913",
-            "/work/src/.#lib.rs",
-            "/work/src/#lib.rs#",
-            "/work/src/lib.rs___jb_tmp___",
-            "/work/.git/index",
-            "/work/deep/target/x.rs",
-            "/work/cases/a/expected.csv.partial",
+            "/transforms/src/.lib.rs.swp",
+            "/transforms/src/lib.rs~",
+            "/transforms/src/4913",
+            "/transforms/src/.#lib.rs",
+            "/transforms/src/#lib.rs#",
+            "/transforms/src/lib.rs___jb_tmp___",
+            "/transforms/.git/index",
+            "/transforms/deep/target/x.rs",
+            "/transforms/cases/a/expected.csv.partial",
             "/pipelines/two.toml",
         ] {
             assert!(!matters.is_reason(Path::new(path)), "{path}");
         }
         for path in [
-            "/work/src/lib.rs",
-            "/work/targets.rs",
-            "/work/cases/a/events.ndjson",
+            "/transforms/src/lib.rs",
+            "/transforms/targets.rs",
+            "/transforms/cases/a/events.ndjson",
             "/pipelines/one.toml",
-            "/work",
+            "/transforms",
         ] {
             assert!(matters.is_reason(Path::new(path)), "{path}");
         }
