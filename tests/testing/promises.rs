@@ -1,7 +1,15 @@
 //! What every transform promises: no memory of its own, no eye for batches, a merge that keeps its
 //! laws.
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use penstock::config::load_pipelines;
+use penstock::testing::{Case, Options, run_case};
+use proptest::prelude::*;
+
 use super::{folder, test};
+use crate::support::{Folder, HOST, cases};
 
 #[track_caller]
 fn caught(guest: &str, config: &str, check: &str, error: &[&str], shown: &[&str]) {
@@ -137,4 +145,51 @@ fn a_merge_that_is_not_supported_is_told_and_tumbling_windows_do_not_need_it() {
         said.contains("not supported, and windows of this kind do not need it"),
         "{said}"
     );
+}
+
+/// A row in seconds: out of order at times, refused by the transform if it has no amount.
+fn row() -> impl Strategy<Value = (i64, char, Option<i32>)> {
+    let step = prop_oneof![6 => 0..3_i64, 2 => -8..0_i64, 1 => 5..20_i64];
+    let city = prop::sample::select(vec!['a', 'b', 'c']);
+    (step, city, prop::option::weighted(0.9, -5..50_i32))
+}
+
+fn with_events(guest: &str, rows: &[(i64, char, Option<i32>)]) -> Folder {
+    let folder = folder(guest, "nothing");
+    let mut at = 100;
+    let lines = rows.iter().map(|(step, city, amount)| {
+        at += step;
+        let amount = amount.map_or("null".to_owned(), |amount| amount.to_string());
+        format!(
+            "{{\"at\":{},\"city\":\"{city}\",\"amount\":{amount}}}\n",
+            at * 1_000_000
+        )
+    });
+    folder.write("events.ndjson", lines.collect::<String>());
+    folder
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    /// A check that accuses the innocent is worth nothing.
+    #[test]
+    fn a_transform_that_keeps_its_promises_is_never_accused(
+        rows in prop::collection::vec(row(), 1..60),
+        guest in prop::sample::select(vec!["hidden_state", "wrong_merge"]),
+    ) {
+        let folder = with_events(guest, &rows);
+        let pipeline = load_pipelines(&[folder.path("pipeline.toml")]).unwrap().remove(0);
+        let case = Case {
+            events: Some(vec![folder.path("events.ndjson")]),
+            environment: "local".into(),
+            purity: true,
+            laws: true,
+            ..Case::default()
+        };
+        let options = Options { show: 3, bless: false, lanes: Some(2) };
+        let report = run_case(&HOST, &pipeline, &case, options, &Arc::new(AtomicBool::new(false)));
+        prop_assert!(report.passed(), "{report:#?}");
+        prop_assert_eq!(report.checks.len(), 2);
+    }
 }

@@ -2,11 +2,11 @@
 //!
 //! In: a pipeline and a [`Case`], which is some events and what is expected of them. Out: a
 //! [`CaseReport`] with a [`Check`] for each thing that was looked at: the features against a golden
-//! file ([`compare`]), the rejected and late rows ([`refused`]), that the result depends on the input
-//! alone ([`purity`]), and the laws of `merge` ([`laws`]).
+//! file (`compare`), the rejected and late rows (`refused`), that the result depends on the input
+//! alone (`purity`), and the laws of `merge` (`laws`).
 //!
 //! It must never touch the environment's store or outputs: every run writes to a temporary folder
-//! ([`trial`]). What is expected is written only when it was asked for ([`bless`]).
+//! (`trial`). What is expected is written only when it was asked for (`bless`).
 
 mod bless;
 mod cases;
@@ -28,6 +28,7 @@ mod several;
 mod table;
 mod tolerance;
 mod trial;
+mod windows;
 
 use std::path::Path;
 use std::sync::Arc;
