@@ -1,7 +1,7 @@
 //! Folders of cases, and JUnit.
 
 use super::{EVENTS, EXPECTED, pure};
-use crate::support::Folder;
+use crate::support::{Folder, root};
 
 /// Cases beside the pipeline: one that passes, one that is off by a little, one with rejects.
 fn with_cases() -> Folder {
@@ -54,6 +54,16 @@ fn all_cases_run_and_failures_are_detailed_at_the_end() {
     folder
         .penstock(&["test", "pipeline.toml", "--filter", "no"])
         .fails(2, &["exact, near, refusing"]);
+}
+
+#[test]
+fn the_cases_of_the_example_pass() {
+    let pipeline = root().join("examples/driver_accept_proportion/pipeline.toml");
+    let pipeline = pipeline.to_str().unwrap();
+    let said = Folder::new()
+        .penstock(&["test", pipeline, "--purity"])
+        .fine();
+    assert!(said.contains("2 cases passed"), "{said}");
 }
 
 #[test]

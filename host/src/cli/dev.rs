@@ -15,7 +15,7 @@ use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Failure;
 use super::show::say;
-use crate::config::{DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment};
 use build::Build;
 use round::{Outcomes, Workbench};
 use watch::{Change, Matters, QUIET, Round, next_round};
@@ -143,34 +143,38 @@ fn folder_of(path: &Path) -> PathBuf {
 
 fn matters(arguments: &Arguments, build: &Build, component: &Path, cases: &Path) -> Matters {
     let pipeline = absolute(&arguments.pipeline);
-    // The environment's file is beside the pipeline or in a folder above it.
-    let environments = pipeline.ancestors().skip(1);
-    let environments = environments.map(|folder| folder.join(ENVIRONMENTS_FILE));
-    let environments = environments.into_iter().find(|path| path.is_file());
     let folder = absolute(build.folder());
-    let lock = folder.join("Cargo.lock");
-    Matters {
-        watched: [folder, pipeline, absolute(cases)]
-            .into_iter()
-            .chain(environments)
-            .collect(),
-        outputs: arguments
-            .ignore
-            .iter()
-            .map(|path| absolute(path))
-            .chain([absolute(component), lock])
-            .collect(),
+    let mut matters = Matters {
+        outputs: vec![absolute(component), folder.join("Cargo.lock")],
+        watched: vec![folder, pipeline, absolute(cases)],
+    };
+    let ignored = arguments.ignore.iter().map(|path| absolute(path));
+    matters.outputs.extend(ignored);
+    // What a run beside this writes is no change of the transform.
+    match Environment::find_and_load(&arguments.pipeline, &arguments.env) {
+        Ok(environment) => {
+            matters.watched.push(absolute(environment.source.path()));
+            let written = [&environment.store, &environment.output];
+            matters.outputs.extend(written.map(|path| absolute(path)));
+        }
+        // Each round says it, until it is mended.
+        Err(error) => tracing::debug!(%error, "the environment's file is not watched"),
     }
+    matters
 }
 
-/// As the watcher will name it: a path whose folder has no links in it.
+/// As the watcher will name it: a path without links, as far as it is there.
 fn absolute(path: &Path) -> PathBuf {
-    let folder = folder_of(path).canonicalize();
-    match (path.canonicalize(), folder, path.file_name()) {
-        (Ok(path), ..) => path,
-        (Err(_), Ok(folder), Some(name)) => folder.join(name),
-        _ => std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
-    }
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let real = path.ancestors().find_map(|folder| {
+        let real = folder.canonicalize().ok()?;
+        // What is not there yet is taken as it is written; nothing at all would add a slash.
+        match path.strip_prefix(folder).ok()? {
+            all if all.as_os_str().is_empty() => Some(real),
+            below => Some(real.join(below)),
+        }
+    });
+    real.unwrap_or(path)
 }
 
 fn watcher(matters: &Matters, changes: SyncSender<Change>) -> Result<RecommendedWatcher, Failure> {

@@ -65,12 +65,21 @@ pub(super) fn check(
             break;
         }
     }
-    let (calls, culprit) = ask_again(host, trial, rows)?;
+    let Asked {
+        calls,
+        culprit,
+        is_cut,
+    } = ask_again(host, trial, rows)?;
     let passed = detail.is_empty() && culprit.is_none();
     let summary = match (&culprit, passed) {
         (_, true) => format!(
-            "the same bytes in {} other cuts; {calls} calls are the same on fresh instances",
-            cuts.len()
+            "the same bytes in {} other cuts; {calls} calls are the same on fresh instances{}",
+            cuts.len(),
+            if is_cut {
+                ", from the beginning of a long run"
+            } else {
+                ""
+            }
         ),
         (Some(culprit), _) => culprit.what.to_owned(),
         (None, _) => "the output depends on how rows are cut into batches and lanes".to_owned(),
@@ -86,6 +95,7 @@ pub(super) fn check(
         data: json!({
             "cuts": cuts,
             "calls_checked": calls,
+            "beginning_of_a_long_run": is_cut,
             "culprit": culprit.map(|c| json!({"what": c.what, "at": c.at, "shows": c.shows})),
         }),
     })
@@ -93,12 +103,8 @@ pub(super) fn check(
 
 /// Runs in one lane, once more with small batches, so that instances have a past, and once with a
 /// large one, so that a call has several rows of an entity; and puts what was asked to fresh ones.
-fn ask_again(
-    host: &Host,
-    trial: &Trial<'_>,
-    rows: u64,
-) -> Result<(usize, Option<Culprit>), TestError> {
-    let mut checked = 0;
+fn ask_again(host: &Host, trial: &Trial<'_>, rows: u64) -> Result<Asked, TestError> {
+    let mut asked = Asked::default();
     for batch_rows in [(rows / 16).clamp(2, 4096), rows.clamp(2, 65_536)] {
         let cut = Cut {
             batch_rows: Some(batch_rows as usize),
@@ -107,12 +113,23 @@ fn ask_again(
         let (outcome, recording, names) = record(trial, cut)?;
         let mut lab = Lab::new(host, &outcome.opener);
         let (calls, culprit) = probe::check(&recording, &mut lab, &names)?;
-        checked += calls;
-        if culprit.is_some() {
-            return Ok((checked, culprit));
+        asked.calls += calls;
+        asked.is_cut |= recording.is_cut;
+        asked.culprit = culprit;
+        if asked.culprit.is_some() {
+            break;
         }
     }
-    Ok((checked, None))
+    Ok(asked)
+}
+
+/// What fresh instances answered.
+#[derive(Default)]
+struct Asked {
+    calls: usize,
+    culprit: Option<Culprit>,
+    /// Whether there were more calls than could be noted.
+    is_cut: bool,
 }
 
 /// Runs with every call noted.

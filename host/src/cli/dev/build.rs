@@ -77,6 +77,8 @@ impl Build {
                 ended(&mut shell, command)
             }
             Self::Cargo { folder, component } => {
+                // First, so that a folder without a transform is told before all of it is built.
+                let module = module(folder)?;
                 let arguments = ["build", "--release", "--target", "wasm32-unknown-unknown"];
                 let shown = format!("cargo {}", arguments.join(" "));
                 let mut cargo = cargo(folder);
@@ -84,7 +86,6 @@ impl Build {
                     Built::Done => {}
                     failed => return Ok(failed),
                 }
-                let module = module(folder)?;
                 match componentize::write(&module, component) {
                     Ok(_) => Ok(Built::Done),
                     Err(Failure::Input(message)) => Ok(Built::Failed(message)),
