@@ -57,8 +57,9 @@ pub(super) fn check(
             Err(error) => return Err(error),
         };
         if let Some(what) = what {
-            let lanes = if lanes == 1 { "1 lane" } else { "3 lanes" };
-            detail = format!("with batches of {batch_rows} rows and {lanes} {what}");
+            let rows = table::many(batch_rows, "row", "rows");
+            let lanes = table::many(lanes as usize, "lane", "lanes");
+            detail = format!("with batches of {rows} and {lanes} {what}");
         }
         cuts.push(json!({"batch_rows": batch_rows, "lanes": lanes, "same": detail.is_empty()}));
         if !detail.is_empty() {
@@ -84,8 +85,8 @@ pub(super) fn check(
         (Some(culprit), _) => culprit.what.to_owned(),
         (None, _) => "the output depends on how rows are cut into batches and lanes".to_owned(),
     };
-    if let Some(Culprit { what, at, shows }) = &culprit {
-        detail = format!("{what}\n  in {at}\n  {shows}\n{detail}");
+    if let Some(Culprit { at, shows, .. }) = &culprit {
+        detail = format!("in {at}\n  {shows}\n{detail}");
     }
     Ok(Check {
         name: "purity",
