@@ -9,4 +9,5 @@ mod input;
 mod map;
 mod sandbox;
 mod support;
+mod testing;
 mod windows;

@@ -12,6 +12,7 @@ pub mod sink;
 pub mod source;
 pub mod stage;
 pub mod store;
+pub mod testing;
 pub mod text;
 pub mod transform;
 pub mod window;

@@ -136,6 +136,10 @@ pub(crate) struct Tuning {
 pub(crate) struct Ended(Output);
 
 impl Ended {
+    pub(crate) fn of(output: Output) -> Self {
+        Self(output)
+    }
+
     pub(crate) fn code(&self) -> Option<i32> {
         self.0.status.code()
     }

@@ -1,6 +1,6 @@
 //! `penstock componentize`: makes a component of the core module that a compiler leaves.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use wit_component::ComponentEncoder;
 
@@ -23,8 +23,15 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let path = arguments.module.display();
-    let module = std::fs::read(&arguments.module)
+    let bytes = write(&arguments.module, &arguments.output)?;
+    say!("{}: {}", arguments.output.display(), show::bytes(bytes));
+    Ok(())
+}
+
+/// Makes a component of a core module and writes it, whole or not at all; gives its size in bytes.
+pub(super) fn write(module: &Path, output: &Path) -> Result<u64, Failure> {
+    let path = module.display();
+    let module = std::fs::read(module)
         .map_err(|error| Failure::input(format!("cannot read {path}: {error}")))?;
     if module.get(4..8) == Some(&[0x0d, 0, 1, 0]) {
         return Err(Failure::input(format!("{path} is a component already")));
@@ -38,12 +45,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
                 "cannot make a component of {path}: {error:#}; build it with an SDK, for wasm32-unknown-unknown"
             ))
         })?;
-    let output = arguments.output.display();
     // Written aside and renamed, so that no half of a component is ever there to be loaded.
-    let unfinished = arguments.output.with_extension("wasm.partial");
+    let unfinished = output.with_extension("wasm.partial");
     std::fs::write(&unfinished, &component)
-        .and_then(|()| std::fs::rename(&unfinished, &arguments.output))
-        .map_err(|error| Failure::work(format!("cannot write {output}: {error}")))?;
-    say!("{output}: {}", show::bytes(component.len() as u64));
-    Ok(())
+        .and_then(|()| std::fs::rename(&unfinished, output))
+        .map_err(|error| Failure::work(format!("cannot write {}: {error}", output.display())))?;
+    Ok(component.len() as u64)
 }

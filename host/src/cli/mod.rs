@@ -5,6 +5,7 @@
 
 mod clock;
 mod componentize;
+mod dev;
 mod get;
 mod inspect;
 mod progress;
@@ -12,6 +13,7 @@ mod replaying;
 mod run;
 mod show;
 mod simulate;
+mod test;
 mod validate;
 
 use std::io::IsTerminal;
@@ -52,6 +54,8 @@ struct Arguments {
 enum Command {
     Run(run::Arguments),
     Get(get::Arguments),
+    Test(test::Arguments),
+    Dev(dev::Arguments),
     Validate(validate::Arguments),
     Inspect(inspect::Arguments),
     Simulate(simulate::Arguments),
@@ -113,6 +117,8 @@ pub fn main() -> ExitCode {
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
+        Command::Test(arguments) => test::run(&arguments),
+        Command::Dev(arguments) => dev::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

@@ -120,7 +120,7 @@ fn raise_open_files() {
 }
 
 /// Sets the flag at the first Ctrl-C or SIGTERM; a second one ends the program at once.
-fn stop_on_signal(host: &Host) -> Arc<AtomicBool> {
+pub(super) fn stop_on_signal(host: &Host) -> Arc<AtomicBool> {
     let stop = Arc::new(AtomicBool::new(false));
     let flag = Arc::clone(&stop);
     host.io.spawn(async move {

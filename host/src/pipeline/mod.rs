@@ -14,6 +14,7 @@ mod delivery;
 mod invalid;
 pub mod lane;
 mod map;
+mod opener;
 mod plan;
 mod queue;
 mod reader;
@@ -24,6 +25,7 @@ mod wiring;
 
 pub use accounting::{Accounting, Mapped, Reason};
 pub use delivery::Deliveries;
+pub use opener::Opener;
 pub use plan::Plan;
 pub use run::{Progress, RunError, RunReport, run};
 pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

@@ -7,6 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::delivery::DeliveredFeature;
 use super::map::{self, Mapping, OpenedMapper};
+use super::opener::Opener;
 use super::plan::Plan;
 use super::{recordings, shape};
 use crate::config::{
@@ -106,6 +107,7 @@ pub struct Opened {
     pub(super) mapping: Option<Mapping>,
     pub(super) features: Vec<DeliveredFeature>,
     pub(super) transforms: Transforms,
+    pub(super) opener: Opener,
     pub(super) store: Option<PathBuf>,
     pub(super) outputs: OutputPaths,
 }
@@ -129,6 +131,12 @@ impl Opened {
     ) -> Self {
         self.transforms = self.transforms.into_iter().map(map).collect();
         self
+    }
+
+    /// What opens further instances of its transform, as its lanes have them. For tests of what a
+    /// transform promises.
+    pub fn opener(&self) -> Opener {
+        self.opener.clone()
     }
 
     /// How many lanes it has.
@@ -187,8 +195,9 @@ pub fn open(
         event_schema: Arc::clone(&seen),
         key: Arc::clone(&key_schema),
     };
-    let (transforms, spec) =
-        open_transforms(host, &component, &pipeline, &opening, lanes, &limits)?;
+    let digest = component.digest().to_owned();
+    let opener = Opener::new(component, opening, limits.clone());
+    let (transforms, spec) = open_transforms(host, &opener, &pipeline, lanes)?;
     pipeline.check_output(&spec.output)?;
 
     // A transform needs room for what it makes of the rows, too.
@@ -265,10 +274,11 @@ pub fn open(
                 .output_path(&pipeline.outputs.invalid_values(&pipeline.name.value)),
         },
         store: pipeline.outputs.store.then(|| environment.store.clone()),
-        digest: component.digest().to_owned(),
         mapper: mapper_spec,
         mapping,
+        digest,
         transforms,
+        opener,
         plan,
         event_schema,
         inferred,
@@ -380,11 +390,9 @@ pub(super) fn load_at(host: &Host, path: &Path) -> Result<Component, WiringError
 
 fn open_transforms(
     host: &Host,
-    component: &Component,
+    opener: &Opener,
     pipeline: &Pipeline,
-    opening: &Opening,
     lanes: usize,
-    limits: &sandbox::Limits,
 ) -> Result<(Transforms, WindowedSpec), WiringError> {
     let failed = |error| WiringError::Open {
         path: pipeline.transform.value.clone(),
@@ -394,8 +402,7 @@ fn open_transforms(
     let mut spec = None;
     for lane in 0..lanes {
         let label = format!("{}/{lane}", pipeline.name.value);
-        let opened = component.open_windowed(opening, limits, &label);
-        let instance = host.lanes.block_on(opened).map_err(failed)?;
+        let instance = host.lanes.block_on(opener.open(&label)).map_err(failed)?;
         spec.get_or_insert_with(|| instance.spec().clone());
         transforms.push(Box::new(instance));
     }

@@ -1,0 +1,195 @@
+//! What every transform promises: no memory of its own, no eye for batches, a merge that keeps its
+//! laws.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use penstock::config::load_pipelines;
+use penstock::testing::{Case, Options, run_case};
+use proptest::prelude::*;
+
+use super::{folder, test};
+use crate::support::{Folder, HOST, cases};
+
+#[track_caller]
+fn caught(guest: &str, config: &str, check: &str, error: &[&str], shown: &[&str]) {
+    let ended = folder(guest, config).penstock(&test(&[check]));
+    let said = ended.stdout();
+    ended.fails(1, error);
+    for part in shown {
+        assert!(said.contains(part), "`{part}` is not in:\n{said}");
+    }
+}
+
+#[test]
+fn a_transform_without_a_memory_of_its_own_passes() {
+    let said = folder("hidden_state", "nothing")
+        .penstock(&test(&["--purity"]))
+        .fine();
+    assert!(
+        said.contains("ok      purity: the same bytes in 4 other cuts"),
+        "{said}"
+    );
+    assert!(
+        said.contains("ok      laws: merge keeps its laws"),
+        "{said}"
+    );
+    // Also one whose output shows the order of its rows.
+    let ledger = folder("ledger", "nothing");
+    let text = ledger.text("pipeline.toml").replace("config = ", "# ");
+    ledger.write("pipeline.toml", text);
+    let ended = ledger.penstock(&test(&["--purity"]));
+    assert!(
+        ended.stdout().contains("ok      purity"),
+        "{}{}",
+        ended.stdout(),
+        ended.stderr()
+    );
+}
+
+#[test]
+fn a_memory_in_accumulate_is_caught_at_the_row() {
+    caught(
+        "hidden_state",
+        "accumulate",
+        "--purity",
+        &["remembers something between calls"],
+        &[
+            "in accumulate, entity city \"a\", input row {\"amount\":4.0}",
+            "state `rows` is",
+            "from a fresh instance",
+            "with batches of",
+        ],
+    );
+}
+
+#[test]
+fn a_memory_in_finish_is_caught_at_the_window() {
+    caught(
+        "hidden_state",
+        "finish",
+        "--purity",
+        &["remembers something between calls"],
+        &[
+            "in finish, entity city \"a\", window 2026-01-01T00:00:10Z to 2026-01-01T00:00:20Z",
+            "output `rows` is 2 as the run had it, and 1 from a fresh instance",
+        ],
+    );
+}
+
+#[test]
+fn an_eye_for_batches_is_caught() {
+    caught(
+        "hidden_state",
+        "batches",
+        "--purity",
+        &["no left fold"],
+        &[
+            "in accumulate, entity city",
+            "state `calls` is 1 in one call, and 2 in two",
+        ],
+    );
+}
+
+#[test]
+fn a_merge_that_forgets_breaks_splitting() {
+    caught(
+        "wrong_merge",
+        "forgets",
+        "--laws",
+        &["law of splitting"],
+        &[
+            "entity city \"a\", window 2026-01-01T00:00:00Z to 2026-01-01T00:00:10Z",
+            "feature `rows` is 3 of all rows at once, and",
+        ],
+    );
+}
+
+#[test]
+fn a_merge_for_which_an_empty_part_counts_breaks_neutrality() {
+    caught(
+        "wrong_merge",
+        "counts_itself",
+        "--laws",
+        &["law of"],
+        &["feature `rows` is 3", "and 4"],
+    );
+}
+
+#[test]
+fn a_merge_that_is_right_passes_within_tolerances_alone() {
+    let folder = folder("wrong_merge", "nothing");
+    folder.penstock(&test(&["--laws"])).fine();
+    // Sums of parts are rounded otherwise than the sum of all: 0.1 + (0.2 + 0.3).
+    let row = |second: u32, amount: f64| {
+        format!("{{\"at\":\"2026-01-01T00:00:{second:02}Z\",\"city\":\"a\",\"amount\":{amount}}}\n")
+    };
+    let rows: String = (0..9).map(|n| row(n, 0.1 * f64::from(n + 1))).collect();
+    folder.write("events.ndjson", rows);
+    folder.penstock(&test(&["--laws"])).fails(1, &["law of"]);
+    let within = [
+        "--laws",
+        "--tolerance",
+        "sum=1e-9",
+        "--tolerance",
+        "mean=1e-9",
+    ];
+    folder.penstock(&test(&within)).fine();
+}
+
+#[test]
+fn a_merge_that_is_not_supported_is_told_and_tumbling_windows_do_not_need_it() {
+    let folder = folder("wrong_merge", "panics");
+    let said = folder.penstock(&test(&["--laws"])).fine();
+    assert!(
+        said.contains("not supported, and windows of this kind do not need it"),
+        "{said}"
+    );
+}
+
+/// A row in seconds: out of order at times, refused by the transform if it has no amount.
+fn row() -> impl Strategy<Value = (i64, char, Option<i32>)> {
+    let step = prop_oneof![6 => 0..3_i64, 2 => -8..0_i64, 1 => 5..20_i64];
+    let city = prop::sample::select(vec!['a', 'b', 'c']);
+    (step, city, prop::option::weighted(0.9, -5..50_i32))
+}
+
+fn with_events(guest: &str, rows: &[(i64, char, Option<i32>)]) -> Folder {
+    let folder = folder(guest, "nothing");
+    let mut at = 100;
+    let lines = rows.iter().map(|(step, city, amount)| {
+        at += step;
+        let amount = amount.map_or("null".to_owned(), |amount| amount.to_string());
+        format!(
+            "{{\"at\":{},\"city\":\"{city}\",\"amount\":{amount}}}\n",
+            at * 1_000_000
+        )
+    });
+    folder.write("events.ndjson", lines.collect::<String>());
+    folder
+}
+
+proptest! {
+    #![proptest_config(cases(12))]
+
+    /// A check that accuses the innocent is worth nothing.
+    #[test]
+    fn a_transform_that_keeps_its_promises_is_never_accused(
+        rows in prop::collection::vec(row(), 1..60),
+        guest in prop::sample::select(vec!["hidden_state", "wrong_merge"]),
+    ) {
+        let folder = with_events(guest, &rows);
+        let pipeline = load_pipelines(&[folder.path("pipeline.toml")]).unwrap().remove(0);
+        let case = Case {
+            events: Some(vec![folder.path("events.ndjson")]),
+            environment: "local".into(),
+            purity: true,
+            laws: true,
+            ..Case::default()
+        };
+        let options = Options { show: 3, bless: false, lanes: Some(2) };
+        let report = run_case(&HOST, &pipeline, &case, options, &Arc::new(AtomicBool::new(false)));
+        prop_assert!(report.passed(), "{report:#?}");
+        prop_assert_eq!(report.checks.len(), 2);
+    }
+}
