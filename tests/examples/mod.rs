@@ -96,8 +96,8 @@ fn check(path: &Path, tuning: Tuning) {
     let expected = read(&golden.join("expected").with_extension(extension));
     let found = read(&folder.path("out").join(features));
     if found != expected {
-        let first = found.lines().zip(expected.lines()).zip(1..);
-        let first = { first }.find(|((found, expected), _)| found != expected);
+        let mut lines = found.lines().zip(expected.lines()).zip(1..);
+        let first = lines.find(|((found, expected), _)| found != expected);
         panic!("{at}: the features differ, at first in {first:#?} (found, expected, line)");
     }
     let expected = refused(&read(&golden.join("expected.rejects.ndjson")));
