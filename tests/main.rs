@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod examples;
 mod input;
 mod map;
 mod sandbox;
