@@ -27,6 +27,10 @@ pub fn bounds_schema() -> SchemaRef {
     ]))
 }
 
+/// What the host calls columns of its own in the output of windows; `revision` and `withdrawn` only
+/// where windows may be corrected, but neither a transform nor a key ever has them.
+pub const HOST_COLUMNS: [&str; 4] = ["window_start", "window_end", "revision", "withdrawn"];
+
 /// Bytes that the rows of some columns take, without what lies around them in shared buffers.
 pub fn bytes_of(columns: &[ArrayRef]) -> usize {
     columns.iter().map(|column| bytes_of_column(column)).sum()

@@ -219,13 +219,19 @@ fn print(report: &RunReport, elapsed: Duration) {
         let skipped = show::count(report.skipped);
         say!("skipped    {skipped} events outside --from/--to, counted nowhere else");
     }
-    say!(
-        "windows    {} closed (one a key), {} rows, {} feature values, {} of them removed as invalid",
-        show::count(report.windows),
+    let output = format!(
+        "{} rows, {} feature values, {} of them removed as invalid",
         show::count(report.rows),
         show::count(report.values + report.invalid),
-        show::count(report.invalid),
+        show::count(report.invalid)
     );
+    match report.windows {
+        Some(windows) => say!(
+            "windows    {} closed (one a key), {output}",
+            show::count(windows)
+        ),
+        None => say!("output     {output}"),
+    }
     let watermark = report
         .watermark
         .map_or_else(|| "none".into(), show::instant);
@@ -299,7 +305,7 @@ fn print_rows(accounting: &Accounting) {
             show::count(mapped.mapped),
             show::count(mapped.rows_out)
         );
-        line("applied", accounting.applied);
+        print_applied(accounting);
         line("rejected", accounting.rejected_after_map());
         line("late", accounting.late);
         line("poisoned", accounting.poisoned);
@@ -307,7 +313,7 @@ fn print_rows(accounting: &Accounting) {
             say!("rejects");
         }
     } else {
-        line("applied", accounting.applied);
+        print_applied(accounting);
         line("filtered", accounting.filtered);
         line("rejected", accounting.rejected_in_all());
     }
@@ -323,6 +329,17 @@ fn print_rows(accounting: &Accounting) {
         line("late", accounting.late);
         line("quarantined", accounting.quarantined);
         line("poisoned", accounting.poisoned);
+    }
+}
+
+fn print_applied(accounting: &Accounting) {
+    let applied = show::count(accounting.applied);
+    match accounting.partly_late {
+        0 => say!("  applied      {applied:>14}"),
+        some => say!(
+            "  applied      {applied:>14}  ({} of them too late for some of their windows)",
+            show::count(some)
+        ),
     }
 }
 
@@ -363,6 +380,7 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
         "events": {
             "read": accounting.read,
             "applied": accounting.applied,
+            "partly_late": accounting.partly_late,
             "filtered": accounting.filtered,
             "rejected": accounting.rejected_in_all(),
             "late": accounting.late,

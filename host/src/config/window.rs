@@ -71,6 +71,8 @@ pub enum WindowKind {
         /// A key whose last event is this old starts anew.
         ttl: i64,
     },
+    /// No windows: each row that a mapper gives comes out by itself, at its event time.
+    None,
 }
 
 /// When the values of a window come out.
@@ -95,12 +97,13 @@ pub enum OnIdle {
 
 impl WindowKind {
     /// The lengths that features can be about: the sizes in ascending order, the gap of sessions, the
-    /// TTL of unbounded windows. Never empty.
+    /// TTL of unbounded windows, 0 for none. Never empty.
     pub fn lengths(&self) -> Vec<i64> {
         match self {
             WindowKind::Tumbling { sizes, .. } | WindowKind::Hopping { sizes, .. } => sizes.clone(),
             WindowKind::Session { gap } => vec![*gap],
             WindowKind::Unbounded { ttl } => vec![*ttl],
+            WindowKind::None => vec![0],
         }
     }
 }
@@ -133,6 +136,10 @@ impl fmt::Display for WindowKind {
             }
             WindowKind::Unbounded { ttl } => {
                 write!(f, "unbounded with a TTL of {}", print_duration(*ttl))?;
+                (0, None)
+            }
+            WindowKind::None => {
+                f.write_str("none")?;
                 (0, None)
             }
         };

@@ -17,14 +17,16 @@ enum Kind {
     Hopping,
     Session,
     Unbounded,
+    None,
 }
 
 impl Kind {
-    const ALL: [(&'static str, Kind); 4] = [
+    const ALL: [(&'static str, Kind); 5] = [
         ("tumbling", Kind::Tumbling),
         ("hopping", Kind::Hopping),
         ("session", Kind::Session),
         ("unbounded", Kind::Unbounded),
+        ("none", Kind::None),
     ];
 
     fn name(self) -> &'static str {
@@ -87,6 +89,38 @@ const ALLOWED_LATENESS: KindKey = KindKey {
     required: false,
 };
 
+/// The kinds that are windows at all.
+const WINDOWS: &[Kind] = &[
+    Kind::Tumbling,
+    Kind::Hopping,
+    Kind::Session,
+    Kind::Unbounded,
+];
+const DISORDER: KindKey = KindKey {
+    key: "disorder",
+    line: "disorder = \"30s\"",
+    kinds: WINDOWS,
+    required: false,
+};
+const EMIT: KindKey = KindKey {
+    key: "emit",
+    line: "emit = \"close\"",
+    kinds: WINDOWS,
+    required: false,
+};
+const ON_IDLE: KindKey = KindKey {
+    key: "on_idle",
+    line: "on_idle = \"wait\"",
+    kinds: WINDOWS,
+    required: false,
+};
+const IDLE_AFTER: KindKey = KindKey {
+    key: "idle_after",
+    line: "idle_after = \"1m\"",
+    kinds: WINDOWS,
+    required: false,
+};
+
 /// Words that people try in a `[window]` table, and what to write.
 const RETIRED: [(&str, &str); 9] = [
     ("length", "write `size`"),
@@ -127,10 +161,10 @@ pub(super) fn read(node: &Node<'_>, root_keys: &[&str]) -> Option<ReadWindow> {
     let gap = of_kind(&GAP);
     let ttl = of_kind(&TTL);
     let allowed_lateness = of_kind(&ALLOWED_LATENESS);
-    let disorder = table.optional("disorder");
-    let emit = table.optional("emit");
-    let on_idle = table.optional("on_idle");
-    let idle_after = table.optional("idle_after");
+    let disorder = of_kind(&DISORDER);
+    let emit = of_kind(&EMIT);
+    let on_idle = of_kind(&ON_IDLE);
+    let idle_after = of_kind(&IDLE_AFTER);
     let max_future = table.optional("max_future");
     table.finish(root_keys, &RETIRED);
 
@@ -169,6 +203,7 @@ pub(super) fn read(node: &Node<'_>, root_keys: &[&str]) -> Option<ReadWindow> {
             let (ttl, lengths) = read_length(&ttl?, "\"30d\"")?;
             (WindowKind::Unbounded { ttl }, lengths, emit?)
         }
+        Kind::None => (WindowKind::None, vec![Length::new(0, "none")], Emit::Close),
     };
     let spec = WindowSpec {
         kind: read_kind,
@@ -213,10 +248,12 @@ fn take<'a>(table: &mut Table<'a>, kind: Option<Kind>, key: &KindKey) -> Option<
         named("and"),
         kind.name()
     );
-    let hint = match kind == Kind::Unbounded && key.key == ALLOWED_LATENESS.key {
-        true => "leave it out: an unbounded window never closes, so a late row is simply applied"
-            .to_owned(),
-        false => format!("leave it out, or make `kind` {}", named("or")),
+    let hint = match kind {
+        Kind::None => "leave it out: rows come out as they are mapped".to_owned(),
+        Kind::Unbounded if key.key == ALLOWED_LATENESS.key => {
+            "leave it out: an unbounded window never closes, so a late row is applied until its key's TTL is over".to_owned()
+        }
+        _ => format!("leave it out, or make `kind` {}", named("or")),
     };
     node.report(problem, hint);
     None

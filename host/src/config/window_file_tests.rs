@@ -235,6 +235,7 @@ proptest! {
                 prop_assert_eq!(spec.emit, Emit::Close);
             }
             WindowKind::Session { .. } => {}
+            WindowKind::None => unreachable!("it is not among the kinds above"),
             WindowKind::Unbounded { .. } => {
                 prop_assert!(spec.emit != Emit::Close && spec.allowed_lateness == 0);
             }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{filter_record_batch, not, nullif};
+use arrow::compute::{not, nullif};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
@@ -25,7 +25,6 @@ use crate::store::declarations::FeatureDeclaration;
 use crate::store::validation::Checker;
 use crate::store::{FeatureBatch, FeatureColumn, FeatureStore, Items, StoreError};
 use crate::transform::Figures;
-use crate::window::Emission;
 
 /// What the parts of a pipeline send to its delivery.
 #[derive(Debug)]
@@ -151,9 +150,14 @@ impl Delivery {
                         self.sinks.late.advance(0, last)?;
                     }
                 }
-                ToDelivery::Lane(lane, FromLane::Emitted(emission)) => {
-                    self.emitted(lane, &emission)?;
-                }
+                ToDelivery::Lane(
+                    lane,
+                    FromLane::Emitted {
+                        length,
+                        rows,
+                        marks,
+                    },
+                ) => self.emitted(lane, length, &rows, marks)?,
                 ToDelivery::Lane(lane, FromLane::Refused(refused)) => {
                     self.refuse(1 + lane, &refused)?
                 }
@@ -162,8 +166,12 @@ impl Delivery {
                     FromLane::Progress {
                         closed_up_to,
                         sequence,
+                        watermark,
                     },
-                ) => self.progressed(lane, closed_up_to, sequence)?,
+                ) => {
+                    self.progressed(lane, closed_up_to, sequence)?;
+                    self.show(lane, watermark);
+                }
                 ToDelivery::Lane(_, FromLane::Done(report)) => {
                     working -= 1;
                     self.done.accounting += &report.accounting;
@@ -191,12 +199,14 @@ impl Delivery {
         if let Some(file) = &mut self.sinks.features {
             file.closed_up_to(lane, closed_up_to)?;
         }
-        self.watermarks[lane] = closed_up_to;
-        let least = self.watermarks.iter().copied().min().unwrap_or(i64::MIN);
-        if least < i64::MAX {
-            self.progress.watermark.store(least, Ordering::Relaxed);
-        }
         Ok(())
+    }
+
+    /// Shows how far the lanes have come.
+    fn show(&mut self, lane: usize, watermark: i64) {
+        self.watermarks[lane] = watermark;
+        let least = self.watermarks.iter().copied().min().unwrap_or(i64::MIN);
+        self.progress.watermark.store(least, Ordering::Relaxed);
     }
 
     fn refuse(&mut self, producer: usize, refused: &[Refused]) -> Result<(), SinkError> {
@@ -225,27 +235,24 @@ impl Delivery {
         Ok(())
     }
 
-    fn emitted(&mut self, lane: usize, emission: &Emission) -> Result<(), DeliveryError> {
-        let marks: Vec<Mark> = emission
-            .moments
-            .iter()
-            .flatten()
-            .map(|moment| Mark {
-                at: moment.watermark,
-                sequence: moment.sequence,
-            })
-            .collect();
-        let rows = self.validated(lane, emission, &marks)?;
+    fn emitted(
+        &mut self,
+        lane: usize,
+        length: usize,
+        rows: &RecordBatch,
+        marks: Vec<Mark>,
+    ) -> Result<(), DeliveryError> {
+        let rows = self.validated(lane, length, rows, &marks)?;
         self.done.rows += rows.num_rows() as u64;
         if let Some(file) = &mut self.sinks.features {
             file.write(lane, &rows, marks)?;
         }
-        let rows = self.in_force(&rows)?;
-        self.store(lane, &rows, emission.length)?;
+        // What a row withdraws it takes the place of in the store, too: it has no values.
+        self.store(lane, &rows, length)?;
         let values: usize = self
             .features
             .iter()
-            .filter(|feature| feature.length == emission.length)
+            .filter(|feature| feature.length == length)
             .map(|feature| rows.num_rows() - rows.column(feature.column).null_count())
             .sum();
         self.done.values += values as u64;
@@ -255,35 +262,20 @@ impl Delivery {
         Ok(())
     }
 
-    /// The rows that withdraw nothing. What is withdrawn in the store is replaced by what comes in
-    /// its place, which has no earlier event time.
-    fn in_force(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        if !self.plan.shape.revises() {
-            return Ok(rows.clone());
-        }
-        let withdrawn = rows.column(self.plan.key.len() + 3).as_boolean();
-        match withdrawn.has_true() {
-            false => Ok(rows.clone()),
-            true => filter_record_batch(rows, &not(withdrawn)?),
-        }
-    }
-
     /// The rows with nulls in place of values that break their feature's validation.
     fn validated(
         &mut self,
         lane: usize,
-        emission: &Emission,
+        length: usize,
+        rows: &RecordBatch,
         marks: &[Mark],
     ) -> Result<RecordBatch, DeliveryError> {
-        let rows = &emission.rows;
-        let withdrawn = match self.plan.shape.revises() {
-            true => Some(rows.column(self.plan.key.len() + 3).as_boolean()),
-            false => None,
-        };
+        let withdrawn = self.plan.withdrawn_column();
+        let withdrawn = withdrawn.map(|column| rows.column(column).as_boolean());
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
         let mut failures = Vec::new();
         for (at, feature) in self.features.iter().enumerate() {
-            if feature.length != emission.length {
+            if feature.length != length {
                 continue;
             }
             let values = rows.column(feature.column);
@@ -351,7 +343,7 @@ impl Delivery {
                 window: &first.declaration.window,
                 keys: &rows.columns()[..keys],
                 event_time: rows
-                    .column(keys + 1)
+                    .column(self.plan.event_time_column())
                     .as_primitive::<TimestampMicrosecondType>(),
                 epoch: self.epoch,
                 first_sequence,

@@ -10,7 +10,8 @@ use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 
 use super::delivery::{DeliveredFeature, DeliveryError};
-use crate::sink::{FileSink, FileSummary, Mark, SinkError};
+use super::plan::Plan;
+use crate::sink::{FileSink, FileSummary, Mark, RowOrder, SinkError};
 use crate::store::validation::Rule;
 
 /// Values that broke a rule, with their entity, window, feature and the rule.
@@ -18,22 +19,18 @@ pub(super) struct InvalidValues {
     path: PathBuf,
     schema: SchemaRef,
     keys: usize,
-    marked: bool,
+    /// The columns in front that say which row it is.
+    naming: usize,
+    order: RowOrder,
     closed: Vec<i64>,
     file: Option<FileSink>,
 }
 
 impl InvalidValues {
-    /// For emissions of `emitted`, whose first `keys` columns are the key, of so many lanes; `marked` says whether
-    /// they come with marks.
-    pub(super) fn new(
-        path: PathBuf,
-        lanes: usize,
-        emitted: &Schema,
-        keys: usize,
-        marked: bool,
-    ) -> Self {
-        let mut fields: Vec<Arc<Field>> = emitted.fields()[..keys + 2].to_vec();
+    /// For what so many lanes of a pipeline emit.
+    pub(super) fn new(path: PathBuf, lanes: usize, plan: &Plan) -> Self {
+        let naming = plan.event_time_column() + 1;
+        let mut fields: Vec<Arc<Field>> = plan.emitted_schema().fields()[..naming].to_vec();
         for name in ["feature", "rule", "value"] {
             // A key may have such a column, and a file has no two columns of one name.
             let taken = fields.iter().any(|field| field.name() == name);
@@ -47,8 +44,9 @@ impl InvalidValues {
         Self {
             path,
             schema: Arc::new(Schema::new(fields)),
-            keys,
-            marked,
+            keys: plan.key.len(),
+            naming,
+            order: plan.row_order(),
             closed: vec![i64::MIN; lanes],
             file: None,
         }
@@ -65,8 +63,8 @@ impl InvalidValues {
     ) -> Result<(), DeliveryError> {
         let of_rows = failures.iter().map(|(row, ..)| *row as u32);
         let of_rows = UInt32Array::from_iter_values(of_rows);
-        let bounds_and_key = rows.columns()[..self.keys + 2].iter();
-        let mut columns: Vec<ArrayRef> = bounds_and_key
+        let mut columns: Vec<ArrayRef> = rows.columns()[..self.naming]
+            .iter()
             .map(|column| take(column, &of_rows, None))
             .collect::<Result<_, _>>()?;
         let names = failures.iter().map(|(_, feature, _)| {
@@ -84,7 +82,7 @@ impl InvalidValues {
             .collect::<Result<Vec<String>, ArrowError>>()?;
         columns.push(Arc::new(StringArray::from(values)));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
-        let marks = match self.marked {
+        let marks = match self.order.is_marked() {
             true => failures.iter().map(|(row, ..)| marks[*row]).collect(),
             false => Vec::new(),
         };
@@ -117,7 +115,7 @@ impl InvalidValues {
         if self.file.is_none() {
             let lanes = self.closed.len();
             let schema = Arc::clone(&self.schema);
-            let mut file = FileSink::create(&self.path, lanes, schema, self.keys, self.marked)?;
+            let mut file = FileSink::create(&self.path, lanes, schema, self.keys, self.order)?;
             for (lane, mark) in self.closed.iter().enumerate() {
                 file.closed_up_to(lane, *mark)?;
             }

@@ -15,8 +15,9 @@ use futures::future::BoxFuture;
 
 use super::accounting::Accounting;
 use super::delivery::ToDelivery;
-use super::plan::Plan;
+use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
+use crate::sink::Mark;
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
 use crate::text::instant;
@@ -58,14 +59,14 @@ pub(super) struct LaneBatch {
 
 impl LaneBatch {
     /// Which of the rows that were divided row `row` is.
-    fn part(&self, row: usize) -> u32 {
+    pub(super) fn part(&self, row: usize) -> u32 {
         self.picked
             .as_ref()
             .map_or(row as u32, |picked| picked[row])
     }
 
     /// Which row of the source's batch row `row` came from.
-    fn source_row(&self, row: usize) -> u32 {
+    pub(super) fn source_row(&self, row: usize) -> u32 {
         let part = self.part(row);
         self.source_row
             .as_ref()
@@ -76,12 +77,21 @@ impl LaneBatch {
 /// What a lane sends on.
 #[derive(Debug)]
 pub(super) enum FromLane {
-    /// Output of windows.
-    Emitted(Emission),
+    /// Output, with a mark for each row where files go by marks.
+    Emitted {
+        length: usize,
+        rows: RecordBatch,
+        marks: Vec<Mark>,
+    },
     /// Rows that were refused or late, by rising sequence.
     Refused(Vec<Refused>),
-    /// Everything up to this watermark is emitted, everything before this sequence was judged.
-    Progress { closed_up_to: i64, sequence: u64 },
+    /// Everything up to this window's end, or mark, is emitted; everything before this sequence was
+    /// judged.
+    Progress {
+        closed_up_to: i64,
+        sequence: u64,
+        watermark: i64,
+    },
     /// The lane is done.
     Done(Box<LaneReport>),
 }
@@ -131,19 +141,21 @@ pub(super) struct Lane {
     plan: Arc<Plan>,
     calls: Calls,
     windows: Windows,
+    /// Whether a window may be emitted more than once.
+    revises: bool,
     watermark: i64,
     report: LaneReport,
     out: Outlet,
 }
 
 /// A lane's way to delivery.
-struct Outlet {
-    lane: usize,
-    delivery: Sender<ToDelivery>,
+pub(super) struct Outlet {
+    pub(super) lane: usize,
+    pub(super) delivery: Sender<ToDelivery>,
 }
 
 impl Outlet {
-    async fn send(&self, message: FromLane, bytes: usize) -> Result<(), Closed> {
+    pub(super) async fn send(&self, message: FromLane, bytes: usize) -> Result<(), Closed> {
         self.delivery
             .send(ToDelivery::Lane(self.lane, message), bytes)
             .await
@@ -154,25 +166,33 @@ impl Emit for Outlet {
     fn emit(&mut self, emission: Emission) -> BoxFuture<'_, Result<(), WindowError>> {
         Box::pin(async move {
             let bytes = emission.rows.get_array_memory_size();
-            Ok(self.send(FromLane::Emitted(emission), bytes).await?)
+            let moments = emission.moments.iter().flatten();
+            let marks = moments.map(|moment| Mark {
+                at: moment.watermark,
+                sequence: moment.sequence,
+            });
+            let message = FromLane::Emitted {
+                length: emission.length,
+                marks: marks.collect(),
+                rows: emission.rows,
+            };
+            Ok(self.send(message, bytes).await?)
         })
     }
 }
 
 impl Lane {
     pub(super) fn new(
-        number: usize,
         plan: Arc<Plan>,
+        windows: &WindowPlan,
         transform: Box<dyn Windowed>,
-        delivery: Sender<ToDelivery>,
+        out: Outlet,
     ) -> Result<Self, LaneError> {
         Ok(Self {
             calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
-            windows: Windows::new(&plan.shape, &plan.key_schema, &plan.spec)?,
-            out: Outlet {
-                lane: number,
-                delivery,
-            },
+            windows: Windows::new(&windows.shape, &plan.key_schema, &windows.spec)?,
+            revises: windows.shape.revises(),
+            out,
             plan,
             watermark: i64::MIN,
             report: LaneReport::default(),
@@ -207,7 +227,7 @@ impl Lane {
         self.account(&batch, outcome).await?;
         self.watermark = self.watermark.max(batch.watermark);
         // A window that is emitted more than once may be so at this very watermark again.
-        let closed_up_to = match self.plan.shape.revises() {
+        let closed_up_to = match self.revises {
             true => self.watermark.saturating_sub(1),
             false => self.watermark,
         };
@@ -266,6 +286,7 @@ impl Lane {
         let progress = FromLane::Progress {
             closed_up_to,
             sequence,
+            watermark: self.watermark,
         };
         Ok(self.out.send(progress, 0).await?)
     }

@@ -9,7 +9,8 @@ use std::thread::JoinHandle;
 use super::accounting::Accounting;
 use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
 use super::invalid::InvalidValues;
-use super::lane::{Lane, LaneError, ToLane};
+use super::lane::{Lane, LaneError, Outlet, ToLane};
+use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
 use super::wiring::{Host, Opened};
@@ -45,8 +46,8 @@ pub struct RunReport {
     pub mapper: Option<String>,
     /// Rows by where they ended.
     pub accounting: Accounting,
-    /// Windows that closed, counted for each key.
-    pub windows: u64,
+    /// Windows that closed, counted for each key; none if the pipeline has no windows.
+    pub windows: Option<u64>,
     /// Rows that the transform made of them.
     pub rows: u64,
     /// Feature values written.
@@ -236,6 +237,7 @@ struct Running {
     pipeline: String,
     transform: String,
     mapper: Option<String>,
+    has_windows: bool,
     store: Option<PathBuf>,
     reader: JoinHandle<Result<ReaderReport, ReadError>>,
     lanes: Vec<tokio::task::JoinHandle<Result<(), LaneError>>>,
@@ -287,25 +289,33 @@ fn start(
     };
     let mut to_lanes = Vec::with_capacity(lanes);
     let mut tasks = Vec::with_capacity(lanes);
-    for (number, transform) in opened.transforms.into_iter().enumerate() {
+    let mut transforms = opened.transforms.into_iter();
+    for number in 0..lanes {
         let (to_lane, from_reader) = queue::<ToLane>(LANE_QUEUE);
         to_lanes.push(to_lane);
-        let lane = Lane::new(
-            number,
-            Arc::clone(&opened.plan),
-            transform,
-            to_delivery.clone(),
-        )
-        .map_err(|error| RunError::Lane {
-            pipeline: pipeline.clone(),
+        let out = Outlet {
             lane: number,
-            transform: opened.digest.clone(),
-            error,
-        })?;
-        tasks.push(host.lanes.spawn(lane.run(from_reader)));
+            delivery: to_delivery.clone(),
+        };
+        let plan = Arc::clone(&opened.plan);
+        let task = match (opened.plan.windows(), transforms.next()) {
+            (Some(windows), Some(transform)) => {
+                let lane = Lane::new(plan, windows, transform, out);
+                let lane = lane.map_err(|error| RunError::Lane {
+                    pipeline: pipeline.clone(),
+                    lane: number,
+                    transform: opened.digest.clone(),
+                    error,
+                })?;
+                host.lanes.spawn(lane.run(from_reader))
+            }
+            _ => host.lanes.spawn(Passing::new(plan, out).run(from_reader)),
+        };
+        tasks.push(task);
     }
     let mapper = opened.mapping.as_ref();
     let mapper = mapper.map(|mapping| mapping.digest().to_owned());
+    let has_windows = opened.plan.windows().is_some();
     let reader = Reader {
         plan: opened.plan,
         source,
@@ -328,6 +338,7 @@ fn start(
         pipeline,
         transform: opened.digest,
         mapper,
+        has_windows,
         store: opened.store,
     })
 }
@@ -364,7 +375,7 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
     let lanes = opened.lanes();
     let emitted = opened.plan.emitted_schema();
     let keys = opened.plan.key.len();
-    let marked = opened.plan.shape.revises();
+    let order = opened.plan.row_order();
     let paths = &opened.outputs;
     for path in [
         Some(&paths.rejects),
@@ -381,13 +392,13 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
         }
     }
     Ok(Sinks {
-        invalid: InvalidValues::new(paths.invalid.clone(), lanes, &emitted, keys, marked),
+        invalid: InvalidValues::new(paths.invalid.clone(), lanes, &opened.plan),
         // The reader is the first producer, also of late rows, which come from lanes alone: the first
         // has a place of its own in the order, and that must not be a lane's.
         rejects: RejectSink::new(&paths.rejects, 1 + lanes),
         late: RejectSink::new(&paths.late, 1 + lanes),
         features: match &paths.features {
-            Some(path) => Some(FileSink::create(path, lanes, emitted, keys, marked)?),
+            Some(path) => Some(FileSink::create(path, lanes, emitted, keys, order)?),
             None => None,
         },
         store,
@@ -453,7 +464,7 @@ impl Running {
             transform: self.transform,
             mapper: self.mapper,
             accounting,
-            windows: delivered.windows,
+            windows: self.has_windows.then_some(delivered.windows),
             rows: delivered.rows,
             values: delivered.values,
             invalid: delivered.invalid,

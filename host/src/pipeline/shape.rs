@@ -5,8 +5,8 @@ use crate::window::{Kind, Length, Panes, Shape};
 
 const DAY: i64 = 86_400_000_000;
 
-/// The shape of the windows that a pipeline declares. None if they reach beyond what 64 bits of
-/// microseconds hold.
+/// The shape of the windows that a pipeline declares. None if there are none, or they reach beyond what
+/// 64 bits of microseconds hold.
 pub(super) fn of(window: &WindowSpec) -> Option<Shape> {
     let every = match window.emit {
         Emit::Every(every) => Some(every),
@@ -48,6 +48,7 @@ pub(super) fn of(window: &WindowSpec) -> Option<Shape> {
                 None => None,
             },
         },
+        WindowKind::None => return None,
     };
     Some(Shape {
         kind,

@@ -9,16 +9,18 @@ use super::delivery::DeliveredFeature;
 use super::map::{self, Mapping, OpenedMapper};
 use super::opener::Opener;
 use super::plan::Plan;
-use super::{recordings, shape};
+use super::recordings;
+use super::working::{Working, check_interfaces};
 use crate::config::{
     ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline,
+    WindowKind,
 };
-use crate::sandbox::{self, Component, ComponentError, Interface, Sandbox};
+use crate::sandbox::{self, Component, ComponentError, Sandbox};
 use crate::source::decode::{self, DecodeError, Format};
 use crate::source::recording::Recording;
 use crate::source::replay::{ReplaySpec, TimeRange};
 use crate::store::validation::Checker;
-use crate::transform::{CallError, MapperSpec, Opening, Windowed, WindowedSpec, event_time_type};
+use crate::transform::{CallError, HOST_COLUMNS, MapperSpec, Windowed, event_time_type};
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
 const CALL_BYTES: usize = 32 << 20;
@@ -107,7 +109,8 @@ pub struct Opened {
     pub(super) mapping: Option<Mapping>,
     pub(super) features: Vec<DeliveredFeature>,
     pub(super) transforms: Transforms,
-    pub(super) opener: Opener,
+    pub(super) lanes: usize,
+    pub(super) opener: Option<Opener>,
     pub(super) store: Option<PathBuf>,
     pub(super) outputs: OutputPaths,
 }
@@ -133,15 +136,15 @@ impl Opened {
         self
     }
 
-    /// What opens further instances of its transform, as its lanes have them. For tests of what a
-    /// transform promises.
-    pub fn opener(&self) -> Opener {
+    /// What opens further instances of its windowed transform, as its lanes have them. For tests of
+    /// what a transform promises.
+    pub fn opener(&self) -> Option<Opener> {
         self.opener.clone()
     }
 
     /// How many lanes it has.
     pub fn lanes(&self) -> usize {
-        self.transforms.len()
+        self.lanes
     }
 }
 
@@ -162,14 +165,7 @@ pub fn open(
     environment.check_event_time(recorded.event, &event_schema)?;
 
     let component = Arc::new(load(host, &pipeline)?);
-    if !component.interfaces().contains(&Interface::Windowed) {
-        let message =
-            "this component is a mapper, and a pipeline's transform aggregates over windows";
-        let hint = "name a component that exports `windowed`, and the mapper as `transform` of a `[map]` table; `penstock inspect` shows what one exports";
-        return Err(
-            ConfigError::from(pipeline.diagnostic(pipeline.transform.span, message, hint)).into(),
-        );
-    }
+    check_interfaces(&pipeline, &component)?;
     let limits = limits(&pipeline.limits);
     let event_time = recorded.event.event_time.value.as_str();
     let mapper = map::open(
@@ -188,17 +184,11 @@ pub fn open(
     let seen = Arc::clone(seen);
     pipeline.check_key(&seen, &whose)?;
     let key_schema = key_schema(&pipeline, &seen)?;
-    let lanes = lanes_of(&pipeline);
-    let opening = Opening {
-        config: pipeline.config.value.clone(),
-        event: pipeline.event.value.clone(),
-        event_schema: Arc::clone(&seen),
-        key: Arc::clone(&key_schema),
-    };
     let digest = component.digest().to_owned();
-    let opener = Opener::new(component, opening, limits.clone());
-    let (transforms, spec) = open_transforms(host, &opener, &pipeline, lanes)?;
-    pipeline.check_output(&spec.output)?;
+    let working = match pipeline.window.value.kind {
+        WindowKind::None => Working::on_rows(&pipeline, &seen, event_time)?,
+        _ => Working::on_windows(host, &pipeline, component, &seen, &key_schema, &limits)?,
+    };
 
     // A transform needs room for what it makes of the rows, too.
     let call_bytes = CALL_BYTES.min(pipeline.limits.memory as usize / 8);
@@ -211,7 +201,7 @@ pub fn open(
         shown.at(event_time);
     }
     let key = pipeline.key.iter().map(|column| shown.at(column)).collect();
-    let input = shown.all(&spec.columns);
+    let input = shown.all(&working.columns);
     let mapper_spec = mapper.as_ref().map(|mapper| mapper.spec.clone());
     let window = &pipeline.window.value;
     // Without a bound on how far ahead rows may be, nobody asks when they came in.
@@ -229,26 +219,19 @@ pub fn open(
             (read.schema(), arrival_time, Some(mapping))
         }
     };
-    let shape = shape::of(window).ok_or_else(|| {
-        let message = "the window is too long";
-        ConfigError::from(pipeline.diagnostic(
-            pipeline.window.span,
-            message,
-            "choose lengths below 10,000 years",
-        ))
-    })?;
     let plan = Arc::new(Plan {
         pipeline: pipeline.name.value.clone(),
         source: Arc::clone(&source),
         input,
         key,
         key_schema,
-        spec,
-        shape,
-        lengths: window.kind.lengths(),
+        work: working.work,
         call_bytes,
         call_groups: CALL_GROUPS,
     });
+    let every_watermark = plan
+        .windows()
+        .is_some_and(|windows| windows.shape.needs_watermarks() || gives_times == Some(true));
     Ok(Opened {
         features: features(&pipeline, &plan),
         replay: ReplaySpec {
@@ -261,7 +244,7 @@ pub fn open(
             range: TimeRange::ALL,
             pace: None,
             disorder: window.disorder,
-            every_watermark: plan.shape.needs_watermarks() || gives_times == Some(true),
+            every_watermark,
             batch_rows: pipeline.run.batch_rows,
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
@@ -277,8 +260,9 @@ pub fn open(
         mapper: mapper_spec,
         mapping,
         digest,
-        transforms,
-        opener,
+        lanes: lanes_of(&pipeline),
+        transforms: working.transforms,
+        opener: working.opener,
         plan,
         event_schema,
         inferred,
@@ -350,6 +334,15 @@ fn key_schema(pipeline: &Pipeline, event: &Schema) -> Result<SchemaRef, ConfigEr
     let mut fields = Vec::with_capacity(pipeline.key.len());
     for column in &pipeline.key {
         let field = event.field_with_name(column).expect("check_key found it");
+        let has_windows = pipeline.window.kind != WindowKind::None;
+        if has_windows && HOST_COLUMNS.contains(&column.value.as_str()) {
+            let message = format!(
+                "the output of windows has a column `{}` of its own",
+                column.value
+            );
+            let hint = "give the key another name, in the event's `schema` or by a mapper";
+            return Err(pipeline.diagnostic(column.span, message, hint).into());
+        }
         if !can_be_key(field.data_type()) {
             let message = format!(
                 "column `{}` has type {}, which cannot be a key",
@@ -386,34 +379,6 @@ pub(super) fn load_at(host: &Host, path: &Path) -> Result<Component, WiringError
             path: path.to_owned(),
             error,
         })
-}
-
-fn open_transforms(
-    host: &Host,
-    opener: &Opener,
-    pipeline: &Pipeline,
-    lanes: usize,
-) -> Result<(Transforms, WindowedSpec), WiringError> {
-    let failed = |error| WiringError::Open {
-        path: pipeline.transform.value.clone(),
-        error,
-    };
-    let mut transforms: Transforms = Vec::with_capacity(lanes);
-    let mut spec = None;
-    for lane in 0..lanes {
-        let label = format!("{}/{lane}", pipeline.name.value);
-        let instance = host.lanes.block_on(opener.open(&label)).map_err(failed)?;
-        spec.get_or_insert_with(|| instance.spec().clone());
-        transforms.push(Box::new(instance));
-    }
-    let spec = spec.ok_or_else(|| {
-        failed(CallError::Failure {
-            call: "open",
-            kind: "bad configuration",
-            message: "a pipeline has one lane at least".into(),
-        })
-    })?;
-    Ok((transforms, spec))
 }
 
 /// The sandbox's limits as a pipeline declares them.
@@ -480,7 +445,7 @@ fn features(pipeline: &Pipeline, plan: &Plan) -> Vec<DeliveredFeature> {
              }| DeliveredFeature {
                 checker: Checker::new(&declaration.validation, &declaration.feature_type)
                     .expect("the pipeline's file was checked for senseless rules"),
-                length: (plan.lengths.iter())
+                length: (pipeline.window.value.kind.lengths().iter())
                     .position(|length| length == window)
                     .expect("a feature is about one of its pipeline's lengths"),
                 column: emitted

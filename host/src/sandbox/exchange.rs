@@ -13,7 +13,7 @@ use super::fault::Fault;
 use super::limits::{LimitExceeded, Limits};
 use super::schema;
 use crate::transform::{
-    Finished, Mapped, MapperSpec, Opening, Reject, Updated, WindowedSpec, bytes_of,
+    Finished, HOST_COLUMNS, Mapped, MapperSpec, Opening, Reject, Updated, WindowedSpec, bytes_of,
 };
 
 /// An opening in the contract's terms, owned.
@@ -73,9 +73,12 @@ pub(super) fn lift_spec(
     let columns = lift_needs(&spec.needs, opening)?;
     let state = schema::lift(&spec.state, limits).map_err(|fault| format!("its state: {fault}"))?;
     let output = lift_output(&spec.output, limits)?;
-    let ours = ["window_start", "window_end"].map(str::to_owned);
-    let keys = opening.key.fields().iter().map(|field| field.name());
-    for name in keys.chain(&ours) {
+    let keys = opening
+        .key
+        .fields()
+        .iter()
+        .map(|field| field.name().as_str());
+    for name in keys.chain(HOST_COLUMNS) {
         if output.field_with_name(name).is_ok() {
             return Err(format!(
                 "its output has a column `{name}`, which the host adds by itself"

@@ -20,7 +20,7 @@ use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
 
 use super::SinkError;
-use super::ordered::{Mark, OrderedRows};
+use super::ordered::{Mark, OrderedRows, RowOrder};
 use super::partial::{Partial, partial_path};
 use super::text::text_batch;
 
@@ -92,8 +92,8 @@ enum Encoder {
 }
 
 impl FileSink {
-    /// Starts a file for `lanes` lanes. `schema` is that of an emission, with `keys` key columns in front; `marked`
-    /// says whether rows come with marks.
+    /// Starts a file for `lanes` lanes. `schema` is that of what lanes emit, with `keys` key columns in front, and
+    /// with windows their start and end after them.
     ///
     /// # Errors
     ///
@@ -104,10 +104,12 @@ impl FileSink {
         lanes: usize,
         schema: SchemaRef,
         keys: usize,
-        marked: bool,
+        order: RowOrder,
     ) -> Result<Self, SinkError> {
         let format = Format::of(path)?;
-        check_schema(path, &schema, keys)?;
+        if order != RowOrder::Marks {
+            check_windows(path, &schema, keys)?;
+        }
         let partial = Partial::create(path)?;
         let encoder =
             Encoder::new(format, partial, &schema).map_err(|source| SinkError::Encode {
@@ -118,7 +120,7 @@ impl FileSink {
         Ok(Self {
             path: path.to_owned(),
             format,
-            ordered: OrderedRows::new(SchemaRef::clone(&schema), keys, marked, lanes),
+            ordered: OrderedRows::new(SchemaRef::clone(&schema), keys, order, lanes),
             schema,
             pending: Vec::new(),
             pending_rows: 0,
@@ -127,9 +129,8 @@ impl FileSink {
         })
     }
 
-    /// Takes rows of a lane, all of windows that end after what the lane closed. Without marks they are in the order
-    /// of their windows' ends, starts from the latest on, and keys. With marks, one for each row, they come in any
-    /// order, and all marks are above what the lane closed.
+    /// Takes rows of a lane, in the order that [`RowOrder`] asks for, with a mark for each row if it has marks. All
+    /// marks, or windows' ends, are above what the lane closed.
     ///
     /// # Errors
     ///
@@ -237,7 +238,7 @@ impl FileSink {
     }
 }
 
-fn check_schema(path: &Path, schema: &SchemaRef, keys: usize) -> Result<(), SinkError> {
+fn check_windows(path: &Path, schema: &SchemaRef, keys: usize) -> Result<(), SinkError> {
     let instant = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
     for (column, name) in [(keys, "window_start"), (keys + 1, "window_end")] {
         let fits = schema

@@ -81,7 +81,7 @@ fn any_rows() -> impl Strategy<Value = Vec<Row>> {
 /// Writes rows through `lanes` lanes, each key in one of them, in an order that `choices` interleaves.
 fn write(folder: &Path, name: &str, rows: &[Row], lanes: usize, choices: &[usize]) -> Vec<u8> {
     let path = folder.join(name);
-    let mut sink = FileSink::create(&path, lanes, schema(), 2, false).unwrap();
+    let mut sink = FileSink::create(&path, lanes, schema(), 2, RowOrder::Windows).unwrap();
     let lane_of = |r: &Row| (r.0 as usize * 7 + r.1.map_or(0, str::len) * 3) % lanes;
     let mut left: Vec<Vec<Row>> = vec![Vec::new(); lanes];
     for row in rows {
@@ -141,7 +141,7 @@ fn many_rows_give_the_same_bytes_in_any_batches() {
         let mut files = Vec::new();
         for size in [1000, 8192, 40_000] {
             let path = folder.path().join(name);
-            let mut sink = FileSink::create(&path, 1, schema(), 2, false).unwrap();
+            let mut sink = FileSink::create(&path, 1, schema(), 2, RowOrder::Windows).unwrap();
             for part in rows.chunks(size) {
                 sink.write(0, &batch(part), Vec::new()).unwrap();
             }
@@ -216,7 +216,7 @@ fn a_run_that_fails_leaves_the_earlier_result() {
     let folder = TempDir::new().unwrap();
     let before = write(folder.path(), "a.csv", &[(7, None, 5, 1)], 1, &[]);
     let path = folder.path().join("a.csv");
-    let mut sink = FileSink::create(&path, 2, schema(), 2, false).unwrap();
+    let mut sink = FileSink::create(&path, 2, schema(), 2, RowOrder::Windows).unwrap();
     sink.write(0, &batch(&[(1, None, 5, 1)]), Vec::new())
         .unwrap();
     sink.closed_up_to(0, 10 * SECOND).unwrap();
@@ -240,10 +240,16 @@ fn a_run_that_fails_leaves_the_earlier_result() {
 fn wrong_names_columns_and_folders_are_explained() {
     let folder = TempDir::new().unwrap();
     let create = |name: &str, schema: SchemaRef, keys| {
-        FileSink::create(&folder.path().join(name), 1, schema, keys, false)
-            .err()
-            .unwrap()
-            .to_string()
+        FileSink::create(
+            &folder.path().join(name),
+            1,
+            schema,
+            keys,
+            RowOrder::Windows,
+        )
+        .err()
+        .unwrap()
+        .to_string()
     };
     assert!(create("a.txt", schema(), 2).contains(".parquet, .csv or .ndjson"));
     assert!(create("a.csv", schema(), 1).contains("must be window_start"));

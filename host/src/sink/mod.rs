@@ -16,5 +16,5 @@ mod text;
 
 pub use self::error::SinkError;
 pub use self::file::{FileSink, FileSummary, Format};
-pub use self::ordered::Mark;
+pub use self::ordered::{Mark, RowOrder};
 pub use self::rejects::{Position, Record, Reject, RejectSink};

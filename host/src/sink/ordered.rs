@@ -55,16 +55,32 @@ pub struct Mark {
     pub sequence: u64,
 }
 
-/// Puts the rows of several lanes in one order.
-///
-/// Rows without marks are in the order of (window end, window start from the latest on, key columns ascending with
-/// nulls first, order within the lane), and each lane gives its own rows in that order. Rows with marks come in any
-/// order, and are sorted by their marks first.
+/// The order of a file's rows, whichever lanes they come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RowOrder {
+    /// By window: its end, its start from the latest on, then the key columns ascending. Each lane gives its rows in
+    /// that order, without marks.
+    Windows,
+    /// By mark, and then by window. Each lane gives its rows in any order.
+    MarkedWindows,
+    /// By mark alone, which no two rows share. Each lane gives its rows in that order.
+    Marks,
+}
+
+impl RowOrder {
+    /// Whether every row comes with a mark.
+    pub fn is_marked(self) -> bool {
+        self != Self::Windows
+    }
+}
+
+/// Puts the rows of several lanes in one order. Rows that it does not tell apart stay in the order in which their lane
+/// gave them.
 #[derive(Debug)]
 pub(super) struct OrderedRows {
     schema: SchemaRef,
     keys: usize,
-    marked: bool,
+    order: RowOrder,
     frontier: Frontier<i64>,
     held: Vec<VecDeque<Held>>,
     /// The greatest window end that each lane gave.
@@ -87,12 +103,13 @@ impl Held {
 }
 
 impl OrderedRows {
-    /// For batches of `schema` with `keys` leading key columns, followed by the window's start and end.
-    pub(super) fn new(schema: SchemaRef, keys: usize, marked: bool, lanes: usize) -> Self {
+    /// For batches of `schema` with `keys` leading key columns; if windows are part of the order, their start and end
+    /// follow.
+    pub(super) fn new(schema: SchemaRef, keys: usize, order: RowOrder, lanes: usize) -> Self {
         Self {
             schema,
             keys,
-            marked,
+            order,
             frontier: Frontier::new(lanes),
             held: (0..lanes).map(|_| VecDeque::new()).collect(),
             last: vec![None; lanes],
@@ -115,17 +132,18 @@ impl OrderedRows {
         if rows.num_rows() == 0 {
             return Ok(None);
         }
-        if self.marked != (marks.len() == rows.num_rows()) {
+        if self.order.is_marked() != (marks.len() == rows.num_rows()) {
             return Err(format!("lane {lane} gave {} marks", marks.len()));
         }
-        let ends = self.ends(&rows);
-        let first = marks.iter().map(|mark| mark.at).min().unwrap_or(ends[0]);
+        let least = marks.iter().map(|mark| mark.at).min();
+        let first = least.unwrap_or_else(|| self.ends(&rows)[0]);
         if let Some(closed) = self.frontier.of(lane).filter(|closed| first <= *closed) {
             return Err(format!(
                 "lane {lane} gave a window at {first} µs after it had closed everything up to {closed} µs"
             ));
         }
-        if !self.marked {
+        if !self.order.is_marked() {
+            let ends = self.ends(&rows);
             let before = self.last[lane].unwrap_or(i64::MIN);
             if ends[0] < before || !ends.is_sorted() {
                 return Err(format!(
@@ -183,7 +201,7 @@ impl OrderedRows {
             let before = ready.len();
             let held = std::mem::take(&mut self.held[lane]);
             for held in held {
-                let left = match self.marked {
+                let left = match self.order.is_marked() {
                     true => take_marked(held, mark, &mut ready, &mut marks)?,
                     false => self.take_sorted(held, mark, &mut ready),
                 };
@@ -195,7 +213,12 @@ impl OrderedRows {
             return Ok(None);
         }
         let rows = concat_batches(&self.schema, &ready)?;
-        if lanes == 1 && !self.marked {
+        let is_sorted = match self.order {
+            RowOrder::Windows => lanes == 1,
+            RowOrder::MarkedWindows => false,
+            RowOrder::Marks => marks.is_sorted(),
+        };
+        if is_sorted {
             return Ok(Some(rows));
         }
         self.sort(&rows, &marks).map(Some)
@@ -214,10 +237,27 @@ impl OrderedRows {
         })
     }
 
+    /// The columns that the order goes by, after marks.
+    fn columns(&self) -> Vec<(usize, SortOptions)> {
+        if self.order == RowOrder::Marks {
+            return Vec::new();
+        }
+        let descending = SortOptions {
+            descending: true,
+            nulls_first: true,
+        };
+        let windows = [
+            (self.keys + 1, SortOptions::default()),
+            (self.keys, descending),
+        ];
+        let keys = (0..self.keys).map(|key| (key, SortOptions::default()));
+        windows.into_iter().chain(keys).collect()
+    }
+
     fn sort(&self, batch: &RecordBatch, marks: &[Mark]) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<ArrayRef> = Vec::new();
         let mut fields = Vec::new();
-        if self.marked {
+        if self.order.is_marked() {
             let at = marks.iter().map(|mark| mark.at);
             columns.push(Arc::new(Int64Array::from_iter_values(at)));
             let sequences = marks.iter().map(|mark| mark.sequence);
@@ -228,18 +268,7 @@ impl OrderedRows {
                     .map(|c| SortField::new(c.data_type().clone())),
             );
         }
-        let descending = SortOptions {
-            descending: true,
-            nulls_first: true,
-        };
-        let order = [
-            (self.keys + 1, SortOptions::default()),
-            (self.keys, descending),
-        ];
-        let order = order
-            .into_iter()
-            .chain((0..self.keys).map(|key| (key, SortOptions::default())));
-        for (column, options) in order {
+        for (column, options) in self.columns() {
             let column = Arc::clone(batch.column(column));
             fields.push(SortField::new_with_options(
                 column.data_type().clone(),

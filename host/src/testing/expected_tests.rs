@@ -7,7 +7,7 @@ use arrow::array::{
 use arrow::datatypes::{Float64Type, Schema};
 
 use super::*;
-use crate::sink::FileSink;
+use crate::sink::{FileSink, RowOrder};
 
 fn layout() -> (Layout, RecordBatch) {
     let time = |micros: &[i64]| -> ArrayRef {
@@ -80,7 +80,8 @@ fn what_a_run_writes_comes_back_in_every_format() {
     let folder = tempfile::tempdir().unwrap();
     for name in ["x.csv", "x.ndjson", "x.parquet"] {
         let path = folder.path().join(name);
-        let mut sink = FileSink::create(&path, 1, Arc::clone(&layout.schema), 2, false).unwrap();
+        let mut sink =
+            FileSink::create(&path, 1, Arc::clone(&layout.schema), 2, RowOrder::Windows).unwrap();
         sink.write(0, &rows, Vec::new()).unwrap();
         sink.finish().unwrap();
         let read = read(&path, &layout).unwrap();

@@ -27,7 +27,7 @@ impl Layout {
             fields.iter().map(|field| field.name().clone()).collect()
         };
         let keys = names(opened.plan.key_schema.fields());
-        let outputs = names(opened.plan.spec.output.fields());
+        let outputs = names(opened.plan.output().fields());
         let mut window = names(schema.fields());
         window.retain(|name| !keys.contains(name) && !outputs.contains(name));
         Self {

@@ -16,7 +16,7 @@ use super::recorder::{Recorder, Recording};
 use super::table::{self, Sides};
 use super::trial::{Cut, Outcome, Trial};
 use super::{Check, TestError, Tolerances};
-use crate::pipeline::Host;
+use crate::pipeline::{Host, Opener};
 
 /// Rows of a batch when a pipeline does not say.
 const USUAL_ROWS: usize = 65_536;
@@ -73,6 +73,9 @@ pub(super) fn check(
     } = ask_again(host, trial, rows)?;
     let passed = detail.is_empty() && culprit.is_none();
     let summary = match (&culprit, passed) {
+        (_, true) if usual.opener.is_none() => {
+            format!("the same bytes in {} other cuts", cuts.len())
+        }
         (_, true) => format!(
             "the same bytes in {} other cuts; {calls} calls are the same on fresh instances{}",
             cuts.len(),
@@ -111,11 +114,13 @@ fn ask_again(host: &Host, trial: &Trial<'_>, rows: u64) -> Result<Asked, TestErr
             batch_rows: Some(batch_rows as usize),
             lanes: Some(1),
         };
-        let (outcome, recording, names) = record(trial, cut)?;
-        let mut lab = Lab::new(host, &outcome.opener);
-        let (calls, culprit) = probe::check(&recording, &mut lab, &names)?;
+        let Some(recorded) = record(trial, cut)? else {
+            break;
+        };
+        let mut lab = Lab::new(host, &recorded.opener);
+        let (calls, culprit) = probe::check(&recorded.calls, &mut lab, &recorded.names)?;
         asked.calls += calls;
-        asked.is_cut |= recording.is_cut;
+        asked.is_cut |= recorded.calls.is_cut;
         asked.culprit = culprit;
         if asked.culprit.is_some() {
             break;
@@ -133,23 +138,35 @@ struct Asked {
     is_cut: bool,
 }
 
-/// Runs with every call noted.
-pub(super) fn record(
-    trial: &Trial<'_>,
-    cut: Cut,
-) -> Result<(Outcome, Recording, Names), TestError> {
+/// What was noted of a run's windowed transform.
+pub(super) struct Recorded {
+    pub(super) calls: Recording,
+    pub(super) names: Names,
+    pub(super) opener: Opener,
+    /// Whether its windows are put together of several states.
+    pub(super) merges: bool,
+}
+
+/// Runs with every call of the windowed transform noted; none if there is no such transform.
+pub(super) fn record(trial: &Trial<'_>, cut: Cut) -> Result<Option<Recorded>, TestError> {
     let recording = Arc::new(Mutex::new(Recording::default()));
     let mut names = None;
     let outcome = trial.run(cut, |opened| {
-        names = Some(Names {
-            input: opened.plan.spec.columns.clone(),
+        names = opened.plan.windows().map(|windows| Names {
+            input: windows.spec.columns.clone(),
             keys: Arc::clone(&opened.plan.key_schema),
-            state: Arc::clone(&opened.plan.spec.state),
+            state: Arc::clone(&windows.spec.state),
         });
         opened.map_transforms(|transform| Box::new(Recorder::new(transform, &recording)))
     })?;
     let recording = std::mem::take(&mut *recording.lock().expect("the run is over"));
-    Ok((outcome, recording, names.expect("the run began by opening")))
+    let found = names.zip(outcome.opener);
+    Ok(found.map(|(names, opener)| Recorded {
+        calls: recording,
+        names,
+        opener,
+        merges: outcome.merges,
+    }))
 }
 
 /// In which file two runs differ first, and how.

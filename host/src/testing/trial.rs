@@ -55,8 +55,8 @@ pub struct Outcome {
     pub(super) files: Files,
     /// The events it read.
     pub(super) replay: ReplaySpec,
-    /// What opens the transform again.
-    pub(super) opener: Opener,
+    /// What opens the windowed transform again, if there is one.
+    pub(super) opener: Option<Opener>,
     /// Whether its windows are put together of several states.
     pub(super) merges: bool,
 }
@@ -121,7 +121,9 @@ impl<'a> Trial<'a> {
         let features = folder.path("features.parquet");
         let opened = wrap(self.open(cut, &folder, &features, OutputFormat::Parquet)?);
         let (layout, replay) = (Layout::of(&opened), opened.replay.clone());
-        let (opener, merges) = (opened.opener(), opened.plan.shape.merges());
+        let opener = opened.opener();
+        let windows = opened.plan.windows();
+        let merges = windows.is_some_and(|windows| windows.shape.merges());
         let report = self.finish(opened)?;
         let rows = read_parquet(&features, &layout.schema)?;
         Ok(Outcome {

@@ -238,7 +238,9 @@ fn run(host: &Host, folder: &Path, transform: Transform, events: u64) -> anyhow:
     let opened = match transform {
         Transform::Sandboxed => opened,
         Transform::Native => {
-            let mut native = Some(Native::open(&opened.plan.spec)?);
+            let mut native = Some(Native::open(
+                &opened.plan.windows().expect("it has windows").spec,
+            )?);
             opened.map_transforms(|_| Box::new(native.take().expect("there is one lane")))
         }
         Transform::Metered(spent) => opened.map_transforms(|transform| {

@@ -30,7 +30,8 @@ pub fn derive_state(input: TokenStream) -> TokenStream {
 
 /// Makes a struct one row of output. Its fields, which own their data, are the output's columns;
 /// `#[column("name")]` on a field gives the column's name where it is not the field's. The host
-/// adds the key, `window_start` and `window_end`.
+/// adds the key, `window_start`, `window_end`, and `revision` and `withdrawn` for windows that may be
+/// corrected.
 #[proc_macro_derive(Output, attributes(column))]
 pub fn derive_output(input: TokenStream) -> TokenStream {
     derive(parse_macro_input!(input), Role::Output)

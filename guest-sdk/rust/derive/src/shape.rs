@@ -79,7 +79,11 @@ impl<'a> Shape<'a> {
             if name.is_empty() {
                 return Err(Error::new(column.name.span(), "a column needs a name"));
             }
-            if self.role == Role::Output && matches!(name.as_str(), "window_start" | "window_end") {
+            let is_the_hosts = matches!(
+                name.as_str(),
+                "window_start" | "window_end" | "revision" | "withdrawn"
+            );
+            if self.role == Role::Output && is_the_hosts {
                 return Err(Error::new(
                     column.name.span(),
                     format!("the host adds `{name}` itself: rename the field, or remove it"),

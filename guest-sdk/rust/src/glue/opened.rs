@@ -71,8 +71,7 @@ pub(crate) fn select_event<'a, R: Record<'a>>(
 /// The host adds the key and the window to the output itself.
 fn refuse_reserved_names<'a, O: Record<'a>>(key: &Schema) -> Result<(), Failure> {
     for &name in O::NAMES {
-        if name == "window_start"
-            || name == "window_end"
+        if ["window_start", "window_end", "revision", "withdrawn"].contains(&name)
             || key.iter().any(|field| field.name == name)
         {
             return Err(Failure::BadInput(format!(
