@@ -63,6 +63,126 @@ fn a_memory_in_accumulate_is_caught_at_the_row() {
     );
 }
 
+/// Rows of one city, all amounts alike but for every seventh.
+fn many_rows(folder: &Folder, rows: usize) {
+    let line = |n: usize| {
+        let amount = if n.is_multiple_of(7) { n } else { 1000 + n };
+        format!("{{\"at\":\"2026-01-01T00:00:01Z\",\"city\":\"a\",\"amount\":{amount}}}\n")
+    };
+    folder.write("events.ndjson", (0..rows).map(line).collect::<String>());
+}
+
+#[test]
+fn a_memory_that_comes_round_with_every_call_is_caught_too() {
+    // Calls of the usual sizes would have a multiple of the five rows that it counts.
+    let folder = folder("hidden_state", "accumulate");
+    many_rows(&folder, 1600);
+    let ended = folder.penstock(&test(&["--purity"]));
+    let said = ended.stdout();
+    ended.fails(1, &["remembers something between calls"]);
+    assert!(said.contains("in accumulate, entity city"), "{said}");
+}
+
+#[test]
+fn a_set_of_what_was_seen_is_a_memory_and_no_eye_for_batches() {
+    let folder = folder("hidden_state", "amounts");
+    let line = |n: usize| {
+        let amount = [1, 2, 3, 2, 5, 6][n % 6] + 10 * (n / 6);
+        format!("{{\"at\":\"2026-01-01T00:00:01Z\",\"city\":\"a\",\"amount\":{amount}}}\n")
+    };
+    folder.write("events.ndjson", (0..6).map(line).collect::<String>());
+    let ended = folder.penstock(&test(&["--purity"]));
+    let said = ended.stdout();
+    ended.fails(1, &["remembers something between calls"]);
+    // The first 2 counts, and so does the second on an instance that has not seen it.
+    assert!(
+        said.contains("in accumulate, entity city \"a\", input row {\"amount\":2.0}"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_row_that_differs_first_is_named() {
+    let folder = folder("hidden_state", "accumulate");
+    let line = |n: usize| {
+        format!("{{\"at\":\"2026-01-01T00:00:01Z\",\"city\":\"a\",\"amount\":{n}}}\n")
+    };
+    folder.write("events.ndjson", (1..=300).map(line).collect::<String>());
+    let ended = folder.penstock(&test(&["--purity"]));
+    let said = ended.stdout();
+    ended.fails(1, &["remembers something between calls"]);
+    // Calls have 37 rows: of the first, the fifth counts twice, also on a fresh instance. Of that
+    // call's parts the second begins with row 2, and on a fresh instance row 6 would count twice.
+    assert!(said.contains("input row {\"amount\":5.0}"), "{said}");
+}
+
+/// A pipeline with a mapper, in front of windows or alone.
+fn with_mapper(config: &str, windows: bool) -> Folder {
+    let folder = folder("hidden_state", "nothing");
+    let mapper = crate::support::transform("hidden_mapper");
+    let text = folder.text("pipeline.toml");
+    let text = match windows {
+        true => text.replace(
+            "[window]",
+            &format!("[map]\ntransform = {mapper:?}\nconfig = {{ does = \"{config}\" }}\n[window]"),
+        ),
+        false => format!(
+            r#"name = "entries"
+event = "entry"
+transform = {mapper:?}
+key = "city"
+group = "city"
+config = {{ does = "{config}" }}
+[window]
+kind = "none"
+[[feature]]
+name = "amount"
+type = "float64"
+[outputs]
+features = "features.csv"
+"#
+        ),
+    };
+    folder.write("pipeline.toml", text);
+    folder
+}
+
+#[test]
+fn a_memory_of_a_mapper_is_caught_at_the_row() {
+    for windows in [true, false] {
+        let fine = with_mapper("nothing", windows).penstock(&test(&["--purity"]));
+        let said = fine.fine();
+        assert!(said.contains("calls are the same on fresh"), "{said}");
+
+        let ended = with_mapper("instance", windows).penstock(&test(&["--purity"]));
+        let said = ended.stdout();
+        ended.fails(1, &["the mapper remembers something between calls"]);
+        assert!(
+            said.contains("in map, input row {\"city\":\"a\",\"amount\":2.5}"),
+            "{said}"
+        );
+        assert!(said.contains("the row is filtered"), "{said}");
+    }
+}
+
+#[test]
+fn a_mapper_with_an_eye_for_calls_is_caught() {
+    let ended = with_mapper("call", true).penstock(&test(&["--purity"]));
+    let said = ended.stdout();
+    ended.fails(1, &["the mapper has an eye for calls"]);
+    assert!(said.contains("and is filtered in two"), "{said}");
+}
+
+#[test]
+fn what_is_emitted_per_batch_may_differ_between_cuts() {
+    let folder = folder("hidden_state", "nothing");
+    let text = folder.text("pipeline.toml");
+    let text = text.replace("size = \"10s\"", "size = \"10s\"\nemit = \"batch\"");
+    folder.write("pipeline.toml", text);
+    let said = folder.penstock(&test(&["--purity"])).fine();
+    assert!(said.contains("cuts are not compared; "), "{said}");
+}
+
 #[test]
 fn a_memory_in_finish_is_caught_at_the_window() {
     caught(

@@ -63,7 +63,7 @@ pub(super) fn check(
         batch_rows: Some((rows / 2 + 1).clamp(1, 65_536) as usize),
         lanes: Some(1),
     };
-    let Some(recorded) = purity::record(trial, cut)? else {
+    let Some(recorded) = purity::record(trial, cut)?.windows else {
         return Ok(nothing_to_merge());
     };
     let mut lab = Lab::new(host, &recorded.opener);
@@ -158,7 +158,7 @@ struct Groups<'a> {
 }
 
 impl Laws<'_> {
-    fn check_all(&mut self, recording: &Recording) -> Result<Option<Ended>, TestError> {
+    fn check_all(&mut self, recording: &Recording<Call>) -> Result<Option<Ended>, TestError> {
         let mut rows = 0;
         let calls = recording.calls.iter().filter_map(|call| match call {
             Call::Accumulate(call) => Some(call),

@@ -18,9 +18,9 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::TestError;
 use super::layout::Layout;
 use crate::config::{
-    Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
+    Emit, Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
 };
-use crate::pipeline::{self, Host, Opened, Opener, Progress, RunReport};
+use crate::pipeline::{self, Host, MapAgain, Opened, Opener, Progress, RunReport};
 use crate::source::replay::ReplaySpec;
 
 /// A pipeline over chosen events, to be run as often as needed.
@@ -57,6 +57,8 @@ pub struct Outcome {
     pub(super) replay: ReplaySpec,
     /// What opens the windowed transform again, if there is one.
     pub(super) opener: Option<Opener>,
+    /// What maps the events again, if they are mapped.
+    pub(super) map_again: Option<MapAgain>,
     /// Whether its windows are put together of several states.
     pub(super) merges: bool,
 }
@@ -111,6 +113,11 @@ impl<'a> Trial<'a> {
         })
     }
 
+    /// Whether what comes out shows where batches are cut, as the pipeline asks for.
+    pub(super) fn emits_batches(&self) -> bool {
+        self.pipeline.window.value.emit == Emit::Batch
+    }
+
     /// Runs it. `wrap` may put something around the lanes' transforms.
     ///
     /// # Errors
@@ -121,7 +128,7 @@ impl<'a> Trial<'a> {
         let features = folder.path("features.parquet");
         let opened = wrap(self.open(cut, &folder, &features, OutputFormat::Parquet)?);
         let (layout, replay) = (Layout::of(&opened), opened.replay.clone());
-        let opener = opened.opener();
+        let (opener, map_again) = (opened.opener(), opened.map_again());
         let windows = opened.plan.windows();
         let merges = windows.is_some_and(|windows| windows.shape.merges());
         let report = self.finish(opened)?;
@@ -133,6 +140,7 @@ impl<'a> Trial<'a> {
             files: folder.files()?,
             replay,
             opener,
+            map_again,
             merges,
         })
     }
