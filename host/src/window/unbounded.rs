@@ -14,21 +14,30 @@ use super::emission::{Emit, Emitter, Finishing, Moment};
 use super::fold::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
-use super::states::{BySlot, NONE, States};
+use super::states::{NONE, States};
+use crate::transform::Reject;
 
 /// The life of a key: from its first event to when its state is forgotten.
+///
+/// Each row looks at the life of another key, which is seldom in the processor's cache: all that a
+/// row needs is here, in one line of it.
 #[derive(Debug, Clone)]
+#[repr(align(64))]
 struct Life {
     /// The slot of its value; [`NONE`] as long as all events are in periods that are not over.
     value: u32,
+    /// The period that its latest row was in, and the slot there.
+    latest: (i64, u32),
     /// Periods that are not over and have events of it.
     pending: u32,
     /// Whether its value has changed since it was emitted, other than by a period's end.
     changed: bool,
-    /// The greatest time of an applied event, if there was one.
-    last: Option<i64>,
-    /// The least and the greatest time of the rows that are not applied yet.
-    unsure: Option<(i64, i64)>,
+    /// The times of the applied events. Periods that are not over come after those that are, so
+    /// the first event is the value's first one as soon as there is a value.
+    events: Span,
+    /// As long as no event is applied: the least time of the rows that may yet be; `i64::MAX` if
+    /// there are none.
+    unsure: i64,
     /// How often it was emitted.
     revision: u32,
     /// When it will be looked at; entries of the agenda with another instant are void.
@@ -38,10 +47,11 @@ struct Life {
 impl Life {
     const NONE: Self = Self {
         value: NONE,
+        latest: (i64::MIN, NONE),
         pending: 0,
         changed: false,
-        last: None,
-        unsure: None,
+        events: Span::EMPTY,
+        unsure: i64::MAX,
         revision: 0,
         due: i64::MIN,
     };
@@ -54,19 +64,21 @@ struct LaidAside {
     pending: Vec<(i64, u32)>,
 }
 
-/// The times of the events in a slot's state.
+/// The times of some events.
 #[derive(Debug, Clone, Copy)]
 struct Span {
     first: i64,
     last: i64,
 }
 
-impl Default for Span {
-    fn default() -> Self {
-        Self {
-            first: i64::MAX,
-            last: i64::MIN,
-        }
+impl Span {
+    const EMPTY: Self = Self {
+        first: i64::MAX,
+        last: i64::MIN,
+    };
+
+    fn is_empty(self) -> bool {
+        self.first > self.last
     }
 }
 
@@ -76,10 +88,11 @@ pub struct Unbounded {
     /// The periods; none if running values are emitted after each batch.
     every: Option<Panes>,
     states: States,
-    spans: BySlot<Span>,
     /// By the key's number.
     lives: Vec<Life>,
     pending: OpenPanes,
+    /// The period of the row before.
+    period: Pane,
     /// Keys whose value has changed, other than by a period's end, if their lives still say so.
     changed: Vec<u32>,
     agenda: BinaryHeap<Reverse<(i64, u32)>>,
@@ -98,15 +111,23 @@ struct Segment {
     panes: Vec<i64>,
 }
 
+impl Segment {
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.slots.clear();
+        self.panes.clear();
+    }
+}
+
 impl Unbounded {
     pub(super) fn new(ttl: i64, every: Option<Panes>, states: States, emitter: Emitter) -> Self {
         Self {
             ttl,
             every,
             states,
-            spans: BySlot::new(),
             lives: Vec::new(),
             pending: BTreeMap::new(),
+            period: Pane::NONE,
             changed: Vec::new(),
             agenda: BinaryHeap::new(),
             closed: i64::MIN,
@@ -130,57 +151,26 @@ impl Unbounded {
         self.lives.resize(self.states.keys.bound(), Life::NONE);
         let mut outcome = Outcome::default();
         let mut segment = Segment::default();
-        let mut pane = Pane::NONE;
-        for (row, time) in batch.event_times.iter().enumerate() {
-            let watermark = batch.watermarks.as_ref().map_or(i64::MIN, |all| all[row]);
-            let (key, time, row) = (keys[row], *time, row as u32);
-            let forgotten = time.saturating_add(self.ttl);
-            if forgotten <= watermark {
-                outcome.late.push(Late {
-                    row,
-                    window_end: forgotten,
-                    watermark,
-                });
-                continue;
-            }
-            if self.every.is_some() && watermark >= self.next_instant && watermark > i64::MIN {
-                self.apply(batch, &keys, &mut segment, &mut outcome, calls)
-                    .await?;
+        let mut next = 0;
+        while let Some(row) = self.place_rows(next, batch, &keys, &mut segment, &mut outcome) {
+            let (key, watermark) = (keys[row], batch.watermark_at(row));
+            self.apply(batch, &keys, &mut segment, &mut outcome, calls)
+                .await?;
+            if self.is_due(watermark) {
                 outcome.closed += self.close(watermark, calls, out).await?;
             }
-            let mut over = None;
-            if self.may_be_over(key, watermark) {
-                self.apply(batch, &keys, &mut segment, &mut outcome, calls)
-                    .await?;
-                over = self.is_over(key, watermark).then(|| self.lay_aside(key));
-            }
-            let number = match &self.every {
-                None => i64::MIN,
-                Some(panes) => {
-                    if !pane.contains(time) {
-                        pane = panes.of(time).expect("sources refuse times without a pane");
-                    }
-                    let is_past = pane.end <= watermark;
-                    outcome.partly_late += u64::from(is_past);
-                    if is_past { i64::MIN } else { pane.number }
-                }
-            };
-            let slot = self.slot(key, number);
-            let life = &mut self.lives[key as usize];
-            let (least, greatest) = life.unsure.unwrap_or((time, time));
-            life.unsure = Some((least.min(time), greatest.max(time)));
-            segment.rows.push(row);
-            segment.slots.push(slot);
-            segment.panes.push(number);
+            let over = self.is_over(key, watermark).then(|| self.lay_aside(key));
+            self.place(row, batch, &keys, &mut segment, &mut outcome);
             if let Some(over) = over {
                 self.apply(batch, &keys, &mut segment, &mut outcome, calls)
                     .await?;
                 // A refused row begins nothing, so what is not emitted yet still will be.
-                match self.lives[key as usize].last {
-                    Some(_) => self.discard(over),
-                    None => self.restore(key, over),
+                match self.lives[key as usize].events.is_empty() {
+                    false => self.discard(over),
+                    true => self.restore(key, over),
                 }
             }
+            next = row + 1;
         }
         self.apply(batch, &keys, &mut segment, &mut outcome, calls)
             .await?;
@@ -200,17 +190,83 @@ impl Unbounded {
         self.close(i64::MAX, calls, out).await
     }
 
+    /// Puts rows from `next` on into a segment, up to the first before which the segment must be
+    /// applied, and gives that one.
+    fn place_rows(
+        &mut self,
+        next: usize,
+        batch: &RowBatch,
+        keys: &[u32],
+        segment: &mut Segment,
+        outcome: &mut Outcome,
+    ) -> Option<usize> {
+        for row in next..batch.len() {
+            let watermark = batch.watermark_at(row);
+            let forgotten = batch.event_times[row].saturating_add(self.ttl);
+            if forgotten <= watermark {
+                outcome.late.push(Late {
+                    row: row as u32,
+                    window_end: forgotten,
+                    watermark,
+                });
+                continue;
+            }
+            if self.is_due(watermark) || self.may_be_over(keys[row], watermark) {
+                return Some(row);
+            }
+            self.place(row, batch, keys, segment, outcome);
+        }
+        None
+    }
+
+    /// Puts a row into a segment.
+    fn place(
+        &mut self,
+        row: usize,
+        batch: &RowBatch,
+        keys: &[u32],
+        segment: &mut Segment,
+        outcome: &mut Outcome,
+    ) {
+        let (key, time) = (keys[row], batch.event_times[row]);
+        let mut number = i64::MIN;
+        if let Some(panes) = &self.every {
+            if !self.period.contains(time) {
+                self.period = panes.of(time).expect("sources refuse times without a pane");
+            }
+            match self.period.end <= batch.watermark_at(row) {
+                true => outcome.partly_late += 1,
+                false => number = self.period.number,
+            }
+        }
+        segment.rows.push(row as u32);
+        segment.slots.push(self.slot(key, number));
+        segment.panes.push(number);
+        let life = &mut self.lives[key as usize];
+        if life.events.is_empty() {
+            life.unsure = life.unsure.min(time);
+        }
+    }
+
+    /// Whether something is to be emitted at a watermark.
+    fn is_due(&self, watermark: i64) -> bool {
+        self.every.is_some() && watermark >= self.next_instant && watermark > i64::MIN
+    }
+
     /// Whether a key's state would be forgotten by now, if some rows turned out to be refused.
     fn may_be_over(&self, key: u32, watermark: i64) -> bool {
         let life = &self.lives[key as usize];
-        let least = life.last.or(life.unsure.map(|(least, _)| least));
-        least.is_some_and(|last| last.saturating_add(self.ttl) <= watermark)
+        let least = match life.events.is_empty() {
+            true => life.unsure,
+            false => life.events.last,
+        };
+        least.saturating_add(self.ttl) <= watermark
     }
 
     /// Whether it is, when all rows are applied.
     fn is_over(&self, key: u32, watermark: i64) -> bool {
-        let last = self.lives[key as usize].last;
-        last.is_some_and(|last| last.saturating_add(self.ttl) <= watermark)
+        let events = self.lives[key as usize].events;
+        !events.is_empty() && events.last.saturating_add(self.ttl) <= watermark
     }
 
     fn slot(&mut self, key: u32, pane: i64) -> u32 {
@@ -218,21 +274,24 @@ impl Unbounded {
         if pane == i64::MIN {
             if life.value == NONE {
                 life.value = self.states.add(key);
-                self.spans.set(life.value, Span::default());
             }
             return life.value;
         }
+        if life.latest.0 == pane {
+            return life.latest.1;
+        }
         let groups = self.pending.entry(pane).or_default();
-        groups.get(key).unwrap_or_else(|| {
+        let slot = groups.get(key).unwrap_or_else(|| {
             let slot = self.states.add(key);
-            self.spans.set(slot, Span::default());
             groups.insert(key, slot);
             life.pending += 1;
             slot
-        })
+        });
+        life.latest = (pane, slot);
+        slot
     }
 
-    /// Has the transform add the rows of a segment.
+    /// Has the transform add the rows of a segment, which is empty after that.
     async fn apply(
         &mut self,
         batch: &RowBatch,
@@ -241,62 +300,78 @@ impl Unbounded {
         outcome: &mut Outcome,
         calls: &mut Calls,
     ) -> Result<(), WindowError> {
-        let Segment { rows, slots, panes } = std::mem::take(segment);
-        if rows.is_empty() {
+        if segment.rows.is_empty() {
             return Ok(());
         }
-        let (input, key_columns) = batch.columns(&rows)?;
-        let rejects = calls
-            .accumulate(&mut self.states, &input, &key_columns, &slots)
+        let (input, key_columns) = batch.columns(&segment.rows)?;
+        let mut rejects = calls
+            .accumulate(&mut self.states, &input, &key_columns, &segment.slots)
             .await?;
-        outcome.applied += (rows.len() - rejects.len()) as u64;
+        outcome.applied += (segment.rows.len() - rejects.len()) as u64;
+        outcome.partly_late -= self.applied(batch, keys, segment, &rejects);
+        if !rejects.is_empty() {
+            self.drop_void(segment);
+        }
+        for reject in &mut rejects {
+            reject.row = segment.rows[reject.row as usize];
+        }
+        outcome.rejects.extend(rejects);
+        segment.clear();
+        Ok(())
+    }
+
+    /// Notes the rows of a segment that were applied. Gives how many of the others were late for a
+    /// period.
+    fn applied(
+        &mut self,
+        batch: &RowBatch,
+        keys: &[u32],
+        segment: &Segment,
+        rejects: &[Reject],
+    ) -> u64 {
+        let mut late = 0;
         let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
-        for (at, (row, slot)) in rows.iter().zip(&slots).enumerate() {
+        for (at, (row, pane)) in segment.rows.iter().zip(&segment.panes).enumerate() {
             let (key, time) = (keys[*row as usize], batch.event_times[*row as usize]);
             let life = &mut self.lives[key as usize];
-            life.unsure = None;
+            let to_value = *pane == i64::MIN;
             if rejected.next_if_eq(&at).is_some() {
-                let over = self.every.is_some() && panes[at] == i64::MIN;
-                outcome.partly_late -= u64::from(over);
+                life.unsure = i64::MAX;
+                late += u64::from(to_value && self.every.is_some());
                 continue;
             }
-            let is_new = life.last.is_none();
-            life.last = life.last.max(Some(time));
-            if panes[at] == i64::MIN && !life.changed {
+            if to_value && !life.changed {
                 life.changed = true;
                 self.changed.push(key);
             }
-            let span = self.spans.get_mut(*slot);
-            span.first = span.first.min(time);
-            span.last = span.last.max(time);
-            if is_new {
+            if life.events.is_empty() {
                 life.due = time.saturating_add(self.ttl);
                 self.agenda.push(Reverse((life.due, key)));
             }
+            life.events.first = life.events.first.min(time);
+            life.events.last = life.events.last.max(time);
         }
-        for (at, slot) in slots.iter().enumerate() {
+        late
+    }
+
+    /// Gives back the slots of a segment that have no applied row.
+    fn drop_void(&mut self, segment: &Segment) {
+        for (slot, pane) in segment.slots.iter().zip(&segment.panes) {
             let key = self.states.key(*slot);
             if key == NONE || !self.states.is_initial(*slot) {
                 continue;
             }
-            match panes[at] {
-                i64::MIN => self.lives[key as usize].value = NONE,
-                pane => self.forget_pending(key, pane, *slot),
+            let life = &mut self.lives[key as usize];
+            match *pane {
+                i64::MIN => life.value = NONE,
+                pane => {
+                    life.pending -= 1;
+                    life.latest = Life::NONE.latest;
+                    self.take_pending(key, pane, *slot);
+                }
             }
             self.states.release(*slot);
         }
-        outcome
-            .rejects
-            .extend(rejects.into_iter().map(|mut reject| {
-                reject.row = rows[reject.row as usize];
-                reject
-            }));
-        Ok(())
-    }
-
-    fn forget_pending(&mut self, key: u32, pane: i64, slot: u32) {
-        self.lives[key as usize].pending -= 1;
-        self.take_pending(key, pane, slot);
     }
 
     fn take_pending(&mut self, key: u32, pane: i64, slot: u32) {
@@ -412,10 +487,6 @@ impl Unbounded {
                 life.value = slot;
                 continue;
             }
-            let period = *self.spans.get(slot);
-            let span = self.spans.get_mut(life.value);
-            span.first = span.first.min(period.first);
-            span.last = span.last.max(period.last);
             values.push(life.value);
             periods.push(slot);
         }
@@ -425,23 +496,29 @@ impl Unbounded {
         periods
             .into_iter()
             .for_each(|slot| self.states.release(slot));
-        // Of a key's period and its value both may have changed.
-        changed.sort_unstable();
-        changed.dedup();
-        let first = |key: u32| self.spans.get(self.lives[key as usize].value).first;
-        changed.sort_by(|a, b| {
-            let by_start = Reverse(first(*a)).cmp(&Reverse(first(*b)));
-            by_start.then_with(|| self.states.keys.compare(*a, *b))
-        });
-        let mut finishing = Finishing::default();
-        for key in &changed {
-            let value = self.lives[*key as usize].value;
-            finishing.push(*key, (value, NONE), (first(*key), instant), None);
-        }
+        let finishing = self.finishing(changed, instant);
         self.emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
-        Ok(changed.len() as u64)
+        Ok(finishing.len() as u64)
+    }
+
+    /// The values of keys at an instant, in the order in which they are emitted. Keys may be listed
+    /// twice: of a key's period and its value both may have changed.
+    fn finishing(&self, keys: Vec<u32>, instant: i64) -> Finishing {
+        let first = |key: u32| Reverse(self.lives[key as usize].events.first);
+        let mut order: Vec<_> = keys.into_iter().map(|key| (first(key), key)).collect();
+        order.sort_unstable_by(|(a_first, a), (b_first, b)| {
+            let by_first = a_first.cmp(b_first);
+            by_first.then_with(|| self.states.keys.compare(*a, *b))
+        });
+        order.dedup();
+        let mut finishing = Finishing::default();
+        for (Reverse(first), key) in order {
+            let value = self.lives[key as usize].value;
+            finishing.push(key, (value, NONE), (first, instant), None);
+        }
+        finishing
     }
 
     /// Emits the values that a batch has changed.
@@ -464,13 +541,8 @@ impl Unbounded {
             }
             let revision = Some((life.revision, moment));
             life.revision += 1;
-            let span = *self.spans.get(life.value);
-            finishing.push(
-                key,
-                (life.value, NONE),
-                (span.first, span.last + 1),
-                revision,
-            );
+            let bounds = (life.events.first, life.events.last + 1);
+            finishing.push(key, (life.value, NONE), bounds, revision);
         }
         self.emitter
             .finish(0, &finishing, &self.states, calls, out)
@@ -484,10 +556,10 @@ impl Unbounded {
         {
             self.agenda.pop();
             let life = &mut self.lives[key as usize];
-            let Some(last) = life.last.filter(|_| life.due == instant) else {
+            if life.events.is_empty() || life.due != instant {
                 continue;
-            };
-            let over = last.saturating_add(self.ttl);
+            }
+            let over = life.events.last.saturating_add(self.ttl);
             if over <= self.watermark && life.pending == 0 && !life.changed {
                 self.forget(key);
                 continue;
