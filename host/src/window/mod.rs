@@ -9,6 +9,7 @@
 //! [`Windows`] is one of three: `aligned` windows (tumbling and hopping, of one or several
 //! lengths), `session` windows, and `unbounded` ones.
 
+mod agenda;
 mod aligned;
 mod calls;
 mod corrections;

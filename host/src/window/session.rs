@@ -7,10 +7,10 @@
 mod place;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 use self::place::{Place, Session, Span};
 use super::WindowError;
+use super::agenda::Agenda;
 use super::calls::Calls;
 use super::emission::{Emit, Emitter, Finishing, Moment, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
@@ -26,9 +26,9 @@ pub struct Sessions {
     revises: bool,
     states: States,
     sessions: BySlot<Session>,
-    /// The sessions of each key, by its number.
-    of_key: Vec<Vec<u32>>,
-    agenda: BinaryHeap<Reverse<(i64, u32)>>,
+    /// The newest session of each key, by its number; each session knows the next older one.
+    of_key: Vec<u32>,
+    agenda: Agenda,
     /// Sessions that changed since they were emitted, if those are emitted before they close.
     changed: Vec<u32>,
     watermark: i64,
@@ -59,7 +59,7 @@ impl Sessions {
             states,
             sessions: BySlot::new(),
             of_key: Vec::new(),
-            agenda: BinaryHeap::new(),
+            agenda: Agenda::new(gap),
             changed: Vec::new(),
             watermark: i64::MIN,
             emitter,
@@ -77,12 +77,12 @@ impl Sessions {
         out: &mut dyn Emit,
     ) -> Result<Outcome, WindowError> {
         let keys = self.states.keys.assign(&batch.keys)?;
-        self.of_key.resize_with(self.states.keys.bound(), Vec::new);
+        self.of_key.resize(self.states.keys.bound(), NONE);
         let mut outcome = Outcome::default();
         let mut segment = Segment::default();
         let mut period = self.period(self.watermark);
         for (row, time) in batch.event_times.iter().enumerate() {
-            let watermark = batch.watermarks.as_ref().map_or(i64::MIN, |all| all[row]);
+            let watermark = batch.watermark_at(row);
             if self.every.is_some() && self.period(watermark) > period {
                 // What is due up to here goes out as the rows before this one left it.
                 self.apply(batch, &mut segment, &mut outcome, calls).await?;
@@ -169,16 +169,27 @@ impl Sessions {
 
     /// Whether a session of a key is about to close at a watermark.
     fn reaches_closing(&self, key: u32, watermark: i64) -> bool {
-        self.of_key[key as usize].iter().any(|slot| {
-            let session = self.sessions.get(*slot);
+        self.of_key(key).any(|slot| {
+            let session = self.sessions.get(slot);
             !session.closed && self.end_of(session) <= watermark
         })
     }
 
+    /// The sessions of a key, the newest first.
+    fn of_key(&self, key: u32) -> impl Iterator<Item = u32> {
+        let some = |slot: u32| (slot != NONE).then_some(slot);
+        let newest = some(self.of_key[key as usize]);
+        std::iter::successors(newest, move |slot| some(self.sessions.get(*slot).older))
+    }
+
     fn open(&mut self, key: u32) -> u32 {
         let slot = self.states.add(key);
-        self.sessions.set(slot, Session::default());
-        self.of_key[key as usize].push(slot);
+        let older = std::mem::replace(&mut self.of_key[key as usize], slot);
+        let session = Session {
+            older,
+            ..Session::default()
+        };
+        self.sessions.set(slot, session);
         slot
     }
 
@@ -191,14 +202,21 @@ impl Sessions {
 
     fn drop_session(&mut self, slot: u32) {
         let key = self.states.key(slot);
-        self.of_key[key as usize].retain(|other| *other != slot);
+        let newer = self
+            .of_key(key)
+            .find(|other| self.sessions.get(*other).older == slot);
+        let older = self.sessions.get(slot).older;
+        match newer {
+            Some(newer) => self.sessions.get_mut(newer).older = older,
+            None => self.of_key[key as usize] = older,
+        }
         self.sessions.set(slot, Session::default());
         self.states.release(slot);
     }
 
     fn schedule(&mut self, slot: u32, instant: i64) {
         self.sessions.get_mut(slot).due = instant;
-        self.agenda.push(Reverse((instant, slot)));
+        self.agenda.push(instant, slot);
     }
 
     /// Has the transform take the rows of a segment; those that it takes make their sessions.
@@ -229,8 +247,7 @@ impl Sessions {
             let is_new = session.applied.is_none();
             session.applied = Some(Span::with(session.applied, batch.event_times[row]));
             if session.changed.is_none() {
-                let watermarks = batch.watermarks.as_ref();
-                session.changed = Some(watermarks.map_or(i64::MIN, |all| all[row]));
+                session.changed = Some(batch.watermark_at(row));
                 if self.every.is_some() || self.per_batch {
                     self.changed.push(*slot);
                 }
@@ -240,12 +257,8 @@ impl Sessions {
                 self.schedule(*slot, end);
             }
         }
-        for slot in slots {
-            let is_void =
-                self.states.key(slot) != NONE && self.sessions.get(slot).applied.is_none();
-            if is_void {
-                self.drop_session(slot);
-            }
+        if !rejects.is_empty() {
+            self.drop_void(slots);
         }
         outcome
             .rejects
@@ -254,6 +267,17 @@ impl Sessions {
                 reject
             }));
         Ok(())
+    }
+
+    /// Drops the sessions among `slots` that have no applied row.
+    fn drop_void(&mut self, slots: Vec<u32>) {
+        for slot in slots {
+            let is_void =
+                self.states.key(slot) != NONE && self.sessions.get(slot).applied.is_none();
+            if is_void {
+                self.drop_session(slot);
+            }
+        }
     }
 
     /// Applies a single row that changes sessions which were emitted, or makes two of them one, and
@@ -344,10 +368,7 @@ impl Sessions {
         self.watermark = watermark;
         self.emit_early(watermark, calls, out).await?;
         let mut closing = Vec::new();
-        while let Some(Reverse((instant, slot))) = self.agenda.peek().copied()
-            && instant <= watermark
-        {
-            self.agenda.pop();
+        while let Some((instant, slot)) = self.agenda.pop(watermark) {
             if self.states.key(slot) == NONE || self.sessions.get(slot).due != instant {
                 continue;
             }

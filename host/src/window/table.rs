@@ -129,7 +129,7 @@ impl Keys {
 
     /// Sorts items by their keys, in the ascending order of the key's columns. Items of one key
     /// stay as they are; what is nearly in order is sorted fast.
-    pub(super) fn sort<T>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
+    pub(super) fn sort<T: Copy>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
         self.kept.sort(items, key);
     }
 

@@ -6,9 +6,10 @@
 //! period is over is added to the value itself.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+use std::collections::BTreeMap;
 
 use super::WindowError;
+use super::agenda::Agenda;
 use super::calls::Calls;
 use super::emission::{Emit, Emitter, Finishing, Moment};
 use super::fold::{OpenPanes, PaneGroups};
@@ -95,7 +96,7 @@ pub struct Unbounded {
     period: Pane,
     /// Keys whose value has changed, other than by a period's end, if their lives still say so.
     changed: Vec<u32>,
-    agenda: BinaryHeap<Reverse<(i64, u32)>>,
+    agenda: Agenda,
     closed: i64,
     next_instant: i64,
     watermark: i64,
@@ -129,7 +130,7 @@ impl Unbounded {
             pending: BTreeMap::new(),
             period: Pane::NONE,
             changed: Vec::new(),
-            agenda: BinaryHeap::new(),
+            agenda: Agenda::new(ttl),
             closed: i64::MIN,
             next_instant: i64::MIN,
             watermark: i64::MIN,
@@ -346,7 +347,7 @@ impl Unbounded {
             }
             if life.events.is_empty() {
                 life.due = time.saturating_add(self.ttl);
-                self.agenda.push(Reverse((life.due, key)));
+                self.agenda.push(life.due, key);
             }
             life.events.first = life.events.first.min(time);
             life.events.last = life.events.last.max(time);
@@ -551,10 +552,7 @@ impl Unbounded {
 
     /// Forgets the keys whose time is over and of which nothing is left to be emitted.
     fn forget_old(&mut self) {
-        while let Some(Reverse((instant, key))) = self.agenda.peek().copied()
-            && instant <= self.watermark
-        {
-            self.agenda.pop();
+        while let Some((instant, key)) = self.agenda.pop(self.watermark) {
             let life = &mut self.lives[key as usize];
             if life.events.is_empty() || life.due != instant {
                 continue;
@@ -567,7 +565,7 @@ impl Unbounded {
             // With events that are not emitted yet, it is looked at again after the next ones.
             life.due = over.max(self.next_instant.min(i64::MAX - 1));
             if life.due > self.watermark {
-                self.agenda.push(Reverse((life.due, key)));
+                self.agenda.push(life.due, key);
             }
         }
     }

@@ -32,8 +32,10 @@ impl Span {
 }
 
 /// What is known of a session.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Session {
+    /// The session of the same key that was there before it; [`NONE`] if none was.
+    pub(super) older: u32,
     /// The rows that were applied. A session has some, except while its first segment is at work.
     pub(super) applied: Option<Span>,
     /// The rows of the segment at hand, of which it is not known yet whether they will be applied.
@@ -50,6 +52,22 @@ pub(super) struct Session {
     pub(super) counted: bool,
     /// When it will be looked at; entries of the agenda with another instant are void.
     pub(super) due: i64,
+}
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            older: NONE,
+            applied: None,
+            unsure: None,
+            emitted: None,
+            revision: 0,
+            changed: None,
+            closed: false,
+            counted: false,
+            due: 0,
+        }
+    }
 }
 
 /// Where a row goes.
@@ -77,8 +95,8 @@ impl Sessions {
         let mut met = [NONE; 2];
         let mut closed = false;
         let mut count = 0;
-        for slot in &self.of_key[key as usize] {
-            let session = self.sessions.get(*slot);
+        for slot in self.of_key(key) {
+            let session = self.sessions.get(slot);
             // The least and the most that the session can turn out to be.
             let (least, most) = match (session.applied, session.unsure) {
                 (Some(applied), None) => (Some(applied), applied),
@@ -105,7 +123,7 @@ impl Sessions {
                 return Place::Unsure;
             }
             closed |= passed(latest);
-            met[count] = *slot;
+            met[count] = slot;
             count += 1;
             if count == 2 {
                 break;
