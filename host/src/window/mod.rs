@@ -20,6 +20,7 @@ mod panes;
 mod rows;
 mod runs;
 mod session;
+mod span;
 mod states;
 mod table;
 #[cfg(test)]

@@ -8,12 +8,13 @@ mod place;
 
 use std::cmp::Reverse;
 
-use self::place::{Place, Session, Span};
+use self::place::{Emitted, Place, Session};
 use super::WindowError;
 use super::agenda::Agenda;
 use super::calls::Calls;
 use super::emission::{Emit, Emitter, Finishing, Moment, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
+use super::span::Span;
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
 
@@ -26,6 +27,7 @@ pub struct Sessions {
     revises: bool,
     states: States,
     sessions: BySlot<Session>,
+    emitted: BySlot<Emitted>,
     /// The newest session of each key, by its number; each session knows the next older one.
     of_key: Vec<u32>,
     agenda: Agenda,
@@ -58,6 +60,7 @@ impl Sessions {
             revises: shape.revises(),
             states,
             sessions: BySlot::new(),
+            emitted: BySlot::new(),
             of_key: Vec::new(),
             agenda: Agenda::new(gap),
             changed: Vec::new(),
@@ -157,14 +160,13 @@ impl Sessions {
     }
 
     fn end_of(&self, session: &Session) -> i64 {
-        let span = session.applied.expect("a session has applied rows");
-        span.last + self.gap
+        debug_assert!(!session.applied.is_empty(), "a session has applied rows");
+        session.applied.last + self.gap
     }
 
     fn bounds(&self, slot: u32) -> (i64, i64) {
         let session = self.sessions.get(slot);
-        let span = session.applied.expect("a session has applied rows");
-        (span.first, span.last + self.gap)
+        (session.applied.first, self.end_of(session))
     }
 
     /// Whether a session of a key is about to close at a watermark.
@@ -190,12 +192,13 @@ impl Sessions {
             ..Session::default()
         };
         self.sessions.set(slot, session);
+        self.emitted.set(slot, Emitted::default());
         slot
     }
 
     fn join(&mut self, segment: &mut Segment, row: u32, slot: u32, time: i64) {
         let session = self.sessions.get_mut(slot);
-        session.unsure = Some(Span::with(session.unsure, time));
+        session.unsure = session.unsure.with(time);
         segment.rows.push(row);
         segment.slots.push(slot);
     }
@@ -239,13 +242,13 @@ impl Sessions {
         let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
         for (at, (row, slot)) in rows.iter().zip(&slots).enumerate() {
             let session = self.sessions.get_mut(*slot);
-            session.unsure = None;
+            session.unsure = Span::EMPTY;
             if rejected.next_if_eq(&at).is_some() {
                 continue;
             }
             let row = *row as usize;
-            let is_new = session.applied.is_none();
-            session.applied = Some(Span::with(session.applied, batch.event_times[row]));
+            let is_new = session.applied.is_empty();
+            session.applied = session.applied.with(batch.event_times[row]);
             if session.changed.is_none() {
                 session.changed = Some(batch.watermark_at(row));
                 if self.every.is_some() || self.per_batch {
@@ -273,7 +276,7 @@ impl Sessions {
     fn drop_void(&mut self, slots: Vec<u32>) {
         for slot in slots {
             let is_void =
-                self.states.key(slot) != NONE && self.sessions.get(slot).applied.is_none();
+                self.states.key(slot) != NONE && self.sessions.get(slot).applied.is_empty();
             if is_void {
                 self.drop_session(slot);
             }
@@ -310,18 +313,17 @@ impl Sessions {
         let mut withdrawing = Withdrawing::default();
         for absorbed in between.into_iter().flatten() {
             let old = self.sessions.get(absorbed).clone();
-            if let Some(bounds) = old.emitted {
+            let old_emitted = self.emitted.get(absorbed).clone();
+            if let Some(bounds) = old_emitted.bounds {
                 withdrawing.keys.push(self.states.key(absorbed));
                 withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((old.revision, moment));
+                withdrawing.revisions.push((old_emitted.revision, moment));
             }
             let session = self.sessions.get_mut(slot);
-            session.applied = session
-                .applied
-                .zip(old.applied)
-                .map(|(new, old)| new.and(old));
-            session.revision = session.revision.max(old.revision);
+            session.applied = session.applied.and(old.applied);
             session.counted |= old.counted;
+            let emitted = self.emitted.get_mut(slot);
+            emitted.revision = emitted.revision.max(old_emitted.revision);
         }
         self.emitter
             .withdraw(0, &withdrawing, &self.states, out)
@@ -335,13 +337,13 @@ impl Sessions {
             outcome.closed += self.emit(vec![(slot, moment)], true, calls, out).await?;
         } else if was_closed {
             // It is open again: what was emitted holds no longer.
-            let session = self.sessions.get_mut(slot);
-            session.closed = false;
+            self.sessions.get_mut(slot).closed = false;
+            let emitted = self.emitted.get_mut(slot);
             let mut withdrawing = Withdrawing::default();
-            if let Some(bounds) = session.emitted.take() {
+            if let Some(bounds) = emitted.bounds.take() {
                 withdrawing.keys.push(self.states.key(slot));
                 withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((session.revision, moment));
+                withdrawing.revisions.push((emitted.revision, moment));
             }
             self.emitter
                 .withdraw(0, &withdrawing, &self.states, out)
@@ -369,10 +371,10 @@ impl Sessions {
         self.emit_early(watermark, calls, out).await?;
         let mut closing = Vec::new();
         while let Some((instant, slot)) = self.agenda.pop(watermark) {
-            if self.states.key(slot) == NONE || self.sessions.get(slot).due != instant {
+            let session = self.sessions.get(slot);
+            if session.due != instant {
                 continue;
             }
-            let session = self.sessions.get(slot);
             let end = self.end_of(session);
             if session.closed {
                 self.drop_session(slot);
@@ -383,12 +385,12 @@ impl Sessions {
                     watermark: end,
                     sequence: 0,
                 };
+                // A slot that was used again may have the entry of its session before, of the same
+                // instant.
+                self.sessions.get_mut(slot).due = i64::MIN;
                 closing.push((slot, moment));
             }
         }
-        // A slot that was used again may have the entry of its session before, of the same instant.
-        closing.sort_unstable();
-        closing.dedup();
         let windows = self.emit(closing.clone(), true, calls, out).await?;
         for (slot, _) in closing {
             let end = self
@@ -461,26 +463,28 @@ impl Sessions {
     /// with other bounds. Says how many closed for the first time.
     async fn emit(
         &mut self,
-        mut windows: Vec<(u32, Moment)>,
+        windows: Vec<(u32, Moment)>,
         closing: bool,
         calls: &mut Calls,
         out: &mut dyn Emit,
     ) -> Result<u64, WindowError> {
-        // A session may be listed more than once when its slot was used again.
-        windows.sort_unstable();
-        windows.dedup_by_key(|(slot, _)| *slot);
-        windows.sort_by(|(a, _), (b, _)| {
-            let ((a_start, a_end), (b_start, b_end)) = (self.bounds(*a), self.bounds(*b));
-            let keys = &self.states.keys;
-            (a_end, Reverse(a_start))
-                .cmp(&(b_end, Reverse(b_start)))
-                .then_with(|| keys.compare(self.states.key(*a), self.states.key(*b)))
+        let with_bounds = windows
+            .into_iter()
+            .map(|(slot, moment)| (self.bounds(slot), slot, moment));
+        let mut windows: Vec<_> = with_bounds.collect();
+        windows.sort_unstable_by(|((a_start, a_end), a, a_at), ((b_start, b_end), b, b_at)| {
+            let by_bounds = (a_end, Reverse(a_start)).cmp(&(b_end, Reverse(b_start)));
+            let key = |slot: &u32| self.states.key(*slot);
+            let by_key = by_bounds.then_with(|| self.states.keys.compare(key(a), key(b)));
+            by_key.then(a_at.cmp(b_at))
         });
+        // A session may be listed more than once when its slot was used again.
+        windows.dedup_by_key(|(_, slot, _)| *slot);
         let mut finishing = Finishing::default();
         let mut withdrawing = Withdrawing::default();
         let mut closed = 0;
-        for (slot, moment) in windows {
-            let (key, bounds) = (self.states.key(slot), self.bounds(slot));
+        for (bounds, slot, moment) in windows {
+            let key = self.states.key(slot);
             let session = self.sessions.get_mut(slot);
             if closing {
                 session.closed = true;
@@ -490,14 +494,15 @@ impl Sessions {
             if session.changed.take().is_none() {
                 continue;
             }
-            if let Some(old) = session.emitted.filter(|old| *old != bounds) {
+            let emitted = self.emitted.get_mut(slot);
+            if let Some(old) = emitted.bounds.filter(|old| *old != bounds) {
                 withdrawing.keys.push(key);
                 withdrawing.bounds.push(old);
-                withdrawing.revisions.push((session.revision, moment));
+                withdrawing.revisions.push((emitted.revision, moment));
             }
-            let revision = self.revises.then_some((session.revision, moment));
-            session.emitted = Some(bounds);
-            session.revision += 1;
+            let revision = self.revises.then_some((emitted.revision, moment));
+            emitted.bounds = Some(bounds);
+            emitted.revision += 1;
             finishing.push(key, (slot, NONE), bounds, revision);
         }
         self.emitter

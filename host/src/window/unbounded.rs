@@ -7,6 +7,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use super::WindowError;
 use super::agenda::Agenda;
@@ -15,8 +16,12 @@ use super::emission::{Emit, Emitter, Finishing, Moment};
 use super::fold::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
+use super::span::Span;
 use super::states::{NONE, States};
 use crate::transform::Reject;
+
+/// Rows that are looked at together: so few that their lives stay in the processor's cache.
+const STRETCH: usize = 512;
 
 /// The life of a key: from its first event to when its state is forgotten.
 ///
@@ -63,24 +68,6 @@ struct LaidAside {
     life: Life,
     /// Its slots in periods that are not over.
     pending: Vec<(i64, u32)>,
-}
-
-/// The times of some events.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    first: i64,
-    last: i64,
-}
-
-impl Span {
-    const EMPTY: Self = Self {
-        first: i64::MAX,
-        last: i64::MIN,
-    };
-
-    fn is_empty(self) -> bool {
-        self.first > self.last
-    }
 }
 
 /// Unbounded windows.
@@ -201,23 +188,44 @@ impl Unbounded {
         segment: &mut Segment,
         outcome: &mut Outcome,
     ) -> Option<usize> {
-        for row in next..batch.len() {
-            let watermark = batch.watermark_at(row);
-            let forgotten = batch.event_times[row].saturating_add(self.ttl);
-            if forgotten <= watermark {
-                outcome.late.push(Late {
-                    row: row as u32,
-                    window_end: forgotten,
-                    watermark,
-                });
+        let mut next = next;
+        while next < batch.len() {
+            let stretch = next..(next + STRETCH).min(batch.len());
+            next = stretch.end;
+            if self.is_calm(stretch.clone(), batch, keys) {
+                stretch.for_each(|row| self.place(row, batch, keys, segment, outcome));
                 continue;
             }
-            if self.is_due(watermark) || self.may_be_over(keys[row], watermark) {
-                return Some(row);
+            for row in stretch {
+                let watermark = batch.watermark_at(row);
+                let forgotten = batch.event_times[row].saturating_add(self.ttl);
+                if forgotten <= watermark {
+                    outcome.late.push(Late {
+                        row: row as u32,
+                        window_end: forgotten,
+                        watermark,
+                    });
+                    continue;
+                }
+                if self.is_due(watermark) || self.may_be_over(keys[row], watermark) {
+                    return Some(row);
+                }
+                self.place(row, batch, keys, segment, outcome);
             }
-            self.place(row, batch, keys, segment, outcome);
         }
         None
+    }
+
+    /// Whether rows can all go into one segment, and none is late. Their lives lie scattered: to
+    /// look at many of them first, and do nothing else, waits for them together rather than for
+    /// one after the other.
+    fn is_calm(&self, rows: Range<usize>, batch: &RowBatch, keys: &[u32]) -> bool {
+        // Watermarks rise.
+        let watermark = batch.watermark_at(rows.end - 1);
+        let is_over = |time: i64| time.saturating_add(self.ttl) <= watermark;
+        let mut rows = batch.event_times[rows.clone()].iter().zip(&keys[rows]);
+        !self.is_due(watermark)
+            && rows.all(|(time, key)| !is_over(*time) && !self.may_be_over(*key, watermark))
     }
 
     /// Puts a row into a segment.
@@ -349,8 +357,7 @@ impl Unbounded {
                 life.due = time.saturating_add(self.ttl);
                 self.agenda.push(life.due, key);
             }
-            life.events.first = life.events.first.min(time);
-            life.events.last = life.events.last.max(time);
+            life.events = life.events.with(time);
         }
         late
     }
