@@ -5,10 +5,13 @@
 //! period that is not over are kept apart and merged in when it is. A row that comes when its
 //! period is over is added to the value itself.
 
+mod life;
+
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+use self::life::Life;
 use super::WindowError;
 use super::agenda::Agenda;
 use super::calls::Calls;
@@ -16,52 +19,11 @@ use super::emission::{Emit, Emitter, Finishing, Moment};
 use super::fold::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
-use super::span::Span;
 use super::states::{NONE, States};
 use crate::transform::Reject;
 
 /// Rows that are looked at together: so few that their lives stay in the processor's cache.
 const STRETCH: usize = 512;
-
-/// The life of a key: from its first event to when its state is forgotten.
-///
-/// Each row looks at the life of another key, which is seldom in the processor's cache: all that a
-/// row needs is here, in one line of it.
-#[derive(Debug, Clone)]
-#[repr(align(64))]
-struct Life {
-    /// The slot of its value; [`NONE`] as long as all events are in periods that are not over.
-    value: u32,
-    /// The period that its latest row was in, and the slot there.
-    latest: (i64, u32),
-    /// Periods that are not over and have events of it.
-    pending: u32,
-    /// Whether its value has changed since it was emitted, other than by a period's end.
-    changed: bool,
-    /// The times of the applied events. Periods that are not over come after those that are, so
-    /// the first event is the value's first one as soon as there is a value.
-    events: Span,
-    /// As long as no event is applied: the least time of the rows that may yet be; `i64::MAX` if
-    /// there are none.
-    unsure: i64,
-    /// How often it was emitted.
-    revision: u32,
-    /// When it will be looked at; entries of the agenda with another instant are void.
-    due: i64,
-}
-
-impl Life {
-    const NONE: Self = Self {
-        value: NONE,
-        latest: (i64::MIN, NONE),
-        pending: 0,
-        changed: false,
-        events: Span::EMPTY,
-        unsure: i64::MAX,
-        revision: 0,
-        due: i64::MIN,
-    };
-}
 
 /// A life that is over unless the next row of its key is refused.
 struct LaidAside {

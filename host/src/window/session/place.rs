@@ -26,6 +26,8 @@ pub(super) struct Session {
     pub(super) due: i64,
 }
 
+const _: () = assert!(size_of::<Session>() == 64, "a session is one line");
+
 impl Default for Session {
     fn default() -> Self {
         Self {
