@@ -43,8 +43,9 @@ pub struct Aligned {
     pub(super) states: States,
     pub(super) open: OpenPanes,
     pub(super) of_slot: BySlot<Group>,
-    /// The slot that each key was last found in, by the key's number.
-    latest: Vec<u32>,
+    /// The pane that each key's latest row was in, and the slot there, by the key's number. Of a
+    /// pane that no row can reach any more the slot may have gone to another group.
+    latest: Vec<(i64, u32)>,
     pub(super) folds: Vec<Fold>,
     /// The greatest boundary that the watermark has passed, and the instant of the next one.
     pub(super) closed: i64,
@@ -63,6 +64,9 @@ struct Segment {
     /// Those of them whose pane has closed.
     behind: Vec<Behind>,
 }
+
+/// The latest row of a key that had none.
+const NOWHERE: (i64, u32) = (i64::MIN, NONE);
 
 /// A slot that was made for a row, and its key and pane.
 type Made = (u32, u32, i64);
@@ -109,7 +113,7 @@ impl Aligned {
         out: &mut dyn Emit,
     ) -> Result<Outcome, WindowError> {
         let keys = self.states.keys.assign(&batch.keys)?;
-        self.latest.resize(self.states.keys.bound(), NONE);
+        self.latest.resize(self.states.keys.bound(), NOWHERE);
         let mut outcome = Outcome::default();
         let mut segment = Segment::default();
         let mut touched = Vec::new();
@@ -118,7 +122,7 @@ impl Aligned {
             if !pane.contains(*time) {
                 pane = (self.panes.of(*time)).expect("sources refuse times without a pane");
             }
-            let watermark = batch.watermarks.as_ref().map_or(i64::MIN, |all| all[row]);
+            let watermark = batch.watermark_at(row);
             if pane.end <= watermark {
                 if watermark >= self.next_instant {
                     let segment = std::mem::take(&mut segment);
@@ -305,6 +309,7 @@ impl Aligned {
                         self.open.remove(&pane);
                     }
                 }
+                self.latest[key as usize] = NOWHERE;
                 self.release(slot);
             }
         }
@@ -313,10 +318,8 @@ impl Aligned {
 
     fn slot(&mut self, key: u32, pane: i64, made: &mut Vec<Made>) -> u32 {
         let latest = self.latest[key as usize];
-        // A slot that was given back has another key or no pane.
-        if latest != NONE && self.states.key(latest) == key && self.of_slot.get(latest).pane == pane
-        {
-            return latest;
+        if latest.0 == pane {
+            return latest.1;
         }
         let groups = self.open.entry(pane).or_default();
         let slot = groups.get(key).unwrap_or_else(|| {
@@ -327,7 +330,7 @@ impl Aligned {
             made.push((slot, key, pane));
             slot
         });
-        self.latest[key as usize] = slot;
+        self.latest[key as usize] = (pane, slot);
         slot
     }
 

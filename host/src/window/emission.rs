@@ -208,7 +208,16 @@ impl Emitter {
         output: impl Iterator<Item = ArrayRef>,
     ) -> Result<Emission, WindowError> {
         let front = keys.iter().chain(bounds);
-        let front = front.map(|column| take(column, source, None));
+        // The usual case: one row of output for each window.
+        let is_each_once = source
+            .values()
+            .iter()
+            .copied()
+            .eq(0..bounds[0].len() as u32);
+        let front = front.map(|column| match is_each_once {
+            true => Ok(Arc::clone(column)),
+            false => take(column, source, None),
+        });
         let mut columns = front.collect::<Result<Vec<_>, _>>()?;
         let mut moments = None;
         if let Some(revisions) = revisions.filter(|revisions| !revisions.is_empty()) {

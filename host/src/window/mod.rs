@@ -9,6 +9,7 @@
 //! [`Windows`] is one of three: `aligned` windows (tumbling and hopping, of one or several
 //! lengths), `session` windows, and `unbounded` ones.
 
+mod agenda;
 mod aligned;
 mod calls;
 mod corrections;
@@ -19,6 +20,7 @@ mod panes;
 mod rows;
 mod runs;
 mod session;
+mod span;
 mod states;
 mod table;
 #[cfg(test)]

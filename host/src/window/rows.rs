@@ -58,6 +58,11 @@ impl RowBatch {
         self.event_times.is_empty()
     }
 
+    /// The watermark at a row; `i64::MIN` where no row is behind it.
+    pub(super) fn watermark_at(&self, row: usize) -> i64 {
+        self.watermarks.as_ref().map_or(i64::MIN, |all| all[row])
+    }
+
     /// Some rows' columns: those for the transform, and the key's.
     pub(super) fn columns(
         &self,
