@@ -11,10 +11,12 @@
 
 mod aligned;
 mod calls;
+mod chains;
 mod corrections;
 mod emission;
 mod fold;
 mod keys;
+mod open;
 mod panes;
 mod rows;
 mod runs;
@@ -26,6 +28,7 @@ mod tests;
 mod unbounded;
 mod watermark;
 mod windows;
+mod work;
 
 pub use calls::Calls;
 pub use emission::{Emission, Emit, Moment, emitted_schema};

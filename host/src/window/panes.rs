@@ -86,6 +86,16 @@ impl Panes {
         })
     }
 
+    /// The greatest boundary at an instant or before it. Beyond what can be counted it is
+    /// `i64::MIN` or `i64::MAX`.
+    pub(super) fn last_boundary(&self, instant: i64) -> i64 {
+        match self.of(instant) {
+            Some(pane) => pane.number,
+            None if instant < 0 => i64::MIN,
+            None => i64::MAX,
+        }
+    }
+
     /// The instant of a boundary, which is where the pane of that number starts. `None` as for
     /// [`Panes::of`].
     pub fn start_of(&self, boundary: i64) -> Option<i64> {

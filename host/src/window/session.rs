@@ -12,7 +12,7 @@ use std::collections::BinaryHeap;
 use self::place::{Place, Session, Span};
 use super::WindowError;
 use super::calls::Calls;
-use super::emission::{Emit, Emitter, Finishing, Moment, Withdrawing};
+use super::emission::{Emit, Emitter, Finishing, Moment, Revision, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
@@ -287,9 +287,8 @@ impl Sessions {
         for absorbed in between.into_iter().flatten() {
             let old = self.sessions.get(absorbed).clone();
             if let Some(bounds) = old.emitted {
-                withdrawing.keys.push(self.states.key(absorbed));
-                withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((old.revision, moment));
+                let revision = standing(old.revision, moment);
+                withdrawing.push(self.states.key(absorbed), bounds, revision);
             }
             let session = self.sessions.get_mut(slot);
             session.applied = session
@@ -315,9 +314,8 @@ impl Sessions {
             session.closed = false;
             let mut withdrawing = Withdrawing::default();
             if let Some(bounds) = session.emitted.take() {
-                withdrawing.keys.push(self.states.key(slot));
-                withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((session.revision, moment));
+                let revision = standing(session.revision, moment);
+                withdrawing.push(self.states.key(slot), bounds, revision);
             }
             self.emitter
                 .withdraw(0, &withdrawing, &self.states, out)
@@ -327,7 +325,10 @@ impl Sessions {
             true => end.saturating_add(self.lateness),
             false => end,
         };
-        self.schedule(slot, due);
+        // What is due already has its entry.
+        if self.sessions.get(slot).due != due {
+            self.schedule(slot, due);
+        }
         Ok(())
     }
 
@@ -457,6 +458,7 @@ impl Sessions {
         });
         let mut finishing = Finishing::default();
         let mut withdrawing = Withdrawing::default();
+        let mut slots = Vec::new();
         let mut closed = 0;
         for (slot, moment) in windows {
             let (key, bounds) = (self.states.key(slot), self.bounds(slot));
@@ -470,21 +472,37 @@ impl Sessions {
                 continue;
             }
             if let Some(old) = session.emitted.filter(|old| *old != bounds) {
-                withdrawing.keys.push(key);
-                withdrawing.bounds.push(old);
-                withdrawing.revisions.push((session.revision, moment));
+                withdrawing.push(key, old, standing(session.revision, moment));
             }
-            let revision = self.revises.then_some((session.revision, moment));
+            let revision = self.revises.then_some(Revision {
+                number: session.revision,
+                stands: session.emitted == Some(bounds),
+                moment,
+            });
             session.emitted = Some(bounds);
             session.revision += 1;
             finishing.push(key, (slot, NONE), bounds, revision);
+            slots.push(slot);
         }
         self.emitter
             .withdraw(0, &withdrawing, &self.states, out)
             .await?;
-        self.emitter
+        let silent = self
+            .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
+        for at in silent {
+            self.sessions.get_mut(slots[at]).emitted = None;
+        }
         Ok(closed)
+    }
+}
+
+/// The revision with which a row that was emitted and stands is withdrawn.
+fn standing(number: u32, moment: Moment) -> Revision {
+    Revision {
+        number,
+        stands: true,
+        moment,
     }
 }

@@ -10,8 +10,8 @@ use std::collections::{BTreeMap, BinaryHeap};
 
 use super::WindowError;
 use super::calls::Calls;
-use super::emission::{Emit, Emitter, Finishing, Moment};
-use super::fold::{OpenPanes, PaneGroups};
+use super::emission::{Emit, Emitter, Finishing, Moment, Revision};
+use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
 use super::states::{BySlot, NONE, States};
@@ -31,6 +31,8 @@ struct Life {
     unsure: Option<(i64, i64)>,
     /// How often it was emitted.
     revision: u32,
+    /// Whether it gave a row the last time.
+    stands: bool,
     /// When it will be looked at; entries of the agenda with another instant are void.
     due: i64,
 }
@@ -43,6 +45,7 @@ impl Life {
         last: None,
         unsure: None,
         revision: 0,
+        stands: false,
         due: i64::MIN,
     };
 }
@@ -160,9 +163,10 @@ impl Unbounded {
                     if !pane.contains(time) {
                         pane = panes.of(time).expect("sources refuse times without a pane");
                     }
-                    let is_past = pane.end <= watermark;
-                    outcome.partly_late += u64::from(is_past);
-                    if is_past { i64::MIN } else { pane.number }
+                    match pane.end <= watermark {
+                        true => i64::MIN,
+                        false => pane.number,
+                    }
                 }
             };
             let slot = self.slot(key, number);
@@ -256,8 +260,6 @@ impl Unbounded {
             let life = &mut self.lives[key as usize];
             life.unsure = None;
             if rejected.next_if_eq(&at).is_some() {
-                let over = self.every.is_some() && panes[at] == i64::MIN;
-                outcome.partly_late -= u64::from(over);
                 continue;
             }
             let is_new = life.last.is_none();
@@ -281,7 +283,7 @@ impl Unbounded {
             }
             match panes[at] {
                 i64::MIN => self.lives[key as usize].value = NONE,
-                pane => self.forget_pending(key, pane, *slot),
+                pane => self.forget_pending(key, pane),
             }
             self.states.release(*slot);
         }
@@ -294,14 +296,14 @@ impl Unbounded {
         Ok(())
     }
 
-    fn forget_pending(&mut self, key: u32, pane: i64, slot: u32) {
+    fn forget_pending(&mut self, key: u32, pane: i64) {
         self.lives[key as usize].pending -= 1;
-        self.take_pending(key, pane, slot);
+        self.take_pending(key, pane);
     }
 
-    fn take_pending(&mut self, key: u32, pane: i64, slot: u32) {
+    fn take_pending(&mut self, key: u32, pane: i64) {
         if let Some(groups) = self.pending.get_mut(&pane) {
-            groups.remove(key, slot);
+            groups.remove(key);
             if groups.slots.is_empty() {
                 self.pending.remove(&pane);
             }
@@ -316,8 +318,8 @@ impl Unbounded {
             let of_key =
                 |(pane, groups): (&i64, &PaneGroups)| groups.get(key).map(|slot| (*pane, slot));
             pending = self.pending.iter().filter_map(of_key).collect();
-            for (pane, slot) in &pending {
-                self.take_pending(key, *pane, *slot);
+            for (pane, _) in &pending {
+                self.take_pending(key, *pane);
             }
         }
         LaidAside { life, pending }
@@ -462,8 +464,13 @@ impl Unbounded {
                 // It was forgotten since, or is listed twice.
                 continue;
             }
-            let revision = Some((life.revision, moment));
+            let revision = Some(Revision {
+                number: life.revision,
+                stands: life.stands,
+                moment,
+            });
             life.revision += 1;
+            life.stands = true;
             let span = *self.spans.get(life.value);
             finishing.push(
                 key,
@@ -472,9 +479,14 @@ impl Unbounded {
                 revision,
             );
         }
-        self.emitter
+        let silent = self
+            .emitter
             .finish(0, &finishing, &self.states, calls, out)
-            .await
+            .await?;
+        for at in silent {
+            self.lives[finishing.keys[at] as usize].stands = false;
+        }
+        Ok(())
     }
 
     /// Forgets the keys whose time is over and of which nothing is left to be emitted.

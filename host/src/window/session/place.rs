@@ -38,7 +38,7 @@ pub(super) struct Session {
     pub(super) applied: Option<Span>,
     /// The rows of the segment at hand, of which it is not known yet whether they will be applied.
     pub(super) unsure: Option<Span>,
-    /// The bounds that were emitted last.
+    /// The bounds that were emitted last, if the transform gave rows then that were not withdrawn.
     pub(super) emitted: Option<(i64, i64)>,
     /// How often it was emitted or withdrawn.
     pub(super) revision: u32,

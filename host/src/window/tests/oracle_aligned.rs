@@ -36,8 +36,8 @@ struct Running<'a> {
     panes: BTreeMap<(i64, i64), State>,
     /// Windows that were not emitted yet.
     open: BTreeMap<Window, ()>,
-    /// How often each other one was emitted.
-    emitted: BTreeMap<Window, u32>,
+    /// How often each other one was emitted, and whether a row of it stands.
+    emitted: BTreeMap<Window, (u32, bool)>,
     told: Told,
 }
 
@@ -62,6 +62,11 @@ impl Aligned {
 
     fn instant(&self, boundary: i64) -> i64 {
         boundary * self.pane + self.offset
+    }
+
+    /// Whether a window is what has come so far of one that grows on.
+    fn is_part(&self, window: &Window) -> bool {
+        window.end - window.start < self.lengths[window.length].panes
     }
 
     /// All windows of a key that contain a pane.
@@ -114,7 +119,10 @@ impl<'a> Running<'a> {
         self.panes.insert((row.key, pane), state);
         self.applied.push((pane, row));
         self.told.applied += 1;
-        self.told.partly_late += u64::from(windows.iter().any(is_gone));
+        // A window that grows is late when it is whole, whatever came out of it before.
+        let is_whole = |window: &&Window| !of.is_part(window);
+        let mut whole = windows.iter().filter(is_whole);
+        self.told.partly_late += u64::from(whole.any(is_gone));
         for window in windows {
             if end(&window) > row.watermark {
                 self.open.insert(window, ());
@@ -156,7 +164,7 @@ impl<'a> Running<'a> {
             alone.add(row.item).expect("it was applied");
             state = state.merge(&alone);
         }
-        let times = self.emitted.entry(window).or_default();
+        let (times, stands) = self.emitted.entry(window).or_default();
         let emitted = Emitted {
             moment,
             key: window.key,
@@ -167,6 +175,6 @@ impl<'a> Running<'a> {
         };
         self.told.closed += u64::from(*times == 0);
         *times += 1;
-        self.told.emit(emitted, &state, self.of.odd);
+        *stands = self.told.emit(emitted, &state, self.of.odd, *stands);
     }
 }

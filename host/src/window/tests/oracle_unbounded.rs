@@ -96,7 +96,7 @@ impl Running<'_> {
                 output: None,
             };
             self.told.closed += 1;
-            self.told.emit(window, state, self.of.odd);
+            self.told.emit(window, state, self.of.odd, false);
         }
     }
 
@@ -122,7 +122,6 @@ impl Running<'_> {
             return self.told.reject(row, code);
         }
         self.told.applied += 1;
-        self.told.partly_late += u64::from(is_over);
         let dated = (state, first.min(row.time));
         match is_over {
             true => {

@@ -42,20 +42,21 @@ impl Told {
         self.rejected.push((row.item.id, code.to_owned()));
     }
 
-    /// A window is emitted with a state. One that comes again and gives no row is withdrawn.
-    pub(super) fn emit(&mut self, window: Emitted, state: &State, odd: bool) {
+    /// A window is emitted with a state; `stands` tells whether a row of it with these bounds does.
+    /// If so, and it gives no row now, that row is withdrawn. Says whether a row stands after that.
+    pub(super) fn emit(&mut self, window: Emitted, state: &State, odd: bool, stands: bool) -> bool {
         let outputs = state.finish(window.bounds, odd);
-        if outputs.is_empty()
-            && let Some((revision, _)) = window.revision
-            && revision > 0
-        {
-            return self.withdraw(window);
+        let gives_rows = !outputs.is_empty();
+        if stands && !gives_rows {
+            self.withdraw(window);
+            return false;
         }
         self.emitted
             .extend(outputs.into_iter().map(|output| Emitted {
                 output: Some(output),
                 ..window.clone()
             }));
+        gives_rows
     }
 
     /// The row of a window is taken back.
