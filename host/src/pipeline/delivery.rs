@@ -238,7 +238,7 @@ impl Delivery {
         let rows = self.validated(lane, emission, &marks)?;
         self.done.rows += rows.num_rows() as u64;
         if let Some(file) = &mut self.sinks.features {
-            file.write(lane, &rows, marks)?;
+            file.write(lane, &rows, emission.length, marks)?;
         }
         let rows = self.in_force(&rows)?;
         self.store(lane, &rows, emission.length)?;
@@ -309,7 +309,7 @@ impl Delivery {
         self.done.invalid += failures.len() as u64;
         self.sinks
             .invalid
-            .write(lane, rows, marks, &self.features, &failures)?;
+            .write(lane, emission, marks, &self.features, &failures)?;
         Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }
 

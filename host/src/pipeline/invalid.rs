@@ -12,6 +12,7 @@ use arrow::util::display::array_value_to_string;
 use super::delivery::{DeliveredFeature, DeliveryError};
 use crate::sink::{FileSink, FileSummary, Mark, SinkError};
 use crate::store::validation::Rule;
+use crate::window::Emission;
 
 /// Values that broke a rule, with their entity, window, feature and the rule.
 pub(super) struct InvalidValues {
@@ -54,15 +55,17 @@ impl InvalidValues {
         }
     }
 
-    /// Notes values of `rows` that broke a rule: row, feature and rule, by rising row. `marks` are those of the rows.
+    /// Notes values of an emission that broke a rule: row, feature and rule, by rising row. `marks` are those of its
+    /// rows.
     pub(super) fn write(
         &mut self,
         lane: usize,
-        rows: &RecordBatch,
+        emission: &Emission,
         marks: &[Mark],
         features: &[DeliveredFeature],
         failures: &[(usize, usize, Rule)],
     ) -> Result<(), DeliveryError> {
+        let rows = &emission.rows;
         let of_rows = failures.iter().map(|(row, ..)| *row as u32);
         let of_rows = UInt32Array::from_iter_values(of_rows);
         let bounds_and_key = rows.columns()[..self.keys + 2].iter();
@@ -88,7 +91,7 @@ impl InvalidValues {
             true => failures.iter().map(|(row, ..)| marks[*row]).collect(),
             false => Vec::new(),
         };
-        Ok(self.open()?.write(lane, &batch, marks)?)
+        Ok(self.open()?.write(lane, &batch, emission.length, marks)?)
     }
 
     /// As [`FileSink::closed_up_to`].

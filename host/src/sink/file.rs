@@ -127,8 +127,9 @@ impl FileSink {
         })
     }
 
-    /// Takes rows of a lane, all of windows that end after what the lane closed. Without marks they are in the order
-    /// of their windows' ends, starts from the latest on, and keys. With marks, one for each row, they come in any
+    /// Takes rows of a lane, all of windows of one of the pipeline's lengths that end after what the lane closed.
+    /// Without marks they are in the order of their windows' ends, starts from the latest on, lengths and keys. With
+    /// marks, one for each row, they come in any
     /// order, and all marks are above what the lane closed.
     ///
     /// # Errors
@@ -138,6 +139,7 @@ impl FileSink {
         &mut self,
         lane: usize,
         batch: &RecordBatch,
+        length: usize,
         marks: Vec<Mark>,
     ) -> Result<(), SinkError> {
         // Metadata and nullability may differ; names and types may not.
@@ -148,13 +150,13 @@ impl FileSink {
                     "the rows do not have the columns that the file was created with: {e}"
                 ),
             })?;
-        let ready =
-            self.ordered
-                .push(lane, batch, marks)
-                .map_err(|reason| SinkError::OutOfOrder {
-                    path: self.path.clone(),
-                    reason,
-                })?;
+        let ready = self
+            .ordered
+            .push(lane, batch, length, marks)
+            .map_err(|reason| SinkError::OutOfOrder {
+                path: self.path.clone(),
+                reason,
+            })?;
         self.encode(ready)
     }
 

@@ -57,9 +57,9 @@ pub struct Mark {
 
 /// Puts the rows of several lanes in one order.
 ///
-/// Rows without marks are in the order of (window end, window start from the latest on, key columns ascending with
-/// nulls first, order within the lane), and each lane gives its own rows in that order. Rows with marks come in any
-/// order, and are sorted by their marks first.
+/// Rows without marks are in the order of (window end, window start from the latest on, length of the pipeline's list,
+/// key columns ascending with nulls first, order within the lane), and each lane gives its own rows in that order. Rows
+/// with marks come in any order, and are sorted by their marks first.
 #[derive(Debug)]
 pub(super) struct OrderedRows {
     schema: SchemaRef,
@@ -75,8 +75,27 @@ pub(super) struct OrderedRows {
 #[derive(Debug)]
 struct Held {
     rows: RecordBatch,
+    /// Which of the pipeline's lengths the windows have.
+    length: usize,
     /// Empty for rows without marks.
     marks: Vec<Mark>,
+}
+
+/// Rows that can go.
+#[derive(Default)]
+struct Ready {
+    batches: Vec<RecordBatch>,
+    /// Of each row the length of its window.
+    lengths: Vec<u32>,
+    marks: Vec<Mark>,
+}
+
+impl Ready {
+    fn push(&mut self, rows: RecordBatch, length: usize) {
+        let lengths = std::iter::repeat_n(length as u32, rows.num_rows());
+        self.lengths.extend(lengths);
+        self.batches.push(rows);
+    }
 }
 
 impl Held {
@@ -100,7 +119,7 @@ impl OrderedRows {
         }
     }
 
-    /// Takes rows of one lane. With a single lane, rows without marks are in order already, and come straight back.
+    /// Takes rows of one lane, of windows of one length. With a single lane, rows without marks are in order already, and come straight back.
     ///
     /// # Errors
     ///
@@ -110,6 +129,7 @@ impl OrderedRows {
         &mut self,
         lane: usize,
         rows: RecordBatch,
+        length: usize,
         marks: Vec<Mark>,
     ) -> Result<Option<RecordBatch>, String> {
         if rows.num_rows() == 0 {
@@ -137,7 +157,11 @@ impl OrderedRows {
                 return Ok(Some(rows));
             }
         }
-        self.held[lane].push_back(Held { rows, marks });
+        self.held[lane].push_back(Held {
+            rows,
+            length,
+            marks,
+        });
         Ok(None)
     }
 
@@ -177,44 +201,51 @@ impl OrderedRows {
     }
 
     fn release(&mut self, mark: i64) -> Result<Option<RecordBatch>, ArrowError> {
-        let (mut ready, mut marks): (Vec<RecordBatch>, Vec<Mark>) = (Vec::new(), Vec::new());
+        let mut ready = Ready::default();
         let mut lanes = 0;
         for lane in 0..self.held.len() {
-            let before = ready.len();
+            let before = ready.batches.len();
             let held = std::mem::take(&mut self.held[lane]);
             for held in held {
                 let left = match self.marked {
-                    true => take_marked(held, mark, &mut ready, &mut marks)?,
+                    true => take_marked(held, mark, &mut ready)?,
                     false => self.take_sorted(held, mark, &mut ready),
                 };
                 self.held[lane].extend(left);
             }
-            lanes += usize::from(ready.len() > before);
+            lanes += usize::from(ready.batches.len() > before);
         }
-        if ready.is_empty() {
+        if ready.batches.is_empty() {
             return Ok(None);
         }
-        let rows = concat_batches(&self.schema, &ready)?;
+        let rows = concat_batches(&self.schema, &ready.batches)?;
+        // A lane's own order is that of all.
         if lanes == 1 && !self.marked {
             return Ok(Some(rows));
         }
-        self.sort(&rows, &marks).map(Some)
+        self.sort(&rows, &ready.lengths, &ready.marks).map(Some)
     }
 
     /// Takes the rows up to a mark of a batch that is in order, and gives the others back.
-    fn take_sorted(&self, held: Held, mark: i64, ready: &mut Vec<RecordBatch>) -> Option<Held> {
+    fn take_sorted(&self, held: Held, mark: i64, ready: &mut Ready) -> Option<Held> {
         let rows = held.rows;
         let taken = self.ends(&rows).partition_point(|end| *end <= mark);
         if taken > 0 {
-            ready.push(rows.slice(0, taken));
+            ready.push(rows.slice(0, taken), held.length);
         }
         (taken < rows.num_rows()).then(|| Held {
             rows: rows.slice(taken, rows.num_rows() - taken),
+            length: held.length,
             marks: Vec::new(),
         })
     }
 
-    fn sort(&self, batch: &RecordBatch, marks: &[Mark]) -> Result<RecordBatch, ArrowError> {
+    fn sort(
+        &self,
+        batch: &RecordBatch,
+        lengths: &[u32],
+        marks: &[Mark],
+    ) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<ArrayRef> = Vec::new();
         let mut fields = Vec::new();
         if self.marked {
@@ -232,15 +263,15 @@ impl OrderedRows {
             descending: true,
             nulls_first: true,
         };
-        let order = [
-            (self.keys + 1, SortOptions::default()),
-            (self.keys, descending),
-        ];
-        let order = order
-            .into_iter()
-            .chain((0..self.keys).map(|key| (key, SortOptions::default())));
+        let ascending = SortOptions::default();
+        let lengths = UInt32Array::from(lengths.to_vec());
+        let bounds = [(self.keys + 1, ascending), (self.keys, descending)];
+        let bounds = bounds.map(|(column, options)| (Arc::clone(batch.column(column)), options));
+        let keys = batch.columns()[..self.keys].iter();
+        let order = (bounds.into_iter())
+            .chain([(Arc::new(lengths) as ArrayRef, ascending)])
+            .chain(keys.map(|key| (Arc::clone(key), ascending)));
         for (column, options) in order {
-            let column = Arc::clone(batch.column(column));
             fields.push(SortField::new_with_options(
                 column.data_type().clone(),
                 options,
@@ -256,12 +287,7 @@ impl OrderedRows {
 }
 
 /// Takes the rows up to a mark, and gives the others back.
-fn take_marked(
-    held: Held,
-    mark: i64,
-    ready: &mut Vec<RecordBatch>,
-    marks: &mut Vec<Mark>,
-) -> Result<Option<Held>, ArrowError> {
+fn take_marked(held: Held, mark: i64, ready: &mut Ready) -> Result<Option<Held>, ArrowError> {
     if held.least() > mark {
         return Ok(Some(held));
     }
@@ -271,8 +297,13 @@ fn take_marked(
             .map(|other| Some((other.at <= mark) == wanted))
             .collect()
     };
-    ready.push(filter_record_batch(&held.rows, &is_ready(true))?);
-    marks.extend(held.marks.iter().filter(|other| other.at <= mark));
+    ready.push(
+        filter_record_batch(&held.rows, &is_ready(true))?,
+        held.length,
+    );
+    ready
+        .marks
+        .extend(held.marks.iter().filter(|other| other.at <= mark));
     let left: Vec<Mark> = held
         .marks
         .iter()
@@ -284,6 +315,7 @@ fn take_marked(
     }
     Ok(Some(Held {
         rows: filter_record_batch(&held.rows, &is_ready(false))?,
+        length: held.length,
         marks: left,
     }))
 }

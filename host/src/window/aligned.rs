@@ -5,12 +5,16 @@
 //! pane has closed meets every window as it stood at that row: what closed before is emitted
 //! before the row is applied.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use super::WindowError;
 use super::calls::Calls;
 use super::corrections::{Behind, Revisions};
-use super::emission::{Emit, Emitter, Finishing, Moment};
+use super::emission::{Emission, Emit, Emitter, Finishing, Moment};
 use super::fold::Fold;
 use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
@@ -93,6 +97,17 @@ impl Segment {
             rejected.contains(row)
         };
         partly.filter(|row| !is_rejected(row)).count() as u64
+    }
+}
+
+/// Emissions that wait.
+#[derive(Default)]
+struct Held(Vec<Emission>);
+
+impl Emit for Held {
+    fn emit(&mut self, emission: Emission) -> BoxFuture<'_, Result<(), WindowError>> {
+        self.0.push(emission);
+        async { Ok(()) }.boxed()
     }
 }
 
@@ -192,6 +207,11 @@ impl Aligned {
         calls: &mut Calls,
         out: &mut dyn Emit,
     ) -> Result<u64, WindowError> {
+        // No more is to come, so windows that grow come out whole, and not at every step on the
+        // way there.
+        for fold in &mut self.folds {
+            fold.length = fold.length.whole();
+        }
         self.close(i64::MAX, calls, out).await
     }
 
@@ -378,8 +398,11 @@ impl Aligned {
         }
         let mut windows = 0;
         while let Some(boundary) = self.next_boundary().filter(|next| *next <= upto) {
-            windows += self.boundary(boundary, calls, out).await?;
-            self.closed = boundary;
+            windows += match self.instant(boundary) < self.instant(boundary.saturating_add(1)) {
+                true => self.boundary(boundary, calls, out).await?,
+                false => self.boundaries_at_once(boundary, calls, out).await?,
+            };
+            self.closed = self.closed.max(boundary);
         }
         self.closed = upto;
         self.next_instant = match upto {
@@ -387,6 +410,36 @@ impl Aligned {
             upto => self.instant(upto + 1),
         };
         self.forget();
+        Ok(windows)
+    }
+
+    /// Passes a boundary and those after it at the same instant, between which are days that the
+    /// calendar has left out. Their windows end together, so they are emitted in one order.
+    async fn boundaries_at_once(
+        &mut self,
+        first: i64,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<u64, WindowError> {
+        let (mut windows, mut emissions) = (0, Vec::new());
+        let mut next = Some(first);
+        while let Some(boundary) = next {
+            let mut held = Held::default();
+            windows += self.boundary(boundary, calls, &mut held).await?;
+            self.closed = boundary;
+            emissions.extend(held.0.into_iter().map(|emission| {
+                let start = self.folds[emission.length].length.emitted_at(boundary);
+                let start = self.instant(start.expect("a window was emitted"));
+                (Reverse(start), emission)
+            }));
+            let at_once = |next: &i64| self.instant(*next) == self.instant(first);
+            next = self.next_boundary().filter(at_once);
+        }
+        // Stable, so that the rows of one length stay in order.
+        emissions.sort_by_key(|(start, emission)| (*start, emission.length));
+        for (_, emission) in emissions {
+            out.emit(emission).await?;
+        }
         Ok(windows)
     }
 
@@ -410,7 +463,7 @@ impl Aligned {
         let closing = self.open.get(&(boundary - 1));
         let closing: Vec<u32> = closing.map_or(Vec::new(), |groups| groups.slots.clone());
         let mut emitted = 0;
-        for at in 0..self.folds.len() {
+        for at in self.by_start(boundary) {
             let (fold, open, states) = (&mut self.folds[at], &self.open, &mut self.states);
             let length = fold.length;
             let windows = if length.panes == 1 {
@@ -433,6 +486,17 @@ impl Aligned {
             self.emit(at, start, boundary, windows, calls, out).await?;
         }
         Ok(emitted)
+    }
+
+    /// The lengths, by where their windows start that are emitted at a boundary: from the latest
+    /// on, and of one start the shortest first. A longer one that grows may have begun later.
+    fn by_start(&self, boundary: i64) -> Vec<usize> {
+        let mut lengths: Vec<usize> = (0..self.folds.len()).collect();
+        lengths.sort_by_cached_key(|at| {
+            let start = self.folds[*at].length.emitted_at(boundary);
+            Reverse(start.map(|start| self.instant(start)))
+        });
+        lengths
     }
 
     /// Emits windows that close: of each key, the slots of its earlier and its later part.

@@ -73,6 +73,17 @@ impl Length {
         (start.rem_euclid(self.step) == 0).then_some(start)
     }
 
+    /// The same windows, of which those that grow are emitted when they are whole only.
+    pub(super) fn whole(self) -> Self {
+        match self.growing {
+            true => Self {
+                step: self.panes,
+                ..self
+            },
+            false => self,
+        }
+    }
+
     /// The first boundary after `boundary` at which a window is emitted. With the number of a pane
     /// it is the first emission that has the pane in it.
     pub(super) fn next_emission(self, boundary: i64) -> i64 {
@@ -272,7 +283,9 @@ mod tests {
             prop_assert_eq!(with(pane).max(), Some(length.last_end(pane)));
             let whole = windows.iter().filter(|(start, end)| !growing || end - start == panes);
             let whole = whole.filter(|(start, end)| *start <= pane && pane < *end);
-            prop_assert_eq!(whole.map(|(_, end)| *end).min(), Some(length.first_end(pane)));
+            let whole: Vec<i64> = whole.map(|(_, end)| *end).collect();
+            prop_assert_eq!(whole.iter().min(), Some(&length.first_end(pane)));
+            prop_assert_eq!(whole.iter().min(), Some(&length.whole().next_emission(pane)));
             let mut between: Vec<i64> = with(pane).filter(|end| after < *end && *end <= upto).collect();
             between.sort_unstable();
             let emissions = length.emissions(pane, after, upto);

@@ -8,11 +8,40 @@ use super::stream::{Row, Stream};
 use super::told::{Emitted, Told};
 use super::traced::State;
 
-/// Windows of some lengths over panes of one size.
+/// Where panes begin.
+#[derive(Debug, Clone)]
+pub(super) enum Cuts {
+    /// Pane 0 at an offset, and the others as far from one another as the size says.
+    Even { size: i64, offset: i64 },
+    /// Each pane from this one on at an instant of its own; no row is before the first of them, or
+    /// after the last.
+    Listed { first: i64, starts: Vec<i64> },
+}
+
+impl Cuts {
+    fn start(&self, pane: i64) -> i64 {
+        match self {
+            Self::Even { size, offset } => pane * size + offset,
+            Self::Listed { first, starts } => starts[(pane - first) as usize],
+        }
+    }
+
+    fn pane_of(&self, time: i64) -> i64 {
+        match self {
+            Self::Even { size, offset } => (time - offset).div_euclid(*size),
+            Self::Listed { first, starts } => {
+                // The last that begins up to there: one before it may have no length.
+                let last = starts.iter().rposition(|start| *start <= time);
+                first + last.expect("no row is before the first") as i64
+            }
+        }
+    }
+}
+
+/// Windows of some lengths over panes.
 #[derive(Debug, Clone)]
 pub(super) struct Aligned {
-    pub(super) pane: i64,
-    pub(super) offset: i64,
+    pub(super) cuts: Cuts,
     pub(super) lengths: Vec<Length>,
     pub(super) lateness: i64,
     pub(super) revises: bool,
@@ -56,12 +85,15 @@ impl Aligned {
             running.close(row.watermark);
             running.row(row);
         }
+        running.close(stream.last_watermark());
+        // Nothing is due at the input's end but what is whole.
+        running.open.retain(|window, ()| !self.is_part(window));
         running.close(i64::MAX);
         running.told
     }
 
     fn instant(&self, boundary: i64) -> i64 {
-        boundary * self.pane + self.offset
+        self.cuts.start(boundary)
     }
 
     /// Whether a window is what has come so far of one that grows on.
@@ -99,7 +131,7 @@ impl Aligned {
 impl<'a> Running<'a> {
     fn row(&mut self, row: &'a Row) {
         let of = self.of;
-        let pane = (row.time - of.offset).div_euclid(of.pane);
+        let pane = of.cuts.pane_of(row.time);
         let windows = of.containing(row.key, pane);
         let end = |window: &Window| of.instant(window.end);
         let is_gone = |window: &Window| end(window).saturating_add(of.lateness) <= row.watermark;
