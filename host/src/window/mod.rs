@@ -12,10 +12,12 @@
 mod agenda;
 mod aligned;
 mod calls;
+mod chains;
 mod corrections;
 mod emission;
 mod fold;
 mod keys;
+mod open;
 mod panes;
 mod rows;
 mod runs;
@@ -28,6 +30,7 @@ mod tests;
 mod unbounded;
 mod watermark;
 mod windows;
+mod work;
 
 pub use calls::Calls;
 pub use emission::{Emission, Emit, Moment, emitted_schema};

@@ -12,7 +12,7 @@ use self::place::{Emitted, Place, Session};
 use super::WindowError;
 use super::agenda::Agenda;
 use super::calls::Calls;
-use super::emission::{Emit, Emitter, Finishing, Moment, Withdrawing};
+use super::emission::{Emit, Emitter, Finishing, Moment, Revision, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
 use super::span::Span;
 use super::states::{BySlot, NONE, States};
@@ -315,9 +315,8 @@ impl Sessions {
             let old = self.sessions.get(absorbed).clone();
             let old_emitted = self.emitted.get(absorbed).clone();
             if let Some(bounds) = old_emitted.bounds {
-                withdrawing.keys.push(self.states.key(absorbed));
-                withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((old_emitted.revision, moment));
+                let revision = standing(old_emitted.revision, moment);
+                withdrawing.push(self.states.key(absorbed), bounds, revision);
             }
             let session = self.sessions.get_mut(slot);
             session.applied = session.applied.and(old.applied);
@@ -341,9 +340,8 @@ impl Sessions {
             let emitted = self.emitted.get_mut(slot);
             let mut withdrawing = Withdrawing::default();
             if let Some(bounds) = emitted.bounds.take() {
-                withdrawing.keys.push(self.states.key(slot));
-                withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((emitted.revision, moment));
+                let revision = standing(emitted.revision, moment);
+                withdrawing.push(self.states.key(slot), bounds, revision);
             }
             self.emitter
                 .withdraw(0, &withdrawing, &self.states, out)
@@ -353,7 +351,10 @@ impl Sessions {
             true => end.saturating_add(self.lateness),
             false => end,
         };
-        self.schedule(slot, due);
+        // What is due already has its entry.
+        if self.sessions.get(slot).due != due {
+            self.schedule(slot, due);
+        }
         Ok(())
     }
 
@@ -482,6 +483,7 @@ impl Sessions {
         windows.dedup_by_key(|(_, slot, _)| *slot);
         let mut finishing = Finishing::default();
         let mut withdrawing = Withdrawing::default();
+        let mut slots = Vec::new();
         let mut closed = 0;
         for (bounds, slot, moment) in windows {
             let key = self.states.key(slot);
@@ -496,21 +498,37 @@ impl Sessions {
             }
             let emitted = self.emitted.get_mut(slot);
             if let Some(old) = emitted.bounds.filter(|old| *old != bounds) {
-                withdrawing.keys.push(key);
-                withdrawing.bounds.push(old);
-                withdrawing.revisions.push((emitted.revision, moment));
+                withdrawing.push(key, old, standing(emitted.revision, moment));
             }
-            let revision = self.revises.then_some((emitted.revision, moment));
+            let revision = self.revises.then_some(Revision {
+                number: emitted.revision,
+                stands: emitted.bounds == Some(bounds),
+                moment,
+            });
             emitted.bounds = Some(bounds);
             emitted.revision += 1;
             finishing.push(key, (slot, NONE), bounds, revision);
+            slots.push(slot);
         }
         self.emitter
             .withdraw(0, &withdrawing, &self.states, out)
             .await?;
-        self.emitter
+        let silent = self
+            .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
+        for at in silent {
+            self.emitted.get_mut(slots[at]).bounds = None;
+        }
         Ok(closed)
+    }
+}
+
+/// The revision with which a row that was emitted and stands is withdrawn.
+fn standing(number: u32, moment: Moment) -> Revision {
+    Revision {
+        number,
+        stands: true,
+        moment,
     }
 }

@@ -15,8 +15,8 @@ use self::life::Life;
 use super::WindowError;
 use super::agenda::Agenda;
 use super::calls::Calls;
-use super::emission::{Emit, Emitter, Finishing, Moment};
-use super::fold::{OpenPanes, PaneGroups};
+use super::emission::{Emit, Emitter, Finishing, Moment, Revision};
+use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
 use super::states::{NONE, States};
@@ -110,7 +110,7 @@ impl Unbounded {
                 outcome.closed += self.close(watermark, calls, out).await?;
             }
             let over = self.is_over(key, watermark).then(|| self.lay_aside(key));
-            self.place(row, batch, &keys, &mut segment, &mut outcome);
+            self.place(row, batch, &keys, &mut segment);
             if let Some(over) = over {
                 self.apply(batch, &keys, &mut segment, &mut outcome, calls)
                     .await?;
@@ -155,7 +155,7 @@ impl Unbounded {
             let stretch = next..(next + STRETCH).min(batch.len());
             next = stretch.end;
             if self.is_calm(stretch.clone(), batch, keys) {
-                stretch.for_each(|row| self.place(row, batch, keys, segment, outcome));
+                stretch.for_each(|row| self.place(row, batch, keys, segment));
                 continue;
             }
             for row in stretch {
@@ -172,7 +172,7 @@ impl Unbounded {
                 if self.is_due(watermark) || self.may_be_over(keys[row], watermark) {
                     return Some(row);
                 }
-                self.place(row, batch, keys, segment, outcome);
+                self.place(row, batch, keys, segment);
             }
         }
         None
@@ -191,23 +191,15 @@ impl Unbounded {
     }
 
     /// Puts a row into a segment.
-    fn place(
-        &mut self,
-        row: usize,
-        batch: &RowBatch,
-        keys: &[u32],
-        segment: &mut Segment,
-        outcome: &mut Outcome,
-    ) {
+    fn place(&mut self, row: usize, batch: &RowBatch, keys: &[u32], segment: &mut Segment) {
         let (key, time) = (keys[row], batch.event_times[row]);
         let mut number = i64::MIN;
         if let Some(panes) = &self.every {
             if !self.period.contains(time) {
                 self.period = panes.of(time).expect("sources refuse times without a pane");
             }
-            match self.period.end <= batch.watermark_at(row) {
-                true => outcome.partly_late += 1,
-                false => number = self.period.number,
+            if self.period.end > batch.watermark_at(row) {
+                number = self.period.number;
             }
         }
         segment.rows.push(row as u32);
@@ -279,7 +271,7 @@ impl Unbounded {
             .accumulate(&mut self.states, &input, &key_columns, &segment.slots)
             .await?;
         outcome.applied += (segment.rows.len() - rejects.len()) as u64;
-        outcome.partly_late -= self.applied(batch, keys, segment, &rejects);
+        self.applied(batch, keys, segment, &rejects);
         if !rejects.is_empty() {
             self.drop_void(segment);
         }
@@ -291,16 +283,8 @@ impl Unbounded {
         Ok(())
     }
 
-    /// Notes the rows of a segment that were applied. Gives how many of the others were late for a
-    /// period.
-    fn applied(
-        &mut self,
-        batch: &RowBatch,
-        keys: &[u32],
-        segment: &Segment,
-        rejects: &[Reject],
-    ) -> u64 {
-        let mut late = 0;
+    /// Notes the rows of a segment that were applied.
+    fn applied(&mut self, batch: &RowBatch, keys: &[u32], segment: &Segment, rejects: &[Reject]) {
         let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
         for (at, (row, pane)) in segment.rows.iter().zip(&segment.panes).enumerate() {
             let (key, time) = (keys[*row as usize], batch.event_times[*row as usize]);
@@ -308,7 +292,6 @@ impl Unbounded {
             let to_value = *pane == i64::MIN;
             if rejected.next_if_eq(&at).is_some() {
                 life.unsure = i64::MAX;
-                late += u64::from(to_value && self.every.is_some());
                 continue;
             }
             if to_value && !life.changed {
@@ -321,7 +304,6 @@ impl Unbounded {
             }
             life.events = life.events.with(time);
         }
-        late
     }
 
     /// Gives back the slots of a segment that have no applied row.
@@ -331,22 +313,22 @@ impl Unbounded {
             if key == NONE || !self.states.is_initial(*slot) {
                 continue;
             }
-            let life = &mut self.lives[key as usize];
             match *pane {
-                i64::MIN => life.value = NONE,
+                i64::MIN => self.lives[key as usize].value = NONE,
                 pane => {
+                    let life = &mut self.lives[key as usize];
                     life.pending -= 1;
                     life.latest = Life::NONE.latest;
-                    self.take_pending(key, pane, *slot);
+                    self.take_pending(key, pane);
                 }
             }
             self.states.release(*slot);
         }
     }
 
-    fn take_pending(&mut self, key: u32, pane: i64, slot: u32) {
+    fn take_pending(&mut self, key: u32, pane: i64) {
         if let Some(groups) = self.pending.get_mut(&pane) {
-            groups.remove(key, slot);
+            groups.remove(key);
             if groups.slots.is_empty() {
                 self.pending.remove(&pane);
             }
@@ -361,8 +343,8 @@ impl Unbounded {
             let of_key =
                 |(pane, groups): (&i64, &PaneGroups)| groups.get(key).map(|slot| (*pane, slot));
             pending = self.pending.iter().filter_map(of_key).collect();
-            for (pane, slot) in &pending {
-                self.take_pending(key, *pane, *slot);
+            for (pane, _) in &pending {
+                self.take_pending(key, *pane);
             }
         }
         LaidAside { life, pending }
@@ -466,6 +448,10 @@ impl Unbounded {
         periods
             .into_iter()
             .for_each(|slot| self.states.release(slot));
+        if self.watermark == i64::MAX {
+            // At the input's end a value comes out once, with all of its key's events.
+            changed.retain(|key| self.lives[*key as usize].pending == 0);
+        }
         let finishing = self.finishing(changed, instant);
         self.emitter
             .finish(0, &finishing, &self.states, calls, out)
@@ -509,14 +495,24 @@ impl Unbounded {
                 // It was forgotten since, or is listed twice.
                 continue;
             }
-            let revision = Some((life.revision, moment));
+            let revision = Some(Revision {
+                number: life.revision,
+                stands: life.stands,
+                moment,
+            });
             life.revision += 1;
+            life.stands = true;
             let bounds = (life.events.first, life.events.last + 1);
             finishing.push(key, (life.value, NONE), bounds, revision);
         }
-        self.emitter
+        let silent = self
+            .emitter
             .finish(0, &finishing, &self.states, calls, out)
-            .await
+            .await?;
+        for at in silent {
+            self.lives[finishing.keys[at] as usize].stands = false;
+        }
+        Ok(())
     }
 
     /// Forgets the keys whose time is over and of which nothing is left to be emitted.

@@ -45,7 +45,7 @@ impl Default for Session {
 /// What was emitted of a session.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Emitted {
-    /// The bounds that were emitted last.
+    /// The bounds that were emitted last, if the transform gave rows then that were not withdrawn.
     pub(super) bounds: Option<(i64, i64)>,
     /// How often it was emitted or withdrawn.
     pub(super) revision: u32,

@@ -26,6 +26,8 @@ pub(super) struct Life {
     pub(super) unsure: i64,
     /// How often it was emitted.
     pub(super) revision: u32,
+    /// Whether it gave a row the last time.
+    pub(super) stands: bool,
     /// When it will be looked at; entries of the agenda with another instant are void.
     pub(super) due: i64,
 }
@@ -42,6 +44,7 @@ impl Life {
         events: Span::EMPTY,
         unsure: i64::MAX,
         revision: 0,
+        stands: false,
         due: i64::MIN,
     };
 }
