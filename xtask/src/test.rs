@@ -54,6 +54,19 @@ fn run_steps(workspace: &Workspace, options: &Options, report: &mut Report) -> R
         ];
         command::run(workspace.cargo().args(clippy))
     })?;
+    if options.quick {
+        report.left_out.push("documentation (--quick)".to_owned());
+    } else {
+        report.step("docs", |_| {
+            let doc = ["doc", "--workspace", "--no-deps"];
+            command::run(
+                workspace
+                    .cargo()
+                    .env("RUSTDOCFLAGS", "-D warnings")
+                    .args(doc),
+            )
+        })?;
+    }
     report.step("transforms", |_| transforms::build(workspace))?;
     report.step("tests", |left_out| {
         let mut tests = workspace.cargo();
@@ -74,19 +87,6 @@ fn run_steps(workspace: &Workspace, options: &Options, report: &mut Report) -> R
         });
         left_out.append(&mut output.left_out);
         done
-    })?;
-    if options.quick {
-        report.left_out.push("documentation (--quick)".to_owned());
-        return Ok(());
-    }
-    report.step("docs", |_| {
-        let doc = ["doc", "--workspace", "--no-deps"];
-        command::run(
-            workspace
-                .cargo()
-                .env("RUSTDOCFLAGS", "-D warnings")
-                .args(doc),
-        )
     })
 }
 

@@ -104,6 +104,15 @@ fn first_part(text: &str) -> Option<(&str, &str, &str)> {
     (!number.is_empty() && !unit.is_empty()).then(|| (number, unit, rest.trim_start()))
 }
 
+/// The longest duration of which both are multiples; neither is negative.
+pub(crate) fn greatest_common_divisor(a: i64, b: i64) -> i64 {
+    let (mut a, mut b) = (a, b);
+    while b != 0 {
+        (a, b) = (b, a % b);
+    }
+    a
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

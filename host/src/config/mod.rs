@@ -38,6 +38,7 @@ pub use bytes::{parse_bytes, print_bytes};
 pub use diagnostic::{
     ConfigError, ConfigFile, Diagnostic, Excerpt, Located, Note, Place, Span, ValueError,
 };
+pub(crate) use duration::greatest_common_divisor;
 pub use duration::{parse_duration, print_duration};
 pub use environment::{
     DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE, Environment, EventSource, FilesSource, RecordedEvent,

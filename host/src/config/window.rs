@@ -2,7 +2,7 @@
 //! idleness.
 //!
 //! Every duration is in microseconds. What the keys of a `[window]` table mean stands in
-//! [`super::pipeline`]; they are read, and everything senseless is refused, in [`super::window_file`].
+//! [`super::pipeline`]; `window_file.rs` reads them, and refuses everything senseless.
 
 use std::fmt;
 use std::sync::LazyLock;

@@ -2,7 +2,7 @@
 //! `[window]` table and held against each other.
 
 use super::diagnostic::Located;
-use super::duration::print_duration;
+use super::duration::{greatest_common_divisor, print_duration};
 use super::length::Length;
 use super::table::Node;
 use super::window::{Emit, WindowKind, Zone};
@@ -298,13 +298,4 @@ fn read_zone(node: &Node<'_>) -> Option<Located<Zone>> {
         hint,
     );
     None
-}
-
-/// Both more than zero.
-fn greatest_common_divisor(a: i64, b: i64) -> i64 {
-    let (mut a, mut b) = (a, b);
-    while b != 0 {
-        (a, b) = (b, a % b);
-    }
-    a
 }

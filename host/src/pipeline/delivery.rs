@@ -14,10 +14,10 @@ use arrow::error::ArrowError;
 
 use super::accounting::Accounting;
 use super::invalid::InvalidValues;
-use super::lane::{FromLane, Refused};
+use super::lane::{FromLane, Output, Refused};
 use super::plan::Plan;
 use super::queue::Receiver;
-use crate::sink::{FileSink, FileSummary, Mark, Position, Record, Reject, RejectSink, SinkError};
+use crate::sink::{FileSink, FileSummary, Position, Record, Reject, RejectSink, SinkError};
 use crate::source::SplitNames;
 use crate::source::decode::Format;
 use crate::stage::Stage;
@@ -150,14 +150,7 @@ impl Delivery {
                         self.sinks.late.advance(0, last)?;
                     }
                 }
-                ToDelivery::Lane(
-                    lane,
-                    FromLane::Emitted {
-                        length,
-                        rows,
-                        marks,
-                    },
-                ) => self.emitted(lane, length, &rows, marks)?,
+                ToDelivery::Lane(lane, FromLane::Emitted(output)) => self.emitted(lane, output)?,
                 ToDelivery::Lane(lane, FromLane::Refused(refused)) => {
                     self.refuse(1 + lane, &refused)?
                 }
@@ -235,17 +228,12 @@ impl Delivery {
         Ok(())
     }
 
-    fn emitted(
-        &mut self,
-        lane: usize,
-        length: usize,
-        rows: &RecordBatch,
-        marks: Vec<Mark>,
-    ) -> Result<(), DeliveryError> {
-        let rows = self.validated(lane, length, rows, &marks)?;
+    fn emitted(&mut self, lane: usize, output: Output) -> Result<(), DeliveryError> {
+        let rows = self.validated(lane, &output)?;
+        let Output { length, marks, .. } = output;
         self.done.rows += rows.num_rows() as u64;
         if let Some(file) = &mut self.sinks.features {
-            file.write(lane, &rows, marks)?;
+            file.write(lane, &rows, length, marks)?;
         }
         // What a row withdraws it takes the place of in the store, too: it has no values.
         self.store(lane, &rows, length)?;
@@ -263,19 +251,14 @@ impl Delivery {
     }
 
     /// The rows with nulls in place of values that break their feature's validation.
-    fn validated(
-        &mut self,
-        lane: usize,
-        length: usize,
-        rows: &RecordBatch,
-        marks: &[Mark],
-    ) -> Result<RecordBatch, DeliveryError> {
+    fn validated(&mut self, lane: usize, output: &Output) -> Result<RecordBatch, DeliveryError> {
+        let rows = &output.rows;
         let withdrawn = self.plan.withdrawn_column();
         let withdrawn = withdrawn.map(|column| rows.column(column).as_boolean());
         let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
         let mut failures = Vec::new();
         for (at, feature) in self.features.iter().enumerate() {
-            if feature.length != length {
+            if feature.length != output.length {
                 continue;
             }
             let values = rows.column(feature.column);
@@ -301,7 +284,7 @@ impl Delivery {
         self.done.invalid += failures.len() as u64;
         self.sinks
             .invalid
-            .write(lane, rows, marks, &self.features, &failures)?;
+            .write(lane, output, &self.features, &failures)?;
         Ok(RecordBatch::try_new(rows.schema(), columns)?)
     }
 

@@ -10,8 +10,9 @@ use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 
 use super::delivery::{DeliveredFeature, DeliveryError};
+use super::lane::Output;
 use super::plan::Plan;
-use crate::sink::{FileSink, FileSummary, Mark, RowOrder, SinkError};
+use crate::sink::{FileSink, FileSummary, RowOrder, SinkError};
 use crate::store::validation::Rule;
 
 /// Values that broke a rule, with their entity, window, feature and the rule.
@@ -52,15 +53,15 @@ impl InvalidValues {
         }
     }
 
-    /// Notes values of `rows` that broke a rule: row, feature and rule, by rising row. `marks` are those of the rows.
+    /// Notes values of an output that broke a rule: row, feature and rule, by rising row.
     pub(super) fn write(
         &mut self,
         lane: usize,
-        rows: &RecordBatch,
-        marks: &[Mark],
+        output: &Output,
         features: &[DeliveredFeature],
         failures: &[(usize, usize, Rule)],
     ) -> Result<(), DeliveryError> {
+        let rows = &output.rows;
         let of_rows = failures.iter().map(|(row, ..)| *row as u32);
         let of_rows = UInt32Array::from_iter_values(of_rows);
         let mut columns: Vec<ArrayRef> = rows.columns()[..self.naming]
@@ -83,10 +84,13 @@ impl InvalidValues {
         columns.push(Arc::new(StringArray::from(values)));
         let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
         let marks = match self.order.is_marked() {
-            true => failures.iter().map(|(row, ..)| marks[*row]).collect(),
+            true => failures
+                .iter()
+                .map(|(row, ..)| output.marks[*row])
+                .collect(),
             false => Vec::new(),
         };
-        Ok(self.open()?.write(lane, &batch, marks)?)
+        Ok(self.open()?.write(lane, &batch, output.length, marks)?)
     }
 
     /// As [`FileSink::closed_up_to`].

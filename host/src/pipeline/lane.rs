@@ -77,12 +77,8 @@ impl LaneBatch {
 /// What a lane sends on.
 #[derive(Debug)]
 pub(super) enum FromLane {
-    /// Output, with a mark for each row where files go by marks.
-    Emitted {
-        length: usize,
-        rows: RecordBatch,
-        marks: Vec<Mark>,
-    },
+    /// Output.
+    Emitted(Output),
     /// Rows that were refused or late, by rising sequence.
     Refused(Vec<Refused>),
     /// Everything up to this window's end, or mark, is emitted; everything before this sequence was
@@ -94,6 +90,17 @@ pub(super) enum FromLane {
     },
     /// The lane is done.
     Done(Box<LaneReport>),
+}
+
+/// Rows that a lane emits.
+#[derive(Debug)]
+pub(super) struct Output {
+    /// Which of the pipeline's lengths they are about.
+    pub(super) length: usize,
+    /// The rows, in the plan's emitted schema.
+    pub(super) rows: RecordBatch,
+    /// A mark for each of them where files go by marks.
+    pub(super) marks: Vec<Mark>,
 }
 
 /// A row that was refused or late.
@@ -171,11 +178,11 @@ impl Emit for Outlet {
                 at: moment.watermark,
                 sequence: moment.sequence,
             });
-            let message = FromLane::Emitted {
+            let message = FromLane::Emitted(Output {
                 length: emission.length,
                 marks: marks.collect(),
                 rows: emission.rows,
-            };
+            });
             Ok(self.send(message, bytes).await?)
         })
     }

@@ -9,7 +9,7 @@ use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::lane::{FromLane, LaneBatch, LaneError, LaneReport, Outlet, ToLane};
+use super::lane::{FromLane, LaneBatch, LaneError, LaneReport, Outlet, Output, ToLane};
 use super::plan::Plan;
 use super::queue::Receiver;
 use crate::sink::Mark;
@@ -57,11 +57,11 @@ impl Passing {
         if batch.rows.num_rows() > 0 {
             let rows = self.emitted(&batch)?;
             let bytes = rows.get_array_memory_size();
-            let message = FromLane::Emitted {
+            let message = FromLane::Emitted(Output {
                 length: 0,
                 marks: marks(&batch),
                 rows,
-            };
+            });
             self.out.send(message, bytes).await?;
         }
         self.progress(batch.sequences.end).await

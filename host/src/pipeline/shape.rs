@@ -1,6 +1,6 @@
 //! From a declaration of windows to their shape.
 
-use crate::config::{Emit, WindowKind, WindowSpec};
+use crate::config::{Emit, WindowKind, WindowSpec, greatest_common_divisor};
 use crate::window::{Kind, Length, Panes, Shape};
 
 const DAY: i64 = 86_400_000_000;
@@ -57,34 +57,73 @@ pub(super) fn of(window: &WindowSpec) -> Option<Shape> {
     })
 }
 
-/// Panes of which all lengths are made; with a zone they are days, whatever the lengths.
+/// Panes of which all lengths are made; with a zone they are days.
 fn aligned(
     pane: i64,
     offset: i64,
     zone: Option<&crate::config::Zone>,
     lengths: impl Iterator<Item = Length>,
 ) -> Option<Kind> {
-    let (panes, days) = match zone {
-        None => (Panes::new(pane, offset)?, 1),
-        Some(zone) => (Panes::days(zone.time_zone().clone(), offset), pane / DAY),
+    let panes = match zone {
+        None => Panes::new(pane, offset),
+        Some(zone) => Panes::days(zone.time_zone().clone(), pane / DAY, offset),
     };
-    let lengths = lengths.map(|length| Length {
-        panes: length.panes * days,
-        step: length.step * days,
-        ..length
-    });
     Some(Kind::Aligned {
-        panes,
+        panes: panes?,
         lengths: lengths.collect(),
     })
 }
 
 /// The greatest length of which all of these are multiples.
 fn common(lengths: impl Iterator<Item = i64>) -> i64 {
-    lengths.fold(0, |mut a, mut b| {
-        while b != 0 {
-            (a, b) = (b, a % b);
+    lengths.fold(0, greatest_common_divisor)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{OnIdle, Zone};
+
+    const HOUR: i64 = 3_600_000_000;
+
+    fn tumbling(sizes: &[i64], emit: Emit) -> (Panes, Vec<Length>) {
+        let window = WindowSpec {
+            kind: WindowKind::Tumbling {
+                sizes: sizes.to_vec(),
+                offset: 6 * HOUR,
+                zone: Zone::find("Europe/Zurich"),
+            },
+            disorder: 0,
+            allowed_lateness: 0,
+            emit,
+            on_idle: OnIdle::Wait,
+            idle_after: 0,
+            max_future: None,
+        };
+        match of(&window).unwrap().kind {
+            Kind::Aligned { panes, lengths } => (panes, lengths),
+            other => panic!("{other:?}"),
         }
-        a
-    })
+    }
+
+    /// Running values are those of panes, so a window of several days must be one.
+    #[test]
+    fn windows_of_one_size_are_panes_also_in_a_time_zone() {
+        for days in [1, 7] {
+            let (panes, lengths) = tumbling(&[days * DAY], Emit::Batch);
+            let length = Length {
+                panes: 1,
+                step: 1,
+                growing: false,
+            };
+            assert_eq!(lengths, [length]);
+            // Local clocks are an hour ahead in winter.
+            assert_eq!(panes.start_of(0), Some(5 * HOUR));
+            assert_eq!(panes.start_of(1), Some(days * DAY + 5 * HOUR));
+        }
+        let (panes, lengths) = tumbling(&[2 * DAY, 6 * DAY], Emit::Close);
+        let sizes: Vec<i64> = lengths.iter().map(|length| length.panes).collect();
+        assert_eq!(sizes, [1, 3]);
+        assert_eq!(panes.start_of(1), Some(2 * DAY + 5 * HOUR));
+    }
 }

@@ -129,8 +129,8 @@ impl FileSink {
         })
     }
 
-    /// Takes rows of a lane, in the order that [`RowOrder`] asks for, with a mark for each row if it has marks. All
-    /// marks, or windows' ends, are above what the lane closed.
+    /// Takes rows of a lane, all of windows of one of the pipeline's lengths, in the order that [`RowOrder`] asks for,
+    /// with a mark for each row if it has marks. All marks, or windows' ends, are above what the lane closed.
     ///
     /// # Errors
     ///
@@ -139,6 +139,7 @@ impl FileSink {
         &mut self,
         lane: usize,
         batch: &RecordBatch,
+        length: usize,
         marks: Vec<Mark>,
     ) -> Result<(), SinkError> {
         // Metadata and nullability may differ; names and types may not.
@@ -149,13 +150,13 @@ impl FileSink {
                     "the rows do not have the columns that the file was created with: {e}"
                 ),
             })?;
-        let ready =
-            self.ordered
-                .push(lane, batch, marks)
-                .map_err(|reason| SinkError::OutOfOrder {
-                    path: self.path.clone(),
-                    reason,
-                })?;
+        let ready = self
+            .ordered
+            .push(lane, batch, length, marks)
+            .map_err(|reason| SinkError::OutOfOrder {
+                path: self.path.clone(),
+                reason,
+            })?;
         self.encode(ready)
     }
 

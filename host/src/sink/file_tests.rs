@@ -92,7 +92,7 @@ fn write(folder: &Path, name: &str, rows: &[Row], lanes: usize, choices: &[usize
         let lane = choice % lanes;
         let take = (choice / lanes % 4).min(left[lane].len() - given[lane]);
         let part = &left[lane][given[lane]..given[lane] + take];
-        sink.write(lane, &batch(part), Vec::new()).unwrap();
+        sink.write(lane, &batch(part), 0, Vec::new()).unwrap();
         given[lane] += take;
         if step % 2 == 0 {
             // Everything below the next row's window is complete.
@@ -103,7 +103,7 @@ fn write(folder: &Path, name: &str, rows: &[Row], lanes: usize, choices: &[usize
         }
     }
     for lane in 0..lanes {
-        sink.write(lane, &batch(&left[lane][given[lane]..]), Vec::new())
+        sink.write(lane, &batch(&left[lane][given[lane]..]), 0, Vec::new())
             .unwrap();
     }
     let summary = sink.finish().unwrap();
@@ -143,7 +143,7 @@ fn many_rows_give_the_same_bytes_in_any_batches() {
             let path = folder.path().join(name);
             let mut sink = FileSink::create(&path, 1, schema(), 2, RowOrder::Windows).unwrap();
             for part in rows.chunks(size) {
-                sink.write(0, &batch(part), Vec::new()).unwrap();
+                sink.write(0, &batch(part), 0, Vec::new()).unwrap();
             }
             sink.finish().unwrap();
             files.push(fs::read(&path).unwrap());
@@ -217,11 +217,11 @@ fn a_run_that_fails_leaves_the_earlier_result() {
     let before = write(folder.path(), "a.csv", &[(7, None, 5, 1)], 1, &[]);
     let path = folder.path().join("a.csv");
     let mut sink = FileSink::create(&path, 2, schema(), 2, RowOrder::Windows).unwrap();
-    sink.write(0, &batch(&[(1, None, 5, 1)]), Vec::new())
+    sink.write(0, &batch(&[(1, None, 5, 1)]), 0, Vec::new())
         .unwrap();
     sink.closed_up_to(0, 10 * SECOND).unwrap();
     let late = sink
-        .write(0, &batch(&[(1, None, 6, 1)]), Vec::new())
+        .write(0, &batch(&[(1, None, 6, 1)]), 0, Vec::new())
         .unwrap_err()
         .to_string();
     assert!(

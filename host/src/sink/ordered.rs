@@ -58,8 +58,8 @@ pub struct Mark {
 /// The order of a file's rows, whichever lanes they come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum RowOrder {
-    /// By window: its end, its start from the latest on, then the key columns ascending. Each lane gives its rows in
-    /// that order, without marks.
+    /// By window: its end, its start from the latest on, its place among the pipeline's lengths, then the key columns
+    /// ascending, nulls first. Each lane gives its rows in that order, without marks.
     Windows,
     /// By mark, and then by window. Each lane gives its rows in any order.
     MarkedWindows,
@@ -91,8 +91,27 @@ pub(super) struct OrderedRows {
 #[derive(Debug)]
 struct Held {
     rows: RecordBatch,
+    /// Which of the pipeline's lengths the windows have.
+    length: usize,
     /// Empty for rows without marks.
     marks: Vec<Mark>,
+}
+
+/// Rows that can go.
+#[derive(Default)]
+struct Ready {
+    batches: Vec<RecordBatch>,
+    /// Of each row the length of its window.
+    lengths: Vec<u32>,
+    marks: Vec<Mark>,
+}
+
+impl Ready {
+    fn push(&mut self, rows: RecordBatch, length: usize) {
+        let lengths = std::iter::repeat_n(length as u32, rows.num_rows());
+        self.lengths.extend(lengths);
+        self.batches.push(rows);
+    }
 }
 
 impl Held {
@@ -117,7 +136,7 @@ impl OrderedRows {
         }
     }
 
-    /// Takes rows of one lane. With a single lane, rows without marks are in order already, and come straight back.
+    /// Takes rows of one lane, of windows of one length. With a single lane, rows without marks are in order already, and come straight back.
     ///
     /// # Errors
     ///
@@ -127,6 +146,7 @@ impl OrderedRows {
         &mut self,
         lane: usize,
         rows: RecordBatch,
+        length: usize,
         marks: Vec<Mark>,
     ) -> Result<Option<RecordBatch>, String> {
         if rows.num_rows() == 0 {
@@ -155,7 +175,11 @@ impl OrderedRows {
                 return Ok(Some(rows));
             }
         }
-        self.held[lane].push_back(Held { rows, marks });
+        self.held[lane].push_back(Held {
+            rows,
+            length,
+            marks,
+        });
         Ok(None)
     }
 
@@ -195,50 +219,52 @@ impl OrderedRows {
     }
 
     fn release(&mut self, mark: i64) -> Result<Option<RecordBatch>, ArrowError> {
-        let (mut ready, mut marks): (Vec<RecordBatch>, Vec<Mark>) = (Vec::new(), Vec::new());
+        let mut ready = Ready::default();
         let mut lanes = 0;
         for lane in 0..self.held.len() {
-            let before = ready.len();
+            let before = ready.batches.len();
             let held = std::mem::take(&mut self.held[lane]);
             for held in held {
                 let left = match self.order.is_marked() {
-                    true => take_marked(held, mark, &mut ready, &mut marks)?,
+                    true => take_marked(held, mark, &mut ready)?,
                     false => self.take_sorted(held, mark, &mut ready),
                 };
                 self.held[lane].extend(left);
             }
-            lanes += usize::from(ready.len() > before);
+            lanes += usize::from(ready.batches.len() > before);
         }
-        if ready.is_empty() {
+        if ready.batches.is_empty() {
             return Ok(None);
         }
-        let rows = concat_batches(&self.schema, &ready)?;
+        let rows = concat_batches(&self.schema, &ready.batches)?;
         let is_sorted = match self.order {
+            // A lane's own order is that of all.
             RowOrder::Windows => lanes == 1,
             RowOrder::MarkedWindows => false,
-            RowOrder::Marks => marks.is_sorted(),
+            RowOrder::Marks => ready.marks.is_sorted(),
         };
         if is_sorted {
             return Ok(Some(rows));
         }
-        self.sort(&rows, &marks).map(Some)
+        self.sort(&rows, &ready.lengths, &ready.marks).map(Some)
     }
 
     /// Takes the rows up to a mark of a batch that is in order, and gives the others back.
-    fn take_sorted(&self, held: Held, mark: i64, ready: &mut Vec<RecordBatch>) -> Option<Held> {
+    fn take_sorted(&self, held: Held, mark: i64, ready: &mut Ready) -> Option<Held> {
         let rows = held.rows;
         let taken = self.ends(&rows).partition_point(|end| *end <= mark);
         if taken > 0 {
-            ready.push(rows.slice(0, taken));
+            ready.push(rows.slice(0, taken), held.length);
         }
         (taken < rows.num_rows()).then(|| Held {
             rows: rows.slice(taken, rows.num_rows() - taken),
+            length: held.length,
             marks: Vec::new(),
         })
     }
 
     /// The columns that the order goes by, after marks.
-    fn columns(&self) -> Vec<(usize, SortOptions)> {
+    fn columns(&self, batch: &RecordBatch, lengths: &[u32]) -> Vec<(ArrayRef, SortOptions)> {
         if self.order == RowOrder::Marks {
             return Vec::new();
         }
@@ -246,15 +272,23 @@ impl OrderedRows {
             descending: true,
             nulls_first: true,
         };
-        let windows = [
-            (self.keys + 1, SortOptions::default()),
-            (self.keys, descending),
-        ];
-        let keys = (0..self.keys).map(|key| (key, SortOptions::default()));
-        windows.into_iter().chain(keys).collect()
+        let ascending = SortOptions::default();
+        let lengths: ArrayRef = Arc::new(UInt32Array::from(lengths.to_vec()));
+        let bounds = [(self.keys + 1, ascending), (self.keys, descending)];
+        let bounds = bounds.map(|(column, options)| (Arc::clone(batch.column(column)), options));
+        let keys = batch.columns()[..self.keys].iter();
+        (bounds.into_iter())
+            .chain([(lengths, ascending)])
+            .chain(keys.map(|key| (Arc::clone(key), ascending)))
+            .collect()
     }
 
-    fn sort(&self, batch: &RecordBatch, marks: &[Mark]) -> Result<RecordBatch, ArrowError> {
+    fn sort(
+        &self,
+        batch: &RecordBatch,
+        lengths: &[u32],
+        marks: &[Mark],
+    ) -> Result<RecordBatch, ArrowError> {
         let mut columns: Vec<ArrayRef> = Vec::new();
         let mut fields = Vec::new();
         if self.order.is_marked() {
@@ -268,8 +302,7 @@ impl OrderedRows {
                     .map(|c| SortField::new(c.data_type().clone())),
             );
         }
-        for (column, options) in self.columns() {
-            let column = Arc::clone(batch.column(column));
+        for (column, options) in self.columns(batch, lengths) {
             fields.push(SortField::new_with_options(
                 column.data_type().clone(),
                 options,
@@ -285,12 +318,7 @@ impl OrderedRows {
 }
 
 /// Takes the rows up to a mark, and gives the others back.
-fn take_marked(
-    held: Held,
-    mark: i64,
-    ready: &mut Vec<RecordBatch>,
-    marks: &mut Vec<Mark>,
-) -> Result<Option<Held>, ArrowError> {
+fn take_marked(held: Held, mark: i64, ready: &mut Ready) -> Result<Option<Held>, ArrowError> {
     if held.least() > mark {
         return Ok(Some(held));
     }
@@ -300,8 +328,13 @@ fn take_marked(
             .map(|other| Some((other.at <= mark) == wanted))
             .collect()
     };
-    ready.push(filter_record_batch(&held.rows, &is_ready(true))?);
-    marks.extend(held.marks.iter().filter(|other| other.at <= mark));
+    ready.push(
+        filter_record_batch(&held.rows, &is_ready(true))?,
+        held.length,
+    );
+    ready
+        .marks
+        .extend(held.marks.iter().filter(|other| other.at <= mark));
     let left: Vec<Mark> = held
         .marks
         .iter()
@@ -313,6 +346,7 @@ fn take_marked(
     }
     Ok(Some(Held {
         rows: filter_record_batch(&held.rows, &is_ready(false))?,
+        length: held.length,
         marks: left,
     }))
 }

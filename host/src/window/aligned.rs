@@ -5,24 +5,34 @@
 //! pane has closed meets every window as it stood at that row: what closed before is emitted
 //! before the row is applied.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, HashSet};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
 
 use super::WindowError;
 use super::calls::Calls;
 use super::corrections::{Behind, Revisions};
-use super::emission::{Emit, Emitter, Finishing, Moment};
-use super::fold::{Fold, OpenPanes, PaneGroups};
+use super::emission::{Emission, Emit, Emitter, Finishing, Moment};
+use super::fold::Fold;
+use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
 use super::states::{BySlot, NONE, States};
 use super::windows::{Length, Shape};
+use super::work::Work;
+use crate::transform::Reject;
 
 /// What a slot holds the state of.
 #[derive(Debug, Clone)]
 pub(super) struct Group {
     pub(super) pane: i64,
     /// The boundary that the watermark had passed when the group came to be: the windows up to
-    /// there were emitted without it.
+    /// there were emitted without it. So a window was emitted when it closed if any of its groups
+    /// was born before its end. All of them can be asked as long as the window may be corrected:
+    /// a pane is forgotten only when the last window with it in it may not, and none of those
+    /// ends before that window does.
     pub(super) born: i64,
 }
 
@@ -43,26 +53,67 @@ pub struct Aligned {
     pub(super) states: States,
     pub(super) open: OpenPanes,
     pub(super) of_slot: BySlot<Group>,
-    /// The slot that each key was last found in, by the key's number.
-    latest: Vec<u32>,
+    /// The pane that each key's latest row was in, and the slot there, by the key's number. Of a
+    /// pane that no row can reach any more the slot may have gone to another group.
+    latest: Vec<(i64, u32)>,
     pub(super) folds: Vec<Fold>,
     /// The greatest boundary that the watermark has passed, and the instant of the next one.
     pub(super) closed: i64,
     next_instant: i64,
     watermark: i64,
+    /// The pane that the instant is in at and before which windows have ended for good.
+    gone: Pane,
+    /// The slots that the batch at hand has touched, if running values are emitted after it.
+    touched: Vec<u32>,
     pub(super) revisions: Revisions,
     pub(super) emitter: Emitter,
 }
 
 /// Rows that are applied together.
 #[derive(Default)]
-struct Segment {
-    rows: Vec<u32>,
+pub(super) struct Segment {
+    pub(super) rows: Vec<u32>,
     /// The pane of each.
-    panes: Vec<i64>,
+    pub(super) panes: Vec<i64>,
     /// Those of them whose pane has closed.
-    behind: Vec<Behind>,
+    pub(super) behind: Vec<Behind>,
 }
+
+impl Segment {
+    /// How many of the rows that were too late for some windows were applied to others: all but
+    /// the rejects.
+    fn partly_late(&self, rejects: &[Reject]) -> u64 {
+        let partly = self.behind.iter().filter(|row| row.partly_late);
+        let partly = partly.map(|row| self.rows[row.at]);
+        if rejects.is_empty() {
+            return partly.count() as u64;
+        }
+        let mut rejected = None;
+        let mut is_rejected = |row: &u32| {
+            // Most segments have no such row, and then need no set.
+            let rejected = rejected.get_or_insert_with(|| {
+                let rows = rejects.iter().map(|reject| reject.row);
+                rows.collect::<HashSet<u32>>()
+            });
+            rejected.contains(row)
+        };
+        partly.filter(|row| !is_rejected(row)).count() as u64
+    }
+}
+
+/// Emissions that wait.
+#[derive(Default)]
+struct Held(Vec<Emission>);
+
+impl Emit for Held {
+    fn emit(&mut self, emission: Emission) -> BoxFuture<'_, Result<(), WindowError>> {
+        self.0.push(emission);
+        async { Ok(()) }.boxed()
+    }
+}
+
+/// The latest row of a key that had none.
+const NOWHERE: (i64, u32) = (i64::MIN, NONE);
 
 /// A slot that was made for a row, and its key and pane.
 type Made = (u32, u32, i64);
@@ -87,6 +138,8 @@ impl Aligned {
             closed: i64::MIN,
             next_instant: i64::MIN,
             watermark: i64::MIN,
+            gone: Pane::NONE,
+            touched: Vec::new(),
             revisions: Revisions::new(shape.revises()),
             emitter,
         }
@@ -109,66 +162,48 @@ impl Aligned {
         out: &mut dyn Emit,
     ) -> Result<Outcome, WindowError> {
         let keys = self.states.keys.assign(&batch.keys)?;
-        self.latest.resize(self.states.keys.bound(), NONE);
-        let mut outcome = Outcome::default();
+        self.latest.resize(self.states.keys.bound(), NOWHERE);
+        let mut work = Work {
+            batch,
+            keys: &keys,
+            outcome: Outcome::default(),
+            calls,
+            out,
+        };
         let mut segment = Segment::default();
-        let mut touched = Vec::new();
         let mut pane = Pane::NONE;
         for (row, time) in batch.event_times.iter().enumerate() {
             if !pane.contains(*time) {
                 pane = (self.panes.of(*time)).expect("sources refuse times without a pane");
             }
-            let watermark = batch.watermarks.as_ref().map_or(i64::MIN, |all| all[row]);
+            let watermark = batch.watermark_at(row);
             if pane.end <= watermark {
-                if watermark >= self.next_instant {
-                    let segment = std::mem::take(&mut segment);
-                    self.apply(
-                        batch,
-                        &keys,
-                        segment,
-                        &mut touched,
-                        &mut outcome,
-                        calls,
-                        out,
-                    )
-                    .await?;
-                    outcome.closed += self.close(watermark, calls, out).await?;
-                }
                 match self.judge(pane.number, watermark) {
                     Err(window_end) => {
-                        outcome.late.push(Late {
+                        work.outcome.late.push(Late {
                             row: row as u32,
                             window_end,
                             watermark,
                         });
                         continue;
                     }
-                    Ok(partly_late) => segment.behind.push(Behind {
-                        at: segment.rows.len(),
-                        partly_late,
-                        watermark,
-                    }),
+                    Ok(behind) => {
+                        self.catch_up(watermark, &mut segment, &mut work).await?;
+                        let at = segment.rows.len();
+                        segment.behind.push(Behind { at, ..behind });
+                    }
                 }
             }
             segment.rows.push(row as u32);
             segment.panes.push(pane.number);
         }
-        self.apply(
-            batch,
-            &keys,
-            segment,
-            &mut touched,
-            &mut outcome,
-            calls,
-            out,
-        )
-        .await?;
+        self.apply(segment, &mut work).await?;
         if self.per_batch {
-            self.emit_running(touched, batch, calls, out).await?;
+            self.emit_running(&mut work).await?;
         }
-        outcome.closed += self.close(batch.watermark, calls, out).await?;
+        work.outcome.closed += self.close(batch.watermark, work.calls, work.out).await?;
         self.states.keys.sweep();
-        Ok(outcome)
+        Ok(work.outcome)
     }
 
     pub(super) async fn end(
@@ -176,106 +211,105 @@ impl Aligned {
         calls: &mut Calls,
         out: &mut dyn Emit,
     ) -> Result<u64, WindowError> {
+        // No more is to come, so windows that grow come out whole, and not at every step on the
+        // way there.
+        for fold in &mut self.folds {
+            fold.length = fold.length.whole();
+        }
         self.close(i64::MAX, calls, out).await
     }
 
     /// What a row is whose pane has closed: too late for every window, the last of which ended
-    /// at the instant given; or in time for some, and then whether it is too late for others.
-    fn judge(&self, pane: i64, watermark: i64) -> Result<bool, i64> {
-        let gone = |end: i64| end.saturating_add(self.lateness) <= watermark;
+    /// at the instant given; or in time for some. A window that grows is one window, however often
+    /// it was emitted.
+    fn judge(&mut self, pane: i64, watermark: i64) -> Result<Behind, i64> {
+        let gone = self.gone(watermark);
         let lengths = self.folds.iter().map(|fold| fold.length);
         let last = lengths.clone().map(|length| length.last_end(pane)).max();
-        let last = self.instant(last.unwrap_or(pane + 1));
-        if gone(last) {
-            return Err(last);
+        let last = last.unwrap_or(pane + 1);
+        if last <= gone {
+            return Err(self.instant(last));
         }
-        let first = lengths.map(|length| length.next_emission(pane)).min();
-        Ok(gone(self.instant(first.unwrap_or(pane + 1))))
+        let mut first = lengths.map(|length| length.first_end(pane));
+        Ok(Behind {
+            at: 0,
+            partly_late: first.any(|first| first <= gone),
+            watermark,
+            gone,
+        })
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of it belongs to the batch at hand"
-    )]
-    async fn apply(
-        &mut self,
-        batch: &RowBatch,
-        keys: &[u32],
-        segment: Segment,
-        touched: &mut Vec<u32>,
-        outcome: &mut Outcome,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<(), WindowError> {
-        if segment.behind.is_empty() || self.lateness == 0 {
-            let slots = self
-                .add_rows(batch, keys, &segment.rows, &segment.panes, outcome, calls)
-                .await?;
-            if self.per_batch {
-                touched.extend(slots);
+    /// The greatest boundary such that windows that end there are corrected no longer.
+    fn gone(&mut self, watermark: i64) -> i64 {
+        let instant = watermark.saturating_sub(self.lateness);
+        if !self.gone.contains(instant) {
+            match self.panes.of(instant) {
+                Some(pane) => self.gone = pane,
+                None => return self.panes.last_boundary(instant),
             }
-            let late: Vec<(u32, i64)> = segment
-                .behind
-                .iter()
-                .map(|row| (keys[segment.rows[row.at] as usize], segment.panes[row.at]))
-                .collect();
-            outcome.partly_late += self.partly_late(&segment.rows, &segment.behind, outcome);
-            return self.refold(&late, calls).await;
         }
-        // Rows that correct windows are applied one after the other, key by key; the others are in
-        // panes that are open, so that it makes no difference which of both come first.
-        let mut is_behind = vec![false; segment.rows.len()];
-        segment
-            .behind
-            .iter()
-            .for_each(|row| is_behind[row.at] = true);
-        let on_time = (0..segment.rows.len()).filter(|at| !is_behind[*at]);
-        let (rows, panes): (Vec<u32>, Vec<i64>) = on_time
-            .map(|at| (segment.rows[at], segment.panes[at]))
-            .unzip();
-        let slots = self
-            .add_rows(batch, keys, &rows, &panes, outcome, calls)
-            .await?;
-        if self.per_batch {
-            touched.extend(slots);
+        self.gone.number
+    }
+
+    /// Emits what has closed up to a row, without the row but with those before it.
+    async fn catch_up(
+        &mut self,
+        watermark: i64,
+        segment: &mut Segment,
+        work: &mut Work<'_>,
+    ) -> Result<(), WindowError> {
+        if watermark >= self.next_instant {
+            self.apply(std::mem::take(segment), work).await?;
+            work.outcome.closed += self.close(watermark, work.calls, work.out).await?;
         }
-        self.correct(
-            batch,
-            keys,
-            &segment.rows,
-            &segment.panes,
-            &segment.behind,
-            outcome,
-            calls,
-            out,
-        )
-        .await?;
-        outcome.partly_late += self.partly_late(&segment.rows, &segment.behind, outcome);
         Ok(())
     }
 
-    /// How many of the rows that were too late for some windows were applied to others.
-    fn partly_late(&self, rows: &[u32], behind: &[Behind], outcome: &Outcome) -> u64 {
-        let partly = behind.iter().filter(|row| row.partly_late);
-        let rows = partly.map(|row| rows[row.at]);
-        if outcome.rejects.is_empty() {
-            return rows.count() as u64;
+    async fn apply(&mut self, segment: Segment, work: &mut Work<'_>) -> Result<(), WindowError> {
+        let before = work.outcome.rejects.len();
+        if segment.behind.is_empty() || self.lateness == 0 {
+            self.apply_on_time(&segment.rows, &segment.panes, work)
+                .await?;
+            let late = segment.behind.iter();
+            let key = |row: &Behind| work.keys[segment.rows[row.at] as usize];
+            let late: Vec<(u32, i64)> = late.map(|row| (key(row), segment.panes[row.at])).collect();
+            self.refold(&late, work.calls).await?;
+        } else {
+            // Rows that correct windows are applied one after the other, key by key; the others
+            // are in panes that are open, so that it makes no difference which of both come first.
+            let mut is_behind = vec![false; segment.rows.len()];
+            (segment.behind.iter()).for_each(|row| is_behind[row.at] = true);
+            let on_time = (0..segment.rows.len()).filter(|at| !is_behind[*at]);
+            let (rows, panes): (Vec<u32>, Vec<i64>) = on_time
+                .map(|at| (segment.rows[at], segment.panes[at]))
+                .unzip();
+            self.apply_on_time(&rows, &panes, work).await?;
+            self.correct(&segment, work).await?;
         }
-        let rejected: std::collections::HashSet<u32> =
-            outcome.rejects.iter().map(|reject| reject.row).collect();
-        rows.filter(|row| !rejected.contains(row)).count() as u64
+        work.outcome.partly_late += segment.partly_late(&work.outcome.rejects[before..]);
+        Ok(())
+    }
+
+    async fn apply_on_time(
+        &mut self,
+        rows: &[u32],
+        panes: &[i64],
+        work: &mut Work<'_>,
+    ) -> Result<(), WindowError> {
+        let slots = self.add_rows(rows, panes, work).await?;
+        if self.per_batch {
+            self.touched.extend(slots);
+        }
+        Ok(())
     }
 
     /// Has the transform add rows to the states of their groups, which are made where there are
     /// none. Gives the rows' slots; those of new groups without an applied row are void.
     pub(super) async fn add_rows(
         &mut self,
-        batch: &RowBatch,
-        keys: &[u32],
         rows: &[u32],
         panes: &[i64],
-        outcome: &mut Outcome,
-        calls: &mut Calls,
+        work: &mut Work<'_>,
     ) -> Result<Vec<u32>, WindowError> {
         if rows.is_empty() {
             return Ok(Vec::new());
@@ -284,27 +318,21 @@ impl Aligned {
         let slots: Vec<u32> = rows
             .iter()
             .zip(panes)
-            .map(|(row, pane)| self.slot(keys[*row as usize], *pane, &mut made))
+            .map(|(row, pane)| self.slot(work.keys[*row as usize], *pane, &mut made))
             .collect();
-        let (input, key_columns) = batch.columns(rows)?;
-        let rejects = calls
-            .accumulate(&mut self.states, &input, &key_columns, &slots)
-            .await?;
-        outcome.applied += (rows.len() - rejects.len()) as u64;
-        outcome
-            .rejects
-            .extend(rejects.into_iter().map(|mut reject| {
-                reject.row = rows[reject.row as usize];
-                reject
-            }));
+        let before = work.accumulate(&mut self.states, rows, &slots).await?;
+        if work.outcome.rejects.len() == before {
+            return Ok(slots);
+        }
         for (slot, key, pane) in made {
             if self.states.is_initial(slot) {
                 if let Some(groups) = self.open.get_mut(&pane) {
-                    groups.remove(key, slot);
+                    groups.remove(key);
                     if groups.slots.is_empty() {
                         self.open.remove(&pane);
                     }
                 }
+                self.latest[key as usize] = NOWHERE;
                 self.release(slot);
             }
         }
@@ -313,10 +341,8 @@ impl Aligned {
 
     fn slot(&mut self, key: u32, pane: i64, made: &mut Vec<Made>) -> u32 {
         let latest = self.latest[key as usize];
-        // A slot that was given back has another key or no pane.
-        if latest != NONE && self.states.key(latest) == key && self.of_slot.get(latest).pane == pane
-        {
-            return latest;
+        if latest.0 == pane {
+            return latest.1;
         }
         let groups = self.open.entry(pane).or_default();
         let slot = groups.get(key).unwrap_or_else(|| {
@@ -327,7 +353,7 @@ impl Aligned {
             made.push((slot, key, pane));
             slot
         });
-        self.latest[key as usize] = slot;
+        self.latest[key as usize] = (pane, slot);
         slot
     }
 
@@ -369,15 +395,17 @@ impl Aligned {
         if watermark < self.next_instant {
             return Ok(0);
         }
-        let upto = match self.panes.of(watermark) {
-            Some(pane) => pane.number,
-            None if watermark < 0 => return Ok(0),
-            None => i64::MAX,
-        };
+        let upto = self.panes.last_boundary(watermark);
+        if upto == i64::MIN {
+            return Ok(0);
+        }
         let mut windows = 0;
         while let Some(boundary) = self.next_boundary().filter(|next| *next <= upto) {
-            windows += self.boundary(boundary, calls, out).await?;
-            self.closed = boundary;
+            windows += match self.instant(boundary) < self.instant(boundary.saturating_add(1)) {
+                true => self.boundary(boundary, calls, out).await?,
+                false => self.boundaries_at_once(boundary, calls, out).await?,
+            };
+            self.closed = self.closed.max(boundary);
         }
         self.closed = upto;
         self.next_instant = match upto {
@@ -385,6 +413,36 @@ impl Aligned {
             upto => self.instant(upto + 1),
         };
         self.forget();
+        Ok(windows)
+    }
+
+    /// Passes a boundary and those after it at the same instant, between which are days that the
+    /// calendar has left out. Their windows end together, so they are emitted in one order.
+    async fn boundaries_at_once(
+        &mut self,
+        first: i64,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<u64, WindowError> {
+        let (mut windows, mut emissions) = (0, Vec::new());
+        let mut next = Some(first);
+        while let Some(boundary) = next {
+            let mut held = Held::default();
+            windows += self.boundary(boundary, calls, &mut held).await?;
+            self.closed = boundary;
+            emissions.extend(held.0.into_iter().map(|emission| {
+                let start = self.folds[emission.length].length.emitted_at(boundary);
+                let start = self.instant(start.expect("a window was emitted"));
+                (Reverse(start), emission)
+            }));
+            let at_once = |next: &i64| self.instant(*next) == self.instant(first);
+            next = self.next_boundary().filter(at_once);
+        }
+        // Stable, so that the rows of one length stay in order.
+        emissions.sort_by_key(|(start, emission)| (*start, emission.length));
+        for (_, emission) in emissions {
+            out.emit(emission).await?;
+        }
         Ok(windows)
     }
 
@@ -408,7 +466,7 @@ impl Aligned {
         let closing = self.open.get(&(boundary - 1));
         let closing: Vec<u32> = closing.map_or(Vec::new(), |groups| groups.slots.clone());
         let mut emitted = 0;
-        for at in 0..self.folds.len() {
+        for at in self.by_start(boundary) {
             let (fold, open, states) = (&mut self.folds[at], &self.open, &mut self.states);
             let length = fold.length;
             let windows = if length.panes == 1 {
@@ -433,6 +491,17 @@ impl Aligned {
         Ok(emitted)
     }
 
+    /// The lengths, by where their windows start that are emitted at a boundary: from the latest
+    /// on, and of one start the shortest first. A longer one that grows may have begun later.
+    fn by_start(&self, boundary: i64) -> Vec<usize> {
+        let mut lengths: Vec<usize> = (0..self.folds.len()).collect();
+        lengths.sort_by_cached_key(|at| {
+            let start = self.folds[*at].length.emitted_at(boundary);
+            Reverse(start.map(|start| self.instant(start)))
+        });
+        lengths
+    }
+
     /// Emits windows that close: of each key, the slots of its earlier and its later part.
     async fn emit(
         &mut self,
@@ -450,47 +519,60 @@ impl Aligned {
         };
         let mut finishing = Finishing::default();
         for (key, slots) in windows {
-            let revision = self.revisions.at_close(end, length, key);
-            finishing.push(
-                key,
-                slots,
-                bounds,
-                revision.map(|revision| (revision, moment)),
-            );
+            let revision = self.revisions.at_close(end, (length, key), moment);
+            finishing.push(key, slots, bounds, revision);
         }
-        self.emitter
-            .finish(length, &finishing, &self.states, calls, out)
-            .await
+        self.finish(length, &finishing, |_| end, calls, out).await
     }
 
-    /// Emits the windows that a batch has touched, as they stand.
-    async fn emit_running(
+    /// Finishes windows, and notes which of them gave no row. `end` tells where each ends.
+    pub(super) async fn finish(
         &mut self,
-        mut touched: Vec<u32>,
-        batch: &RowBatch,
+        length: usize,
+        finishing: &Finishing,
+        end: impl Fn(usize) -> i64 + Send,
         calls: &mut Calls,
         out: &mut dyn Emit,
     ) -> Result<(), WindowError> {
+        let states = &self.states;
+        let silent = self
+            .emitter
+            .finish(length, finishing, states, calls, out)
+            .await?;
+        let mut silent = silent.into_iter().peekable();
+        for (at, revision) in finishing.revisions.iter().enumerate() {
+            let of_window = (length, finishing.keys[at]);
+            let is_silent = silent.next_if_eq(&at).is_some();
+            self.revisions
+                .note(end(at), of_window, *revision, is_silent);
+        }
+        Ok(())
+    }
+
+    /// Emits the windows that a batch has touched, as they stand. Each is a single pane.
+    async fn emit_running(&mut self, work: &mut Work<'_>) -> Result<(), WindowError> {
+        let mut touched = std::mem::take(&mut self.touched);
         touched.sort_unstable();
         touched.dedup();
         let moment = Moment {
-            watermark: batch.watermark,
-            sequence: batch.next_sequence,
+            watermark: work.batch.watermark,
+            sequence: work.batch.next_sequence,
         };
         let mut finishing = Finishing::default();
+        let mut ends = Vec::new();
         for slot in touched {
             let (key, pane) = (self.states.key(slot), self.of_slot.get(slot).pane);
-            let end = self.instant(pane + 1);
+            let end = self.instant(pane.saturating_add(1));
             // A void group has no pane; a window that closes is emitted when it does.
-            if pane == i64::MIN || key == NONE || end <= batch.watermark {
+            if pane == i64::MIN || key == NONE || end <= work.batch.watermark {
                 continue;
             }
-            let revision = self.revisions.count(pane + 1, 0, key);
+            let revision = self.revisions.count(pane + 1, (0, key), false, moment);
             let bounds = (self.instant(pane), end);
-            finishing.push(key, (slot, NONE), bounds, Some((revision, moment)));
+            finishing.push(key, (slot, NONE), bounds, Some(revision));
+            ends.push(pane + 1);
         }
-        self.emitter
-            .finish(0, &finishing, &self.states, calls, out)
+        self.finish(0, &finishing, |at| ends[at], work.calls, work.out)
             .await
     }
 

@@ -78,12 +78,8 @@ impl Calls {
             };
             let updated = self.transform.accumulate(rows, groups).await?;
             let applied = applied_groups(&touched.group_of_row, touched.len(), &updated.rejects);
-            states.update(
-                touched,
-                updated.states,
-                updated.changed.as_deref(),
-                |group| applied.as_ref().is_none_or(|applied| applied[group]),
-            )?;
+            let (changed, applied) = (updated.changed.as_deref(), applied.as_deref());
+            states.update(touched, updated.states, changed, applied)?;
             rejects.extend(updated.rejects.into_iter().map(|reject| Reject {
                 row: reject.row + first as u32,
                 ..reject

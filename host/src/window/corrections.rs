@@ -2,21 +2,26 @@
 //!
 //! Every such row brings a new revision of each window that it is in. It is as if rows came one by
 //! one: of one key the next late row is applied only when the windows that the last one corrected
-//! were emitted. Rows of different keys go together.
+//! were emitted. Rows of different keys go together, in rounds.
+//!
+//! A late row costs its share of three calls of the transform, a row of output for each window
+//! that it corrects, and the merges that its pane has changed: those of its key's panes between it
+//! and the ends of these windows. Neither other keys nor the rows that wait add to that.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Range;
 
 use super::WindowError;
-use super::aligned::Aligned;
+use super::aligned::{Aligned, Group, Segment};
 use super::calls::Calls;
-use super::emission::{Emit, Finishing, Moment};
-use super::fold::{KeyPanes, OpenPanes, panes_of_key, prefixes, suffixes};
-use super::rows::{Outcome, RowBatch};
-use super::states::NONE;
-use super::windows::Length;
+use super::chains::{Chain, End, Link, fold};
+use super::emission::{Finishing, Moment, Revision};
+use super::open::{OpenPanes, panes_of_key};
+use super::states::{BySlot, NONE, States};
+use super::work::Work;
 
-/// Corrected windows that are put together at once, at most; a single row may bring more.
+/// Corrected windows that are put together at once, at most, and folds that are kept from one
+/// round to the next; a single row may bring more.
 const WINDOWS_AT_ONCE: usize = 1 << 14;
 
 /// A row whose pane had closed when it came.
@@ -28,42 +33,89 @@ pub(super) struct Behind {
     pub(super) partly_late: bool,
     /// The watermark at it.
     pub(super) watermark: i64,
+    /// The greatest boundary at which windows end that it is too late for.
+    pub(super) gone: i64,
 }
 
-/// How often windows were emitted, beside once when they closed: by end, length and key.
+/// What became of a window that was emitted, beside what follows from its panes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Emitted {
+    /// How often it was, not counting once when it closed.
+    times: u32,
+    /// Whether the transform gave no row for it the last time.
+    silent: bool,
+}
+
+/// How often windows were emitted, by end, length and key: those that were so before they closed
+/// or after, or that gave no row.
 pub(super) struct Revisions {
-    counts: BTreeMap<i64, HashMap<(usize, u32), u32>>,
+    windows: BTreeMap<i64, HashMap<(usize, u32), Emitted>>,
     wanted: bool,
 }
 
 impl Revisions {
     pub(super) fn new(wanted: bool) -> Self {
         Self {
-            counts: BTreeMap::new(),
+            windows: BTreeMap::new(),
             wanted,
         }
     }
 
     /// The revision of a window that closes, if revisions are wanted.
-    pub(super) fn at_close(&self, end: i64, length: usize, key: u32) -> Option<u32> {
-        let counted = || {
-            let counts = self.counts.get(&end)?;
-            counts.get(&(length, key)).copied()
-        };
-        self.wanted.then(|| counted().unwrap_or(0))
+    pub(super) fn at_close(
+        &self,
+        end: i64,
+        of_window: (usize, u32),
+        moment: Moment,
+    ) -> Option<Revision> {
+        let emitted = || self.windows.get(&end)?.get(&of_window).copied();
+        self.wanted.then(|| {
+            let Emitted { times, silent } = emitted().unwrap_or_default();
+            Revision {
+                number: times,
+                stands: times > 0 && !silent,
+                moment,
+            }
+        })
     }
 
-    /// Counts an emission, and gives how many were counted before.
-    pub(super) fn count(&mut self, end: i64, length: usize, key: u32) -> u32 {
-        let counts = self.counts.entry(end).or_default();
-        let count = counts.entry((length, key)).or_default();
-        *count += 1;
-        *count - 1
+    /// Counts an emission of a window, which was emitted at its close or was not.
+    pub(super) fn count(
+        &mut self,
+        end: i64,
+        of_window: (usize, u32),
+        at_close: bool,
+        moment: Moment,
+    ) -> Revision {
+        let windows = self.windows.entry(end).or_default();
+        let emitted = windows.entry(of_window).or_default();
+        let number = emitted.times + u32::from(at_close);
+        emitted.times += 1;
+        Revision {
+            number,
+            stands: number > 0 && !emitted.silent,
+            moment,
+        }
+    }
+
+    /// Notes whether a window gave rows when it was emitted, if that is not what stood before.
+    pub(super) fn note(
+        &mut self,
+        end: i64,
+        of_window: (usize, u32),
+        revision: Revision,
+        silent: bool,
+    ) {
+        // Of a window that was not emitted before nothing is noted unless it stays silent.
+        if silent || (revision.number > 0 && !revision.stands) {
+            let windows = self.windows.entry(end).or_default();
+            windows.entry(of_window).or_default().silent = silent;
+        }
     }
 
     /// Forgets the windows with such ends, of which the least come first.
     pub(super) fn forget(&mut self, gone: impl Fn(i64) -> bool) {
-        while let Some(entry) = self.counts.first_entry()
+        while let Some(entry) = self.windows.first_entry()
             && gone(*entry.key())
         {
             entry.remove();
@@ -71,120 +123,132 @@ impl Revisions {
     }
 }
 
-/// A window that a late row corrects.
-struct Corrected {
-    length: usize,
-    start: i64,
-    end: i64,
-}
-
-/// A late row, and the windows that it corrects.
+/// A late row.
+#[derive(Debug, Clone, Copy)]
 struct Correction {
     row: u32,
     key: u32,
     pane: i64,
     watermark: i64,
-    windows: Vec<Corrected>,
+    /// It corrects windows that end after this boundary.
+    gone: i64,
+    /// The slot of its state, when it is applied.
+    slot: u32,
+}
+
+/// Rows that wait for their turn: into each round goes the next row of every key.
+struct Rounds {
+    /// Of each row the next one of the same key; the number of rows if there is none.
+    next: Vec<usize>,
+    ready: VecDeque<usize>,
+}
+
+impl Rounds {
+    fn new(rows: &[Correction]) -> Self {
+        let mut next = vec![rows.len(); rows.len()];
+        let mut first_of_key = HashMap::new();
+        for (at, row) in rows.iter().enumerate().rev() {
+            if let Some(later) = first_of_key.insert(row.key, at) {
+                next[at] = later;
+            }
+        }
+        let mut is_first = vec![true; rows.len()];
+        for later in next.iter().filter(|later| **later < rows.len()) {
+            is_first[*later] = false;
+        }
+        let ready = (0..rows.len()).filter(|at| is_first[*at]).collect();
+        Self { next, ready }
+    }
+
+    /// The rows of the next round, by rising number; none if that was all.
+    fn round(&mut self, windows: impl Fn(usize) -> usize) -> Vec<usize> {
+        let (mut round, mut taken) = (Vec::new(), 0);
+        while taken < WINDOWS_AT_ONCE
+            && let Some(row) = self.ready.pop_front()
+        {
+            taken += windows(row);
+            round.push(row);
+        }
+        let next = round.iter().map(|row| self.next[*row]);
+        self.ready.extend(next.filter(|row| *row < self.next.len()));
+        round.sort_unstable();
+        round
+    }
 }
 
 impl Aligned {
-    /// Applies rows behind the watermark, and emits the windows that they correct.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of it belongs to the segment at hand"
-    )]
+    /// Applies the rows of a segment that are behind the watermark, and emits the windows that
+    /// they correct.
     pub(super) async fn correct(
         &mut self,
-        batch: &RowBatch,
-        keys: &[u32],
-        rows: &[u32],
-        panes: &[i64],
-        behind: &[Behind],
-        outcome: &mut Outcome,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
+        segment: &Segment,
+        work: &mut Work<'_>,
     ) -> Result<(), WindowError> {
-        let mut waiting: Vec<Correction> = Vec::new();
-        let (mut round, mut windows) = (Vec::new(), 0);
-        let mut in_round = HashSet::new();
-        let corrections = behind.iter().map(|behind| Correction {
-            row: rows[behind.at],
-            key: keys[rows[behind.at] as usize],
-            pane: panes[behind.at],
+        let correction = |behind: &Behind| Correction {
+            row: segment.rows[behind.at],
+            key: work.keys[segment.rows[behind.at] as usize],
+            pane: segment.panes[behind.at],
             watermark: behind.watermark,
-            windows: self.corrected(panes[behind.at], behind.watermark),
-        });
-        // Rows go into rounds: into each the next row of every key.
-        let mut all: Vec<Correction> = corrections.collect();
-        while !all.is_empty() {
-            for correction in all.drain(..) {
-                let fits = round.is_empty() || windows < WINDOWS_AT_ONCE;
-                // Once a row of a key waits, those after it must, too.
-                if !in_round.insert(correction.key) || !fits {
-                    waiting.push(correction);
-                    continue;
-                }
-                windows += correction.windows.len();
-                round.push(correction);
+            gone: behind.gone,
+            slot: NONE,
+        };
+        let rows: Vec<Correction> = segment.behind.iter().map(correction).collect();
+        let mut rounds = Rounds::new(&rows);
+        let mut stretches: Vec<Stretches> = Vec::new();
+        stretches.resize_with(self.folds.len(), Stretches::default);
+        let mut applied = Vec::new();
+        loop {
+            let round = rounds.round(|at| self.windows_of(&rows[at]));
+            if round.is_empty() {
+                break;
             }
-            self.correct_round(batch, keys, &round, outcome, calls, out)
-                .await?;
-            (round, windows) = (Vec::new(), 0);
-            in_round.clear();
-            std::mem::swap(&mut all, &mut waiting);
-        }
-        Ok(())
-    }
-
-    /// The windows with a pane in them that were emitted up to a watermark and may be corrected.
-    fn corrected(&self, pane: i64, watermark: i64) -> Vec<Corrected> {
-        let mut windows = Vec::new();
-        for (at, fold) in self.folds.iter().enumerate() {
-            let length: Length = fold.length;
-            let mut end = length.next_emission(pane);
-            while end <= length.last_end(pane) && self.instant(end) <= watermark {
-                if self.instant(end).saturating_add(self.lateness) > watermark {
-                    windows.push(Corrected {
-                        length: at,
-                        start: length.emitted_at(end).expect("one is emitted there"),
-                        end,
-                    });
+            let round: Vec<Correction> = round.into_iter().map(|at| rows[at]).collect();
+            let round = self.correct_round(round, &mut stretches, work).await?;
+            applied.extend(round.iter().map(|row| (row.key, row.pane)));
+            for stretches in &mut stretches {
+                if stretches.folds + stretches.all.len() > WINDOWS_AT_ONCE {
+                    stretches.release(&mut self.states);
                 }
-                end = length.next_emission(end);
             }
         }
-        windows
+        for mut stretches in stretches {
+            stretches.release(&mut self.states);
+        }
+        self.refold(&applied, work.calls).await
     }
 
-    /// Applies one late row of each of some keys.
+    /// How many windows a late row corrects.
+    fn windows_of(&self, row: &Correction) -> usize {
+        let lengths = self.folds.iter().map(|fold| fold.length);
+        lengths
+            .map(|length| length.emissions(row.pane, row.gone, self.closed).count())
+            .sum()
+    }
+
+    /// Applies one late row of each of some keys, and gives those that were not refused.
     async fn correct_round(
         &mut self,
-        batch: &RowBatch,
-        keys: &[u32],
-        round: &[Correction],
-        outcome: &mut Outcome,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<(), WindowError> {
+        mut round: Vec<Correction>,
+        stretches: &mut [Stretches],
+        work: &mut Work<'_>,
+    ) -> Result<Vec<Correction>, WindowError> {
         let rows: Vec<u32> = round.iter().map(|correction| correction.row).collect();
         let panes: Vec<i64> = round.iter().map(|correction| correction.pane).collect();
-        let rejected_before = outcome.rejects.len();
-        self.add_rows(batch, keys, &rows, &panes, outcome, calls)
-            .await?;
-        let rejects = &outcome.rejects[rejected_before..];
-        let rejected: Vec<u32> = rejects.iter().map(|reject| reject.row).collect();
-        let applied = round
-            .iter()
-            .filter(|correction| !rejected.contains(&correction.row));
-        let applied: Vec<&Correction> = applied.collect();
-        let late: Vec<(u32, i64)> = applied.iter().map(|row| (row.key, row.pane)).collect();
-        self.refold(&late, calls).await?;
-        for length in 0..self.folds.len() {
-            outcome.closed += self
-                .emit_corrected(length, batch, &applied, calls, out)
-                .await?;
+        let before = work.outcome.rejects.len();
+        let slots = self.add_rows(&rows, &panes, work).await?;
+        for (correction, slot) in round.iter_mut().zip(slots) {
+            correction.slot = slot;
         }
-        Ok(())
+        // Rows rise in a round, and so do its rejects.
+        let rejects = &work.outcome.rejects[before..];
+        round.retain(|correction| {
+            let of_row = rejects.binary_search_by_key(&correction.row, |reject| reject.row);
+            of_row.is_err()
+        });
+        for (length, stretches) in stretches.iter_mut().enumerate() {
+            work.outcome.closed += self.emit_corrected(length, &round, stretches, work).await?;
+        }
+        Ok(round)
     }
 
     /// Emits the windows of one length that rows correct. Says how many begin with these rows, and
@@ -192,97 +256,279 @@ impl Aligned {
     async fn emit_corrected(
         &mut self,
         length: usize,
-        batch: &RowBatch,
-        corrections: &[&Correction],
-        calls: &mut Calls,
-        out: &mut dyn Emit,
+        rows: &[Correction],
+        stretches: &mut Stretches,
+        work: &mut Work<'_>,
     ) -> Result<u64, WindowError> {
-        let panes = self.folds[length].length.panes;
-        // What is folded from the left: up to each end, from its chunk's start. And from the
-        // right: from each start to its chunk's end. The windows of a key share both.
-        let (mut left, mut right) = (Chains::default(), Chains::default());
-        let mut pieces = Vec::new();
-        for correction in corrections {
-            let of_length = correction.windows.iter();
-            for window in of_length.filter(|window| window.length == length) {
-                let chunk = (window.end - 1).div_euclid(panes);
-                let later = left.piece(correction.key, chunk, chunk * panes..window.end);
-                let range = window.start..chunk * panes;
-                let earlier =
-                    (!range.is_empty()).then(|| right.piece(correction.key, chunk - 1, range));
-                pieces.push((correction, window, earlier, later));
-            }
-        }
-        let (left, right) = (left.panes(&self.open), right.panes(&self.open));
-        let left_slots = prefixes(&left, &mut self.states, calls).await?;
-        let right_slots = suffixes(&right, &mut self.states, calls).await?;
+        let pieces = self.pieces(length, rows, stretches);
+        stretches.fold(&mut self.states, work.calls).await?;
         let mut finishing = Finishing::default();
+        let mut ends = Vec::with_capacity(pieces.len());
         let mut begun = 0;
-        for (correction, window, earlier, later) in pieces {
-            let upto = left[later]
-                .1
-                .partition_point(|(pane, _)| *pane < window.end);
-            let later = upto.checked_sub(1).map(|at| left_slots[later][at]);
-            let earlier = earlier.and_then(|chain| {
-                let from = right[chain]
-                    .1
-                    .partition_point(|(pane, _)| *pane < window.start);
-                right_slots[chain].get(from).copied()
-            });
-            let slots = match (earlier, later) {
-                (Some(earlier), later) => (earlier, later.unwrap_or(NONE)),
-                (None, Some(later)) => (later, NONE),
-                (None, None) => unreachable!("the late row itself is in the window"),
-            };
-            let range = window.start..window.end;
-            let (_, panes) = panes_of_key(&self.open, range, correction.key);
-            let born = panes.iter().map(|(_, slot)| self.of_slot.get(*slot).born);
-            let at_close = born.min().is_some_and(|born| born < window.end);
-            let revision = self.revisions.count(window.end, length, correction.key);
+        for piece in &pieces {
+            let row = &rows[piece.row];
+            let (slots, born) = stretches.window(piece);
             let moment = Moment {
-                watermark: correction.watermark,
-                sequence: batch.sequences.of(correction.row as usize),
+                watermark: row.watermark,
+                sequence: work.batch.sequences.of(row.row as usize),
             };
-            let bounds = (self.instant(window.start), self.instant(window.end));
-            let revision = revision + u32::from(at_close);
-            begun += u64::from(revision == 0);
-            finishing.push(correction.key, slots, bounds, Some((revision, moment)));
+            let of_window = (length, row.key);
+            let at_close = born < piece.end;
+            let revision = self.revisions.count(piece.end, of_window, at_close, moment);
+            begun += u64::from(revision.number == 0);
+            let bounds = (self.instant(piece.start), self.instant(piece.end));
+            finishing.push(row.key, slots, bounds, Some(revision));
+            ends.push(piece.end);
         }
-        self.emitter
-            .finish(length, &finishing, &self.states, calls, out)
+        self.finish(length, &finishing, |at| ends[at], work.calls, work.out)
             .await?;
-        for slot in left_slots.into_iter().chain(right_slots).flatten() {
-            self.states.release(slot);
-        }
         Ok(begun)
     }
-}
 
-/// Stretches of panes of single keys that are to be folded, one at most for each key and chunk.
-#[derive(Default)]
-struct Chains {
-    at: HashMap<(u32, i64), usize>,
-    ranges: Vec<(u32, Range<i64>)>,
-}
-
-impl Chains {
-    /// The stretch of a key in a chunk, which is to have `range` in it.
-    fn piece(&mut self, key: u32, chunk: i64, range: Range<i64>) -> usize {
-        let next = self.ranges.len();
-        let at = *self.at.entry((key, chunk)).or_insert(next);
-        match self.ranges.get_mut(at) {
-            None => self.ranges.push((key, range)),
-            Some((_, all)) => {
-                *all = all.start.min(range.start)..all.end.max(range.end);
+    /// The windows of one length that rows correct, and what they are put together from.
+    fn pieces(&self, length: usize, rows: &[Correction], stretches: &mut Stretches) -> Vec<Piece> {
+        let length = self.folds[length].length;
+        let panes = length.panes;
+        let kept = (&self.open, &self.of_slot);
+        let mut pieces = Vec::new();
+        for (at, row) in rows.iter().enumerate() {
+            stretches.change(row, row.pane.div_euclid(panes));
+            for end in length.emissions(row.pane, row.gone, self.closed) {
+                let start = length.emitted_at(end).expect("one is emitted there");
+                let chunk = (end - 1).div_euclid(panes);
+                let first = chunk * panes;
+                let later = stretches.part(row.key, chunk, End::Left, first..end, kept);
+                let earlier = (start < first)
+                    .then(|| stretches.part(row.key, chunk - 1, End::Right, start..first, kept));
+                pieces.push(Piece {
+                    row: at,
+                    start,
+                    end,
+                    earlier,
+                    later,
+                });
             }
         }
-        at
+        pieces
+    }
+}
+
+/// A window that a row corrects, and the parts that it is put together from.
+struct Piece {
+    row: usize,
+    start: i64,
+    end: i64,
+    /// In the chunk before.
+    earlier: Option<Part>,
+    later: Part,
+}
+
+/// So many of the first panes of a stretch.
+#[derive(Clone, Copy)]
+struct Part {
+    stretch: usize,
+    panes: usize,
+}
+
+/// A key's panes in one chunk, folded from the chunk's start or from its end, as far as windows
+/// needed them.
+struct Stretch {
+    chain: Chain,
+    from: End,
+    /// Up to where its panes are listed: the first after them, or the first of them.
+    listed: i64,
+    /// Of each link the least `born` of the groups up to there, as far as that is known.
+    born: Vec<i64>,
+}
+
+impl Stretch {
+    fn new(chunk: Range<i64>, from: End) -> Self {
+        Self {
+            chain: Chain::default(),
+            from,
+            listed: match from {
+                End::Left => chunk.start,
+                End::Right => chunk.end,
+            },
+            born: Vec::new(),
+        }
     }
 
-    fn panes(&self, open: &OpenPanes) -> Vec<KeyPanes> {
-        let ranges = self.ranges.iter();
-        ranges
-            .map(|(key, range)| panes_of_key(open, range.clone(), *key))
-            .collect()
+    /// How many links come before a pane, and whether the next one is it.
+    fn find(&self, pane: i64) -> (usize, bool) {
+        let links = &self.chain.links;
+        let at = links.partition_point(|link| match self.from {
+            End::Left => link.pane < pane,
+            End::Right => link.pane > pane,
+        });
+        (at, links.get(at).is_some_and(|link| link.pane == pane))
     }
+
+    /// A pane has changed, or has come to be: it is to be folded anew from there on.
+    fn change(&mut self, pane: i64, slot: u32) {
+        let is_listed = match self.from {
+            End::Left => pane < self.listed,
+            End::Right => pane >= self.listed,
+        };
+        if !is_listed {
+            return;
+        }
+        let (at, found) = self.find(pane);
+        if !found {
+            self.chain.links.insert(at, link(pane, slot));
+        }
+        self.chain.folded = self.chain.folded.min(at);
+        self.born.truncate(at);
+    }
+
+    /// Lists the key's panes up to the far end of `panes`, says how many are in it, and that their
+    /// fold is wanted.
+    fn reach(
+        &mut self,
+        key: u32,
+        panes: Range<i64>,
+        (open, of_slot): (&OpenPanes, &BySlot<Group>),
+    ) -> usize {
+        let links = &mut self.chain.links;
+        match self.from {
+            End::Left if panes.end > self.listed => {
+                let (_, more) = panes_of_key(open, self.listed..panes.end, key);
+                links.extend(more.into_iter().map(|(pane, slot)| link(pane, slot)));
+                self.listed = panes.end;
+            }
+            End::Right if panes.start < self.listed => {
+                let (_, more) = panes_of_key(open, panes.start..self.listed, key);
+                links.extend(more.into_iter().rev().map(|(pane, slot)| link(pane, slot)));
+                self.listed = panes.start;
+            }
+            _ => {}
+        }
+        for link in &self.chain.links[self.born.len()..] {
+            let before = self.born.last().copied().unwrap_or(i64::MAX);
+            self.born.push(before.min(of_slot.get(link.slot).born));
+        }
+        let count = match self.from {
+            End::Left => self.find(panes.end).0,
+            // One after another is wanted that begins at its pane.
+            End::Right => self.find(panes.start - 1).0,
+        };
+        if self.chain.folded < count {
+            self.chain.wanted = self.chain.wanted.max(count);
+        }
+        count
+    }
+}
+
+fn link(pane: i64, slot: u32) -> Link {
+    let fold = NONE;
+    Link { pane, slot, fold }
+}
+
+/// What is folded of single keys to put corrected windows together, kept from one row of a key to
+/// the next: a late row changes the folds beyond its pane, and those before it stay.
+#[derive(Default)]
+struct Stretches {
+    /// By key and chunk: where the one from the left is, and the one from the right.
+    at: HashMap<(u32, i64), [Option<usize>; 2]>,
+    all: Vec<Stretch>,
+    /// Those of which folds are wanted.
+    wanted: Vec<usize>,
+    /// How many slots the folds have.
+    folds: usize,
+}
+
+impl Stretches {
+    /// A late row has changed a pane, which is in `chunk`.
+    fn change(&mut self, row: &Correction, chunk: i64) {
+        let stretches = self.at.get(&(row.key, chunk)).into_iter().flatten();
+        for at in stretches.flatten() {
+            self.all[*at].change(row.pane, row.slot);
+        }
+    }
+
+    /// The part of a key's panes that are in `panes`, which begins or ends where its chunk does.
+    fn part(
+        &mut self,
+        key: u32,
+        chunk: i64,
+        from: End,
+        panes: Range<i64>,
+        kept: (&OpenPanes, &BySlot<Group>),
+    ) -> Part {
+        let at = self.at.entry((key, chunk)).or_default();
+        let all = &mut self.all;
+        let stretch = *at[from as usize].get_or_insert_with(|| {
+            all.push(Stretch::new(panes.clone(), from));
+            all.len() - 1
+        });
+        let of_key = &mut all[stretch];
+        let panes = of_key.reach(key, panes, kept);
+        if of_key.chain.folded < panes && self.wanted.last() != Some(&stretch) {
+            self.wanted.push(stretch);
+        }
+        Part { stretch, panes }
+    }
+
+    /// Folds what is wanted.
+    async fn fold(&mut self, states: &mut States, calls: &mut Calls) -> Result<(), WindowError> {
+        let mut wanted = std::mem::take(&mut self.wanted);
+        wanted.sort_unstable();
+        wanted.dedup();
+        for from in [End::Left, End::Right] {
+            let these = wanted.iter().copied();
+            let these = these.filter(|at| self.all[*at].from == from);
+            let these: Vec<usize> = these.collect();
+            let mut chains = Vec::with_capacity(these.len());
+            for at in &these {
+                let mut chain = std::mem::take(&mut self.all[*at].chain);
+                self.folds += with_slots(&mut chain, states);
+                chains.push(chain);
+            }
+            fold(&mut chains, from, states, calls).await?;
+            for (at, mut chain) in these.into_iter().zip(chains) {
+                chain.wanted = 0;
+                self.all[at].chain = chain;
+            }
+        }
+        Ok(())
+    }
+
+    /// The slots of a window's earlier and its later part, and the least `born` of its groups.
+    fn window(&self, piece: &Piece) -> ((u32, u32), i64) {
+        let part = |part: Part| {
+            let last = part.panes.checked_sub(1)?;
+            let stretch = &self.all[part.stretch];
+            Some((stretch.chain.links[last].fold, stretch.born[last]))
+        };
+        match (piece.earlier.and_then(part), part(piece.later)) {
+            (Some(earlier), Some(later)) => ((earlier.0, later.0), earlier.1.min(later.1)),
+            (Some((slot, born)), None) | (None, Some((slot, born))) => ((slot, NONE), born),
+            (None, None) => unreachable!("the late row itself is in the window"),
+        }
+    }
+
+    /// Gives the slots of all folds back.
+    fn release(&mut self, states: &mut States) {
+        for stretch in std::mem::take(self).all {
+            let links = stretch.chain.links.iter();
+            let folds = links.filter(|link| link.fold != NONE && link.fold != link.slot);
+            folds.for_each(|link| states.release(link.fold));
+        }
+    }
+}
+
+/// Gives slots to the folds that a chain wants; the fold of its first pane is that pane's own
+/// state. Says how many slots that took.
+fn with_slots(chain: &mut Chain, states: &mut States) -> usize {
+    let mut taken = 0;
+    for at in chain.folded..chain.wanted {
+        let link = &mut chain.links[at];
+        if at == 0 && link.fold == NONE {
+            link.fold = link.slot;
+        } else if at > 0 && (link.fold == NONE || link.fold == link.slot) {
+            link.fold = states.add(states.key(link.slot));
+            taken += 1;
+        }
+    }
+    taken
 }

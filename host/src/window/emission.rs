@@ -62,6 +62,17 @@ pub fn emitted_schema(key: &Schema, revises: bool, output: &Schema) -> SchemaRef
     Arc::new(Schema::new(fields))
 }
 
+/// Which emission of a window one is.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Revision {
+    /// How often the window was emitted before.
+    pub(super) number: u32,
+    /// Whether a row with its bounds was emitted and holds until now.
+    pub(super) stands: bool,
+    /// When it is emitted.
+    pub(super) moment: Moment,
+}
+
 /// Windows that are to be emitted: an item of each list for a window.
 #[derive(Debug, Default)]
 pub(super) struct Finishing {
@@ -73,8 +84,8 @@ pub(super) struct Finishing {
     pub(super) later: Vec<u32>,
     /// Start and end.
     pub(super) bounds: Vec<(i64, i64)>,
-    /// How often it was emitted before, and when it is now; empty where windows are emitted once.
-    pub(super) revisions: Vec<(u32, Moment)>,
+    /// Empty where windows are emitted once.
+    pub(super) revisions: Vec<Revision>,
 }
 
 impl Finishing {
@@ -87,7 +98,7 @@ impl Finishing {
         key: u32,
         (earlier, later): (u32, u32),
         bounds: (i64, i64),
-        revision: Option<(u32, Moment)>,
+        revision: Option<Revision>,
     ) {
         self.keys.push(key);
         self.earlier.push(earlier);
@@ -102,7 +113,15 @@ impl Finishing {
 pub(super) struct Withdrawing {
     pub(super) keys: Vec<u32>,
     pub(super) bounds: Vec<(i64, i64)>,
-    pub(super) revisions: Vec<(u32, Moment)>,
+    pub(super) revisions: Vec<Revision>,
+}
+
+impl Withdrawing {
+    pub(super) fn push(&mut self, key: u32, bounds: (i64, i64), revision: Revision) {
+        self.keys.push(key);
+        self.bounds.push(bounds);
+        self.revisions.push(revision);
+    }
 }
 
 /// Turns states into emissions.
@@ -120,8 +139,9 @@ impl Emitter {
         }
     }
 
-    /// Finishes windows, in as many calls as it takes. Where a window is emitted again and the
-    /// transform gives no row for it, its earlier row is withdrawn.
+    /// Finishes windows, in as many calls as it takes. Where a window's earlier row stands and the
+    /// transform gives none now, that row is withdrawn. Gives the windows without a row, by their
+    /// places, if windows may be emitted more than once.
     pub(super) async fn finish(
         &self,
         length: usize,
@@ -129,8 +149,9 @@ impl Emitter {
         states: &States,
         calls: &mut Calls,
         out: &mut dyn Emit,
-    ) -> Result<(), WindowError> {
+    ) -> Result<Vec<usize>, WindowError> {
         let mut first = 0;
+        let mut silent = Vec::new();
         while first < windows.len() {
             let (range, (keys, columns)) = calls.fitting(first..windows.len(), |range| {
                 let keys = states.keys.gather(&windows.keys[range.clone()])?;
@@ -148,13 +169,13 @@ impl Emitter {
             let finished = calls.finish(groups, &bounds).await?;
             let revisions = windows.revisions.get(range.clone());
             if let Some(revisions) = revisions.filter(|revisions| !revisions.is_empty()) {
-                let without = without_rows(&finished.source_group, range.len());
-                let again = without.filter(|group| revisions[*group].0 > 0);
                 let mut withdrawing = Withdrawing::default();
-                for group in again {
-                    withdrawing.keys.push(windows.keys[range.start + group]);
-                    withdrawing.bounds.push(windows.bounds[range.start + group]);
-                    withdrawing.revisions.push(revisions[group]);
+                for group in without_rows(&finished.source_group, range.len()) {
+                    let at = range.start + group;
+                    silent.push(at);
+                    if revisions[group].stands {
+                        withdrawing.push(windows.keys[at], windows.bounds[at], revisions[group]);
+                    }
                 }
                 self.withdraw(length, &withdrawing, states, out).await?;
             }
@@ -167,7 +188,7 @@ impl Emitter {
             }
             first = range.end;
         }
-        Ok(())
+        Ok(silent)
     }
 
     /// Emits a marked row for each window whose earlier rows hold no longer.
@@ -202,21 +223,30 @@ impl Emitter {
         length: usize,
         keys: &[ArrayRef],
         bounds: &[ArrayRef],
-        revisions: Option<&[(u32, Moment)]>,
+        revisions: Option<&[Revision]>,
         source: &UInt32Array,
         withdrawn: bool,
         output: impl Iterator<Item = ArrayRef>,
     ) -> Result<Emission, WindowError> {
         let front = keys.iter().chain(bounds);
-        let front = front.map(|column| take(column, source, None));
+        // The usual case: one row of output for each window.
+        let is_each_once = source
+            .values()
+            .iter()
+            .copied()
+            .eq(0..bounds[0].len() as u32);
+        let front = front.map(|column| match is_each_once {
+            true => Ok(Arc::clone(column)),
+            false => take(column, source, None),
+        });
         let mut columns = front.collect::<Result<Vec<_>, _>>()?;
         let mut moments = None;
         if let Some(revisions) = revisions.filter(|revisions| !revisions.is_empty()) {
             let of = |row: &u32| revisions[*row as usize];
-            let numbers = source.values().iter().map(|row| of(row).0);
+            let numbers = source.values().iter().map(|row| of(row).number);
             columns.push(Arc::new(UInt32Array::from_iter_values(numbers)));
             columns.push(Arc::new(BooleanArray::from(vec![withdrawn; source.len()])));
-            moments = Some(source.values().iter().map(|row| of(row).1).collect());
+            moments = Some(source.values().iter().map(|row| of(row).moment).collect());
         }
         columns.extend(output);
         Ok(Emission {

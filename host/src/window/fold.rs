@@ -10,144 +10,12 @@
 
 use std::collections::BTreeMap;
 
-use hashbrown::HashTable;
-
 use super::WindowError;
 use super::calls::Calls;
+use super::chains::{Chain, End, Link, fold};
+use super::open::{KeyPanes, OpenPanes, panes_of_all, panes_of_key};
 use super::states::{BySlot, NONE, States};
 use super::windows::Length;
-
-/// The groups of a pane: a slot for each key.
-#[derive(Default)]
-pub(super) struct PaneGroups {
-    pub(super) slots: Vec<u32>,
-    by_key: HashTable<(u32, u32)>,
-}
-
-impl PaneGroups {
-    /// The slot of a key.
-    pub(super) fn get(&self, key: u32) -> Option<u32> {
-        let found = self.by_key.find(hash(key), |(other, _)| *other == key);
-        found.map(|(_, slot)| *slot)
-    }
-
-    pub(super) fn insert(&mut self, key: u32, slot: u32) {
-        self.slots.push(slot);
-        self.by_key
-            .insert_unique(hash(key), (key, slot), |(key, _)| hash(*key));
-    }
-
-    /// Takes out a slot that was put in lately.
-    pub(super) fn remove(&mut self, key: u32, slot: u32) {
-        if let Some(at) = self.slots.iter().rposition(|other| *other == slot) {
-            self.slots.remove(at);
-        }
-        if let Ok(entry) = self
-            .by_key
-            .find_entry(hash(key), |(other, _)| *other == key)
-        {
-            entry.remove();
-        }
-    }
-}
-
-/// Numbers of keys are dense, so any mixing of their bits will do (Knuth's multiplicative hash).
-fn hash(key: u32) -> u64 {
-    u64::from(key).wrapping_mul(0x9E37_79B9_7F4A_7C15)
-}
-
-/// The panes that are kept, by their numbers.
-pub(super) type OpenPanes = BTreeMap<i64, PaneGroups>;
-
-/// The panes of a key, by rising number, each with its slot.
-pub(super) type KeyPanes = (u32, Vec<(i64, u32)>);
-
-/// The panes from `panes` of all keys that have some there.
-pub(super) fn panes_of_all(
-    open: &OpenPanes,
-    panes: std::ops::Range<i64>,
-    states: &States,
-) -> Vec<KeyPanes> {
-    let mut at_of_key = vec![NONE; states.keys.bound()];
-    let mut found: Vec<KeyPanes> = Vec::new();
-    for (pane, groups) in open.range(panes) {
-        for slot in &groups.slots {
-            let key = states.key(*slot);
-            let at = &mut at_of_key[key as usize];
-            if *at == NONE {
-                *at = found.len() as u32;
-                found.push((key, Vec::new()));
-            }
-            found[*at as usize].1.push((*pane, *slot));
-        }
-    }
-    found
-}
-
-/// The panes from `panes` of one key.
-pub(super) fn panes_of_key(open: &OpenPanes, panes: std::ops::Range<i64>, key: u32) -> KeyPanes {
-    let groups = open.range(panes);
-    let slots = groups.filter_map(|(pane, groups)| Some((*pane, groups.get(key)?)));
-    (key, slots.collect())
-}
-
-/// Folds each key's panes from the left, and gives a new slot for each pane: the fold up to it.
-pub(super) async fn prefixes(
-    panes: &[KeyPanes],
-    states: &mut States,
-    calls: &mut Calls,
-) -> Result<Vec<Vec<u32>>, WindowError> {
-    chains(panes, false, states, calls).await
-}
-
-/// Folds each key's panes from the right, and gives a new slot for each pane: the fold from it on.
-pub(super) async fn suffixes(
-    panes: &[KeyPanes],
-    states: &mut States,
-    calls: &mut Calls,
-) -> Result<Vec<Vec<u32>>, WindowError> {
-    chains(panes, true, states, calls).await
-}
-
-async fn chains(
-    panes: &[KeyPanes],
-    from_right: bool,
-    states: &mut States,
-    calls: &mut Calls,
-) -> Result<Vec<Vec<u32>>, WindowError> {
-    let place = |of: &KeyPanes, step: usize| match from_right {
-        true => of.1.len() - 1 - step,
-        false => step,
-    };
-    let mut folded: Vec<Vec<u32>> = Vec::with_capacity(panes.len());
-    for (key, panes) in panes {
-        folded.push(panes.iter().map(|_| states.add(*key)).collect());
-    }
-    // Keys with the most panes first: those that are still at it are always the first ones.
-    let mut order: Vec<usize> = (0..panes.len()).collect();
-    order.sort_by_key(|at| std::cmp::Reverse(panes[*at].1.len()));
-    for step in 0.. {
-        order.truncate(order.partition_point(|at| panes[*at].1.len() > step));
-        if order.is_empty() {
-            break;
-        }
-        let slot = |at: &usize, step: usize| panes[*at].1[place(&panes[*at], step)].1;
-        let fold = |at: &usize, step: usize| folded[*at][place(&panes[*at], step)];
-        let panes: Vec<u32> = order.iter().map(|at| slot(at, step)).collect();
-        let into: Vec<u32> = order.iter().map(|at| fold(at, step)).collect();
-        if step == 0 {
-            calls.copy(states, &panes, &into)?;
-            continue;
-        }
-        let before: Vec<u32> = order.iter().map(|at| fold(at, step - 1)).collect();
-        let (earlier, later) = match from_right {
-            true => (&panes, &before),
-            false => (&before, &panes),
-        };
-        calls.merge(states, earlier, later, &into).await?;
-    }
-    Ok(folded)
-}
 
 /// What a fold has of a key.
 #[derive(Debug, Clone, Copy)]
@@ -166,6 +34,22 @@ impl Part {
     };
 }
 
+/// A suffix: the pane that it begins with, and the slot of the key's next one.
+#[derive(Debug, Clone, Copy)]
+struct Suffix {
+    pane: i64,
+    next: u32,
+}
+
+impl Default for Suffix {
+    fn default() -> Self {
+        Self {
+            pane: i64::MIN,
+            next: NONE,
+        }
+    }
+}
+
 /// The prefixes and suffixes of all keys, for windows of one length.
 pub(super) struct Fold {
     pub(super) length: Length,
@@ -176,9 +60,11 @@ pub(super) struct Fold {
     members: Vec<u32>,
     added: Vec<u32>,
     with_prefix: Vec<u32>,
-    /// The suffixes by the pane that they begin with, and of each the key's next one.
+    /// The slots of suffixes, by the pane that they begin with.
     suffixes: BTreeMap<i64, Vec<u32>>,
-    next: BySlot<u32>,
+    suffix_of_slot: BySlot<Suffix>,
+    /// The first pane that a suffix may still begin with.
+    start: i64,
 }
 
 impl Fold {
@@ -191,7 +77,8 @@ impl Fold {
             added: Vec::new(),
             with_prefix: Vec::new(),
             suffixes: BTreeMap::new(),
-            next: BySlot::new(),
+            suffix_of_slot: BySlot::new(),
+            start: i64::MIN,
         }
     }
 
@@ -241,10 +128,12 @@ impl Fold {
             let prefix = std::mem::replace(&mut self.parts[key as usize].prefix, NONE);
             states.release(prefix);
         }
+        self.start = self.panes_of_chunk(chunk - 1).start;
         // No window reaches over a whole chunk, and windows that do not overlap reach over none.
         if before.checked_add(1) == Some(chunk) && self.overlaps() {
             let panes = panes_of_all(open, self.panes_of_chunk(before), states);
-            self.take_suffixes(&panes, states, calls).await?;
+            let panes = panes.into_iter().map(|panes| (panes, i64::MAX));
+            self.take_suffixes(panes.collect(), states, calls).await?;
         }
         Ok(())
     }
@@ -253,34 +142,66 @@ impl Fold {
         !self.length.growing && self.length.step < self.length.panes
     }
 
+    /// Folds the suffixes of some keys, with each key's panes from `start` on, and the last of them
+    /// that has changed. Suffixes that are there already stay where they are, and those that begin
+    /// after the change stay as they are.
     async fn take_suffixes(
         &mut self,
-        panes: &[KeyPanes],
+        panes: Vec<(KeyPanes, i64)>,
         states: &mut States,
         calls: &mut Calls,
     ) -> Result<(), WindowError> {
-        let folded = suffixes(panes, states, calls).await?;
-        for ((key, panes), slots) in panes.iter().zip(folded) {
+        let mut chains = Vec::with_capacity(panes.len());
+        for ((key, panes), changed) in panes {
+            let first = self.part(key, states).suffix;
+            let mut known = self.suffixes_of(first);
+            let mut chain = Chain {
+                wanted: panes.len(),
+                ..Chain::default()
+            };
             let mut next = NONE;
-            for ((pane, _), slot) in panes.iter().zip(slots).rev() {
-                self.next.set(slot, next);
-                self.suffixes.entry(*pane).or_default().push(slot);
-                next = slot;
+            for (pane, slot) in panes.into_iter().rev() {
+                let is_known = |known: &mut (i64, u32)| known.0 == pane;
+                let fold = known.pop_if(is_known).map(|(_, fold)| fold);
+                let fold = fold.unwrap_or_else(|| {
+                    let fold = states.add(key);
+                    self.suffixes.entry(pane).or_default().push(fold);
+                    fold
+                });
+                self.suffix_of_slot.set(fold, Suffix { pane, next });
+                next = fold;
+                chain.folded += usize::from(pane > changed);
+                chain.links.push(Link { pane, slot, fold });
             }
-            self.part(*key, states).suffix = next;
+            // What is left of the known ones are panes that no window to come has in it.
+            self.part(key, states).suffix = next;
+            chains.push(chain);
         }
-        Ok(())
+        fold(&mut chains, End::Right, states, calls).await
+    }
+
+    /// The suffixes of a key from one on, by rising panes: where each begins, and its slot.
+    fn suffixes_of(&self, first: u32) -> Vec<(i64, u32)> {
+        let mut suffixes = Vec::new();
+        let mut slot = first;
+        while slot != NONE {
+            let suffix = self.suffix_of_slot.get(slot);
+            suffixes.push((suffix.pane, slot));
+            slot = suffix.next;
+        }
+        suffixes
     }
 
     /// Lets go of the suffixes that begin before a pane.
     fn drop_suffixes(&mut self, before: i64, states: &mut States) {
+        self.start = self.start.max(before);
         while let Some(entry) = self.suffixes.first_entry()
             && *entry.key() < before
         {
             for slot in entry.remove() {
                 let part = &mut self.parts[states.key(slot) as usize];
                 if part.suffix == slot {
-                    part.suffix = *self.next.get(slot);
+                    part.suffix = self.suffix_of_slot.get(slot).next;
                 }
                 states.release(slot);
             }
@@ -313,7 +234,9 @@ impl Fold {
         calls.merge(states, &old.0, &old.1, &old.0).await
     }
 
-    /// Folds the panes of some keys anew, because rows came late for panes below `closed`.
+    /// Folds the panes of some keys anew, because rows came late for panes below `closed`. That
+    /// costs at most a merge for each pane of these keys in a chunk and the one before it, whatever
+    /// the number of rows and of other keys.
     pub(super) async fn refold(
         &mut self,
         rows: &[(u32, i64)],
@@ -322,57 +245,37 @@ impl Fold {
         states: &mut States,
         calls: &mut Calls,
     ) -> Result<(), WindowError> {
-        let with_prefix = self.keys_of_chunk(rows, self.chunk);
-        let with_suffix = self.keys_of_chunk(rows, self.chunk - 1);
-        let mut range = self.panes_of_chunk(self.chunk);
-        range.end = range.end.min(closed);
-        let panes = with_prefix.iter();
-        let panes: Vec<KeyPanes> = panes
-            .map(|key| panes_of_key(open, range.clone(), *key))
-            .filter(|(_, panes)| !panes.is_empty())
-            .collect();
-        let folded = prefixes(&panes, states, calls).await?;
-        for ((key, _), mut slots) in panes.iter().zip(folded) {
-            let prefix = slots.pop().expect("it has panes");
-            slots.into_iter().for_each(|slot| states.release(slot));
-            let before = std::mem::replace(&mut self.part(*key, states).prefix, prefix);
-            match before {
-                NONE => self.with_prefix.push(*key),
-                before => states.release(before),
+        let chunk = self.panes_of_chunk(self.chunk);
+        let of_prefix = chunk.start..chunk.end.min(closed);
+        let mut chains = Vec::new();
+        for (key, _) in changed_keys(rows, &of_prefix) {
+            let (_, panes) = panes_of_key(open, of_prefix.clone(), key);
+            if panes.is_empty() {
+                continue;
             }
-        }
-        if with_suffix.is_empty() || !self.overlaps() {
-            return Ok(());
-        }
-        for slots in self.suffixes.values_mut() {
-            slots.retain(|slot| {
-                let dirty = with_suffix.binary_search(&states.key(*slot)).is_ok();
-                if dirty {
-                    states.release(*slot);
-                }
-                !dirty
+            if self.part(key, states).prefix == NONE {
+                self.parts[key as usize].prefix = states.add(key);
+                self.with_prefix.push(key);
+            }
+            // Of all these folds only the last is wanted, so they take each other's place.
+            let fold = self.parts[key as usize].prefix;
+            let link = |(pane, slot)| Link { pane, slot, fold };
+            chains.push(Chain {
+                wanted: panes.len(),
+                links: panes.into_iter().map(link).collect(),
+                folded: 0,
             });
         }
-        let range = self.panes_of_chunk(self.chunk - 1);
-        let panes = with_suffix.iter();
-        let panes: Vec<KeyPanes> = panes
-            .map(|key| panes_of_key(open, range.clone(), *key))
-            .collect();
-        for (key, _) in &panes {
-            self.part(*key, states).suffix = NONE;
+        fold(&mut chains, End::Left, states, calls).await?;
+        if !self.overlaps() {
+            return Ok(());
         }
-        self.take_suffixes(&panes, states, calls).await
-    }
-
-    /// The keys with a row in a pane of a chunk, in the order of their numbers.
-    fn keys_of_chunk(&self, rows: &[(u32, i64)], chunk: i64) -> Vec<u32> {
-        let rows = rows
-            .iter()
-            .filter(|(_, pane)| self.chunk_of(*pane) == chunk);
-        let mut keys: Vec<u32> = rows.map(|(key, _)| *key).collect();
-        keys.sort_unstable();
-        keys.dedup();
-        keys
+        let of_suffixes = self.start..chunk.start;
+        let changed = changed_keys(rows, &of_suffixes).into_iter();
+        let panes = changed
+            .map(|(key, changed)| (panes_of_key(open, of_suffixes.clone(), key), changed))
+            .filter(|((_, panes), _)| !panes.is_empty());
+        self.take_suffixes(panes.collect(), states, calls).await
     }
 
     /// The windows that begin at boundary `start` and end at the boundary that the fold is at: for
@@ -400,4 +303,15 @@ impl Fold {
         });
         windows.collect()
     }
+}
+
+/// The keys with a row in some panes, in the order of their numbers, and the last of its panes
+/// there.
+fn changed_keys(rows: &[(u32, i64)], panes: &std::ops::Range<i64>) -> Vec<(u32, i64)> {
+    let mut last: BTreeMap<u32, i64> = BTreeMap::new();
+    for (key, pane) in rows.iter().filter(|(_, pane)| panes.contains(pane)) {
+        let last = last.entry(*key).or_insert(*pane);
+        *last = (*last).max(*pane);
+    }
+    last.into_iter().collect()
 }

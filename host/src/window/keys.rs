@@ -145,10 +145,16 @@ impl KeptKeys {
     }
 
     /// Sorts items by their keys, in the ascending order of the key's columns; stable.
-    pub(super) fn sort<T>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
+    pub(super) fn sort<T: Copy>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
         match self {
             Self::Bits { bits, sign } => {
-                items.sort_by_key(|item| bits[key(item) as usize] ^ sign);
+                // Bits are looked up once for each item: they lie scattered.
+                let keyed = |item: &T| (bits[key(item) as usize] ^ sign, *item);
+                let mut sorted: Vec<(u64, T)> = items.iter().map(keyed).collect();
+                sorted.sort_by_key(|(bits, _)| *bits);
+                for (item, (_, sorted)) in items.iter_mut().zip(sorted) {
+                    *item = sorted;
+                }
             }
             // Row-encoded keys compare as their columns do.
             Self::Rows(rows) => {

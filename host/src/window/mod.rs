@@ -9,16 +9,20 @@
 //! [`Windows`] is one of three: `aligned` windows (tumbling and hopping, of one or several
 //! lengths), `session` windows, and `unbounded` ones.
 
+mod agenda;
 mod aligned;
 mod calls;
+mod chains;
 mod corrections;
 mod emission;
 mod fold;
 mod keys;
+mod open;
 mod panes;
 mod rows;
 mod runs;
 mod session;
+mod span;
 mod states;
 mod table;
 #[cfg(test)]
@@ -26,6 +30,7 @@ mod tests;
 mod unbounded;
 mod watermark;
 mod windows;
+mod work;
 
 pub use calls::Calls;
 pub use emission::{Emission, Emit, Moment, emitted_schema};

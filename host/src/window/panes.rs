@@ -43,8 +43,13 @@ pub struct Panes(Cut);
 enum Cut {
     /// Pane 0 starts at `offset`, and all have one size; both in microseconds.
     Even { size: i64, offset: i64 },
-    /// Pane 0 starts on 1970-01-01 at `offset` microseconds after midnight by local clocks.
-    Days { zone: TimeZone, offset: i64 },
+    /// Pane 0 starts on 1970-01-01 at `offset` microseconds after midnight by local clocks, and
+    /// all have as many days.
+    Days {
+        zone: TimeZone,
+        days: i64,
+        offset: i64,
+    },
 }
 
 impl Panes {
@@ -53,11 +58,12 @@ impl Panes {
         (size > 0).then_some(Self(Cut::Even { size, offset }))
     }
 
-    /// Days of a time zone, each beginning `offset` microseconds after local midnight. Where clocks
-    /// skip that time the day begins at the first instant after the gap; where they show it twice,
-    /// at the first of the two.
-    pub fn days(zone: TimeZone, offset: i64) -> Self {
-        Self(Cut::Days { zone, offset })
+    /// Panes of so many days of a time zone, each beginning `offset` microseconds after local
+    /// midnight. Where clocks skip that time the day begins at the first instant after the gap;
+    /// where they show it twice, at the first of the two. A day that clocks skip altogether has no
+    /// length. `None` unless there are some days.
+    pub fn days(zone: TimeZone, days: i64, offset: i64) -> Option<Self> {
+        (days > 0).then_some(Self(Cut::Days { zone, days, offset }))
     }
 
     /// The pane of an event time. `None` where its bounds are beyond what can be counted: some
@@ -65,10 +71,10 @@ impl Panes {
     pub fn of(&self, event_time: i64) -> Option<Pane> {
         let number = match &self.0 {
             Cut::Even { size, offset } => event_time.checked_sub(*offset)?.div_euclid(*size),
-            Cut::Days { zone, offset } => {
+            Cut::Days { zone, days, offset } => {
                 let instant = Timestamp::from_microsecond(event_time).ok()?;
                 let local = micros(zone.to_datetime(instant));
-                let mut number = (local - offset).div_euclid(DAY);
+                let mut number = (local - offset).div_euclid(DAY).div_euclid(*days);
                 // Around a change of clocks the local time does not tell the day by itself.
                 while self.start_of(number)? > event_time {
                     number -= 1;
@@ -86,13 +92,24 @@ impl Panes {
         })
     }
 
+    /// The greatest boundary at an instant or before it. Beyond what can be counted it is
+    /// `i64::MIN` or `i64::MAX`.
+    pub(super) fn last_boundary(&self, instant: i64) -> i64 {
+        match self.of(instant) {
+            Some(pane) => pane.number,
+            None if instant < 0 => i64::MIN,
+            None => i64::MAX,
+        }
+    }
+
     /// The instant of a boundary, which is where the pane of that number starts. `None` as for
     /// [`Panes::of`].
     pub fn start_of(&self, boundary: i64) -> Option<i64> {
         match &self.0 {
             Cut::Even { size, offset } => boundary.checked_mul(*size)?.checked_add(*offset),
-            Cut::Days { zone, offset } => {
-                let local = boundary.checked_mul(DAY)?.checked_add(*offset)?;
+            Cut::Days { zone, days, offset } => {
+                let days = boundary.checked_mul(*days)?;
+                let local = days.checked_mul(DAY)?.checked_add(*offset)?;
                 let local = datetime(local)?;
                 // "Compatible": later in a gap by the gap's length, the earlier one in a fold.
                 let gap = zone.to_ambiguous_timestamp(local);
@@ -161,9 +178,9 @@ mod tests {
                 "America/Sao_Paulo", "Pacific/Apia", "Asia/Kathmandu", "UTC", "America/Havana",
             ]),
             offset_minutes in 0..1_440_i64,
-            seconds in -1_500_000_000..2_500_000_000_i64,
+            seconds in -1_500_000_000..2_500_000_000_i64, days in 2..40_i64,
         ) {
-            let panes = Panes::days(zone(name), offset_minutes * 60_000_000);
+            let panes = Panes::days(zone(name), 1, offset_minutes * 60_000_000).unwrap();
             let time = seconds * 1_000_000;
             let pane = panes.of(time).unwrap();
             prop_assert!(pane.contains(time));
@@ -171,12 +188,19 @@ mod tests {
             prop_assert!((0..=49).contains(&hours), "{hours} hours");
             prop_assert_eq!(panes.of(pane.end).unwrap().start, pane.end);
             prop_assert_eq!(panes.of(pane.end - 1).unwrap(), pane);
+            // Panes of several days are made of those of one.
+            let several = Panes::days(zone(name), days, offset_minutes * 60_000_000).unwrap();
+            let of_days = several.of(time).unwrap();
+            prop_assert!(of_days.contains(time));
+            prop_assert_eq!(of_days.number, pane.number.div_euclid(days));
+            prop_assert_eq!(Some(of_days.start), panes.start_of(of_days.number * days));
+            prop_assert_eq!(Some(of_days.end), panes.start_of((of_days.number + 1) * days));
         }
     }
 
     #[test]
     fn days_follow_the_clocks() {
-        let panes = Panes::days(zone("Europe/Zurich"), 0);
+        let panes = Panes::days(zone("Europe/Zurich"), 1, 0).unwrap();
         let day = |time: &str| {
             let pane = panes.of(at(time)).unwrap();
             (pane.start, (pane.end - pane.start) / 3_600_000_000)
@@ -198,7 +222,7 @@ mod tests {
     #[test]
     fn a_start_that_clocks_skip_moves_to_the_end_of_the_gap() {
         // 02:00 to 03:00 does not exist on that day in Zurich.
-        let panes = Panes::days(zone("Europe/Zurich"), 9_000_000_000);
+        let panes = Panes::days(zone("Europe/Zurich"), 1, 9_000_000_000).unwrap();
         let pane = panes.of(at("2026-03-29T12:00:00Z")).unwrap();
         assert_eq!(pane.start, at("2026-03-29T01:00:00Z"));
         // 02:30 exists twice on that day; the first counts.
@@ -212,6 +236,10 @@ mod tests {
         assert!(panes.of(i64::MAX).is_none());
         assert!(panes.of(i64::MIN).is_none());
         assert!(Panes::new(0, 0).is_none());
-        assert!(Panes::days(zone("UTC"), 0).of(i64::MAX).is_none());
+        assert!(Panes::days(zone("UTC"), 0, 0).is_none());
+        let days = Panes::days(zone("UTC"), 1, 0).unwrap();
+        assert!(days.of(i64::MAX).is_none());
+        assert_eq!(days.last_boundary(i64::MAX), i64::MAX);
+        assert_eq!(days.last_boundary(i64::MIN), i64::MIN);
     }
 }

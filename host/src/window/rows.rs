@@ -58,7 +58,12 @@ impl RowBatch {
         self.event_times.is_empty()
     }
 
-    /// Some rows' columns: those for the transform, and the key's.
+    /// The watermark at a row; `i64::MIN` where no row is behind it.
+    pub(super) fn watermark_at(&self, row: usize) -> i64 {
+        self.watermarks.as_ref().map_or(i64::MIN, |all| all[row])
+    }
+
+    /// Some rows' columns: those for the transform, and the key's. Rows rise.
     pub(super) fn columns(
         &self,
         rows: &[u32],
@@ -107,4 +112,17 @@ pub struct Outcome {
     pub rejects: Vec<Reject>,
     /// Windows that closed, counted for each key.
     pub closed: u64,
+}
+
+impl Outcome {
+    /// Counts rows that a transform took, but for those that it refused. Rejects come with places
+    /// in `rows`, and are kept with the rows there.
+    pub(super) fn took(&mut self, rows: &[u32], rejects: Vec<Reject>) {
+        self.applied += (rows.len() - rejects.len()) as u64;
+        let rejects = rejects.into_iter().map(|reject| Reject {
+            row: rows[reject.row as usize],
+            ..reject
+        });
+        self.rejects.extend(rejects);
+    }
 }

@@ -115,13 +115,17 @@ impl Runs {
             let largest = sizes[sizes.len() * 3 / 4];
             self.merge(places, |run| run.live <= largest)?;
         }
-        let live_bytes: usize = self.runs.iter().flatten().map(Run::live_bytes).sum();
-        let bytes: usize = self.runs.iter().flatten().map(|run| run.bytes).sum();
-        let too_many_rows = self.rows > 2 * self.live_rows + SPARE_ROWS;
-        if too_many_rows || bytes > 2 * live_bytes + SPARE_BYTES {
+        if self.rows > 2 * self.live_rows + SPARE_ROWS || self.has_too_many_bytes() {
             self.merge(places, |_| true)?;
         }
         Ok(())
+    }
+
+    fn has_too_many_bytes(&self) -> bool {
+        let runs = || self.runs.iter().flatten();
+        let bytes: usize = runs().map(|run| run.bytes).sum();
+        // Most lanes never have so many, and which of them are live takes a division a run.
+        bytes > SPARE_BYTES && bytes > 2 * runs().map(Run::live_bytes).sum::<usize>() + SPARE_BYTES
     }
 
     /// The row of a group is no longer wanted.

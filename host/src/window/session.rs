@@ -7,13 +7,14 @@
 mod place;
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
-use self::place::{Place, Session, Span};
+use self::place::{Emitted, Place, Session};
 use super::WindowError;
+use super::agenda::Agenda;
 use super::calls::Calls;
-use super::emission::{Emit, Emitter, Finishing, Moment, Withdrawing};
+use super::emission::{Emit, Emitter, Finishing, Moment, Revision, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
+use super::span::Span;
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
 
@@ -26,9 +27,10 @@ pub struct Sessions {
     revises: bool,
     states: States,
     sessions: BySlot<Session>,
-    /// The sessions of each key, by its number.
-    of_key: Vec<Vec<u32>>,
-    agenda: BinaryHeap<Reverse<(i64, u32)>>,
+    emitted: BySlot<Emitted>,
+    /// The newest session of each key, by its number; each session knows the next older one.
+    of_key: Vec<u32>,
+    agenda: Agenda,
     /// Sessions that changed since they were emitted, if those are emitted before they close.
     changed: Vec<u32>,
     watermark: i64,
@@ -58,8 +60,9 @@ impl Sessions {
             revises: shape.revises(),
             states,
             sessions: BySlot::new(),
+            emitted: BySlot::new(),
             of_key: Vec::new(),
-            agenda: BinaryHeap::new(),
+            agenda: Agenda::new(gap),
             changed: Vec::new(),
             watermark: i64::MIN,
             emitter,
@@ -77,12 +80,12 @@ impl Sessions {
         out: &mut dyn Emit,
     ) -> Result<Outcome, WindowError> {
         let keys = self.states.keys.assign(&batch.keys)?;
-        self.of_key.resize_with(self.states.keys.bound(), Vec::new);
+        self.of_key.resize(self.states.keys.bound(), NONE);
         let mut outcome = Outcome::default();
         let mut segment = Segment::default();
         let mut period = self.period(self.watermark);
         for (row, time) in batch.event_times.iter().enumerate() {
-            let watermark = batch.watermarks.as_ref().map_or(i64::MIN, |all| all[row]);
+            let watermark = batch.watermark_at(row);
             if self.every.is_some() && self.period(watermark) > period {
                 // What is due up to here goes out as the rows before this one left it.
                 self.apply(batch, &mut segment, &mut outcome, calls).await?;
@@ -157,48 +160,66 @@ impl Sessions {
     }
 
     fn end_of(&self, session: &Session) -> i64 {
-        let span = session.applied.expect("a session has applied rows");
-        span.last + self.gap
+        debug_assert!(!session.applied.is_empty(), "a session has applied rows");
+        session.applied.last + self.gap
     }
 
     fn bounds(&self, slot: u32) -> (i64, i64) {
         let session = self.sessions.get(slot);
-        let span = session.applied.expect("a session has applied rows");
-        (span.first, span.last + self.gap)
+        (session.applied.first, self.end_of(session))
     }
 
     /// Whether a session of a key is about to close at a watermark.
     fn reaches_closing(&self, key: u32, watermark: i64) -> bool {
-        self.of_key[key as usize].iter().any(|slot| {
-            let session = self.sessions.get(*slot);
+        self.of_key(key).any(|slot| {
+            let session = self.sessions.get(slot);
             !session.closed && self.end_of(session) <= watermark
         })
     }
 
+    /// The sessions of a key, the newest first.
+    fn of_key(&self, key: u32) -> impl Iterator<Item = u32> {
+        let some = |slot: u32| (slot != NONE).then_some(slot);
+        let newest = some(self.of_key[key as usize]);
+        std::iter::successors(newest, move |slot| some(self.sessions.get(*slot).older))
+    }
+
     fn open(&mut self, key: u32) -> u32 {
         let slot = self.states.add(key);
-        self.sessions.set(slot, Session::default());
-        self.of_key[key as usize].push(slot);
+        let older = std::mem::replace(&mut self.of_key[key as usize], slot);
+        let session = Session {
+            older,
+            ..Session::default()
+        };
+        self.sessions.set(slot, session);
+        self.emitted.set(slot, Emitted::default());
         slot
     }
 
     fn join(&mut self, segment: &mut Segment, row: u32, slot: u32, time: i64) {
         let session = self.sessions.get_mut(slot);
-        session.unsure = Some(Span::with(session.unsure, time));
+        session.unsure = session.unsure.with(time);
         segment.rows.push(row);
         segment.slots.push(slot);
     }
 
     fn drop_session(&mut self, slot: u32) {
         let key = self.states.key(slot);
-        self.of_key[key as usize].retain(|other| *other != slot);
+        let newer = self
+            .of_key(key)
+            .find(|other| self.sessions.get(*other).older == slot);
+        let older = self.sessions.get(slot).older;
+        match newer {
+            Some(newer) => self.sessions.get_mut(newer).older = older,
+            None => self.of_key[key as usize] = older,
+        }
         self.sessions.set(slot, Session::default());
         self.states.release(slot);
     }
 
     fn schedule(&mut self, slot: u32, instant: i64) {
         self.sessions.get_mut(slot).due = instant;
-        self.agenda.push(Reverse((instant, slot)));
+        self.agenda.push(instant, slot);
     }
 
     /// Has the transform take the rows of a segment; those that it takes make their sessions.
@@ -221,16 +242,15 @@ impl Sessions {
         let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
         for (at, (row, slot)) in rows.iter().zip(&slots).enumerate() {
             let session = self.sessions.get_mut(*slot);
-            session.unsure = None;
+            session.unsure = Span::EMPTY;
             if rejected.next_if_eq(&at).is_some() {
                 continue;
             }
             let row = *row as usize;
-            let is_new = session.applied.is_none();
-            session.applied = Some(Span::with(session.applied, batch.event_times[row]));
+            let is_new = session.applied.is_empty();
+            session.applied = session.applied.with(batch.event_times[row]);
             if session.changed.is_none() {
-                let watermarks = batch.watermarks.as_ref();
-                session.changed = Some(watermarks.map_or(i64::MIN, |all| all[row]));
+                session.changed = Some(batch.watermark_at(row));
                 if self.every.is_some() || self.per_batch {
                     self.changed.push(*slot);
                 }
@@ -240,12 +260,8 @@ impl Sessions {
                 self.schedule(*slot, end);
             }
         }
-        for slot in slots {
-            let is_void =
-                self.states.key(slot) != NONE && self.sessions.get(slot).applied.is_none();
-            if is_void {
-                self.drop_session(slot);
-            }
+        if !rejects.is_empty() {
+            self.drop_void(slots);
         }
         outcome
             .rejects
@@ -254,6 +270,17 @@ impl Sessions {
                 reject
             }));
         Ok(())
+    }
+
+    /// Drops the sessions among `slots` that have no applied row.
+    fn drop_void(&mut self, slots: Vec<u32>) {
+        for slot in slots {
+            let is_void =
+                self.states.key(slot) != NONE && self.sessions.get(slot).applied.is_empty();
+            if is_void {
+                self.drop_session(slot);
+            }
+        }
     }
 
     /// Applies a single row that changes sessions which were emitted, or makes two of them one, and
@@ -286,18 +313,16 @@ impl Sessions {
         let mut withdrawing = Withdrawing::default();
         for absorbed in between.into_iter().flatten() {
             let old = self.sessions.get(absorbed).clone();
-            if let Some(bounds) = old.emitted {
-                withdrawing.keys.push(self.states.key(absorbed));
-                withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((old.revision, moment));
+            let old_emitted = self.emitted.get(absorbed).clone();
+            if let Some(bounds) = old_emitted.bounds {
+                let revision = standing(old_emitted.revision, moment);
+                withdrawing.push(self.states.key(absorbed), bounds, revision);
             }
             let session = self.sessions.get_mut(slot);
-            session.applied = session
-                .applied
-                .zip(old.applied)
-                .map(|(new, old)| new.and(old));
-            session.revision = session.revision.max(old.revision);
+            session.applied = session.applied.and(old.applied);
             session.counted |= old.counted;
+            let emitted = self.emitted.get_mut(slot);
+            emitted.revision = emitted.revision.max(old_emitted.revision);
         }
         self.emitter
             .withdraw(0, &withdrawing, &self.states, out)
@@ -311,13 +336,12 @@ impl Sessions {
             outcome.closed += self.emit(vec![(slot, moment)], true, calls, out).await?;
         } else if was_closed {
             // It is open again: what was emitted holds no longer.
-            let session = self.sessions.get_mut(slot);
-            session.closed = false;
+            self.sessions.get_mut(slot).closed = false;
+            let emitted = self.emitted.get_mut(slot);
             let mut withdrawing = Withdrawing::default();
-            if let Some(bounds) = session.emitted.take() {
-                withdrawing.keys.push(self.states.key(slot));
-                withdrawing.bounds.push(bounds);
-                withdrawing.revisions.push((session.revision, moment));
+            if let Some(bounds) = emitted.bounds.take() {
+                let revision = standing(emitted.revision, moment);
+                withdrawing.push(self.states.key(slot), bounds, revision);
             }
             self.emitter
                 .withdraw(0, &withdrawing, &self.states, out)
@@ -327,7 +351,10 @@ impl Sessions {
             true => end.saturating_add(self.lateness),
             false => end,
         };
-        self.schedule(slot, due);
+        // What is due already has its entry.
+        if self.sessions.get(slot).due != due {
+            self.schedule(slot, due);
+        }
         Ok(())
     }
 
@@ -344,14 +371,11 @@ impl Sessions {
         self.watermark = watermark;
         self.emit_early(watermark, calls, out).await?;
         let mut closing = Vec::new();
-        while let Some(Reverse((instant, slot))) = self.agenda.peek().copied()
-            && instant <= watermark
-        {
-            self.agenda.pop();
-            if self.states.key(slot) == NONE || self.sessions.get(slot).due != instant {
+        while let Some((instant, slot)) = self.agenda.pop(watermark) {
+            let session = self.sessions.get(slot);
+            if session.due != instant {
                 continue;
             }
-            let session = self.sessions.get(slot);
             let end = self.end_of(session);
             if session.closed {
                 self.drop_session(slot);
@@ -362,12 +386,12 @@ impl Sessions {
                     watermark: end,
                     sequence: 0,
                 };
+                // A slot that was used again may have the entry of its session before, of the same
+                // instant.
+                self.sessions.get_mut(slot).due = i64::MIN;
                 closing.push((slot, moment));
             }
         }
-        // A slot that was used again may have the entry of its session before, of the same instant.
-        closing.sort_unstable();
-        closing.dedup();
         let windows = self.emit(closing.clone(), true, calls, out).await?;
         for (slot, _) in closing {
             let end = self
@@ -440,26 +464,29 @@ impl Sessions {
     /// with other bounds. Says how many closed for the first time.
     async fn emit(
         &mut self,
-        mut windows: Vec<(u32, Moment)>,
+        windows: Vec<(u32, Moment)>,
         closing: bool,
         calls: &mut Calls,
         out: &mut dyn Emit,
     ) -> Result<u64, WindowError> {
-        // A session may be listed more than once when its slot was used again.
-        windows.sort_unstable();
-        windows.dedup_by_key(|(slot, _)| *slot);
-        windows.sort_by(|(a, _), (b, _)| {
-            let ((a_start, a_end), (b_start, b_end)) = (self.bounds(*a), self.bounds(*b));
-            let keys = &self.states.keys;
-            (a_end, Reverse(a_start))
-                .cmp(&(b_end, Reverse(b_start)))
-                .then_with(|| keys.compare(self.states.key(*a), self.states.key(*b)))
+        let with_bounds = windows
+            .into_iter()
+            .map(|(slot, moment)| (self.bounds(slot), slot, moment));
+        let mut windows: Vec<_> = with_bounds.collect();
+        windows.sort_unstable_by(|((a_start, a_end), a, a_at), ((b_start, b_end), b, b_at)| {
+            let by_bounds = (a_end, Reverse(a_start)).cmp(&(b_end, Reverse(b_start)));
+            let key = |slot: &u32| self.states.key(*slot);
+            let by_key = by_bounds.then_with(|| self.states.keys.compare(key(a), key(b)));
+            by_key.then(a_at.cmp(b_at))
         });
+        // A session may be listed more than once when its slot was used again.
+        windows.dedup_by_key(|(_, slot, _)| *slot);
         let mut finishing = Finishing::default();
         let mut withdrawing = Withdrawing::default();
+        let mut slots = Vec::new();
         let mut closed = 0;
-        for (slot, moment) in windows {
-            let (key, bounds) = (self.states.key(slot), self.bounds(slot));
+        for (bounds, slot, moment) in windows {
+            let key = self.states.key(slot);
             let session = self.sessions.get_mut(slot);
             if closing {
                 session.closed = true;
@@ -469,22 +496,39 @@ impl Sessions {
             if session.changed.take().is_none() {
                 continue;
             }
-            if let Some(old) = session.emitted.filter(|old| *old != bounds) {
-                withdrawing.keys.push(key);
-                withdrawing.bounds.push(old);
-                withdrawing.revisions.push((session.revision, moment));
+            let emitted = self.emitted.get_mut(slot);
+            if let Some(old) = emitted.bounds.filter(|old| *old != bounds) {
+                withdrawing.push(key, old, standing(emitted.revision, moment));
             }
-            let revision = self.revises.then_some((session.revision, moment));
-            session.emitted = Some(bounds);
-            session.revision += 1;
+            let revision = self.revises.then_some(Revision {
+                number: emitted.revision,
+                stands: emitted.bounds == Some(bounds),
+                moment,
+            });
+            emitted.bounds = Some(bounds);
+            emitted.revision += 1;
             finishing.push(key, (slot, NONE), bounds, revision);
+            slots.push(slot);
         }
         self.emitter
             .withdraw(0, &withdrawing, &self.states, out)
             .await?;
-        self.emitter
+        let silent = self
+            .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
+        for at in silent {
+            self.emitted.get_mut(slots[at]).bounds = None;
+        }
         Ok(closed)
+    }
+}
+
+/// The revision with which a row that was emitted and stands is withdrawn.
+fn standing(number: u32, moment: Moment) -> Revision {
+    Revision {
+        number,
+        stands: true,
+        moment,
     }
 }

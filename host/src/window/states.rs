@@ -154,8 +154,8 @@ impl States {
     /// Takes the states that a transform returned for touched groups.
     ///
     /// `changed` names the groups of `states`, or is none for all. `applied` tells for each group
-    /// whether any of its rows was applied: a state begins with its first applied row, so a slot
-    /// that had none stays initial.
+    /// whether any of its rows was applied, or is none if all were: a state begins with its first
+    /// applied row, so a slot that had none stays initial.
     ///
     /// # Errors
     ///
@@ -165,8 +165,11 @@ impl States {
         touched: Touched,
         states: Vec<ArrayRef>,
         changed: Option<&[u32]>,
-        applied: impl Fn(usize) -> bool,
+        applied: Option<&[bool]>,
     ) -> Result<(), ArrowError> {
+        if changed.is_none() && applied.is_none() {
+            return self.put(touched.slots, states);
+        }
         let groups = touched.slots.len();
         let mut returned = vec![usize::MAX; if changed.is_some() { groups } else { 0 }];
         for (row, group) in changed.into_iter().flatten().enumerate() {
@@ -176,7 +179,7 @@ impl States {
         let mut sources = Vec::with_capacity(groups);
         for group in 0..groups {
             let new = self.is_initial(touched.slots[group]);
-            if new && !applied(group) {
+            if new && applied.is_some_and(|applied| !applied[group]) {
                 continue;
             }
             match returned.get(group) {

@@ -7,7 +7,6 @@ use arrow::datatypes::Schema;
 use arrow::error::ArrowError;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 use super::WindowError;
 use super::keys::{BatchKeys, KeptKeys, KeyEncoder, KeySource};
@@ -19,7 +18,10 @@ pub(super) struct Keys {
     hasher: RandomState,
     table: HashTable<u32>,
     kept: KeptKeys,
-    entries: Vec<KeyEntry>,
+    /// By the key's number, as are `uses`.
+    hashes: Vec<u64>,
+    /// How many hold each key. Far more often needed than its hash, and so not beside it.
+    uses: Vec<u32>,
     free: Vec<u32>,
     /// Keys that nothing may hold any more; looked at when a batch is over, for until then rows
     /// of the batch go by their numbers.
@@ -27,12 +29,6 @@ pub(super) struct Keys {
     columns: Runs,
     places: Vec<Place>,
     empty: Vec<ArrayRef>,
-}
-
-#[derive(Default)]
-struct KeyEntry {
-    hash: u64,
-    uses: u32,
 }
 
 impl Keys {
@@ -46,7 +42,8 @@ impl Keys {
             encoder,
             hasher: RandomState::default(),
             table: HashTable::new(),
-            entries: Vec::new(),
+            hashes: Vec::new(),
+            uses: Vec::new(),
             free: Vec::new(),
             loose: Vec::new(),
             columns: Runs::default(),
@@ -54,9 +51,10 @@ impl Keys {
             empty: key.fields().iter().map(null_row).collect(),
         })
     }
+
     /// One more than the greatest number that a key has had.
     pub(super) fn bound(&self) -> usize {
-        self.entries.len()
+        self.uses.len()
     }
 
     /// The number of each row's key. `columns` are the key's columns, without nulls. New keys are
@@ -67,7 +65,7 @@ impl Keys {
         let mut finding = Finding {
             table: &mut self.table,
             hasher: &self.hasher,
-            entries: &mut self.entries,
+            hashes: &mut self.hashes,
             free: &mut self.free,
             new: &mut new,
         };
@@ -81,7 +79,8 @@ impl Keys {
             _ => unreachable!("the encoder decides both"),
         };
         if !new.keys.is_empty() {
-            self.places.resize(self.entries.len(), Place::NONE);
+            self.uses.resize(self.hashes.len(), 0);
+            self.places.resize(self.hashes.len(), Place::NONE);
             let rows = UInt32Array::from(new.rows);
             let columns = columns.iter().map(|column| take(column, &rows, None));
             let columns = columns.collect::<Result<_, _>>()?;
@@ -93,14 +92,14 @@ impl Keys {
 
     /// Something keeps a key's number.
     pub(super) fn hold(&mut self, key: u32) {
-        self.entries[key as usize].uses += 1;
+        self.uses[key as usize] += 1;
     }
 
     /// It does so no longer.
     pub(super) fn release(&mut self, key: u32) {
-        let entry = &mut self.entries[key as usize];
-        entry.uses -= 1;
-        if entry.uses == 0 {
+        let uses = &mut self.uses[key as usize];
+        *uses -= 1;
+        if *uses == 0 {
             self.loose.push(key);
         }
     }
@@ -109,12 +108,12 @@ impl Keys {
     /// that, unless it is held.
     pub(super) fn sweep(&mut self) {
         for key in std::mem::take(&mut self.loose) {
-            let entry = &self.entries[key as usize];
             let place = &mut self.places[key as usize];
-            if entry.uses > 0 || *place == Place::NONE {
+            if self.uses[key as usize] > 0 || *place == Place::NONE {
                 continue;
             }
-            if let Ok(found) = self.table.find_entry(entry.hash, |other| *other == key) {
+            let hash = self.hashes[key as usize];
+            if let Ok(found) = self.table.find_entry(hash, |other| *other == key) {
                 found.remove();
             }
             self.columns.forget(place);
@@ -129,7 +128,7 @@ impl Keys {
 
     /// Sorts items by their keys, in the ascending order of the key's columns. Items of one key
     /// stay as they are; what is nearly in order is sorted fast.
-    pub(super) fn sort<T>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
+    pub(super) fn sort<T: Copy>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
         self.kept.sort(items, key);
     }
 
@@ -150,7 +149,7 @@ struct New {
 struct Finding<'a> {
     table: &'a mut HashTable<u32>,
     hasher: &'a RandomState,
-    entries: &'a mut Vec<KeyEntry>,
+    hashes: &'a mut Vec<u64>,
     free: &'a mut Vec<u32>,
     new: &'a mut New,
 }
@@ -165,36 +164,42 @@ impl Finding<'_> {
         let mut numbers = Vec::with_capacity(rows);
         for row in 0..rows {
             let hash = keys.hash(self.hasher, row);
-            let entries = &*self.entries;
-            let entry = self.table.entry(
-                hash,
-                |key| keys.matches(row, &kept[*key as usize]),
-                |key| entries[*key as usize].hash,
-            );
-            let number = match entry {
-                Entry::Occupied(entry) => *entry.get(),
-                Entry::Vacant(vacant) => {
-                    let entry = KeyEntry { hash, uses: 0 };
-                    let number = match self.free.pop() {
-                        Some(number) => {
-                            self.entries[number as usize] = entry;
-                            kept[number as usize] = keys.keep(row);
-                            number
-                        }
-                        None => {
-                            self.entries.push(entry);
-                            kept.push(keys.keep(row));
-                            (self.entries.len() - 1) as u32
-                        }
-                    };
-                    vacant.insert(number);
-                    self.new.keys.push(number);
-                    self.new.rows.push(row as u32);
-                    number
-                }
-            };
-            numbers.push(number);
+            let found = self
+                .table
+                .find(hash, |key| keys.matches(row, &kept[*key as usize]));
+            numbers.push(match found {
+                Some(number) => *number,
+                None => self.add(keys, row, hash, kept),
+            });
         }
         numbers
+    }
+
+    /// A number for a key that has none.
+    fn add<K: KeySource>(
+        &mut self,
+        keys: &K,
+        row: usize,
+        hash: u64,
+        kept: &mut Vec<K::Kept>,
+    ) -> u32 {
+        let number = match self.free.pop() {
+            Some(number) => {
+                self.hashes[number as usize] = hash;
+                kept[number as usize] = keys.keep(row);
+                number
+            }
+            None => {
+                self.hashes.push(hash);
+                kept.push(keys.keep(row));
+                (self.hashes.len() - 1) as u32
+            }
+        };
+        let hashes = &*self.hashes;
+        self.table
+            .insert_unique(hash, number, |key| hashes[*key as usize]);
+        self.new.keys.push(number);
+        self.new.rows.push(row as u32);
+        number
     }
 }

@@ -5,47 +5,25 @@
 //! period that is not over are kept apart and merged in when it is. A row that comes when its
 //! period is over is added to the value itself.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BinaryHeap};
+mod life;
 
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use self::life::Life;
 use super::WindowError;
+use super::agenda::Agenda;
 use super::calls::Calls;
-use super::emission::{Emit, Emitter, Finishing, Moment};
-use super::fold::{OpenPanes, PaneGroups};
+use super::emission::{Emit, Emitter, Finishing, Moment, Revision};
+use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
-use super::states::{BySlot, NONE, States};
+use super::states::{NONE, States};
+use crate::transform::Reject;
 
-/// The life of a key: from its first event to when its state is forgotten.
-#[derive(Debug, Clone)]
-struct Life {
-    /// The slot of its value; [`NONE`] as long as all events are in periods that are not over.
-    value: u32,
-    /// Periods that are not over and have events of it.
-    pending: u32,
-    /// Whether its value has changed since it was emitted, other than by a period's end.
-    changed: bool,
-    /// The greatest time of an applied event, if there was one.
-    last: Option<i64>,
-    /// The least and the greatest time of the rows that are not applied yet.
-    unsure: Option<(i64, i64)>,
-    /// How often it was emitted.
-    revision: u32,
-    /// When it will be looked at; entries of the agenda with another instant are void.
-    due: i64,
-}
-
-impl Life {
-    const NONE: Self = Self {
-        value: NONE,
-        pending: 0,
-        changed: false,
-        last: None,
-        unsure: None,
-        revision: 0,
-        due: i64::MIN,
-    };
-}
+/// Rows that are looked at together: so few that their lives stay in the processor's cache.
+const STRETCH: usize = 512;
 
 /// A life that is over unless the next row of its key is refused.
 struct LaidAside {
@@ -54,35 +32,20 @@ struct LaidAside {
     pending: Vec<(i64, u32)>,
 }
 
-/// The times of the events in a slot's state.
-#[derive(Debug, Clone, Copy)]
-struct Span {
-    first: i64,
-    last: i64,
-}
-
-impl Default for Span {
-    fn default() -> Self {
-        Self {
-            first: i64::MAX,
-            last: i64::MIN,
-        }
-    }
-}
-
 /// Unbounded windows.
 pub struct Unbounded {
     ttl: i64,
     /// The periods; none if running values are emitted after each batch.
     every: Option<Panes>,
     states: States,
-    spans: BySlot<Span>,
     /// By the key's number.
     lives: Vec<Life>,
     pending: OpenPanes,
+    /// The period of the row before.
+    period: Pane,
     /// Keys whose value has changed, other than by a period's end, if their lives still say so.
     changed: Vec<u32>,
-    agenda: BinaryHeap<Reverse<(i64, u32)>>,
+    agenda: Agenda,
     closed: i64,
     next_instant: i64,
     watermark: i64,
@@ -98,17 +61,25 @@ struct Segment {
     panes: Vec<i64>,
 }
 
+impl Segment {
+    fn clear(&mut self) {
+        self.rows.clear();
+        self.slots.clear();
+        self.panes.clear();
+    }
+}
+
 impl Unbounded {
     pub(super) fn new(ttl: i64, every: Option<Panes>, states: States, emitter: Emitter) -> Self {
         Self {
             ttl,
             every,
             states,
-            spans: BySlot::new(),
             lives: Vec::new(),
             pending: BTreeMap::new(),
+            period: Pane::NONE,
             changed: Vec::new(),
-            agenda: BinaryHeap::new(),
+            agenda: Agenda::new(ttl),
             closed: i64::MIN,
             next_instant: i64::MIN,
             watermark: i64::MIN,
@@ -130,57 +101,26 @@ impl Unbounded {
         self.lives.resize(self.states.keys.bound(), Life::NONE);
         let mut outcome = Outcome::default();
         let mut segment = Segment::default();
-        let mut pane = Pane::NONE;
-        for (row, time) in batch.event_times.iter().enumerate() {
-            let watermark = batch.watermarks.as_ref().map_or(i64::MIN, |all| all[row]);
-            let (key, time, row) = (keys[row], *time, row as u32);
-            let forgotten = time.saturating_add(self.ttl);
-            if forgotten <= watermark {
-                outcome.late.push(Late {
-                    row,
-                    window_end: forgotten,
-                    watermark,
-                });
-                continue;
-            }
-            if self.every.is_some() && watermark >= self.next_instant && watermark > i64::MIN {
-                self.apply(batch, &keys, &mut segment, &mut outcome, calls)
-                    .await?;
+        let mut next = 0;
+        while let Some(row) = self.place_rows(next, batch, &keys, &mut segment, &mut outcome) {
+            let (key, watermark) = (keys[row], batch.watermark_at(row));
+            self.apply(batch, &keys, &mut segment, &mut outcome, calls)
+                .await?;
+            if self.is_due(watermark) {
                 outcome.closed += self.close(watermark, calls, out).await?;
             }
-            let mut over = None;
-            if self.may_be_over(key, watermark) {
-                self.apply(batch, &keys, &mut segment, &mut outcome, calls)
-                    .await?;
-                over = self.is_over(key, watermark).then(|| self.lay_aside(key));
-            }
-            let number = match &self.every {
-                None => i64::MIN,
-                Some(panes) => {
-                    if !pane.contains(time) {
-                        pane = panes.of(time).expect("sources refuse times without a pane");
-                    }
-                    let is_past = pane.end <= watermark;
-                    outcome.partly_late += u64::from(is_past);
-                    if is_past { i64::MIN } else { pane.number }
-                }
-            };
-            let slot = self.slot(key, number);
-            let life = &mut self.lives[key as usize];
-            let (least, greatest) = life.unsure.unwrap_or((time, time));
-            life.unsure = Some((least.min(time), greatest.max(time)));
-            segment.rows.push(row);
-            segment.slots.push(slot);
-            segment.panes.push(number);
+            let over = self.is_over(key, watermark).then(|| self.lay_aside(key));
+            self.place(row, batch, &keys, &mut segment);
             if let Some(over) = over {
                 self.apply(batch, &keys, &mut segment, &mut outcome, calls)
                     .await?;
                 // A refused row begins nothing, so what is not emitted yet still will be.
-                match self.lives[key as usize].last {
-                    Some(_) => self.discard(over),
-                    None => self.restore(key, over),
+                match self.lives[key as usize].events.is_empty() {
+                    false => self.discard(over),
+                    true => self.restore(key, over),
                 }
             }
+            next = row + 1;
         }
         self.apply(batch, &keys, &mut segment, &mut outcome, calls)
             .await?;
@@ -200,17 +140,96 @@ impl Unbounded {
         self.close(i64::MAX, calls, out).await
     }
 
+    /// Puts rows from `next` on into a segment, up to the first before which the segment must be
+    /// applied, and gives that one.
+    fn place_rows(
+        &mut self,
+        next: usize,
+        batch: &RowBatch,
+        keys: &[u32],
+        segment: &mut Segment,
+        outcome: &mut Outcome,
+    ) -> Option<usize> {
+        let mut next = next;
+        while next < batch.len() {
+            let stretch = next..(next + STRETCH).min(batch.len());
+            next = stretch.end;
+            if self.is_calm(stretch.clone(), batch, keys) {
+                stretch.for_each(|row| self.place(row, batch, keys, segment));
+                continue;
+            }
+            for row in stretch {
+                let watermark = batch.watermark_at(row);
+                let forgotten = batch.event_times[row].saturating_add(self.ttl);
+                if forgotten <= watermark {
+                    outcome.late.push(Late {
+                        row: row as u32,
+                        window_end: forgotten,
+                        watermark,
+                    });
+                    continue;
+                }
+                if self.is_due(watermark) || self.may_be_over(keys[row], watermark) {
+                    return Some(row);
+                }
+                self.place(row, batch, keys, segment);
+            }
+        }
+        None
+    }
+
+    /// Whether rows can all go into one segment, and none is late. Their lives lie scattered: to
+    /// look at many of them first, and do nothing else, waits for them together rather than for
+    /// one after the other.
+    fn is_calm(&self, rows: Range<usize>, batch: &RowBatch, keys: &[u32]) -> bool {
+        // Watermarks rise.
+        let watermark = batch.watermark_at(rows.end - 1);
+        let is_over = |time: i64| time.saturating_add(self.ttl) <= watermark;
+        let mut rows = batch.event_times[rows.clone()].iter().zip(&keys[rows]);
+        !self.is_due(watermark)
+            && rows.all(|(time, key)| !is_over(*time) && !self.may_be_over(*key, watermark))
+    }
+
+    /// Puts a row into a segment.
+    fn place(&mut self, row: usize, batch: &RowBatch, keys: &[u32], segment: &mut Segment) {
+        let (key, time) = (keys[row], batch.event_times[row]);
+        let mut number = i64::MIN;
+        if let Some(panes) = &self.every {
+            if !self.period.contains(time) {
+                self.period = panes.of(time).expect("sources refuse times without a pane");
+            }
+            if self.period.end > batch.watermark_at(row) {
+                number = self.period.number;
+            }
+        }
+        segment.rows.push(row as u32);
+        segment.slots.push(self.slot(key, number));
+        segment.panes.push(number);
+        let life = &mut self.lives[key as usize];
+        if life.events.is_empty() {
+            life.unsure = life.unsure.min(time);
+        }
+    }
+
+    /// Whether something is to be emitted at a watermark.
+    fn is_due(&self, watermark: i64) -> bool {
+        self.every.is_some() && watermark >= self.next_instant && watermark > i64::MIN
+    }
+
     /// Whether a key's state would be forgotten by now, if some rows turned out to be refused.
     fn may_be_over(&self, key: u32, watermark: i64) -> bool {
         let life = &self.lives[key as usize];
-        let least = life.last.or(life.unsure.map(|(least, _)| least));
-        least.is_some_and(|last| last.saturating_add(self.ttl) <= watermark)
+        let least = match life.events.is_empty() {
+            true => life.unsure,
+            false => life.events.last,
+        };
+        least.saturating_add(self.ttl) <= watermark
     }
 
     /// Whether it is, when all rows are applied.
     fn is_over(&self, key: u32, watermark: i64) -> bool {
-        let last = self.lives[key as usize].last;
-        last.is_some_and(|last| last.saturating_add(self.ttl) <= watermark)
+        let events = self.lives[key as usize].events;
+        !events.is_empty() && events.last.saturating_add(self.ttl) <= watermark
     }
 
     fn slot(&mut self, key: u32, pane: i64) -> u32 {
@@ -218,21 +237,24 @@ impl Unbounded {
         if pane == i64::MIN {
             if life.value == NONE {
                 life.value = self.states.add(key);
-                self.spans.set(life.value, Span::default());
             }
             return life.value;
         }
+        if life.latest.0 == pane {
+            return life.latest.1;
+        }
         let groups = self.pending.entry(pane).or_default();
-        groups.get(key).unwrap_or_else(|| {
+        let slot = groups.get(key).unwrap_or_else(|| {
             let slot = self.states.add(key);
-            self.spans.set(slot, Span::default());
             groups.insert(key, slot);
             life.pending += 1;
             slot
-        })
+        });
+        life.latest = (pane, slot);
+        slot
     }
 
-    /// Has the transform add the rows of a segment.
+    /// Has the transform add the rows of a segment, which is empty after that.
     async fn apply(
         &mut self,
         batch: &RowBatch,
@@ -241,67 +263,72 @@ impl Unbounded {
         outcome: &mut Outcome,
         calls: &mut Calls,
     ) -> Result<(), WindowError> {
-        let Segment { rows, slots, panes } = std::mem::take(segment);
-        if rows.is_empty() {
+        if segment.rows.is_empty() {
             return Ok(());
         }
-        let (input, key_columns) = batch.columns(&rows)?;
-        let rejects = calls
-            .accumulate(&mut self.states, &input, &key_columns, &slots)
+        let (input, key_columns) = batch.columns(&segment.rows)?;
+        let mut rejects = calls
+            .accumulate(&mut self.states, &input, &key_columns, &segment.slots)
             .await?;
-        outcome.applied += (rows.len() - rejects.len()) as u64;
+        outcome.applied += (segment.rows.len() - rejects.len()) as u64;
+        self.applied(batch, keys, segment, &rejects);
+        if !rejects.is_empty() {
+            self.drop_void(segment);
+        }
+        for reject in &mut rejects {
+            reject.row = segment.rows[reject.row as usize];
+        }
+        outcome.rejects.extend(rejects);
+        segment.clear();
+        Ok(())
+    }
+
+    /// Notes the rows of a segment that were applied.
+    fn applied(&mut self, batch: &RowBatch, keys: &[u32], segment: &Segment, rejects: &[Reject]) {
         let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
-        for (at, (row, slot)) in rows.iter().zip(&slots).enumerate() {
+        for (at, (row, pane)) in segment.rows.iter().zip(&segment.panes).enumerate() {
             let (key, time) = (keys[*row as usize], batch.event_times[*row as usize]);
             let life = &mut self.lives[key as usize];
-            life.unsure = None;
+            let to_value = *pane == i64::MIN;
             if rejected.next_if_eq(&at).is_some() {
-                let over = self.every.is_some() && panes[at] == i64::MIN;
-                outcome.partly_late -= u64::from(over);
+                life.unsure = i64::MAX;
                 continue;
             }
-            let is_new = life.last.is_none();
-            life.last = life.last.max(Some(time));
-            if panes[at] == i64::MIN && !life.changed {
+            if to_value && !life.changed {
                 life.changed = true;
                 self.changed.push(key);
             }
-            let span = self.spans.get_mut(*slot);
-            span.first = span.first.min(time);
-            span.last = span.last.max(time);
-            if is_new {
+            if life.events.is_empty() {
                 life.due = time.saturating_add(self.ttl);
-                self.agenda.push(Reverse((life.due, key)));
+                self.agenda.push(life.due, key);
             }
+            life.events = life.events.with(time);
         }
-        for (at, slot) in slots.iter().enumerate() {
+    }
+
+    /// Gives back the slots of a segment that have no applied row.
+    fn drop_void(&mut self, segment: &Segment) {
+        for (slot, pane) in segment.slots.iter().zip(&segment.panes) {
             let key = self.states.key(*slot);
             if key == NONE || !self.states.is_initial(*slot) {
                 continue;
             }
-            match panes[at] {
+            match *pane {
                 i64::MIN => self.lives[key as usize].value = NONE,
-                pane => self.forget_pending(key, pane, *slot),
+                pane => {
+                    let life = &mut self.lives[key as usize];
+                    life.pending -= 1;
+                    life.latest = Life::NONE.latest;
+                    self.take_pending(key, pane);
+                }
             }
             self.states.release(*slot);
         }
-        outcome
-            .rejects
-            .extend(rejects.into_iter().map(|mut reject| {
-                reject.row = rows[reject.row as usize];
-                reject
-            }));
-        Ok(())
     }
 
-    fn forget_pending(&mut self, key: u32, pane: i64, slot: u32) {
-        self.lives[key as usize].pending -= 1;
-        self.take_pending(key, pane, slot);
-    }
-
-    fn take_pending(&mut self, key: u32, pane: i64, slot: u32) {
+    fn take_pending(&mut self, key: u32, pane: i64) {
         if let Some(groups) = self.pending.get_mut(&pane) {
-            groups.remove(key, slot);
+            groups.remove(key);
             if groups.slots.is_empty() {
                 self.pending.remove(&pane);
             }
@@ -316,8 +343,8 @@ impl Unbounded {
             let of_key =
                 |(pane, groups): (&i64, &PaneGroups)| groups.get(key).map(|slot| (*pane, slot));
             pending = self.pending.iter().filter_map(of_key).collect();
-            for (pane, slot) in &pending {
-                self.take_pending(key, *pane, *slot);
+            for (pane, _) in &pending {
+                self.take_pending(key, *pane);
             }
         }
         LaidAside { life, pending }
@@ -412,10 +439,6 @@ impl Unbounded {
                 life.value = slot;
                 continue;
             }
-            let period = *self.spans.get(slot);
-            let span = self.spans.get_mut(life.value);
-            span.first = span.first.min(period.first);
-            span.last = span.last.max(period.last);
             values.push(life.value);
             periods.push(slot);
         }
@@ -425,23 +448,33 @@ impl Unbounded {
         periods
             .into_iter()
             .for_each(|slot| self.states.release(slot));
-        // Of a key's period and its value both may have changed.
-        changed.sort_unstable();
-        changed.dedup();
-        let first = |key: u32| self.spans.get(self.lives[key as usize].value).first;
-        changed.sort_by(|a, b| {
-            let by_start = Reverse(first(*a)).cmp(&Reverse(first(*b)));
-            by_start.then_with(|| self.states.keys.compare(*a, *b))
-        });
-        let mut finishing = Finishing::default();
-        for key in &changed {
-            let value = self.lives[*key as usize].value;
-            finishing.push(*key, (value, NONE), (first(*key), instant), None);
+        if self.watermark == i64::MAX {
+            // At the input's end a value comes out once, with all of its key's events.
+            changed.retain(|key| self.lives[*key as usize].pending == 0);
         }
+        let finishing = self.finishing(changed, instant);
         self.emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
-        Ok(changed.len() as u64)
+        Ok(finishing.len() as u64)
+    }
+
+    /// The values of keys at an instant, in the order in which they are emitted. Keys may be listed
+    /// twice: of a key's period and its value both may have changed.
+    fn finishing(&self, keys: Vec<u32>, instant: i64) -> Finishing {
+        let first = |key: u32| Reverse(self.lives[key as usize].events.first);
+        let mut order: Vec<_> = keys.into_iter().map(|key| (first(key), key)).collect();
+        order.sort_unstable_by(|(a_first, a), (b_first, b)| {
+            let by_first = a_first.cmp(b_first);
+            by_first.then_with(|| self.states.keys.compare(*a, *b))
+        });
+        order.dedup();
+        let mut finishing = Finishing::default();
+        for (Reverse(first), key) in order {
+            let value = self.lives[key as usize].value;
+            finishing.push(key, (value, NONE), (first, instant), None);
+        }
+        finishing
     }
 
     /// Emits the values that a batch has changed.
@@ -462,32 +495,34 @@ impl Unbounded {
                 // It was forgotten since, or is listed twice.
                 continue;
             }
-            let revision = Some((life.revision, moment));
+            let revision = Some(Revision {
+                number: life.revision,
+                stands: life.stands,
+                moment,
+            });
             life.revision += 1;
-            let span = *self.spans.get(life.value);
-            finishing.push(
-                key,
-                (life.value, NONE),
-                (span.first, span.last + 1),
-                revision,
-            );
+            life.stands = true;
+            let bounds = (life.events.first, life.events.last + 1);
+            finishing.push(key, (life.value, NONE), bounds, revision);
         }
-        self.emitter
+        let silent = self
+            .emitter
             .finish(0, &finishing, &self.states, calls, out)
-            .await
+            .await?;
+        for at in silent {
+            self.lives[finishing.keys[at] as usize].stands = false;
+        }
+        Ok(())
     }
 
     /// Forgets the keys whose time is over and of which nothing is left to be emitted.
     fn forget_old(&mut self) {
-        while let Some(Reverse((instant, key))) = self.agenda.peek().copied()
-            && instant <= self.watermark
-        {
-            self.agenda.pop();
+        while let Some((instant, key)) = self.agenda.pop(self.watermark) {
             let life = &mut self.lives[key as usize];
-            let Some(last) = life.last.filter(|_| life.due == instant) else {
+            if life.events.is_empty() || life.due != instant {
                 continue;
-            };
-            let over = last.saturating_add(self.ttl);
+            }
+            let over = life.events.last.saturating_add(self.ttl);
             if over <= self.watermark && life.pending == 0 && !life.changed {
                 self.forget(key);
                 continue;
@@ -495,7 +530,7 @@ impl Unbounded {
             // With events that are not emitted yet, it is looked at again after the next ones.
             life.due = over.max(self.next_instant.min(i64::MAX - 1));
             if life.due > self.watermark {
-                self.agenda.push(Reverse((life.due, key)));
+                self.agenda.push(life.due, key);
             }
         }
     }

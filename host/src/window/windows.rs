@@ -73,6 +73,17 @@ impl Length {
         (start.rem_euclid(self.step) == 0).then_some(start)
     }
 
+    /// The same windows, of which those that grow are emitted when they are whole only.
+    pub(super) fn whole(self) -> Self {
+        match self.growing {
+            true => Self {
+                step: self.panes,
+                ..self
+            },
+            false => self,
+        }
+    }
+
     /// The first boundary after `boundary` at which a window is emitted. With the number of a pane
     /// it is the first emission that has the pane in it.
     pub(super) fn next_emission(self, boundary: i64) -> i64 {
@@ -81,12 +92,58 @@ impl Length {
         next + (phase - next).rem_euclid(self.step)
     }
 
+    /// The boundaries up to `upto` at which windows are emitted that have a pane in it, from the
+    /// first after `after` on, which is not before the pane.
+    pub(super) fn emissions(self, pane: i64, after: i64, upto: i64) -> Emissions {
+        Emissions {
+            next: self.next_emission(after.max(pane)),
+            last: upto.min(self.last_end(pane)),
+            step: self.step,
+        }
+    }
+
+    /// The boundary at which the first window closes that has a pane in it.
+    pub(super) fn first_end(self, pane: i64) -> i64 {
+        match self.growing {
+            true => self.last_end(pane),
+            false => self.next_emission(pane),
+        }
+    }
+
     /// The boundary at which the last window ends that has a pane in it.
     pub(super) fn last_end(self, pane: i64) -> i64 {
         if self.growing {
             return (pane.div_euclid(self.panes) + 1) * self.panes;
         }
         pane.div_euclid(self.step) * self.step + self.panes
+    }
+}
+
+/// Boundaries at which windows are emitted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Emissions {
+    next: i64,
+    last: i64,
+    step: i64,
+}
+
+impl Emissions {
+    /// How many there are, at the same cost however many.
+    pub(super) fn count(self) -> usize {
+        match self.last.checked_sub(self.next) {
+            Some(from_first @ 0..) => (from_first / self.step) as usize + 1,
+            _ => 0,
+        }
+    }
+}
+
+impl Iterator for Emissions {
+    type Item = i64;
+
+    fn next(&mut self) -> Option<i64> {
+        let boundary = (self.next <= self.last).then_some(self.next)?;
+        self.next += self.step;
+        Some(boundary)
     }
 }
 
@@ -207,6 +264,7 @@ mod tests {
         #[test]
         fn boundaries_agree_with_the_windows(
             step in 1..6_i64, more in 0..9_i64, growing in any::<bool>(), pane in -40..40_i64,
+            after in -60..60_i64, upto in -60..60_i64,
         ) {
             let panes = if growing { step * (more % 4 + 1) } else { step + more };
             let length = Length { panes, step, growing };
@@ -223,6 +281,16 @@ mod tests {
             };
             prop_assert_eq!(with(pane).min(), Some(length.next_emission(pane)));
             prop_assert_eq!(with(pane).max(), Some(length.last_end(pane)));
+            let whole = windows.iter().filter(|(start, end)| !growing || end - start == panes);
+            let whole = whole.filter(|(start, end)| *start <= pane && pane < *end);
+            let whole: Vec<i64> = whole.map(|(_, end)| *end).collect();
+            prop_assert_eq!(whole.iter().min(), Some(&length.first_end(pane)));
+            prop_assert_eq!(whole.iter().min(), Some(&length.whole().next_emission(pane)));
+            let mut between: Vec<i64> = with(pane).filter(|end| after < *end && *end <= upto).collect();
+            between.sort_unstable();
+            let emissions = length.emissions(pane, after, upto);
+            prop_assert_eq!(emissions.count(), between.len());
+            prop_assert_eq!(emissions.collect::<Vec<i64>>(), between);
             let at = windows.iter().find(|(_, end)| *end == pane);
             prop_assert_eq!(length.emitted_at(pane), at.map(|(start, _)| *start));
         }

@@ -2,46 +2,20 @@
 //! of its segment.
 
 use super::Sessions;
+use crate::window::span::Span;
 use crate::window::states::NONE;
 
-/// The times of some rows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Span {
-    pub(super) first: i64,
-    pub(super) last: i64,
-}
-
-impl Span {
-    pub(super) fn of(time: i64) -> Self {
-        Self {
-            first: time,
-            last: time,
-        }
-    }
-
-    pub(super) fn with(span: Option<Self>, time: i64) -> Self {
-        span.map_or(Self::of(time), |span| span.and(Self::of(time)))
-    }
-
-    pub(super) fn and(self, other: Self) -> Self {
-        Self {
-            first: self.first.min(other.first),
-            last: self.last.max(other.last),
-        }
-    }
-}
-
-/// What is known of a session.
-#[derive(Debug, Clone, Default)]
+/// What is known of a session. Each row looks at another one, so it has just what rows need, and
+/// is one line of the processor's cache.
+#[derive(Debug, Clone)]
+#[repr(align(64))]
 pub(super) struct Session {
+    /// The session of the same key that was there before it; [`NONE`] if none was.
+    pub(super) older: u32,
     /// The rows that were applied. A session has some, except while its first segment is at work.
-    pub(super) applied: Option<Span>,
+    pub(super) applied: Span,
     /// The rows of the segment at hand, of which it is not known yet whether they will be applied.
-    pub(super) unsure: Option<Span>,
-    /// The bounds that were emitted last.
-    pub(super) emitted: Option<(i64, i64)>,
-    /// How often it was emitted or withdrawn.
-    pub(super) revision: u32,
+    pub(super) unsure: Span,
     /// Since when it differs from what was emitted: the watermark at that row.
     pub(super) changed: Option<i64>,
     /// Whether the watermark has passed its end, and it was emitted for that.
@@ -50,6 +24,31 @@ pub(super) struct Session {
     pub(super) counted: bool,
     /// When it will be looked at; entries of the agenda with another instant are void.
     pub(super) due: i64,
+}
+
+const _: () = assert!(size_of::<Session>() == 64, "a session is one line");
+
+impl Default for Session {
+    fn default() -> Self {
+        Self {
+            older: NONE,
+            applied: Span::EMPTY,
+            unsure: Span::EMPTY,
+            changed: None,
+            closed: false,
+            counted: false,
+            due: i64::MIN,
+        }
+    }
+}
+
+/// What was emitted of a session.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Emitted {
+    /// The bounds that were emitted last, if the transform gave rows then that were not withdrawn.
+    pub(super) bounds: Option<(i64, i64)>,
+    /// How often it was emitted or withdrawn.
+    pub(super) revision: u32,
 }
 
 /// Where a row goes.
@@ -77,26 +76,20 @@ impl Sessions {
         let mut met = [NONE; 2];
         let mut closed = false;
         let mut count = 0;
-        for slot in &self.of_key[key as usize] {
-            let session = self.sessions.get(*slot);
+        for slot in self.of_key(key) {
+            let session = self.sessions.get(slot);
             // The least and the most that the session can turn out to be.
-            let (least, most) = match (session.applied, session.unsure) {
-                (Some(applied), None) => (Some(applied), applied),
-                (Some(applied), Some(unsure)) => (Some(applied), applied.and(unsure)),
-                (None, Some(unsure)) => (None, unsure),
-                (None, None) => continue,
-            };
-            let last = least.map_or(most.first, |least| least.last);
-            if !meets(most) || gone(most.last + self.gap) {
+            let (least, most) = (session.applied, session.applied.and(session.unsure));
+            if most.is_empty() || !meets(most) || gone(most.last + self.gap) {
                 continue;
             }
-            let sure = match least {
-                Some(least) => meets(least),
+            let (sure, last) = match least.is_empty() {
+                false => (meets(least), least.last),
                 // With any one of its rows, so none may be a gap away; and with none of them, so
                 // the row must be in time by itself.
-                None => {
+                true => {
                     let meets_all = time < most.first + self.gap && time + self.gap > most.last;
-                    meets_all && time + self.gap > watermark
+                    (meets_all && time + self.gap > watermark, most.first)
                 }
             };
             let (earliest, latest) = (last + self.gap, most.last + self.gap);
@@ -105,7 +98,7 @@ impl Sessions {
                 return Place::Unsure;
             }
             closed |= passed(latest);
-            met[count] = *slot;
+            met[count] = slot;
             count += 1;
             if count == 2 {
                 break;
@@ -118,7 +111,7 @@ impl Sessions {
             (1, [slot, _]) if closed => Place::Closed(Some(slot)),
             (1, [slot, _]) => Place::Into(slot),
             (_, [a, b]) => {
-                let first = |slot| self.sessions.get(slot).applied.map(|span| span.first);
+                let first = |slot| self.sessions.get(slot).applied.first;
                 match first(a) <= first(b) {
                     true => Place::Between(a, b),
                     false => Place::Between(b, a),

@@ -106,6 +106,16 @@ pub(super) fn run(shape: &Shape, stream: &Stream, plan: &Plan, odd: bool) -> Ran
         let revises = shape.revises();
         let emissions = out.0.iter();
         let rows = emissions.flat_map(|emission| emitted(emission, revises, plan.wide));
+        let rows: Vec<Emitted> = rows.collect();
+        // Rows that are not sorted by their moments come in the one order of all lanes.
+        if !revises {
+            let mut places = rows.iter().map(Emitted::place).zip(&rows);
+            let mut before = places.next();
+            for (place, row) in places {
+                let (of_last, last) = before.replace((place, row)).expect("there was one");
+                assert!(of_last <= place, "{last:?} comes before {row:?}");
+            }
+        }
         ran.told.emitted.extend(rows);
     }
     ran

@@ -19,7 +19,7 @@ use proptest::test_runner::{Config, TestCaseResult};
 
 use super::{Kind, Length, Panes, Shape};
 use drive::{Plan, plans, run};
-use oracle_aligned::Aligned;
+use oracle_aligned::{Aligned, Cuts};
 use oracle_session::Sessions;
 use oracle_unbounded::{Unbounded, lives};
 use stream::{Stream, streams};
@@ -140,8 +140,86 @@ proptest! {
             lateness,
             per_batch: false,
         };
-        let oracle = Aligned { pane, offset, lengths, lateness, revises: shape.revises(), odd };
+        let cuts = Cuts::Even { size: pane, offset };
+        let oracle = Aligned { cuts, lengths, lateness, revises: shape.revises(), odd };
         check(&shape, &stream, &plans, odd, &oracle.tell(&stream))?;
+    }
+}
+
+/// Days of a time zone: its name, how many days a pane has, and the day around which streams are.
+type Days = (&'static str, i64, i64);
+
+/// Days around changes of clocks, and around one that Samoa left out: 2011-12-30.
+fn days() -> impl Strategy<Value = Days> {
+    let zone = prop::sample::select(vec![
+        ("Pacific/Apia", 15_338),
+        ("Europe/Zurich", 20_541),
+        ("America/Sao_Paulo", 17_838),
+        ("UTC", 0),
+    ]);
+    (zone, prop_oneof![3 => Just(1), 1 => 2..8_i64])
+        .prop_map(|((name, day), each)| (name, each, day))
+}
+
+/// Local midnights of a zone, every so many days, for some years around a day. Here a midnight that
+/// does not exist is as far after the gap as it is inside, which for midnights is its end.
+fn midnights((name, each, day): Days) -> Cuts {
+    let zone = jiff::tz::TimeZoneDatabase::bundled().get(name).unwrap();
+    let start = |number: i64| {
+        let days = jiff::Span::new().days(number * each);
+        let date = jiff::civil::date(1970, 1, 1).checked_add(days).unwrap();
+        let midnight = date.to_zoned(zone.clone()).unwrap();
+        midnight.timestamp().as_microsecond()
+    };
+    let first = (day - 2_000) / each;
+    let starts = (first..(day + 2_000) / each).map(start).collect();
+    Cuts::Listed { first, starts }
+}
+
+proptest! {
+    #![proptest_config(cases(200))]
+
+    #[test]
+    fn windows_of_days_are_the_oracles(
+        stream in streams(true), lengths in lengths(), days in days(), lateness in lateness(),
+        odd in any::<bool>(), plans in prop::collection::vec(plans(), 3),
+    ) {
+        let hour = 3_600_000_000;
+        let (name, each, day) = days;
+        let zone = jiff::tz::TimeZoneDatabase::bundled().get(name).unwrap();
+        let stream = stream.at(day * 24 * hour, 3 * hour, 4_000);
+        let lateness = lateness * 3 * hour;
+        let shape = Shape {
+            kind: Kind::Aligned {
+                panes: Panes::days(zone, each, 0).unwrap(),
+                lengths: lengths.clone(),
+            },
+            lateness,
+            per_batch: false,
+        };
+        let cuts = midnights(days);
+        let oracle = Aligned { cuts, lengths, lateness, revises: shape.revises(), odd };
+        check(&shape, &stream, &plans, odd, &oracle.tell(&stream))?;
+    }
+
+    #[test]
+    fn running_values_of_days_end_as_the_oracles(
+        stream in streams(true), days in days(), lateness in lateness(), plan in plans(),
+    ) {
+        let hour = 3_600_000_000;
+        let (name, each, day) = days;
+        let zone = jiff::tz::TimeZoneDatabase::bundled().get(name).unwrap();
+        let stream = stream.at(day * 24 * hour, 3 * hour, 4_000);
+        let lateness = lateness * 3 * hour;
+        let lengths = vec![Length { panes: 1, step: 1, growing: false }];
+        let kind = Kind::Aligned {
+            panes: Panes::days(zone, each, 0).unwrap(),
+            lengths: lengths.clone(),
+        };
+        let shape = Shape { kind, lateness, per_batch: false };
+        let cuts = midnights(days);
+        let oracle = Aligned { cuts, lengths, lateness, revises: true, odd: false };
+        check_per_batch(&shape, &stream, &plan, &oracle.tell(&stream))?;
     }
 }
 
@@ -184,7 +262,8 @@ proptest! {
             lengths: lengths.clone(),
         };
         let shape = Shape { kind, lateness, per_batch: false };
-        let oracle = Aligned { pane, offset, lengths, lateness, revises: true, odd: false };
+        let cuts = Cuts::Even { size: pane, offset };
+        let oracle = Aligned { cuts, lengths, lateness, revises: true, odd: false };
         check_per_batch(&shape, &stream, &plan, &oracle.tell(&stream))?;
     }
 

@@ -8,11 +8,40 @@ use super::stream::{Row, Stream};
 use super::told::{Emitted, Told};
 use super::traced::State;
 
-/// Windows of some lengths over panes of one size.
+/// Where panes begin.
+#[derive(Debug, Clone)]
+pub(super) enum Cuts {
+    /// Pane 0 at an offset, and the others as far from one another as the size says.
+    Even { size: i64, offset: i64 },
+    /// Each pane from this one on at an instant of its own; no row is before the first of them, or
+    /// after the last.
+    Listed { first: i64, starts: Vec<i64> },
+}
+
+impl Cuts {
+    fn start(&self, pane: i64) -> i64 {
+        match self {
+            Self::Even { size, offset } => pane * size + offset,
+            Self::Listed { first, starts } => starts[(pane - first) as usize],
+        }
+    }
+
+    fn pane_of(&self, time: i64) -> i64 {
+        match self {
+            Self::Even { size, offset } => (time - offset).div_euclid(*size),
+            Self::Listed { first, starts } => {
+                // The last that begins up to there: one before it may have no length.
+                let last = starts.iter().rposition(|start| *start <= time);
+                first + last.expect("no row is before the first") as i64
+            }
+        }
+    }
+}
+
+/// Windows of some lengths over panes.
 #[derive(Debug, Clone)]
 pub(super) struct Aligned {
-    pub(super) pane: i64,
-    pub(super) offset: i64,
+    pub(super) cuts: Cuts,
     pub(super) lengths: Vec<Length>,
     pub(super) lateness: i64,
     pub(super) revises: bool,
@@ -36,8 +65,8 @@ struct Running<'a> {
     panes: BTreeMap<(i64, i64), State>,
     /// Windows that were not emitted yet.
     open: BTreeMap<Window, ()>,
-    /// How often each other one was emitted.
-    emitted: BTreeMap<Window, u32>,
+    /// How often each other one was emitted, and whether a row of it stands.
+    emitted: BTreeMap<Window, (u32, bool)>,
     told: Told,
 }
 
@@ -56,12 +85,20 @@ impl Aligned {
             running.close(row.watermark);
             running.row(row);
         }
+        running.close(stream.last_watermark());
+        // Nothing is due at the input's end but what is whole.
+        running.open.retain(|window, ()| !self.is_part(window));
         running.close(i64::MAX);
         running.told
     }
 
     fn instant(&self, boundary: i64) -> i64 {
-        boundary * self.pane + self.offset
+        self.cuts.start(boundary)
+    }
+
+    /// Whether a window is what has come so far of one that grows on.
+    fn is_part(&self, window: &Window) -> bool {
+        window.end - window.start < self.lengths[window.length].panes
     }
 
     /// All windows of a key that contain a pane.
@@ -94,7 +131,7 @@ impl Aligned {
 impl<'a> Running<'a> {
     fn row(&mut self, row: &'a Row) {
         let of = self.of;
-        let pane = (row.time - of.offset).div_euclid(of.pane);
+        let pane = of.cuts.pane_of(row.time);
         let windows = of.containing(row.key, pane);
         let end = |window: &Window| of.instant(window.end);
         let is_gone = |window: &Window| end(window).saturating_add(of.lateness) <= row.watermark;
@@ -114,7 +151,10 @@ impl<'a> Running<'a> {
         self.panes.insert((row.key, pane), state);
         self.applied.push((pane, row));
         self.told.applied += 1;
-        self.told.partly_late += u64::from(windows.iter().any(is_gone));
+        // A window that grows is late when it is whole, whatever came out of it before.
+        let is_whole = |window: &&Window| !of.is_part(window);
+        let mut whole = windows.iter().filter(is_whole);
+        self.told.partly_late += u64::from(whole.any(is_gone));
         for window in windows {
             if end(&window) > row.watermark {
                 self.open.insert(window, ());
@@ -156,7 +196,7 @@ impl<'a> Running<'a> {
             alone.add(row.item).expect("it was applied");
             state = state.merge(&alone);
         }
-        let times = self.emitted.entry(window).or_default();
+        let (times, stands) = self.emitted.entry(window).or_default();
         let emitted = Emitted {
             moment,
             key: window.key,
@@ -167,6 +207,6 @@ impl<'a> Running<'a> {
         };
         self.told.closed += u64::from(*times == 0);
         *times += 1;
-        self.told.emit(emitted, &state, self.of.odd);
+        *stands = self.told.emit(emitted, &state, self.of.odd, *stands);
     }
 }

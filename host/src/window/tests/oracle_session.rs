@@ -23,7 +23,7 @@ struct Session {
     /// The time of its last row and the gap.
     end: i64,
     state: State,
-    /// How often it was emitted, and the bounds of the last time unless that was withdrawn.
+    /// How often it was emitted, and the bounds of its row that stands, if one does.
     times: u32,
     emitted: Option<(i64, i64)>,
     /// Whether it changed since.
@@ -189,9 +189,10 @@ impl Running<'_> {
             output: None,
         };
         session.times += 1;
-        session.emitted = Some(bounds);
         session.changed = false;
-        self.told.emit(window, &session.state, self.of.odd);
+        let stands = session.emitted == Some(bounds);
+        let stands = self.told.emit(window, &session.state, self.of.odd, stands);
+        session.emitted = stands.then_some(bounds);
     }
 }
 

@@ -29,6 +29,36 @@ struct Life {
     due: Option<i64>,
 }
 
+impl Life {
+    /// A period is over.
+    fn join(&mut self, period: Dated) {
+        self.value = Some(match self.value.take() {
+            None => period,
+            Some(value) => (value.0.merge(&period.0), value.1.min(period.1)),
+        });
+    }
+}
+
+impl Told {
+    /// A value comes out at a boundary.
+    fn value(&mut self, key: i64, life: &Life, boundary: i64, odd: bool) {
+        let (state, first) = life.value.as_ref().expect("something has changed it");
+        let window = Emitted {
+            moment: Moment {
+                watermark: boundary,
+                sequence: 0,
+            },
+            key,
+            bounds: (*first, boundary),
+            revision: None,
+            length: 0,
+            output: None,
+        };
+        self.closed += 1;
+        self.emit(window, state, odd, false);
+    }
+}
+
 struct Running<'a> {
     of: &'a Unbounded,
     lives: BTreeMap<i64, Life>,
@@ -47,7 +77,8 @@ impl Unbounded {
             running.advance(row.watermark);
             running.row(row);
         }
-        running.advance(i64::MAX);
+        running.advance(stream.last_watermark());
+        running.end();
         running.told
     }
 }
@@ -75,28 +106,26 @@ impl Running<'_> {
             let mut changed = life.due.take_if(|due| *due == boundary).is_some();
             if let Some(period) = life.periods.remove(&(boundary / self.of.every - 1)) {
                 changed = true;
-                life.value = Some(match life.value.take() {
-                    None => period,
-                    Some(value) => (value.0.merge(&period.0), value.1.min(period.1)),
-                });
+                life.join(period);
             }
-            if !changed {
-                continue;
+            if changed {
+                self.told.value(*key, life, boundary, self.of.odd);
             }
-            let (state, first) = life.value.as_ref().expect("something has changed it");
-            let window = Emitted {
-                moment: Moment {
-                    watermark: boundary,
-                    sequence: 0,
-                },
-                key: *key,
-                bounds: (*first, boundary),
-                revision: None,
-                length: 0,
-                output: None,
-            };
-            self.told.closed += 1;
-            self.told.emit(window, state, self.of.odd);
+        }
+    }
+
+    /// The input is over: of each key with events that have not come out there is one more value,
+    /// at the first boundary after all of them.
+    fn end(&mut self) {
+        for (key, life) in &mut self.lives {
+            let ends = life.periods.keys().map(|number| number + 1);
+            let last = ends.map(|end| end * self.of.every).chain(life.due).max();
+            for period in std::mem::take(&mut life.periods).into_values() {
+                life.join(period);
+            }
+            if let Some(boundary) = last {
+                self.told.value(*key, life, boundary, self.of.odd);
+            }
         }
     }
 
@@ -122,7 +151,6 @@ impl Running<'_> {
             return self.told.reject(row, code);
         }
         self.told.applied += 1;
-        self.told.partly_late += u64::from(is_over);
         let dated = (state, first.min(row.time));
         match is_over {
             true => {

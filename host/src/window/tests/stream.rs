@@ -143,6 +143,20 @@ impl Stream {
         Self::new(0, 0, 1, (keys as usize, 8), &steps)
     }
 
+    /// The stream with time 0 at an instant and all times so many times as long, up to the greatest
+    /// that is given.
+    pub(super) fn at(mut self, start: i64, times: i64, greatest: i64) -> Self {
+        let at = |time: i64| match time {
+            i64::MIN => i64::MIN,
+            time => start + time.min(greatest) * times,
+        };
+        for row in &mut self.rows {
+            (row.time, row.watermark) = (at(row.time), at(row.watermark));
+        }
+        self.after.iter_mut().for_each(|after| *after = at(*after));
+        self
+    }
+
     /// The watermark when all is over but the end of the input.
     pub(super) fn last_watermark(&self) -> i64 {
         *self

@@ -20,6 +20,14 @@ pub(super) struct Emitted {
     pub(super) output: Option<Output>,
 }
 
+impl Emitted {
+    /// Its place in the order that does not depend on cuts and lanes.
+    pub(super) fn place(&self) -> impl Copy + Ord + use<> {
+        let (start, end) = self.bounds;
+        (self.moment, end, Reverse(start), self.length, self.key)
+    }
+}
+
 /// What became of a stream.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Told {
@@ -42,20 +50,21 @@ impl Told {
         self.rejected.push((row.item.id, code.to_owned()));
     }
 
-    /// A window is emitted with a state. One that comes again and gives no row is withdrawn.
-    pub(super) fn emit(&mut self, window: Emitted, state: &State, odd: bool) {
+    /// A window is emitted with a state; `stands` tells whether a row of it with these bounds does.
+    /// If so, and it gives no row now, that row is withdrawn. Says whether a row stands after that.
+    pub(super) fn emit(&mut self, window: Emitted, state: &State, odd: bool, stands: bool) -> bool {
         let outputs = state.finish(window.bounds, odd);
-        if outputs.is_empty()
-            && let Some((revision, _)) = window.revision
-            && revision > 0
-        {
-            return self.withdraw(window);
+        let gives_rows = !outputs.is_empty();
+        if stands && !gives_rows {
+            self.withdraw(window);
+            return false;
         }
         self.emitted
             .extend(outputs.into_iter().map(|output| Emitted {
                 output: Some(output),
                 ..window.clone()
             }));
+        gives_rows
     }
 
     /// The row of a window is taken back.
@@ -72,10 +81,7 @@ impl Told {
 
     /// Puts everything into the order that does not depend on cuts and lanes.
     pub(super) fn sort(&mut self) {
-        self.emitted.sort_by_key(|row| {
-            let (start, end) = row.bounds;
-            (row.moment, end, Reverse(start), row.key)
-        });
+        self.emitted.sort_by_key(Emitted::place);
         self.late.sort_unstable();
         self.rejected.sort_unstable();
     }
@@ -86,23 +92,11 @@ impl Told {
     }
 
     /// How a run differs from this, which is an oracle's: sums may by as much as adding in another
-    /// order may change them. Of windows of several lengths with the same bounds the shorter come
-    /// first here.
+    /// order may change them.
     pub(super) fn difference_of_run(&self, run: &Self, stream: &Stream) -> Option<String> {
-        let mut run = run.clone();
+        let (mut told, mut run) = (self.clone(), run.clone());
+        told.sort();
         run.sort();
-        let of = |row: &Emitted| {
-            (
-                row.moment,
-                row.bounds.1,
-                Reverse(row.bounds.0),
-                row.key,
-                row.length,
-            )
-        };
-        let mut told = self.clone();
-        told.emitted.sort_by_key(of);
-        run.emitted.sort_by_key(of);
         let amounts = stream.rows.iter().map(|row| row.item.amount.abs());
         let tolerance = 1e-9 * amounts.sum::<f64>();
         told.compare(&run, |one, two| (one - two).abs() <= tolerance)
