@@ -111,8 +111,7 @@ fn the_row_that_differs_first_is_named() {
     let ended = folder.penstock(&test(&["--purity"]));
     let said = ended.stdout();
     ended.fails(1, &["remembers something between calls"]);
-    // Calls have 37 rows: of the first, the fifth counts twice, also on a fresh instance. Of that
-    // call's parts the second begins with row 2, and on a fresh instance row 6 would count twice.
+    // Row by row, an instance that was called before counts the fifth twice, and a fresh one does not.
     assert!(said.contains("input row {\"amount\":5.0}"), "{said}");
 }
 

@@ -1,6 +1,6 @@
 //! The laws of `merge`, over the states that arise from the events.
 //!
-//! For the groups of recorded calls of `accumulate`, with `acc` for adding rows:
+//! For the entities of recorded calls of `accumulate`, with `acc` for adding rows:
 //!
 //! 1. *splitting*: `merge(acc(first rows), acc(the others))` finishes as `acc(all rows)` does, cut
 //!    after a quarter, a half and three quarters of a group's rows;
@@ -8,15 +8,17 @@
 //! 3. *neutrality*: merging with the initial state, on either side, changes nothing.
 //!
 //! What `finish` gives is compared, within the tolerances of the columns. Parts are cut in the order
-//! of the rows. Groups of which a part rejects other rows than the whole are left out.
+//! of the rows, whatever the windows are (`joined`). Groups of which a part rejects other rows than the
+//! whole are left out.
 
 use arrow::array::ArrayRef;
 use serde_json::json;
 
 use super::compare::cell_text;
+use super::joined::{join, neighbours};
 use super::lab::{Lab, applied, broadcast, groups_with_applied_rows, pick};
 use super::outputs::{Outputs, first_difference};
-use super::probe::{Names, window_of};
+use super::probe::{Names, entity, window_of};
 use super::recorder::{Accumulated, Call, Recording};
 use super::trial::{Cut, Trial};
 use super::windows::Windows;
@@ -73,13 +75,12 @@ pub(super) fn check(
         lab,
         names: recorded.names,
         tolerances,
-        groups: 0,
-        left_out: 0,
+        counts: Counts::default(),
         merged_before: false,
     };
-    let ended = laws.check_all(&recorded.calls)?;
-    let (groups, left_out) = (laws.groups, laws.left_out);
-    let (passed, summary, detail) = verdict(&ended, groups, recorded.merges);
+    let ended = laws.check_all(&recorded.calls, cut.batch_rows.unwrap_or(1))?;
+    let counts = laws.counts;
+    let (passed, summary, detail) = verdict(&ended, counts, recorded.merges);
     let violation = match ended {
         Some(Ended::Violated(v)) => {
             json!({"law": v.law, "entity": v.entity, "window": v.window, "shows": v.shows})
@@ -91,7 +92,12 @@ pub(super) fn check(
         passed,
         summary,
         detail,
-        data: json!({"groups": groups, "groups_left_out": left_out, "violation": violation}),
+        data: json!({
+            "groups": counts.groups,
+            "groups_divided": counts.divided,
+            "groups_left_out": counts.left_out,
+            "violation": violation,
+        }),
     })
 }
 
@@ -102,16 +108,25 @@ fn nothing_to_merge() -> Check {
         passed: true,
         summary: "there are no windows, and so no states to merge".to_owned(),
         detail: String::new(),
-        data: json!({"groups": 0, "groups_left_out": 0, "violation": null}),
+        data: json!({"groups": 0, "groups_divided": 0, "groups_left_out": 0, "violation": null}),
     }
 }
 
 /// Whether it passed, what was found in a line, and what a person needs to see of it.
-fn verdict(ended: &Option<Ended>, groups: usize, needed: bool) -> (bool, String, String) {
+fn verdict(ended: &Option<Ended>, counts: Counts, needed: bool) -> (bool, String, String) {
     match ended {
+        None if counts.divided == 0 => (
+            true,
+            "nothing is known of merge: no entity has two rows to divide; take more events".to_owned(),
+            String::new(),
+        ),
         None => (
             true,
-            format!("merge keeps its laws for {groups} groups"),
+            format!(
+                "merge keeps its laws for {}, {} of them divided",
+                table::many(counts.groups, "group", "groups"),
+                counts.divided
+            ),
             String::new(),
         ),
         Some(Ended::Unsupported(error)) if !needed => (
@@ -135,14 +150,23 @@ fn verdict(ended: &Option<Ended>, groups: usize, needed: bool) -> (bool, String,
     }
 }
 
+/// How much was checked.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    groups: usize,
+    /// Those with two parts that both have rows.
+    divided: usize,
+    /// Those of which a part rejected other rows than the whole.
+    left_out: usize,
+}
+
 struct Laws<'a> {
     lab: Lab<'a>,
     names: Names,
     initial: arrow::array::RecordBatch,
     windows: Windows,
     tolerances: &'a Tolerances,
-    groups: usize,
-    left_out: usize,
+    counts: Counts,
     merged_before: bool,
 }
 
@@ -158,17 +182,37 @@ struct Groups<'a> {
 }
 
 impl Laws<'_> {
-    fn check_all(&mut self, recording: &Recording<Call>) -> Result<Option<Ended>, TestError> {
+    fn check_all(
+        &mut self,
+        recording: &Recording<Call>,
+        rows_at_once: usize,
+    ) -> Result<Option<Ended>, TestError> {
         let mut rows = 0;
         let calls = recording.calls.iter().filter_map(|call| match call {
             Call::Accumulate(call) => Some(call),
             _ => None,
         });
-        for call in calls.take(MOST_CALLS) {
-            rows += call.group_of_row.len();
-            if rows > MOST_ROWS && self.groups > 0 {
+        for run in neighbours(calls, rows_at_once).iter().take(MOST_CALLS) {
+            rows += run.iter().map(|call| call.group_of_row.len()).sum::<usize>();
+            if rows > MOST_ROWS && self.counts.groups > 0 {
                 break;
             }
+            if let Some(ended) = self.check_run(run)? {
+                return Ok(Some(ended));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Checks neighbouring calls, as one if that can be made.
+    fn check_run(&mut self, run: &[&Accumulated]) -> Result<Option<Ended>, TestError> {
+        if let Some(mut joined) = join(run)?
+            && let Ok(updated) = self.lab.accumulate(&joined)?
+        {
+            joined.updated = updated;
+            return self.check_call(&joined);
+        }
+        for call in run {
             if let Some(ended) = self.check_call(call)? {
                 return Ok(Some(ended));
             }
@@ -190,7 +234,7 @@ impl Laws<'_> {
             full,
             call,
         };
-        self.groups += groups.applied.iter().filter(|applied| **applied).count();
+        self.counts.groups += groups.applied.iter().filter(|applied| **applied).count();
         for quarters in 1..4 {
             if let Some(ended) = self.splitting(&groups, quarters)? {
                 return Ok(Some(ended));
@@ -238,7 +282,7 @@ impl Laws<'_> {
         };
         for row in [odd(whole, &rejects), odd(&rejects, whole)].concat() {
             let group = groups.call.group_of_row[row as usize] as usize;
-            self.left_out += usize::from(comparable[group]);
+            self.counts.left_out += usize::from(comparable[group]);
             comparable[group] = false;
         }
         comparable
@@ -260,6 +304,11 @@ impl Laws<'_> {
             Err(ended) => return Ok(Some(ended)),
         };
         let comparable = self.comparable(groups, rejects);
+        if quarters == 2 {
+            let sizes = groups.rows_of.iter().zip(&comparable);
+            let divided = sizes.filter(|(rows, comparable)| **comparable && rows.len() > 1);
+            self.counts.divided += divided.count();
+        }
         let names = ["of all rows at once", "of two parts merged"];
         self.compare(
             "splitting",
@@ -385,13 +434,14 @@ impl Laws<'_> {
         }
         let found = first_difference(&finished[0], &finished[1], comparable, self.tolerances)?;
         let Some(found) = found else { return Ok(None) };
-        let shows = match found.column {
+        let shows = match &found.column {
             Some((name, one, other)) => format!(
-                "feature `{name}` is {} {}, and {} {}",
-                cell_text(&one),
+                "feature `{name}` is {} {}, and {} {}{}",
+                cell_text(one),
                 names[0],
-                cell_text(&other),
-                names[1]
+                cell_text(other),
+                names[1],
+                self.if_rounded(&finished, comparable, one)?
             ),
             None => format!(
                 "finish gives {} rows {}, and {} {}",
@@ -406,6 +456,25 @@ impl Laws<'_> {
         ))))
     }
 
+    /// What to do about a difference in `column` if rounding is all there is to it.
+    fn if_rounded(
+        &self,
+        finished: &[Outputs],
+        comparable: &[bool],
+        column: &ArrayRef,
+    ) -> Result<&'static str, TestError> {
+        let rounding = [("*".to_owned(), 1e-9)];
+        let rounding = Tolerances::of(rounding).expect("it is above zero");
+        let within = rounding.overridden_by(self.tolerances);
+        let found = first_difference(&finished[0], &finished[1], comparable, &within)?;
+        Ok(match found {
+            None if column.data_type().is_floating() => {
+                "\n  they differ by rounding; allow it with --tolerance '*=1e-9'"
+            }
+            _ => "",
+        })
+    }
+
     fn violation(
         &self,
         law: &'static str,
@@ -413,11 +482,9 @@ impl Laws<'_> {
         group: usize,
         shows: String,
     ) -> Violation {
-        let keys = self.names.keys.fields().iter().zip(&groups.call.keys);
-        let keys = keys.map(|(field, key)| (field.name().clone(), cell_text(&key.slice(group, 1))));
         Violation {
             law,
-            entity: table::entity(&keys.collect::<Vec<_>>()),
+            entity: entity(&groups.call.keys, group, &self.names),
             window: table::window(window_of(&groups.bounds, group)),
             shows,
         }
@@ -434,11 +501,19 @@ mod tests {
             call: "merge",
             reason: "not supported".into(),
         }));
-        let (passed, summary, detail) = verdict(&unsupported, 3, false);
+        let counts = Counts {
+            groups: 3,
+            divided: 1,
+            left_out: 0,
+        };
+        let (passed, summary, detail) = verdict(&unsupported, counts, false);
         assert!(passed && summary.contains("do not need it"), "{summary}");
         assert!(detail.contains("not supported"), "{detail}");
-        let (passed, summary, _) = verdict(&unsupported, 3, true);
+        let (passed, summary, _) = verdict(&unsupported, counts, true);
         assert!(!passed && summary.contains("need it"), "{summary}");
-        assert!(verdict(&None, 3, true).0);
+        let (passed, summary, _) = verdict(&None, counts, true);
+        assert!(passed && summary.contains("keeps its laws for 3 groups, 1 of them divided"));
+        let (_, summary, _) = verdict(&None, Counts::default(), true);
+        assert!(!summary.contains("keeps its laws"), "{summary}");
     }
 }

@@ -15,6 +15,7 @@ mod compare;
 mod error;
 mod evidence;
 mod expected;
+mod joined;
 mod junit;
 mod lab;
 mod laws;

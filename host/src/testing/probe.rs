@@ -113,7 +113,8 @@ fn first_difference(
     Ok(None)
 }
 
-fn entity(keys: &[ArrayRef], group: usize, names: &Names) -> String {
+/// The entity of a group, in words.
+pub(super) fn entity(keys: &[ArrayRef], group: usize, names: &Names) -> String {
     let fields = names.keys.fields().iter().zip(keys);
     let columns =
         fields.map(|(field, key)| (field.name().clone(), cell_text(&key.slice(group, 1))));

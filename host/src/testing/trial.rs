@@ -61,6 +61,8 @@ pub struct Outcome {
     pub(super) map_again: Option<MapAgain>,
     /// Whether its windows are put together of several states.
     pub(super) merges: bool,
+    /// How long after their end windows are corrected, in microseconds.
+    pub(super) lateness: i64,
 }
 
 impl Outcome {
@@ -131,6 +133,7 @@ impl<'a> Trial<'a> {
         let (opener, map_again) = (opened.opener(), opened.map_again());
         let windows = opened.plan.windows();
         let merges = windows.is_some_and(|windows| windows.shape.merges());
+        let lateness = windows.map_or(0, |windows| windows.shape.lateness);
         let report = self.finish(opened)?;
         let rows = read_parquet(&features, &layout.schema)?;
         Ok(Outcome {
@@ -142,6 +145,7 @@ impl<'a> Trial<'a> {
             opener,
             map_again,
             merges,
+            lateness,
         })
     }
 

@@ -3,6 +3,7 @@
 
 use arrow::array::ArrayRef;
 use arrow::buffer::ScalarBuffer;
+use arrow::datatypes::SchemaRef;
 use futures::executor::block_on;
 
 use super::{MapPlan, Mapping};
@@ -53,9 +54,9 @@ impl MapAgain {
 pub struct Remapper(Mapping);
 
 impl Remapper {
-    /// Where the columns that lanes see are, by their names; none if they see no such column.
-    pub fn index_of(&self, column: &str) -> Option<usize> {
-        self.0.plan.schema.index_of(column).ok()
+    /// The columns that lanes see.
+    pub fn schema(&self) -> &SchemaRef {
+        &self.0.plan.schema
     }
 
     /// Maps a whole batch, in parts of the size that a run's calls have.

@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::datatypes::{Field, Fields, Schema};
 
 use super::{Culprit, HIDDEN_STATE, Labs, NO_FOLD, Names, WHOSE, entity, failed};
@@ -117,13 +117,7 @@ impl Compared<'_> {
         // asked first, since two calls may differ from one for no other reason.
         if let Some(found) = self.find(&on_same, &on_fresh, None, HIDDEN_STATE, PAST)? {
             labs.past.renew();
-            let again = labs
-                .past
-                .add(self.call, (0..cut).collect(), &self.call.states)?;
-            let row = match again {
-                Ok(_) => self.first_row(cut..rows, first.0, labs, PAST)?,
-                Err(_) => None,
-            };
+            let row = self.first_row(0..rows, self.call.states.clone(), labs, PAST)?;
             return Ok(Some(row.unwrap_or(found)));
         }
         let both = (on_fresh.0, [first.1.clone(), on_fresh.1].concat());
@@ -140,7 +134,7 @@ impl Compared<'_> {
     fn first_row(
         &self,
         rows: Range<u32>,
-        mut states: Vec<arrow::array::ArrayRef>,
+        mut states: Vec<ArrayRef>,
         labs: &mut Labs<'_>,
         whose: [&str; 2],
     ) -> Result<Option<Culprit>, TestError> {
@@ -258,7 +252,7 @@ impl Compared<'_> {
 /// An input row of a call as JSON.
 pub(super) fn input_row(
     names: &[String],
-    columns: &[arrow::array::ArrayRef],
+    columns: &[ArrayRef],
     row: usize,
 ) -> String {
     let fields = names.iter().zip(columns);
