@@ -68,6 +68,21 @@ impl Layout {
     }
 }
 
+/// A column whose values may be null, and whatever is in them.
+pub(super) fn nullable_throughout(field: &Field) -> Field {
+    let inner = |field: &Field| std::sync::Arc::new(nullable_throughout(field));
+    let data_type = match field.data_type() {
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::LargeList(item) => DataType::LargeList(inner(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(inner(item), *size),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| inner(field)).collect())
+        }
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type).with_nullable(true)
+}
+
 /// A type with the names and nullabilities of what is in it as they are, and every time zone as an
 /// offset: Arrow reads no names of zones, and the values are the same.
 pub(super) fn zones_as_offsets(data_type: &DataType) -> DataType {

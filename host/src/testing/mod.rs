@@ -14,6 +14,7 @@ mod cells;
 mod compare;
 mod error;
 mod evidence;
+mod exact;
 mod expected;
 mod joined;
 mod junit;

@@ -45,7 +45,8 @@ fn window_of(id: &RowId) -> String {
     text
 }
 
-fn cut(text: &str, most: usize) -> String {
+/// A text, or as many characters of its beginning and an ellipsis.
+pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }

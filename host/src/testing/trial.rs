@@ -11,11 +11,12 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{cast, concat_batches};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::TestError;
+use super::exact::cast_exactly;
 use super::layout::Layout;
 use crate::config::{
     Emit, Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
@@ -274,11 +275,11 @@ pub(super) fn read_parquet(path: &Path, schema: &SchemaRef) -> Result<RecordBatc
             .map_err(|_| TestError::file(path, unknown_column(field.name(), schema)))?;
         let column = match column.data_type() == wanted.data_type() {
             true => Arc::clone(column),
-            false => cast(column, wanted.data_type()).map_err(|_| {
+            false => cast_exactly(column, wanted.data_type()).map_err(|error| {
                 TestError::file(
                     path,
                     format!(
-                        "column `{}` has type {}, and the output has {}",
+                        "column `{}` has type {}, and the output has {}: {error}",
                         field.name(),
                         field.data_type(),
                         wanted.data_type()
