@@ -259,3 +259,54 @@ fn a_transform_that_fails_is_no_difference_and_no_bad_input() {
         "{said}"
     );
 }
+
+#[test]
+fn the_rows_behind_a_mapper_are_found_by_what_it_makes_of_them() {
+    let example = crate::support::root().join("examples/supply_and_demand");
+    let expected = std::fs::read_to_string(example.join("cases/basic/expected.csv")).unwrap();
+    let mut lines: Vec<String> = expected.lines().map(str::to_owned).collect();
+    let (before, _) = lines[1].rsplit_once(',').unwrap();
+    lines[1] = format!("{before},77");
+    let folder = crate::support::Folder::new();
+    folder.write("expected.csv", lines.join("\n"));
+    let [pipeline, events] = ["pipeline.toml", "cases/basic/events.ndjson"]
+        .map(|file| example.join(file).to_str().unwrap().to_owned());
+    let arguments = ["test", &pipeline, "--events", &events, "--expect", "expected.csv"];
+    let ended = folder.penstock(&arguments);
+    let said = ended.stdout();
+    ended.fails(1, &["1 value differs"]);
+    assert!(said.contains("cases/basic/events.ndjson:"), "{said}");
+}
+
+#[test]
+fn a_row_that_a_mapper_left_out_is_behind_nothing() {
+    let folder = super::promises::with_mapper("instance", true);
+    // Lines 3 and 6 are left out.
+    let ended = folder.penstock(&test(&["--expect", "expected.csv"]));
+    let said = ended.stdout();
+    ended.fails(1, &["differ"]);
+    assert!(said.contains("events.ndjson:1  "), "{said}");
+    assert!(!said.contains("events.ndjson:3  "), "{said}");
+}
+
+#[test]
+fn a_row_that_came_after_one_of_its_windows_had_closed_is_marked() {
+    let folder = pure();
+    let text = folder.text("pipeline.toml");
+    let hopping = "kind = \"hopping\"\nsize = \"20s\"\nslide = \"10s\"\n";
+    let tumbling = "kind = \"tumbling\"\nsize = \"10s\"\n";
+    folder.write("pipeline.toml", text.replace(tumbling, hopping));
+    let row = |second: u32| {
+        format!("{{\"at\":\"2026-01-01T00:00:{second}Z\",\"city\":\"a\",\"amount\":1}}\n")
+    };
+    folder.write("events.ndjson", [12, 21, 15].map(row).concat());
+    let expected = "city,window_start,window_end,rows,sum\n\
+        a,2026-01-01T00:00:00Z,2026-01-01T00:00:20Z,2,2\n";
+    folder.write("expected.csv", expected);
+    let ended = folder.penstock(&test(&["--expect", "expected.csv", "--column", "rows"]));
+    let said = ended.stdout();
+    ended.fails(1, &["1 value differs"]);
+    assert!(said.contains("events.ndjson:1  "), "{said}");
+    assert!(said.contains("events.ndjson:3 (after it closed)  "), "{said}");
+    assert!(said.contains("events.ndjson:3  "), "the other window was open:\n{said}");
+}

@@ -116,7 +116,7 @@ fn the_row_that_differs_first_is_named() {
 }
 
 /// A pipeline with a mapper, in front of windows or alone.
-fn with_mapper(config: &str, windows: bool) -> Folder {
+pub(super) fn with_mapper(config: &str, windows: bool) -> Folder {
     let folder = folder("hidden_state", "nothing");
     let mapper = crate::support::transform("hidden_mapper");
     let text = folder.text("pipeline.toml");
@@ -225,6 +225,28 @@ fn a_merge_that_forgets_breaks_splitting() {
 }
 
 #[test]
+fn rows_of_short_panes_are_divided_too() {
+    // Every pane of a second has one row of a city, and is closed by the next.
+    let hopping = |config: &str| {
+        let folder = folder("wrong_merge", config);
+        let text = folder.text("pipeline.toml");
+        let short = "kind = \"hopping\"\nsize = \"20s\"\nslide = \"1s\"\n";
+        let text = text.replace("kind = \"tumbling\"\nsize = \"10s\"\n", short);
+        folder.write("pipeline.toml", text);
+        folder
+    };
+    let ended = hopping("forgets").penstock(&test(&["--laws"]));
+    ended.fails(1, &["law of splitting"]);
+    hopping("nothing").penstock(&test(&["--laws"])).fine();
+
+    let alone = folder("wrong_merge", "forgets");
+    let first = super::EVENTS.lines().next().unwrap();
+    alone.write("events.ndjson", first);
+    let said = alone.penstock(&test(&["--laws"])).fine();
+    assert!(said.contains("nothing is known of merge"), "{said}");
+}
+
+#[test]
 fn a_merge_for_which_an_empty_part_counts_breaks_neutrality() {
     caught(
         "wrong_merge",
@@ -245,7 +267,9 @@ fn a_merge_that_is_right_passes_within_tolerances_alone() {
     };
     let rows: String = (0..9).map(|n| row(n, 0.1 * f64::from(n + 1))).collect();
     folder.write("events.ndjson", rows);
-    folder.penstock(&test(&["--laws"])).fails(1, &["law of"]);
+    let ended = folder.penstock(&test(&["--laws"]));
+    assert!(ended.stdout().contains("they differ by rounding"), "{}", ended.stdout());
+    ended.fails(1, &["law of"]);
     let within = [
         "--laws",
         "--tolerance",
