@@ -330,7 +330,7 @@ proptest! {
             laws: true,
             ..Case::default()
         };
-        let options = Options { show: 3, bless: false, lanes: Some(2) };
+        let options = Options { show: 3, bless: false, all: false, lanes: Some(2) };
         let report = run_case(&HOST, &pipeline, &case, options, &Arc::new(AtomicBool::new(false)));
         prop_assert!(report.passed(), "{report:#?}");
         prop_assert_eq!(report.checks.len(), 2);

@@ -10,6 +10,7 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow_row::{OwnedRow, RowConverter, SortField};
+use serde_json::Value;
 
 use super::TestError;
 use super::cells::{Cells, Leniency};
@@ -241,6 +242,33 @@ impl Comparison {
         }
     }
 
+    /// What was expected and what came, for programs: a value, or a whole row, or null for none.
+    pub(super) fn values_of(&self, difference: &Difference) -> (Value, Value) {
+        let whole = |table: &RecordBatch, row: usize| {
+            let columns = self.columns.iter();
+            Value::Object(
+                columns
+                    .map(|name| (name.clone(), json_value(&text(table, name, row))))
+                    .collect(),
+            )
+        };
+        match difference {
+            Difference::Value {
+                expected,
+                got,
+                column,
+            } => {
+                let name = &self.columns[*column];
+                (
+                    json_value(&text(&self.expected, name, *expected)),
+                    json_value(&text(&self.got, name, *got)),
+                )
+            }
+            Difference::Missing { expected } => (whole(&self.expected, *expected), Value::Null),
+            Difference::Extra { got } => (Value::Null, whole(&self.got, *got)),
+        }
+    }
+
     /// The feature, what was expected and what came, as texts.
     pub(super) fn texts_of(&self, difference: &Difference) -> (String, String, String) {
         let whole = |table: &RecordBatch, row: usize| {
@@ -278,6 +306,24 @@ impl Comparison {
 /// A cell for people. Floats that JSON lacks are shown by their names.
 pub(super) fn text(table: &RecordBatch, name: &str, row: usize) -> String {
     cell_text(&column(table, name).slice(row, 1))
+}
+
+/// What a text of [`cell_text`] says as a value of JSON. A number with more digits than a float has
+/// stays a text, and so does what JSON lacks.
+pub(super) fn json_value(text: &str) -> Value {
+    const MOST_DIGITS: usize = 17;
+    match serde_json::from_str(text) {
+        Ok(Value::Number(number)) if number.is_f64() => {
+            let digits = text.split(['e', 'E']).next().unwrap_or(text);
+            let digits = digits.chars().filter(char::is_ascii_digit).count();
+            match digits > MOST_DIGITS + 1 {
+                true => Value::from(text),
+                false => Value::Number(number),
+            }
+        }
+        Ok(value) => value,
+        Err(_) => Value::from(text),
+    }
 }
 
 /// The only value of a column for people.

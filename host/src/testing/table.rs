@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::compare::{Comparison, RowId};
+use super::compare::{Comparison, RowId, json_value};
 use super::evidence::Evidence;
 use crate::text::instant;
 
@@ -145,16 +145,11 @@ pub(super) fn to_json(
     let shown = comparison.differences.iter().take(most);
     let shown = shown.map(|difference| {
         let id = comparison.id_of(difference);
-        let (feature, expected, got) = comparison.texts_of(difference);
+        let (feature, ..) = comparison.texts_of(difference);
+        let (expected, got) = comparison.values_of(difference);
         let named = |columns: &[(String, String)]| -> Value {
             let columns = columns.iter();
-            let columns = columns.map(|(name, text)| {
-                let value = serde_json::from_str(text);
-                (
-                    name.clone(),
-                    value.unwrap_or_else(|_| Value::from(text.as_str())),
-                )
-            });
+            let columns = columns.map(|(name, text)| (name.clone(), json_value(text)));
             Value::Object(columns.collect())
         };
         let mut one = json!({
@@ -164,8 +159,8 @@ pub(super) fn to_json(
             "feature": feature,
             "input": evidence.lines_of(&id),
         });
-        one[sides.0] = Value::from(expected);
-        one[sides.1] = Value::from(got);
+        one[sides.0] = expected;
+        one[sides.1] = got;
         if !id.others.is_empty() {
             one["row"] = named(&id.others);
         }

@@ -19,7 +19,7 @@ use super::TestError;
 use super::exact::cast_exactly;
 use super::layout::Layout;
 use crate::config::{
-    Emit, Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
+    Emit, Environment, is_url, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
 };
 use crate::pipeline::{self, Host, MapAgain, Opened, Opener, Progress, RunReport};
 use crate::source::replay::ReplaySpec;
@@ -95,7 +95,10 @@ impl<'a> Trial<'a> {
             && let Some(event) = environment.events.get_mut(&name)
         {
             let patterns = files.iter().map(|path| {
-                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                let path = match is_url(&path.to_string_lossy()) {
+                    true => path.clone(),
+                    false => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+                };
                 Located::new(path.display().to_string(), Span::WHOLE_FILE)
             });
             // A declared format is for files whose names do not say theirs.

@@ -73,6 +73,7 @@ impl Workbench<'_> {
         let options = Options {
             show: self.show,
             bless: false,
+            all: false,
             lanes: test::lanes(&cases),
         };
         let results = test::test(self.host, pipeline, &cases, options, &self.stop, false);
@@ -95,7 +96,7 @@ impl Workbench<'_> {
         if cases.is_empty() || !matches!(error, TestError::Wiring(_) | TestError::Config(_)) {
             return Err(error.into());
         }
-        for case in cases {
+        for case in cases.into_iter().filter(|case| case.unusable.is_none()) {
             let ground = Ground {
                 name: case.name,
                 environment: case.environment,
