@@ -143,6 +143,11 @@ impl Opened {
         self
     }
 
+    /// The digest of the component that its mapper is in, if it has one.
+    pub fn mapper_digest(&self) -> Option<&str> {
+        self.mapping.as_ref().map(Mapping::digest)
+    }
+
     /// What maps the same events again, if it has a mapper.
     pub fn map_again(&self) -> Option<MapAgain> {
         self.mapping.as_ref().map(Mapping::again)

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::TestError;
 use super::cells::{Cells, Leniency};
-use super::layout::Layout;
+use super::layout::{FeatureOf, Layout};
 use super::tolerance::Tolerances;
 use crate::text::json_texts;
 
@@ -41,6 +41,7 @@ pub(super) struct Comparison {
     /// Of the rest of what tells rows apart, what is not a bound of the window.
     others: Vec<String>,
     columns: Vec<String>,
+    features: Vec<FeatureOf>,
     /// Columns that were to be compared, and that what was expected does not have.
     pub(super) lacking: Vec<String>,
     /// By window, those of the tables in their order.
@@ -103,6 +104,7 @@ pub(super) fn compare(
             .filter(|name| !bounds.contains(&name.as_str()))
             .collect(),
         columns: columns.into_iter().cloned().collect(),
+        features: layout.features.clone(),
         lacking: lacking.into_iter().cloned().collect(),
         matched: pairs.len(),
         differences: Vec::new(),
@@ -242,6 +244,21 @@ impl Comparison {
         }
     }
 
+    /// The column that a difference is in, and the feature that is declared of it and of windows of
+    /// this length; neither where whole rows are missing.
+    pub(super) fn feature_of(&self, difference: &Difference) -> Option<(&str, Option<&str>)> {
+        let Difference::Value { column, .. } = difference else {
+            return None;
+        };
+        let (column, id) = (self.columns[*column].as_str(), self.id_of(difference));
+        let length = id.window.0.zip(id.window.1).map(|(start, end)| end - start);
+        let mut features = self.features.iter();
+        let feature = features.find(|feature| {
+            feature.column == column && (feature.length.is_none() || feature.length == length)
+        });
+        Some((column, feature.map(|feature| feature.name.as_str())))
+    }
+
     /// What was expected and what came, for programs: a value, or a whole row, or null for none.
     pub(super) fn values_of(&self, difference: &Difference) -> (Value, Value) {
         let whole = |table: &RecordBatch, row: usize| {
@@ -269,8 +286,8 @@ impl Comparison {
         }
     }
 
-    /// The feature, what was expected and what came, as texts.
-    pub(super) fn texts_of(&self, difference: &Difference) -> (String, String, String) {
+    /// What was expected and what came, as texts.
+    pub(super) fn texts_of(&self, difference: &Difference) -> (String, String) {
         let whole = |table: &RecordBatch, row: usize| {
             let values = self.columns.iter();
             let values = values.map(|name| format!("{name}={}", text(table, name, row)));
@@ -284,18 +301,15 @@ impl Comparison {
             } => {
                 let name = &self.columns[*column];
                 (
-                    name.clone(),
                     text(&self.expected, name, *expected),
                     text(&self.got, name, *got),
                 )
             }
             Difference::Missing { expected } => (
-                "(row)".to_owned(),
                 whole(&self.expected, *expected),
                 "no such row".to_owned(),
             ),
             Difference::Extra { got } => (
-                "(row)".to_owned(),
                 "no such row".to_owned(),
                 whole(&self.got, *got),
             ),

@@ -88,6 +88,7 @@ fn layout() -> (Layout, RecordBatch) {
         keys: names(0..2),
         window: names(2..4),
         outputs: names(4..13),
+        features: Vec::new(),
         schema: Arc::clone(&schema),
     };
     let columns = columns.into_iter().map(|(_, column)| column).collect();

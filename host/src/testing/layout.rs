@@ -18,6 +18,19 @@ pub struct Layout {
     pub window: Vec<String>,
     /// What the transform gave.
     pub outputs: Vec<String>,
+    /// The features that are declared of it.
+    pub features: Vec<FeatureOf>,
+}
+
+/// A declared feature, and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureOf {
+    /// Its name.
+    pub name: String,
+    /// The output's column.
+    pub column: String,
+    /// The length of its windows in microseconds, where there are several; none where there is one.
+    pub length: Option<i64>,
 }
 
 impl Layout {
@@ -30,11 +43,19 @@ impl Layout {
         let outputs = names(opened.plan.output().fields());
         let mut window = names(schema.fields());
         window.retain(|name| !keys.contains(name) && !outputs.contains(name));
+        let declaration = &opened.declaration;
+        let has_lengths = declaration.window.value.kind.lengths().len() > 1;
+        let features = declaration.features.iter().map(|feature| FeatureOf {
+            name: feature.declaration.name.clone(),
+            column: feature.declaration.column.clone(),
+            length: has_lengths.then_some(feature.window),
+        });
         Self {
             schema,
             keys,
             window,
             outputs,
+            features: features.collect(),
         }
     }
 

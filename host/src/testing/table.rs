@@ -45,6 +45,15 @@ fn window_of(id: &RowId) -> String {
     text
 }
 
+/// A feature by its name, and by its column where that is called otherwise.
+fn feature_of(found: Option<(&str, Option<&str>)>) -> String {
+    match found {
+        None => "(row)".to_owned(),
+        Some((column, Some(name))) if name != column => format!("{name} ({column})"),
+        Some((column, _)) => column.to_owned(),
+    }
+}
+
 /// A text, or as many characters of its beginning and an ellipsis.
 pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
@@ -99,11 +108,11 @@ pub(super) fn render(
     let shown = &comparison.differences[..most.min(comparison.differences.len())];
     let ids: Vec<RowId> = shown.iter().map(|one| comparison.id_of(one)).collect();
     for (difference, id) in shown.iter().zip(&ids) {
-        let (feature, expected, got) = comparison.texts_of(difference);
+        let (expected, got) = comparison.texts_of(difference);
         rows.push([
             cut(&entity(&id.entity), MOST_CHARACTERS),
             window_of(id),
-            feature,
+            feature_of(comparison.feature_of(difference)),
             cut(&expected, MOST_CHARACTERS),
             cut(&got, MOST_CHARACTERS),
         ]);
@@ -145,7 +154,7 @@ pub(super) fn to_json(
     let shown = comparison.differences.iter().take(most);
     let shown = shown.map(|difference| {
         let id = comparison.id_of(difference);
-        let (feature, ..) = comparison.texts_of(difference);
+        let feature = comparison.feature_of(difference);
         let (expected, got) = comparison.values_of(difference);
         let named = |columns: &[(String, String)]| -> Value {
             let columns = columns.iter();
@@ -156,7 +165,8 @@ pub(super) fn to_json(
             "entity": named(&id.entity),
             "window_start": id.window.0.map(instant),
             "window_end": id.window.1.map(instant),
-            "feature": feature,
+            "feature": feature.and_then(|(_, name)| name),
+            "column": feature.map(|(column, _)| column),
             "input": evidence.lines_of(&id),
         });
         one[sides.0] = expected;

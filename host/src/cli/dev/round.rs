@@ -15,7 +15,6 @@ use crate::testing::{self, Case, Cut, Options, Outcome, TestError, Trial};
 /// What a round needs.
 pub(super) struct Workbench<'a> {
     pub(super) host: &'a Host,
-    pub(super) build: &'a Build,
     pub(super) pipeline: &'a Path,
     pub(super) cases: &'a Path,
     /// In place of the environment's files; none for those.
@@ -43,8 +42,8 @@ impl Workbench<'_> {
     ///
     /// What went wrong first, after everything else that can be done was done: the build, a case,
     /// the run.
-    pub(super) fn round(&self, outcomes: &mut Outcomes) -> Result<(), Failure> {
-        match self.build.run()? {
+    pub(super) fn round(&self, build: &Build, outcomes: &mut Outcomes) -> Result<(), Failure> {
+        match build.run()? {
             Built::Done => {}
             Built::Failed(message) => return Err(Failure::Work(message)),
         }

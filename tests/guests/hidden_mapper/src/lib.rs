@@ -60,10 +60,11 @@ impl Mapper for Rows {
     }
 }
 
-/// The mapper of batches, which knows where a call begins.
-pub struct HiddenMapper(MapByRows<Rows>);
+/// The mapper of batches, which knows where a call begins. Its name is one that the parts of an export
+/// might have, too: the two must not meet.
+pub struct Place(MapByRows<Rows>);
 
-impl Mapping for HiddenMapper {
+impl Mapping for Place {
     fn open(opening: &Opening) -> Result<(Self, MapperSpec), Failure> {
         let (mapper, spec) = MapByRows::open(opening)?;
         Ok((Self(mapper), spec))
@@ -75,4 +76,4 @@ impl Mapping for HiddenMapper {
     }
 }
 
-export_mapper!(@ HiddenMapper);
+export_mapper!(@ Place);

@@ -51,13 +51,13 @@ enum Where {
     Batches,
 }
 
-/// The transform.
+/// The transform. Its name is one that the parts of an export might have, too: the two must not meet.
 #[derive(Default)]
-pub struct HiddenState {
+pub struct T {
     remembers: Where,
 }
 
-impl ColumnarWindow for HiddenState {
+impl ColumnarWindow for T {
     type Key<'a> = ();
     type Row<'a> = Entry;
     type State = Page;
@@ -129,4 +129,4 @@ impl ColumnarWindow for HiddenState {
     }
 }
 
-export_window!(columnar HiddenState);
+export_window!(columnar T);
