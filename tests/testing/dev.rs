@@ -115,7 +115,8 @@ fn package(folder: &Folder, source: &str, guest: &str) {
 
 /// The program with that "cargo".
 fn with_cargo(folder: &Folder, more: &[&str]) -> Command {
-    let script = "#!/bin/sh\nif [ \"$1\" = metadata ]; then cat metadata.json; exit; fi\n. ./build.sh\n";
+    let script =
+        "#!/bin/sh\nif [ \"$1\" = metadata ]; then cat metadata.json; exit; fi\n. ./build.sh\n";
     let cargo = folder.write("cargo.sh", script);
     executable(&cargo);
     let mut command = command(folder, &[&["dev", "pipeline.toml"], more].concat());
@@ -164,7 +165,10 @@ fn a_package_becomes_the_component_of_its_name_alone() {
     assert!(folder.path("hidden_mapper.wasm").exists());
     assert!(folder.path("src/hidden_state.wasm").exists());
     let said = once_with_cargo(&folder, &["--source", "src"]).fine();
-    assert!(said.contains("hidden_mapper.wasm is taken as it is"), "{said}");
+    assert!(
+        said.contains("hidden_mapper.wasm is taken as it is"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -81,7 +81,10 @@ fn results_can_be_read_by_programs() {
 fn programs_are_given_every_difference() {
     let folder = pure();
     let row = |second: usize| {
-        format!("{{\"at\":\"2026-01-01T00:00:0{}Z\",\"city\":\"c{second:02}\",\"amount\":1}}\n", second % 10)
+        format!(
+            "{{\"at\":\"2026-01-01T00:00:0{}Z\",\"city\":\"c{second:02}\",\"amount\":1}}\n",
+            second % 10
+        )
     };
     folder.write("events.ndjson", (0..40).map(row).collect::<String>());
     let expected = "city,window_start,window_end,rows,sum\n\
@@ -94,8 +97,15 @@ fn programs_are_given_every_difference() {
     assert_eq!(differences.len(), 40);
     for difference in &differences[1..] {
         assert_eq!(difference["expected"], Value::Null);
-        assert_eq!(difference["got"], serde_json::json!({"rows": 1, "sum": 1.0}));
-        assert_eq!(difference["input"].as_array().unwrap().len(), 1, "{difference}");
+        assert_eq!(
+            difference["got"],
+            serde_json::json!({"rows": 1, "sum": 1.0})
+        );
+        assert_eq!(
+            difference["input"].as_array().unwrap().len(),
+            1,
+            "{difference}"
+        );
     }
 }
 
@@ -312,7 +322,14 @@ fn the_rows_behind_a_mapper_are_found_by_what_it_makes_of_them() {
     folder.write("expected.ndjson", wrong);
     let [pipeline, events] = ["pipeline.toml", "cases/basic/events.ndjson"]
         .map(|file| example.join(file).to_str().unwrap().to_owned());
-    let arguments = ["test", &pipeline, "--events", &events, "--expect", "expected.ndjson"];
+    let arguments = [
+        "test",
+        &pipeline,
+        "--events",
+        &events,
+        "--expect",
+        "expected.ndjson",
+    ];
     let ended = folder.penstock(&arguments);
     let said = ended.stdout();
     ended.fails(1, &["1 value differs"]);
@@ -348,6 +365,12 @@ fn a_row_that_came_after_one_of_its_windows_had_closed_is_marked() {
     let said = ended.stdout();
     ended.fails(1, &["1 value differs"]);
     assert!(said.contains("events.ndjson:1  "), "{said}");
-    assert!(said.contains("events.ndjson:3 (after it closed)  "), "{said}");
-    assert!(said.contains("events.ndjson:3  "), "the other window was open:\n{said}");
+    assert!(
+        said.contains("events.ndjson:3 (after it closed)  "),
+        "{said}"
+    );
+    assert!(
+        said.contains("events.ndjson:3  "),
+        "the other window was open:\n{said}"
+    );
 }

@@ -104,9 +104,8 @@ fn a_set_of_what_was_seen_is_a_memory_and_no_eye_for_batches() {
 #[test]
 fn the_row_that_differs_first_is_named() {
     let folder = folder("hidden_state", "accumulate");
-    let line = |n: usize| {
-        format!("{{\"at\":\"2026-01-01T00:00:01Z\",\"city\":\"a\",\"amount\":{n}}}\n")
-    };
+    let line =
+        |n: usize| format!("{{\"at\":\"2026-01-01T00:00:01Z\",\"city\":\"a\",\"amount\":{n}}}\n");
     folder.write("events.ndjson", (1..=300).map(line).collect::<String>());
     let ended = folder.penstock(&test(&["--purity"]));
     let said = ended.stdout();
@@ -268,7 +267,11 @@ fn a_merge_that_is_right_passes_within_tolerances_alone() {
     let rows: String = (0..9).map(|n| row(n, 0.1 * f64::from(n + 1))).collect();
     folder.write("events.ndjson", rows);
     let ended = folder.penstock(&test(&["--laws"]));
-    assert!(ended.stdout().contains("they differ by rounding"), "{}", ended.stdout());
+    assert!(
+        ended.stdout().contains("they differ by rounding"),
+        "{}",
+        ended.stdout()
+    );
     ended.fails(1, &["law of"]);
     let within = [
         "--laws",

@@ -38,9 +38,7 @@ impl Leniency {
             kind if kind.is_floating() && self.not_finite_is_null => {
                 !number((column, row)).is_finite()
             }
-            DataType::Utf8 if self.empty_is_null => {
-                column.as_string::<i32>().value(row).is_empty()
-            }
+            DataType::Utf8 if self.empty_is_null => column.as_string::<i32>().value(row).is_empty(),
             DataType::LargeUtf8 if self.empty_is_null => {
                 column.as_string::<i64>().value(row).is_empty()
             }

@@ -305,14 +305,10 @@ impl Comparison {
                     text(&self.got, name, *got),
                 )
             }
-            Difference::Missing { expected } => (
-                whole(&self.expected, *expected),
-                "no such row".to_owned(),
-            ),
-            Difference::Extra { got } => (
-                "no such row".to_owned(),
-                whole(&self.got, *got),
-            ),
+            Difference::Missing { expected } => {
+                (whole(&self.expected, *expected), "no such row".to_owned())
+            }
+            Difference::Extra { got } => ("no such row".to_owned(), whole(&self.got, *got)),
         }
     }
 }

@@ -106,7 +106,10 @@ fn values_for_programs_are_those_of_json() {
         ("[1.5,null]", serde_json::json!([1.5, null])),
         ("NaN", Value::from("NaN")),
         ("18446744073709551615", Value::from(u64::MAX)),
-        ("123456789012345678.25", Value::from("123456789012345678.25")),
+        (
+            "123456789012345678.25",
+            Value::from("123456789012345678.25"),
+        ),
     ] {
         assert_eq!(json_value(text), value);
     }

@@ -11,11 +11,7 @@ use arrow::error::ArrowError;
 
 /// A type with a text in the place of every value of which something may be lost.
 pub(super) fn as_texts(data_type: &DataType) -> DataType {
-    let inner = |field: &Field| {
-        field
-            .clone()
-            .with_data_type(as_texts(field.data_type()))
-    };
+    let inner = |field: &Field| field.clone().with_data_type(as_texts(field.data_type()));
     match data_type {
         DataType::List(item) => DataType::List(inner(item).into()),
         DataType::LargeList(item) => DataType::LargeList(inner(item).into()),
@@ -102,7 +98,9 @@ fn first_loss_of(kind: Kind, texts: &StringArray, values: &ArrayRef) -> Option<S
 fn plain(text: &str) -> String {
     let text = text.trim();
     let text = match text.contains(['e', 'E']) {
-        true => text.parse::<f64>().map_or(text.to_owned(), |n| n.to_string()),
+        true => text
+            .parse::<f64>()
+            .map_or(text.to_owned(), |n| n.to_string()),
         false => text.to_owned(),
     };
     let (sign, digits) = match text.strip_prefix('-') {
@@ -110,7 +108,10 @@ fn plain(text: &str) -> String {
         None => ("", text.strip_prefix('+').unwrap_or(&text)),
     };
     let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-    let (whole, fraction) = (whole.trim_start_matches('0'), fraction.trim_end_matches('0'));
+    let (whole, fraction) = (
+        whole.trim_start_matches('0'),
+        fraction.trim_end_matches('0'),
+    );
     match (whole, fraction) {
         ("", "") => "0".to_owned(),
         _ => format!("{sign}{whole}.{fraction}"),
@@ -177,7 +178,13 @@ mod tests {
 
     #[test]
     fn numbers_are_the_same_however_they_are_written() {
-        for (one, other) in [("3", "3.0"), ("1e3", "1000"), ("-0", "0"), ("+7.50", "7.5"), ("007", "7")] {
+        for (one, other) in [
+            ("3", "3.0"),
+            ("1e3", "1000"),
+            ("-0", "0"),
+            ("+7.50", "7.5"),
+            ("007", "7"),
+        ] {
             assert_eq!(plain(one), plain(other));
         }
         for (one, other) in [("3", "3.9"), ("-3", "3"), ("12", "1.2"), ("0.5", "5")] {

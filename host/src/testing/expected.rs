@@ -18,8 +18,8 @@ use super::TestError;
 use super::cells::Leniency;
 use super::exact;
 use super::layout::{Layout, nullable_throughout, zones_as_offsets};
-use super::trial::{not_read, read_parquet, unknown_column};
 use super::table;
+use super::trial::{not_read, read_parquet, unknown_column};
 use crate::config::{OutputFormat, types};
 
 /// Of rows that cannot be read as much is shown.
@@ -141,9 +141,7 @@ fn typed(
         .iter()
         .filter(|field| names.contains(field.name()));
     // Null until compared: a null where the output has none is a difference, and no bad file.
-    let fields: Vec<Field> = named
-        .map(|field| nullable_throughout(field))
-        .collect();
+    let fields: Vec<Field> = named.map(|field| nullable_throughout(field)).collect();
     let read_as = fields.iter().map(|field| {
         let data_type = zones_as_offsets(field.data_type());
         field.clone().with_data_type(data_type)
@@ -214,7 +212,8 @@ fn read_csv(path: &Path, schema: &SchemaRef) -> Result<RecordBatch, TestError> {
         .map_err(broken)?;
     let names: BTreeSet<String> = header.fields().iter().map(|f| f.name().clone()).collect();
     if names.is_empty() {
-        let reason = "it is empty, without a line of column names; --bless writes it from what comes out";
+        let reason =
+            "it is empty, without a line of column names; --bless writes it from what comes out";
         return Err(TestError::file(path, reason));
     }
     if names.len() != header.fields().len() {

@@ -108,7 +108,9 @@ fn what_a_run_writes_comes_back_in_every_format() {
         let read = read(&path, &layout).unwrap();
         let texts = |rows: &RecordBatch| -> Vec<Vec<String>> {
             let columns = rows.columns().iter();
-            columns.map(|c| crate::text::json_texts(c).unwrap()).collect()
+            columns
+                .map(|c| crate::text::json_texts(c).unwrap())
+                .collect()
         };
         assert_eq!(texts(&read.rows), texts(&rows), "{name}");
     }
@@ -163,7 +165,10 @@ fn what_says_more_than_the_types_hold_is_refused() {
         (r#""counts":[1.5,null,3]"#, "counts"),
     ] {
         let reason = refused("x.ndjson", &format!("{{{head},{value}}}\n"));
-        assert!(reason.contains("row 1") && reason.contains(column), "{value}: {reason}");
+        assert!(
+            reason.contains("row 1") && reason.contains(column),
+            "{value}: {reason}"
+        );
     }
     let csv = "city,rider,window_start,window_end,rows\na,1,1970-01-01T00:00:00Z,1970-01-01T00:00:01Z,3.9\n";
     assert!(refused("x.csv", csv).contains("rows"), "{csv}");
@@ -200,16 +205,27 @@ fn other_types_of_parquet_must_hold_the_same_values() {
     let floats = |values: [f64; 3]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
     assert_eq!(refused("rows", floats([3.0, 4.0, 0.0])), None);
     let reason = refused("rows", floats([3.0, 3.9, 0.0])).unwrap();
-    assert!(reason.contains("`rows`") && reason.contains("3.9"), "{reason}");
+    assert!(
+        reason.contains("`rows`") && reason.contains("3.9"),
+        "{reason}"
+    );
     let signed: ArrayRef = Arc::new(Int64Array::from(vec![1, -5, 3]));
     let reason = refused("rows", signed).unwrap();
-    assert!(reason.contains("`rows`") && reason.contains("-5"), "{reason}");
+    assert!(
+        reason.contains("`rows`") && reason.contains("-5"),
+        "{reason}"
+    );
 }
 
 #[test]
 fn a_nan_within_a_list_or_a_struct_comes_back_as_no_difference() {
     let (layout, rows) = layout();
-    let (_, spots, _) = rows.column_by_name("spot").unwrap().as_struct().clone().into_parts();
+    let (_, spots, _) = rows
+        .column_by_name("spot")
+        .unwrap()
+        .as_struct()
+        .clone()
+        .into_parts();
     let fields = match rows.schema().field_with_name("spot").unwrap().data_type() {
         DataType::Struct(fields) => fields.clone(),
         other => panic!("{other}"),

@@ -117,7 +117,8 @@ fn verdict(ended: &Option<Ended>, counts: Counts, needed: bool) -> (bool, String
     match ended {
         None if counts.divided == 0 => (
             true,
-            "nothing is known of merge: no entity has two rows to divide; take more events".to_owned(),
+            "nothing is known of merge: no entity has two rows to divide; take more events"
+                .to_owned(),
             String::new(),
         ),
         None => (
@@ -193,7 +194,10 @@ impl Laws<'_> {
             _ => None,
         });
         for run in neighbours(calls, rows_at_once).iter().take(MOST_CALLS) {
-            rows += run.iter().map(|call| call.group_of_row.len()).sum::<usize>();
+            rows += run
+                .iter()
+                .map(|call| call.group_of_row.len())
+                .sum::<usize>();
             if rows > MOST_ROWS && self.counts.groups > 0 {
                 break;
             }

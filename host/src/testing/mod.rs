@@ -242,11 +242,7 @@ fn features(
     })
 }
 
-fn rejects(
-    path: &Path,
-    got: &[refused::Refused],
-    options: Options,
-) -> Result<Check, TestError> {
+fn rejects(path: &Path, got: &[refused::Refused], options: Options) -> Result<Check, TestError> {
     let turned = refused::compare(&refused::read(path)?, got);
     Ok(Check {
         name: "rejects",
@@ -274,7 +270,11 @@ pub fn difference(
             let fields = layout.schema.fields().iter();
             let outputs = fields.filter(|field| layout.outputs.contains(field.name()));
             let outputs = outputs.map(|field| {
-                let never = if field.is_nullable() { "" } else { ", never null" };
+                let never = if field.is_nullable() {
+                    ""
+                } else {
+                    ", never null"
+                };
                 let data_type = types::type_name(field.data_type());
                 format!("{}: {data_type}{never}", field.name())
             });

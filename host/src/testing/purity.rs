@@ -55,7 +55,11 @@ pub(super) fn check(
                     .to_owned(),
                 false => format!("the same bytes in {} other cuts", cuts.len()),
             };
-            let end = if is_cut { ", from the beginning of a long run" } else { "" };
+            let end = if is_cut {
+                ", from the beginning of a long run"
+            } else {
+                ""
+            };
             format!("{same}; {calls} calls are the same on fresh instances{end}")
         }
         (Some(culprit), _) => culprit.what.to_owned(),
@@ -128,9 +132,7 @@ fn in_other_cuts(
 
 /// Numbers of rows of a call. A memory that comes round with every so many rows is not hidden by a
 /// call having a multiple of them.
-const PRIMES: [u64; 12] = [
-    2, 3, 7, 17, 37, 101, 251, 503, 1009, 2039, 4093, 65_521,
-];
+const PRIMES: [u64; 12] = [2, 3, 7, 17, 37, 101, 251, 503, 1009, 2039, 4093, 65_521];
 
 /// The least of `PRIMES` that is no less.
 fn prime(rows: u64) -> usize {
@@ -150,7 +152,10 @@ fn ask_again(host: &Host, trial: &Trial<'_>, rows: u64) -> Result<Asked, TestErr
         let recorded = record(trial, cut)?;
         // The mapper comes first: whoever follows it answers for rows that it chose.
         if let Some(mapper) = &recorded.mapper {
-            let open = || host.lanes.block_on(mapper.again.opener().open_mapper("check"));
+            let open = || {
+                host.lanes
+                    .block_on(mapper.again.opener().open_mapper("check"))
+            };
             let mut fresh = Fresh::new(host, Box::new(open));
             let checked = probe::check_mapper(&mapper.calls, &mut fresh, &mapper.input)?;
             asked.note(checked, mapper.calls.is_cut);

@@ -105,11 +105,7 @@ impl Recorder {
     }
 }
 
-fn note<C>(
-    recording: &Mutex<Recording<C>>,
-    columns: &[&[ArrayRef]],
-    call: impl FnOnce() -> C,
-) {
+fn note<C>(recording: &Mutex<Recording<C>>, columns: &[&[ArrayRef]], call: impl FnOnce() -> C) {
     let bytes = columns.iter().map(|columns| bytes_of(columns)).sum();
     let mut recording = recording.lock().expect("nobody panics while noting a call");
     recording.note(bytes, call);
@@ -185,10 +181,7 @@ pub(super) struct MapRecorder {
 }
 
 impl MapRecorder {
-    pub(super) fn new(
-        mapper: Box<dyn Mapper>,
-        recording: &Arc<Mutex<Recording<MapCall>>>,
-    ) -> Self {
+    pub(super) fn new(mapper: Box<dyn Mapper>, recording: &Arc<Mutex<Recording<MapCall>>>) -> Self {
         Self {
             mapper,
             recording: Arc::clone(recording),

@@ -19,7 +19,8 @@ use super::TestError;
 use super::exact::cast_exactly;
 use super::layout::Layout;
 use crate::config::{
-    Emit, Environment, is_url, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
+    Emit, Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline,
+    Source, Span, is_url,
 };
 use crate::pipeline::{self, Host, MapAgain, Opened, Opener, Progress, RunReport};
 use crate::source::replay::ReplaySpec;

@@ -116,7 +116,9 @@ impl Build {
             Self::Command { components, .. } => components.iter().map(PathBuf::as_path).collect(),
             Self::Cargo { packages, .. } => {
                 let packages = packages.iter();
-                packages.map(|package| package.component.as_path()).collect()
+                packages
+                    .map(|package| package.component.as_path())
+                    .collect()
             }
         }
     }

@@ -167,9 +167,15 @@ mod tests {
         let burst = [paths(&["/transforms/a"]), paths(&["/transforms/b"])];
         let (_sender, changes) = sent(&burst);
         let round = next_round(&changes, &matters(), LONG, Duration::ZERO);
-        assert_eq!(round, Round::Changed([PathBuf::from("/transforms/a")].into()));
+        assert_eq!(
+            round,
+            Round::Changed([PathBuf::from("/transforms/a")].into())
+        );
         let round = next_round(&changes, &matters(), LONG, Duration::ZERO);
-        assert_eq!(round, Round::Changed([PathBuf::from("/transforms/b")].into()));
+        assert_eq!(
+            round,
+            Round::Changed([PathBuf::from("/transforms/b")].into())
+        );
     }
 
     #[test]

@@ -102,7 +102,10 @@ impl Compared<'_> {
     ) -> Result<Option<Culprit>, TestError> {
         let rows = self.call.group_of_row.len() as u32;
         labs.past.renew();
-        let first = match labs.past.add(self.call, (0..cut).collect(), &self.call.states)? {
+        let first = match labs
+            .past
+            .add(self.call, (0..cut).collect(), &self.call.states)?
+        {
             Ok(first) => first,
             Err(error) => return Ok(Some(fails_in_part(&error))),
         };
@@ -250,11 +253,7 @@ impl Compared<'_> {
 }
 
 /// An input row of a call as JSON.
-pub(super) fn input_row(
-    names: &[String],
-    columns: &[ArrayRef],
-    row: usize,
-) -> String {
+pub(super) fn input_row(names: &[String], columns: &[ArrayRef], row: usize) -> String {
     let fields = names.iter().zip(columns);
     let fields: Fields = fields
         .map(|(name, column)| Field::new(name, column.data_type().clone(), true))
