@@ -82,9 +82,8 @@ impl Evidence {
         let mut search = Search::new(outcome, mapper)?;
         for difference in comparison.differences.iter().take(most) {
             let id = comparison.id_of(difference);
-            if !evidence.rows.contains_key(&id) {
+            if evidence.rows.insert(id.clone(), Behind::default()).is_none() {
                 search.want(&id, &comparison.key_of(difference))?;
-                evidence.rows.insert(id, Behind::default());
             }
         }
         let mut replay = outcome.replay.clone();
