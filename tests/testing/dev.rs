@@ -207,6 +207,17 @@ fn a_save_begins_a_round_that_shows_what_changed() {
     std::fs::rename(aside, folder.path("pipeline.toml")).unwrap();
     watching.round_that_says(&["pipeline.toml changed", "1 case passed", "3 values differ"]);
 
+    // Columns that are others are told with their types.
+    let others = transform("wrong_merge");
+    folder.write("src/which", others.to_str().unwrap());
+    watching.round_that_says(&[
+        "the output's columns are others\n",
+        "  before  rows: uint64, never null; sum: float64",
+        "; mean: float64",
+    ]);
+    folder.write("src/which", transform("hidden_state").to_str().unwrap());
+    watching.round_that_says(&["src/which changed", "1 case passed"]);
+
     // A build that fails is told, and watched on; so is a file that goes and comes back.
     std::fs::remove_file(folder.path("src/which")).unwrap();
     watching.round_that_says(&["src/which changed", "failed (exit status"]);

@@ -82,7 +82,11 @@ impl Evidence {
         let mut search = Search::new(outcome, mapper)?;
         for difference in comparison.differences.iter().take(most) {
             let id = comparison.id_of(difference);
-            if evidence.rows.insert(id.clone(), Behind::default()).is_none() {
+            if evidence
+                .rows
+                .insert(id.clone(), Behind::default())
+                .is_none()
+            {
                 search.want(&id, &comparison.key_of(difference))?;
             }
         }
