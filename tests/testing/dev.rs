@@ -212,7 +212,7 @@ fn a_save_begins_a_round_that_shows_what_changed() {
     folder.write("src/which", others.to_str().unwrap());
     watching.round_that_says(&[
         "the output's columns are others\n",
-        "  before  rows: uint64, never null; sum: float64",
+        "  before  rows: uint64; sum: float64\n",
         "; mean: float64",
     ]);
     folder.write("src/which", transform("hidden_state").to_str().unwrap());
