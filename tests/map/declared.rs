@@ -126,18 +126,27 @@ fn the_summary_shows_both_sums() {
 #[test]
 fn one_component_may_be_both() {
     let folder = folder(pipeline("splitter_ledger", KEY, ""), 100);
-    folder
-        .penstock(&["validate", "pipeline.toml"])
-        .fine()
-        .contains("mapped to")
-        .then_some(())
-        .expect("the mapper's columns are shown");
+    let validated = folder.penstock(&["validate", "pipeline.toml"]).fine();
     let component = transform("splitter_ledger");
     let inspected = folder.penstock(&["inspect", component.to_str().unwrap(), "--event",
         "at: timestamp[us, UTC], city: utf8, riders: list[int64], amount: float64, note: utf8, shift_s: int64",
         "--key", "city: utf8, rider: int64"]);
     let text = inspected.fine();
-    for part in ["mapper, windowed", "rider: int64", "last_note"] {
+    for part in [
+        "mapped to",
+        "  mapper     ",
+        "splitter_ledger.wasm (sha256:",
+        ", 1 file, ",
+    ] {
+        assert!(validated.contains(part), "`{part}` is not in:\n{validated}");
+    }
+    for part in [
+        "mapper, windowed",
+        "mapper\ncolumns     ",
+        "windowed\ncolumns     ",
+        "rider: int64",
+        "last_note",
+    ] {
         assert!(text.contains(part), "`{part}` is not in:\n{text}");
     }
 }

@@ -69,27 +69,21 @@ fn the_cases_of_the_example_pass() {
 #[test]
 fn cases_that_are_not_right_are_told() {
     let folder = with_cases();
-    folder.write("cases/near/case.toml", "[tolerances]\nsum = 1e-9\n");
-    folder
-        .penstock(&["test", "pipeline.toml"])
-        .fails(2, &["case.toml", "tolerances"]);
     folder
         .penstock(&["test", "pipeline.toml", "--cases", "case"])
         .fails(2, &["case", "no such folder"]);
     // One that cannot be tested keeps the others from nothing.
-    folder.write("cases/near/case.toml", "env = \"production\"\n");
-    let ended = folder.penstock(&["test", "pipeline.toml"]);
-    assert!(
-        ended.stdout().contains("ERROR    near"),
-        "{}",
-        ended.stdout()
-    );
-    assert!(
-        ended.stdout().contains("2 cases passed, 1 failed"),
-        "{}",
-        ended.stdout()
-    );
-    ended.fails(2, &["1 of 3 cases failed: near"]);
+    for wrong in ["env = \"production\"\n", "[tolerances]\nsum = 1e-9\n"] {
+        folder.write("cases/near/case.toml", wrong);
+        let ended = folder.penstock(&["test", "pipeline.toml", "--junit", "junit.xml"]);
+        let said = ended.stdout();
+        for part in ["ERROR    near", "2 cases passed, 1 failed"] {
+            assert!(said.contains(part), "`{part}` is not in:\n{said}");
+        }
+        ended.fails(2, &["1 of 3 cases failed: near"]);
+        assert!(folder.text("junit.xml").contains("near/run"));
+    }
+    assert!(folder.text("junit.xml").contains("tolerances"));
 }
 
 #[test]
@@ -107,6 +101,10 @@ fn a_new_case_is_blessed() {
         "{said}"
     );
     assert!(folder.path("cases/exact/expected.ndjson").exists());
+    // Rejected and late rows are expected of a new case, and not of one that never asked for them.
+    let refused = folder.text("cases/exact/expected.rejects.ndjson");
+    assert_eq!(refused.lines().count(), 2, "{refused}");
+    assert!(!folder.path("cases/near/expected.rejects.ndjson").exists());
     folder.penstock(&["test", "pipeline.toml"]).fine();
 }
 

@@ -90,39 +90,92 @@ fn without_events_of_the_environment_those_of_the_cases_do() {
     assert!(said.contains("features: 3 rows"), "{said}");
 }
 
+/// A package in a folder, whose module is that of the guest of this name. The "cargo" of these tests
+/// only knows where the modules are that were left when the guests were built.
+fn package(folder: &Folder, source: &str, guest: &str) {
+    let transforms = transform(guest);
+    let target = transforms.ancestors().nth(2).unwrap();
+    let module = target.join(format!("wasm32-unknown-unknown/transform/{guest}.wasm"));
+    folder.write(&format!("{source}/Cargo.toml"), "[package]\n");
+    let source_folder = folder.path(source).canonicalize().unwrap();
+    let metadata = serde_json::json!({
+        "packages": [{
+            "manifest_path": source_folder.join("Cargo.toml"),
+            "targets": [{"name": guest.replace('_', "-"), "crate_types": ["cdylib", "rlib"]}],
+        }],
+        "target_directory": source_folder.join("target"),
+    });
+    folder.write(&format!("{source}/metadata.json"), metadata.to_string());
+    let build = format!(
+        "echo \"$@\" > called\nmkdir -p target/wasm32-unknown-unknown/release\n\
+         cp {module:?} target/wasm32-unknown-unknown/release/{guest}.wasm\n"
+    );
+    folder.write(&format!("{source}/build.sh"), build);
+}
+
+/// The program with that "cargo".
+fn with_cargo(folder: &Folder, more: &[&str]) -> Command {
+    let script =
+        "#!/bin/sh\nif [ \"$1\" = metadata ]; then cat metadata.json; exit; fi\n. ./build.sh\n";
+    let cargo = folder.write("cargo.sh", script);
+    executable(&cargo);
+    let mut command = command(folder, &[&["dev", "pipeline.toml"], more].concat());
+    command.env("CARGO", &cargo);
+    command
+}
+
+fn once_with_cargo(folder: &Folder, more: &[&str]) -> Ended {
+    let arguments = [&["--once"], more].concat();
+    Ended::of(with_cargo(folder, &arguments).output().unwrap())
+}
+
+#[test]
+fn a_component_that_is_renamed_is_built_by_its_new_name() {
+    let folder = workbench();
+    package(&folder, "src", "hidden_state");
+    let arguments = ["--source", "src", "--ignore", "src/called"];
+    let watching = Watching::start(with_cargo(&folder, &arguments));
+    watching.round_that_says(&["round 1", "1 case passed"]);
+    let text = folder.text("pipeline.toml");
+    folder.write("pipeline.toml", text.replace("feature.wasm", "other.wasm"));
+    watching.round_that_says(&["pipeline.toml changed", "1 case passed"]);
+    assert!(folder.path("src/other.wasm").exists());
+    watching.stop();
+}
+
+#[test]
+fn a_package_becomes_the_component_of_its_name_alone() {
+    // Beside the pipeline is the package of its mapper.
+    let folder = workbench();
+    package(&folder, ".", "hidden_mapper");
+    package(&folder, "src", "hidden_state");
+    std::fs::copy(transform("hidden_state"), folder.path("src/feature.wasm")).unwrap();
+    let before = folder.read("src/feature.wasm");
+    once_with_cargo(&folder, &[]).fails(
+        2,
+        &["builds hidden_mapper.wasm", "src/feature.wasm", "--source"],
+    );
+    assert_eq!(folder.read("src/feature.wasm"), before);
+
+    let text = folder.text("pipeline.toml");
+    let mapped = "[map]\ntransform = \"hidden_mapper.wasm\"\n[window]";
+    let text = text.replace("src/feature.wasm", "src/hidden_state.wasm");
+    folder.write("pipeline.toml", text.replace("[window]", mapped));
+    once_with_cargo(&folder, &["--source", ".", "--source", "src"]).fine();
+    assert!(folder.path("hidden_mapper.wasm").exists());
+    assert!(folder.path("src/hidden_state.wasm").exists());
+    let said = once_with_cargo(&folder, &["--source", "src"]).fine();
+    assert!(
+        said.contains("hidden_mapper.wasm is taken as it is"),
+        "{said}"
+    );
+}
+
 #[test]
 fn cargo_builds_the_package_and_its_module_becomes_the_component() {
     let folder = workbench();
-    // The module that cargo left when the guests were built; this cargo only knows where it is.
-    let transforms = transform("hidden_state");
-    let target = transforms.ancestors().nth(2).unwrap();
-    let module = target.join("wasm32-unknown-unknown/transform/hidden_state.wasm");
-    folder.write("src/Cargo.toml", "[package]\nname = \"hidden-state\"\n");
-    let source = folder.path("src").canonicalize().unwrap();
-    let metadata = serde_json::json!({
-        "packages": [{
-            "manifest_path": source.join("Cargo.toml"),
-            "targets": [{"name": "hidden-state", "crate_types": ["cdylib", "rlib"]}],
-        }],
-        "target_directory": source.join("target"),
-    });
-    folder.write("metadata.json", metadata.to_string());
-    let script = format!(
-        "#!/bin/sh\nif [ \"$1\" = metadata ]; then cat {:?}; exit; fi\necho \"$@\" > called\n\
-         mkdir -p target/wasm32-unknown-unknown/release\n\
-         cp {module:?} target/wasm32-unknown-unknown/release/hidden_state.wasm\n",
-        folder.path("metadata.json")
-    );
-    let cargo = folder.write("cargo.sh", script);
-    executable(&cargo);
-    let output = command(
-        &folder,
-        &["dev", "pipeline.toml", "--source", "src", "--once"],
-    )
-    .env("CARGO", &cargo)
-    .output()
-    .unwrap();
-    let said = Ended::of(output).fine();
+    package(&folder, "src", "hidden_state");
+    let said = once_with_cargo(&folder, &["--source", "src"]).fine();
     assert!(said.contains("1 case passed"), "{said}");
     let called = folder.text("src/called");
     assert_eq!(
@@ -134,7 +187,7 @@ fn cargo_builds_the_package_and_its_module_becomes_the_component() {
 #[test]
 fn a_save_begins_a_round_that_shows_what_changed() {
     let folder = workbench();
-    let watching = Watching::start(&folder);
+    let watching = Watching::start(command(&folder, &dev(&[])));
     watching.round_that_says(&["round 1", "1 case passed", "features: 3 rows"]);
 
     // The transform does another thing with the same events.
@@ -153,6 +206,17 @@ fn a_save_begins_a_round_that_shows_what_changed() {
     let aside = folder.write("pipeline.toml.tmp", &text);
     std::fs::rename(aside, folder.path("pipeline.toml")).unwrap();
     watching.round_that_says(&["pipeline.toml changed", "1 case passed", "3 values differ"]);
+
+    // Columns that are others are told with their types.
+    let others = transform("wrong_merge");
+    folder.write("src/which", others.to_str().unwrap());
+    watching.round_that_says(&[
+        "the output's columns are others\n",
+        "  before  rows: uint64; sum: float64\n",
+        "; mean: float64",
+    ]);
+    folder.write("src/which", transform("hidden_state").to_str().unwrap());
+    watching.round_that_says(&["src/which changed", "1 case passed"]);
 
     // A build that fails is told, and watched on; so is a file that goes and comes back.
     std::fs::remove_file(folder.path("src/which")).unwrap();
@@ -173,8 +237,8 @@ struct Watching {
 }
 
 impl Watching {
-    fn start(folder: &Folder) -> Self {
-        let mut child = command(folder, &dev(&[]))
+    fn start(mut command: Command) -> Self {
+        let mut child = command
             .stdout(Stdio::piped())
             .stderr(Stdio::inherit())
             .spawn()

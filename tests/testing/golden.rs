@@ -65,8 +65,8 @@ fn results_can_be_read_by_programs() {
     let difference = &checks[0]["found"]["differences"][0];
     assert_eq!(difference["entity"]["city"], "b");
     assert_eq!(difference["window_end"], "2026-01-01T00:00:10Z");
-    assert_eq!(difference["expected"], "0.3");
-    assert_eq!(difference["got"], "0.30000000000000004");
+    assert_eq!(difference["expected"], 0.3);
+    assert_eq!(difference["got"], 0.1 + 0.2);
     assert!(
         difference["input"][0]
             .as_str()
@@ -75,6 +75,55 @@ fn results_can_be_read_by_programs() {
     );
     assert_eq!(checks[1]["check"], "laws");
     assert_eq!(checks[1]["passed"], true);
+}
+
+#[test]
+fn programs_are_given_every_difference() {
+    let folder = pure();
+    let row = |second: usize| {
+        format!(
+            "{{\"at\":\"2026-01-01T00:00:0{}Z\",\"city\":\"c{second:02}\",\"amount\":1}}\n",
+            second % 10
+        )
+    };
+    folder.write("events.ndjson", (0..40).map(row).collect::<String>());
+    let expected = "city,window_start,window_end,rows,sum\n\
+        c00,2026-01-01T00:00:00Z,2026-01-01T00:00:10Z,1,2\n";
+    folder.write("expected.csv", expected);
+    let ended = folder.penstock(&test(&["--expect", "expected.csv", "--json"]));
+    let said: Value = serde_json::from_str(&ended.stdout()).unwrap();
+    let differences = said["cases"][0]["checks"][0]["found"]["differences"].as_array();
+    let differences = differences.unwrap();
+    assert_eq!(differences.len(), 40);
+    for difference in &differences[1..] {
+        assert_eq!(difference["expected"], Value::Null);
+        assert_eq!(
+            difference["got"],
+            serde_json::json!({"rows": 1, "sum": 1.0})
+        );
+        assert_eq!(
+            difference["input"].as_array().unwrap().len(),
+            1,
+            "{difference}"
+        );
+    }
+}
+
+#[test]
+fn an_error_is_told_once_and_long_rows_are_cut() {
+    let folder = pure();
+    let long = "x".repeat(3000);
+    let row = format!("{{\"city\":\"{long}\",\"window_start\":\"soon\"}}\n");
+    folder.write("expected.ndjson", row);
+    let ended = folder.penstock(&test(&["--expect", "expected.ndjson"]));
+    let said = ended.stdout() + &ended.stderr();
+    assert_eq!(said.matches("expected.ndjson").count(), 1, "{said}");
+    assert!(said.len() < 1000, "{said}");
+    ended.fails(2, &["row 1"]);
+    folder.write("expected.csv", "");
+    folder
+        .penstock(&test(&["--expect", "expected.csv"]))
+        .fails(2, &["expected.csv", "it is empty"]);
 }
 
 #[test]
@@ -194,6 +243,10 @@ fn events_are_files_globs_or_those_of_the_environment() {
     folder.write("nowhere.ndjson", EVENTS);
     events(&[]).fine();
     events(&["--env", "ci"]).fine();
+    folder
+        .penstock(&["test", "pipeline.toml", "--purity"])
+        .fine();
+    events(&["--events", "gopher://host/x.ndjson"]).fails(2, &["gopher://host/x.ndjson"]);
     events(&["--env", "c"]).fails(2, &["no environment `c`"]);
 }
 
@@ -257,5 +310,67 @@ fn a_transform_that_fails_is_no_difference_and_no_bad_input() {
     assert!(
         said.contains("trapped") && said.contains("thirteen"),
         "{said}"
+    );
+}
+
+#[test]
+fn the_rows_behind_a_mapper_are_found_by_what_it_makes_of_them() {
+    let example = crate::support::root().join("examples/supply_and_demand");
+    let expected = std::fs::read_to_string(example.join("cases/basic/expected.ndjson")).unwrap();
+    let folder = crate::support::Folder::new();
+    let wrong = expected.replacen("\"demand\":6", "\"demand\":77", 1);
+    folder.write("expected.ndjson", wrong);
+    let [pipeline, events] = ["pipeline.toml", "cases/basic/events.ndjson"]
+        .map(|file| example.join(file).to_str().unwrap().to_owned());
+    let arguments = [
+        "test",
+        &pipeline,
+        "--events",
+        &events,
+        "--expect",
+        "expected.ndjson",
+    ];
+    let ended = folder.penstock(&arguments);
+    let said = ended.stdout();
+    ended.fails(1, &["1 value differs"]);
+    assert!(said.contains("cases/basic/events.ndjson:"), "{said}");
+}
+
+#[test]
+fn a_row_that_a_mapper_left_out_is_behind_nothing() {
+    let folder = super::promises::with_mapper("instance", true);
+    // Lines 3 and 6 are left out.
+    let ended = folder.penstock(&test(&["--expect", "expected.csv"]));
+    let said = ended.stdout();
+    ended.fails(1, &["differ"]);
+    assert!(said.contains("events.ndjson:1  "), "{said}");
+    assert!(!said.contains("events.ndjson:3  "), "{said}");
+}
+
+#[test]
+fn a_row_that_came_after_one_of_its_windows_had_closed_is_marked() {
+    let folder = pure();
+    let text = folder.text("pipeline.toml");
+    let hopping = "kind = \"hopping\"\nsize = \"20s\"\nslide = \"10s\"\n";
+    let tumbling = "kind = \"tumbling\"\nsize = \"10s\"\n";
+    folder.write("pipeline.toml", text.replace(tumbling, hopping));
+    let row = |second: u32| {
+        format!("{{\"at\":\"2026-01-01T00:00:{second}Z\",\"city\":\"a\",\"amount\":1}}\n")
+    };
+    folder.write("events.ndjson", [12, 21, 15].map(row).concat());
+    let expected = "city,window_start,window_end,rows,sum\n\
+        a,2026-01-01T00:00:00Z,2026-01-01T00:00:20Z,2,2\n";
+    folder.write("expected.csv", expected);
+    let ended = folder.penstock(&test(&["--expect", "expected.csv", "--column", "rows"]));
+    let said = ended.stdout();
+    ended.fails(1, &["1 value differs"]);
+    assert!(said.contains("events.ndjson:1  "), "{said}");
+    assert!(
+        said.contains("events.ndjson:3 (after it closed)  "),
+        "{said}"
+    );
+    assert!(
+        said.contains("events.ndjson:3  "),
+        "the other window was open:\n{said}"
     );
 }

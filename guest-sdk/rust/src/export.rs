@@ -23,26 +23,26 @@ macro_rules! export_window {
 
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            struct Place;
+            struct __Place;
 
             ::std::thread_local! {
-                static PLACE: ::std::cell::RefCell<::std::option::Option<$transform>> =
+                static __PLACE: ::std::cell::RefCell<::std::option::Option<$transform>> =
                     const { ::std::cell::RefCell::new(::std::option::Option::None) };
             }
 
-            impl $crate::__private::Instance for Place {
+            impl $crate::__private::Instance for __Place {
                 type Transform = $transform;
                 const MIGRATES_FROM: &'static [u32] = $crate::export_window!(@versions $transform $(, $migrating)?);
-                fn with<T>(
-                    look: impl ::std::ops::FnOnce(&::std::cell::RefCell<::std::option::Option<$transform>>) -> T,
-                ) -> T {
-                    PLACE.with(look)
+                fn with<__R>(
+                    look: impl ::std::ops::FnOnce(&::std::cell::RefCell<::std::option::Option<$transform>>) -> __R,
+                ) -> __R {
+                    __PLACE.with(look)
                 }
             }
 
-            type Exports = $crate::__private::Component<Place>;
-            $crate::bindings::windowing::export_windowing!(Exports with_types_in $crate::bindings::windowing);
-            $($crate::bindings::$migrating::export_migrating!(Exports with_types_in $crate::bindings::$migrating);)?
+            type __Exports = $crate::__private::Component<__Place>;
+            $crate::bindings::windowing::export_windowing!(__Exports with_types_in $crate::bindings::windowing);
+            $($crate::bindings::$migrating::export_migrating!(__Exports with_types_in $crate::bindings::$migrating);)?
         };
     };
     (@versions $transform:ty) => { &[] };
@@ -74,24 +74,24 @@ macro_rules! export_mapper {
 
         #[cfg(target_arch = "wasm32")]
         const _: () = {
-            struct Place;
+            struct __Place;
 
             ::std::thread_local! {
-                static PLACE: ::std::cell::RefCell<::std::option::Option<$mapper>> =
+                static __PLACE: ::std::cell::RefCell<::std::option::Option<$mapper>> =
                     const { ::std::cell::RefCell::new(::std::option::Option::None) };
             }
 
-            impl $crate::__private::MapperInstance for Place {
+            impl $crate::__private::MapperInstance for __Place {
                 type Transform = $mapper;
-                fn with<T>(
-                    look: impl ::std::ops::FnOnce(&::std::cell::RefCell<::std::option::Option<$mapper>>) -> T,
-                ) -> T {
-                    PLACE.with(look)
+                fn with<__R>(
+                    look: impl ::std::ops::FnOnce(&::std::cell::RefCell<::std::option::Option<$mapper>>) -> __R,
+                ) -> __R {
+                    __PLACE.with(look)
                 }
             }
 
-            type Exports = $crate::__private::MapperComponent<Place>;
-            $crate::bindings::mapping::export_mapping!(Exports with_types_in $crate::bindings::mapping);
+            type __Exports = $crate::__private::MapperComponent<__Place>;
+            $crate::bindings::mapping::export_mapping!(__Exports with_types_in $crate::bindings::mapping);
         };
     };
     ($mapper:ty) => {

@@ -18,7 +18,7 @@ use super::show::say;
 use crate::config::{DEFAULT_ENVIRONMENT, Environment};
 use build::Build;
 use round::{Outcomes, Workbench};
-use watch::{Change, Matters, QUIET, Round, next_round};
+use watch::{Change, LONGEST, Matters, QUIET, Round, next_round};
 
 /// Changes that may wait while a round is at work. A watcher that finds no place waits too.
 const CHANGES: usize = 1024;
@@ -31,20 +31,23 @@ const CHANGES: usize = 1024;
 Examples:
   penstock dev pipeline.toml                       cargo builds the package that the pipeline is in
   penstock dev pipelines/rides.toml --source transforms/rides
+  penstock dev pipelines/rides.toml --source transforms/rides --source transforms/cells
   penstock dev pipeline.toml --source src --build 'make transform'
   penstock dev pipeline.toml --events sample.ndjson --once
 
-Without --build, `cargo build --release --target wasm32-unknown-unknown` builds the package that the
-source is in, and what it leaves becomes the component that the pipeline names. Ctrl-C ends it.")]
+Without --build, `cargo build --release --target wasm32-unknown-unknown` builds the package that each
+source is in, and what it leaves becomes the component of that name that the pipeline has. Ctrl-C ends
+it.")]
 pub(super) struct Arguments {
     /// The pipeline's file.
     #[arg(value_name = "PIPELINE.toml")]
     pipeline: PathBuf,
-    /// The folder of the transform's source; default: the pipeline's.
+    /// The folder of a transform's source; default: the pipeline's. May be given several times, for a
+    /// pipeline with a mapper of its own.
     #[arg(long, value_name = "FOLDER")]
-    source: Option<PathBuf>,
-    /// The command that builds the transform, run in the source's folder by the shell. It leaves the
-    /// component where the pipeline names it.
+    source: Vec<PathBuf>,
+    /// The command that builds the transforms, run in the first source's folder by the shell. It leaves
+    /// the components where the pipeline names them.
     #[arg(long, value_name = "COMMAND")]
     build: Option<String>,
     /// Files or folders whose changes do not matter, such as those that the build writes.
@@ -68,17 +71,14 @@ pub(super) struct Arguments {
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let component = component_of(&arguments.pipeline)?;
-    let beside = folder_of(&arguments.pipeline);
-    let source = arguments.source.clone().unwrap_or_else(|| beside.clone());
-    let build = Build::find(arguments.build.as_deref(), &source, &component)?;
     let cases = arguments.cases.clone();
-    let cases = cases.unwrap_or_else(|| beside.join(crate::testing::CASES_FOLDER));
+    let cases =
+        cases.unwrap_or_else(|| folder_of(&arguments.pipeline).join(crate::testing::CASES_FOLDER));
+    let mut setting = Setting::of(arguments, &cases)?;
     let host = super::host()?;
     let stop = Arc::new(AtomicBool::new(false));
     let workbench = Workbench {
         host: &host,
-        build: &build,
         pipeline: &arguments.pipeline,
         cases: &cases,
         events: super::test::events_of(&arguments.events)?,
@@ -88,38 +88,67 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     };
     let mut outcomes = Outcomes::default();
     if arguments.once {
-        return workbench.round(&mut outcomes);
+        return workbench.round(&setting.build, &mut outcomes);
     }
 
-    let matters = matters(arguments, &build, &component, &cases);
     let (sender, changes) = sync_channel(CHANGES);
     stop_on_signal(&host, &stop, sender.clone());
-    let mut watcher = watcher(&matters, sender)?;
+    let mut watcher = watcher(&setting.matters, sender.clone())?;
     let mut number = 0;
     let mut changed = Vec::new();
     loop {
         number += 1;
+        // The pipeline may name other components than in the round before.
+        let begun = match Setting::of(arguments, &cases) {
+            Ok(now) if now != setting => {
+                watcher = self::watcher(&now.matters, sender.clone())?;
+                setting = now;
+                Ok(())
+            }
+            same => same.map(|_| ()),
+        };
         // Before the round: what is saved from here on begins the next one.
-        register(&mut watcher, &matters)?;
+        register(&mut watcher, &setting.matters)?;
         clear_screen();
         say!("round {number}{}", because(&changed));
-        if let Err(Failure::Input(message) | Failure::Work(message)) =
-            workbench.round(&mut outcomes)
-        {
+        let ended = begun.and_then(|()| workbench.round(&setting.build, &mut outcomes));
+        if let Err(Failure::Input(message) | Failure::Work(message)) = ended {
             say!("{}", message.trim_end());
         }
         if !stop.load(Ordering::Relaxed) {
-            say!("watching {}; Ctrl-C ends it", build.folder().display());
+            let folders = setting.build.folders();
+            let folders = folders.iter().map(|folder| folder.display().to_string());
+            let folders: Vec<String> = folders.collect();
+            say!("watching {}; Ctrl-C ends it", folders.join(", "));
         }
-        match next_round(&changes, &matters, QUIET) {
+        match next_round(&changes, &setting.matters, QUIET, LONGEST) {
             Round::Changed(paths) => changed = paths.into_iter().collect(),
             Round::Over => return Err(Failure::Stopped("stopped watching".to_owned())),
         }
     }
 }
 
-/// The component that a pipeline names. The pipeline itself loads only once there is one.
-fn component_of(pipeline: &Path) -> Result<PathBuf, Failure> {
+/// What is built and what is watched, as the pipeline says when a round begins.
+#[derive(PartialEq)]
+struct Setting {
+    build: Build,
+    matters: Matters,
+}
+
+impl Setting {
+    fn of(arguments: &Arguments, cases: &Path) -> Result<Self, Failure> {
+        let components = components_of(&arguments.pipeline)?;
+        let beside = folder_of(&arguments.pipeline);
+        let command = arguments.build.as_deref();
+        let build = Build::find(command, &arguments.source, &beside, &components)?;
+        let matters = matters(arguments, &build, cases);
+        Ok(Self { build, matters })
+    }
+}
+
+/// The components that a pipeline names, that of its mapper last. The pipeline itself loads only once
+/// they are there.
+fn components_of(pipeline: &Path) -> Result<Vec<PathBuf>, Failure> {
     let refuse = |what: String| Failure::Input(format!("{}: {what}", pipeline.display()));
     let text = std::fs::read_to_string(pipeline).map_err(|error| {
         refuse(format!(
@@ -131,7 +160,11 @@ fn component_of(pipeline: &Path) -> Result<PathBuf, Failure> {
     let transform = transform.ok_or_else(|| {
         refuse("it names no `transform`, so there is nowhere to build one to".to_owned())
     })?;
-    Ok(folder_of(pipeline).join(transform))
+    let mapper = table.get("map").and_then(|map| map.get("transform"));
+    let mapper = mapper.and_then(toml::Value::as_str);
+    let folder = folder_of(pipeline);
+    let components = [transform].into_iter().chain(mapper);
+    Ok(components.map(|path| folder.join(path)).collect())
 }
 
 fn folder_of(path: &Path) -> PathBuf {
@@ -141,13 +174,19 @@ fn folder_of(path: &Path) -> PathBuf {
     }
 }
 
-fn matters(arguments: &Arguments, build: &Build, component: &Path, cases: &Path) -> Matters {
-    let pipeline = absolute(&arguments.pipeline);
-    let folder = absolute(build.folder());
+fn matters(arguments: &Arguments, build: &Build, cases: &Path) -> Matters {
     let mut matters = Matters {
-        outputs: vec![absolute(component), folder.join("Cargo.lock")],
-        watched: vec![folder, pipeline, absolute(cases)],
+        watched: vec![absolute(&arguments.pipeline), absolute(cases)],
+        outputs: build.written().into_iter().map(absolute).collect(),
     };
+    for folder in build.folders() {
+        let folder = absolute(folder);
+        matters.outputs.push(folder.join("Cargo.lock"));
+        matters.watched.push(folder);
+    }
+    // Somebody else builds these.
+    let others = build.others().iter().map(|path| absolute(path));
+    matters.watched.extend(others);
     let ignored = arguments.ignore.iter().map(|path| absolute(path));
     matters.outputs.extend(ignored);
     // What a run beside this writes is no change of the transform.

@@ -131,6 +131,7 @@ fn print(component: &Component, said: &Said) {
         None => {}
         Some(Err(error)) => say!("opening it  {error}"),
         Some(Ok(spec)) => {
+            say!("mapper");
             say!("columns     {}", spec.columns.join(", "));
             say!("mapped to");
             print_fields(spec.output.fields().iter());
@@ -140,6 +141,9 @@ fn print(component: &Component, said: &Said) {
         None => {}
         Some(Err(error)) => say!("opening it  {error}"),
         Some(Ok(spec)) => {
+            if said.mapper.is_some() {
+                say!("windowed");
+            }
             say!("columns     {}", spec.columns.join(", "));
             say!("state       version {}", spec.state_version);
             if !spec.migrates_from.is_empty() {

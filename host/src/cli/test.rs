@@ -2,15 +2,15 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
 use super::Failure;
 use super::show::{self, say};
-use crate::config::{DEFAULT_ENVIRONMENT, Pipeline, load_pipelines};
+use crate::config::{DEFAULT_ENVIRONMENT, Pipeline, is_url, load_pipelines};
 use crate::pipeline::Host;
 use crate::testing::{
     self, CASES_FOLDER, Case, CaseReport, ColumnTolerance, Options, Results, TestError,
@@ -105,6 +105,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let options = Options {
         show: arguments.show,
         bless: arguments.bless,
+        all: arguments.json,
         lanes: lanes(&cases),
     };
     let results = test(&host, &pipeline, &cases, options, &stop, arguments.json);
@@ -149,14 +150,15 @@ fn cases(arguments: &Arguments, pipeline: &Pipeline) -> Result<Vec<Case>, Failur
         ..Case::default()
     };
     let beside = cases_beside(pipeline);
+    let is_checked = arguments.purity || arguments.laws;
     let single = !arguments.events.is_empty()
         || arguments.expect.is_some()
         || arguments.expect_rejects.is_some();
     let folder = match (&arguments.cases, single) {
         (Some(folder), _) => folder,
         (None, false) if beside.is_dir() => &beside,
-        (None, true) => return Ok(vec![single_case(arguments, usual)?]),
-        (None, false) => {
+        (None, single) if single || is_checked => return Ok(vec![single_case(arguments, usual)?]),
+        (None, _) => {
             return Err(Failure::Input(format!(
                 "there is nothing to test {} with: no folder {}; {FORMS}",
                 arguments.pipeline.display(),
@@ -208,7 +210,7 @@ fn single_case(arguments: &Arguments, usual: Case) -> Result<Case, Failure> {
 pub(super) fn events_of(patterns: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let mut files: Vec<PathBuf> = Vec::new();
     for pattern in patterns {
-        if Path::new(pattern).exists() {
+        if is_url(pattern) || Path::new(pattern).exists() {
             files.push(PathBuf::from(pattern));
             continue;
         }
@@ -239,14 +241,11 @@ pub(super) fn test(
     quiet: bool,
 ) -> Results {
     let bar = progress(cases.len(), quiet);
-    let done = Mutex::new(|case: &CaseReport| {
+    let results = testing::run_all(host, pipeline, cases, options, stop, |case| {
         bar.inc(1);
         if !quiet && !case.name.is_empty() {
             bar.suspend(|| say!("{}", line(case)));
         }
-    });
-    let results = testing::run_all(host, pipeline, cases, options, stop, |case| {
-        (done.lock().expect("printing does not panic"))(case);
     });
     bar.finish_and_clear();
     if !quiet {
@@ -307,7 +306,8 @@ fn detail(case: &CaseReport) {
             say!("\n{}\n", check.detail.trim_end());
         }
     }
-    if let Some(error) = &case.error {
+    // Of a single case the command itself says it, at its end.
+    if let Some(error) = case.error.as_ref().filter(|_| !case.name.is_empty()) {
         say!("ERROR   {error}");
     }
 }

@@ -54,15 +54,21 @@ fn print(opened: &Opened) {
         opened.declaration.transform.value.display(),
         opened.digest
     );
+    if let Some((path, digest)) = mapper_of(opened) {
+        say!("  mapper     {path} ({digest})");
+    }
     let from = if opened.inferred {
         "inferred"
     } else {
         "declared"
     };
+    let files = match opened.replay.recordings.len() {
+        1 => "1 file".to_owned(),
+        count => format!("{count} files"),
+    };
     say!(
-        "  event      {}, {} files, schema {from}:",
-        opened.declaration.event.value,
-        opened.replay.recordings.len()
+        "  event      {}, {files}, schema {from}:",
+        opened.declaration.event.value
     );
     for field in opened.event_schema.fields() {
         let used = if plan.source.field_with_name(field.name()).is_ok() {
@@ -93,10 +99,19 @@ fn print(opened: &Opened) {
     }
 }
 
+/// Where the component of its mapper is, and its digest.
+fn mapper_of(opened: &Opened) -> Option<(std::path::Display<'_>, &str)> {
+    let own = &opened.declaration.transform;
+    let map = opened.declaration.map.as_ref();
+    let path = map.map_or(own, |map| &map.transform);
+    Some((path.value.display(), opened.mapper_digest()?))
+}
+
 fn to_json(opened: &Opened) -> serde_json::Value {
     json!({
         "pipeline": opened.plan.pipeline,
         "transform": opened.digest,
+        "mapper": opened.mapper_digest(),
         "event": opened.declaration.event.value,
         "event_schema": show::schema(&opened.event_schema),
         "inferred": opened.inferred,

@@ -50,5 +50,6 @@ pub use load::load_pipelines;
 pub use map::MapSpec;
 pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions};
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
+pub(crate) use remote::is_url;
 pub use remote::{Secret, StoreOptions, sounds_secret};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

@@ -46,7 +46,7 @@ impl StoreOptions {
 }
 
 /// Whether `files` names a place on object storage or the web, and not a path.
-pub(super) fn is_url(pattern: &str) -> bool {
+pub(crate) fn is_url(pattern: &str) -> bool {
     pattern.split_once("://").is_some_and(|(scheme, _)| {
         scheme.starts_with(|c: char| c.is_ascii_alphabetic())
             && scheme

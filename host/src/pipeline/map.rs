@@ -5,6 +5,7 @@
 //! larger than its limits allow; nothing that comes out depends on where the parts are cut. Every
 //! output row knows the row it came from, and with it that row's sequence, place and watermark.
 
+mod again;
 mod opening;
 
 use std::sync::Arc;
@@ -17,11 +18,14 @@ use arrow::buffer::{NullBuffer, ScalarBuffer};
 use arrow::compute::{filter, filter_record_batch, take_record_batch};
 use arrow::datatypes::{Int64Type, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
+use futures::executor::block_on;
 
+pub use self::again::{MapAgain, MappedRows, Remapper};
 pub(super) use self::opening::{OpenedMapper, open};
 
 use super::accounting::{Accounting, Mapped as Counts};
 use super::lane::Refused;
+use super::opener::Opener;
 use super::reader::ReadError;
 use crate::source::replay::{read_event_times, why_invalid};
 use crate::source::{Origins, SourceBatch, record_lines};
@@ -98,13 +102,11 @@ impl Part {
     }
 }
 
-/// Opens a mapper anew, as it was opened at first.
-pub(super) type Reopen = Box<dyn Fn() -> Result<Box<dyn Mapper>, CallError> + Send>;
-
 /// A mapper at work.
 pub(super) struct Mapping {
     mapper: Box<dyn Mapper>,
-    reopen: Reopen,
+    opener: Opener,
+    label: String,
     plan: MapPlan,
     /// Rows of the next call.
     call_rows: usize,
@@ -113,13 +115,35 @@ pub(super) struct Mapping {
 }
 
 impl Mapping {
-    pub(super) fn new(mapper: Box<dyn Mapper>, reopen: Reopen, plan: MapPlan) -> Self {
+    pub(super) fn new(
+        mapper: Box<dyn Mapper>,
+        opener: Opener,
+        label: String,
+        plan: MapPlan,
+    ) -> Self {
         Self {
             mapper,
-            reopen,
+            opener,
+            label,
             plan,
             call_rows: FIRST_ROWS,
             figures: Figures::default(),
+        }
+    }
+
+    /// Puts something around the mapper.
+    pub(super) fn wrapped(self, wrap: impl FnOnce(Box<dyn Mapper>) -> Box<dyn Mapper>) -> Self {
+        Self {
+            mapper: wrap(self.mapper),
+            ..self
+        }
+    }
+
+    /// What maps the same events again.
+    pub(super) fn again(&self) -> MapAgain {
+        MapAgain {
+            opener: self.opener.clone(),
+            plan: self.plan.clone(),
         }
     }
 
@@ -196,12 +220,12 @@ impl Mapping {
     fn call(&mut self, rows: &RecordBatch, first: usize) -> Result<(usize, Mapped), CallError> {
         loop {
             let (length, input) = self.cut(rows, first);
-            match futures::executor::block_on(self.mapper.map(&input, length)) {
+            match block_on(self.mapper.map(&input, length)) {
                 Err(error) if length > 1 && is_too_much(&error) => {
                     self.call_rows = length.div_ceil(2);
                     // The instance is spent. Of what it told, only what calls before this one told counts.
                     self.figures += &self.mapper.figures();
-                    self.mapper = (self.reopen)()?;
+                    self.mapper = Box::new(block_on(self.opener.open_mapper(&self.label))?);
                 }
                 mapped => return Ok((length, mapped?)),
             }

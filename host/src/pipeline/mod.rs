@@ -27,7 +27,9 @@ mod working;
 
 pub use accounting::{Accounting, Mapped, Reason};
 pub use delivery::Deliveries;
+pub use map::{MapAgain, MappedRows, Remapper};
 pub use opener::Opener;
 pub use plan::{Plan, WindowPlan, Work};
+pub use reader::ReadError;
 pub use run::{Progress, RunError, RunReport, run};
 pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

@@ -1,8 +1,9 @@
-//! Opening the transform of a pipeline: once a lane, and again for tests of what it promises.
+//! Opening the transforms of a pipeline: once a lane and once a reader, and again for tests of what
+//! they promise.
 
 use std::sync::Arc;
 
-use crate::sandbox::{Component, Instance, Limits};
+use crate::sandbox::{Component, Instance, Limits, MapperInstance};
 use crate::transform::{CallError, Opening};
 
 /// Opens instances of one transform, all of them alike.
@@ -22,7 +23,7 @@ impl Opener {
         }
     }
 
-    /// A fresh instance. `label` names it in the operator's log.
+    /// A fresh instance of a windowed transform. `label` names it in the operator's log.
     ///
     /// # Errors
     ///
@@ -30,6 +31,17 @@ impl Opener {
     pub async fn open(&self, label: &str) -> Result<Instance, CallError> {
         self.component
             .open_windowed(&self.opening, &self.limits, label)
+            .await
+    }
+
+    /// A fresh instance of a mapper.
+    ///
+    /// # Errors
+    ///
+    /// As [`Component::open_mapper`].
+    pub async fn open_mapper(&self, label: &str) -> Result<MapperInstance, CallError> {
+        self.component
+            .open_mapper(&self.opening, &self.limits, label)
             .await
     }
 }

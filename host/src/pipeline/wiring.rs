@@ -6,7 +6,7 @@ use std::sync::Arc;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::delivery::DeliveredFeature;
-use super::map::{self, Mapping, OpenedMapper};
+use super::map::{self, MapAgain, Mapping, OpenedMapper};
 use super::opener::Opener;
 use super::plan::Plan;
 use super::recordings;
@@ -20,7 +20,7 @@ use crate::source::decode::{self, DecodeError, Format};
 use crate::source::recording::Recording;
 use crate::source::replay::{ReplaySpec, TimeRange};
 use crate::store::validation::Checker;
-use crate::transform::{CallError, HOST_COLUMNS, MapperSpec, Windowed, event_time_type};
+use crate::transform::{CallError, HOST_COLUMNS, Mapper, MapperSpec, Windowed, event_time_type};
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
 const CALL_BYTES: usize = 32 << 20;
@@ -134,6 +134,23 @@ impl Opened {
     ) -> Self {
         self.transforms = self.transforms.into_iter().map(map).collect();
         self
+    }
+
+    /// The same for its mapper, if it has one.
+    #[must_use]
+    pub fn map_mapper(mut self, map: impl FnOnce(Box<dyn Mapper>) -> Box<dyn Mapper>) -> Self {
+        self.mapping = self.mapping.map(|mapping| mapping.wrapped(map));
+        self
+    }
+
+    /// The digest of the component that its mapper is in, if it has one.
+    pub fn mapper_digest(&self) -> Option<&str> {
+        self.mapping.as_ref().map(Mapping::digest)
+    }
+
+    /// What maps the same events again, if it has a mapper.
+    pub fn map_again(&self) -> Option<MapAgain> {
+        self.mapping.as_ref().map(Mapping::again)
     }
 
     /// What opens further instances of its windowed transform, as its lanes have them. For tests of

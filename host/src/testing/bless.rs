@@ -25,7 +25,8 @@ pub(super) fn features(
     outcome: &Outcome,
     most: usize,
 ) -> Result<String, TestError> {
-    let bytes = trial.features_as(format_of(path)?)?;
+    let format = format_of(path)?;
+    let bytes = trial.features_as(format)?;
     let shown = path.display();
     let rows = many(outcome.features.num_rows(), "row", "rows");
     let before = match std::fs::read(path) {
@@ -33,14 +34,19 @@ pub(super) fn features(
         Ok(_) => Some(expected::read(path, &outcome.layout)),
         Err(_) => None,
     };
-    write_whole(path, &bytes)?;
-    // A format that loses what it was given would make a test that fails from the start.
-    let blessed = expected::read(path, &outcome.layout).map_err(|error| {
-        let reason = format!(
-            "it was written, and cannot be read back ({error}); bless a .parquet file instead"
-        );
-        TestError::file(path, reason)
+    let mut blessed = None;
+    write_checked(path, &bytes, |partial| {
+        // A format that loses what it was given would make a test that fails from the start.
+        let read = expected::read_as(format, partial, &outcome.layout);
+        blessed = Some(read.map_err(|error| {
+            let reason = format!(
+                "it was not written, since it could not be read back ({error}); bless a .parquet file instead"
+            );
+            TestError::file(path, reason)
+        })?);
+        Ok(())
     })?;
+    let blessed = blessed.expect("it was read before it was put there");
     let compare = |rows, leniency| {
         let outputs = &outcome.layout.outputs;
         let exactly = super::Tolerances::default();
@@ -97,6 +103,15 @@ pub(super) fn refused(path: &Path, rows: &[Refused], most: usize) -> Result<Stri
 
 /// Writes a file aside and renames it, so that it is never there by halves.
 pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TestError> {
+    write_checked(path, bytes, |_| Ok(()))
+}
+
+/// The same, if whoever looks at the file before it is put into its place finds it right.
+fn write_checked(
+    path: &Path,
+    bytes: &[u8],
+    check: impl FnOnce(&Path) -> Result<(), TestError>,
+) -> Result<(), TestError> {
     let mut partial = path.as_os_str().to_owned();
     partial.push(".partial");
     let partial = Path::new(&partial);
@@ -106,8 +121,14 @@ pub(super) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), TestError> {
         }
         let mut file = std::fs::File::create(partial)?;
         file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(partial, path)
+        file.sync_all()
     };
-    write().map_err(TestError::io("write", path))
+    write().map_err(TestError::io("write", path))?;
+    let checked = check(partial);
+    if checked.is_err() {
+        // It says nothing that the error does not.
+        let _ = std::fs::remove_file(partial);
+        return checked;
+    }
+    std::fs::rename(partial, path).map_err(TestError::io("write", path))
 }

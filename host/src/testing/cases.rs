@@ -23,11 +23,13 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::Deserialize;
 
 use super::TestError;
 use super::tolerance::Tolerances;
+use crate::config::FileFormat;
 
 /// The folder beside a pipeline in which cases are looked for unless others are named.
 pub const CASES_FOLDER: &str = "cases";
@@ -67,6 +69,8 @@ pub struct Case {
     pub purity: bool,
     /// Whether the laws of `merge` are checked.
     pub laws: bool,
+    /// Why it cannot be tested at all, if its files or its `case.toml` are not as they must be.
+    pub unusable: Option<Arc<TestError>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -85,8 +89,8 @@ struct CaseFile {
 ///
 /// # Errors
 ///
-/// The folder cannot be read or has no cases, none is left over, or one of them is not as a case
-/// must be: its files or its `case.toml`.
+/// The folder cannot be read or has no cases, or none is left over. A case that is not as it must be
+/// says so itself, and keeps nobody from testing the others.
 pub fn find(folder: &Path, filter: Option<&str>, usual: &Case) -> Result<Vec<Case>, TestError> {
     let mut folders = Vec::new();
     for path in entries(folder)? {
@@ -110,7 +114,14 @@ pub fn find(folder: &Path, filter: Option<&str>, usual: &Case) -> Result<Vec<Cas
             names.join(", ")
         )));
     }
-    folders.iter().map(|path| read(path, usual)).collect()
+    let read = |path: &PathBuf| {
+        read(path, usual).unwrap_or_else(|error| Case {
+            name: name_of(path),
+            unusable: Some(Arc::new(error)),
+            ..usual.clone()
+        })
+    };
+    Ok(folders.iter().map(read).collect())
 }
 
 fn read(folder: &Path, usual: &Case) -> Result<Case, TestError> {
@@ -118,11 +129,14 @@ fn read(folder: &Path, usual: &Case) -> Result<Case, TestError> {
     let own = case_file(&folder.join(CASE_FILE))?;
     let tolerances = Tolerances::of(own.tolerance)
         .map_err(|reason| TestError::file(&folder.join(CASE_FILE), reason))?;
-    let events: Vec<PathBuf> = files
+    let (known, others): (Vec<PathBuf>, Vec<PathBuf>) = files
         .iter()
         .filter(|path| name_of(path).starts_with("events") && path.is_file())
         .cloned()
-        .collect();
+        .partition(|path| FileFormat::of_path(path).is_some());
+    // What editors leave beside a file has a name that says no format. So may the files of an event
+    // whose format is declared.
+    let events = if known.is_empty() { others } else { known };
     if events.is_empty() {
         return Err(TestError::file(
             folder,
@@ -148,7 +162,7 @@ fn read(folder: &Path, usual: &Case) -> Result<Case, TestError> {
         events: Some(events),
         // One that is not there yet is told when it is asked for, and written when it is blessed.
         expected: Some(first.cloned().unwrap_or_else(|| folder.join(EXPECTED[0]))),
-        expected_refused: refused.is_file().then_some(refused),
+        expected_refused: (refused.is_file() || first.is_none()).then_some(refused),
         tolerances: usual.tolerances.clone().overridden_by(&tolerances),
         columns: match own.columns.is_empty() {
             true => usual.columns.clone(),
@@ -157,6 +171,7 @@ fn read(folder: &Path, usual: &Case) -> Result<Case, TestError> {
         environment: own.env.unwrap_or_else(|| usual.environment.clone()),
         purity: own.purity || usual.purity,
         laws: own.laws.unwrap_or(own.purity || usual.laws),
+        unusable: None,
     })
 }
 
@@ -244,7 +259,7 @@ mod tests {
                 .unwrap()
                 .ends_with("one/expected.ndjson")
         );
-        assert!(one.expected_refused.is_none() && !one.purity && !one.laws);
+        assert!(!one.purity && !one.laws && one.unusable.is_none());
         assert_eq!(two.environment, "ci");
         assert_eq!(two.events.as_ref().unwrap().len(), 2);
         assert!(two.expected.as_ref().unwrap().ends_with("two/expected.csv"));
@@ -258,9 +273,30 @@ mod tests {
     #[track_caller]
     fn refused(files: &[(&str, &str)], filter: Option<&str>, because: &str) {
         let folder = folder(files);
-        let error = find(folder.path(), filter, &usual()).unwrap_err();
+        let error = match find(folder.path(), filter, &usual()) {
+            Err(error) => error,
+            Ok(cases) => TestError::Case(cases[0].unusable.clone().expect("it is no case")),
+        };
         assert!(!error.is_of_the_system());
         assert!(error.to_string().contains(because), "{error}");
+    }
+
+    #[test]
+    fn what_editors_leave_is_no_event() {
+        let files = [
+            ("a/events.ndjson", ""),
+            ("a/events.ndjson~", ""),
+            ("a/events.ndjson.bak", ""),
+            ("b/events.log", ""),
+        ];
+        let folder = folder(&files);
+        let cases = find(folder.path(), None, &usual()).unwrap();
+        let names = |case: &Case| -> Vec<String> {
+            let events = case.events.iter().flatten();
+            events.map(|path| name_of(path)).collect()
+        };
+        assert_eq!(names(&cases[0]), ["events.ndjson"]);
+        assert_eq!(names(&cases[1]), ["events.log"]);
     }
 
     #[test]

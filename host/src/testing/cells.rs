@@ -14,8 +14,43 @@ use super::tolerance::within;
 pub(super) struct Leniency {
     /// JSON has neither NaN nor infinities: they are written as null.
     pub(super) not_finite_is_null: bool,
+    /// The same within lists and structs.
+    pub(super) not_finite_inside_is_null: bool,
     /// CSV writes an empty text and a null alike: as nothing.
     pub(super) empty_is_null: bool,
+}
+
+impl Leniency {
+    /// What holds within lists and structs, which are JSON in texts of either format.
+    fn inside(self) -> Self {
+        Self {
+            not_finite_is_null: self.not_finite_inside_is_null,
+            empty_is_null: false,
+            ..self
+        }
+    }
+
+    fn is_null(&self, (column, row): (&dyn Array, usize)) -> bool {
+        if column.is_null(row) {
+            return true;
+        }
+        match column.data_type() {
+            kind if kind.is_floating() && self.not_finite_is_null => {
+                !number((column, row)).is_finite()
+            }
+            DataType::Utf8 if self.empty_is_null => column.as_string::<i32>().value(row).is_empty(),
+            DataType::LargeUtf8 if self.empty_is_null => {
+                column.as_string::<i64>().value(row).is_empty()
+            }
+            DataType::Binary if self.empty_is_null => {
+                column.as_binary::<i32>().value(row).is_empty()
+            }
+            DataType::LargeBinary if self.empty_is_null => {
+                column.as_binary::<i64>().value(row).is_empty()
+            }
+            _ => false,
+        }
+    }
 }
 
 /// A column of what was expected beside the same column of what came.
@@ -51,11 +86,20 @@ impl Cells {
     /// Whether row `expected` of the one is the same as row `got` of the other.
     pub(super) fn same(&self, expected: usize, got: usize) -> bool {
         (self.exactly)(expected, got) == Ordering::Equal
-            || self.close((self.expected.as_ref(), expected), (self.got.as_ref(), got))
+            || self.close(
+                self.leniency,
+                (self.expected.as_ref(), expected),
+                (self.got.as_ref(), got),
+            )
     }
 
-    fn close(&self, expected: (&dyn Array, usize), got: (&dyn Array, usize)) -> bool {
-        match (self.is_null(expected), self.is_null(got)) {
+    fn close(
+        &self,
+        leniency: Leniency,
+        expected: (&dyn Array, usize),
+        got: (&dyn Array, usize),
+    ) -> bool {
+        match (leniency.is_null(expected), leniency.is_null(got)) {
             (true, true) => return true,
             (false, false) => {}
             _ => return false,
@@ -67,42 +111,21 @@ impl Cells {
             DataType::List(_) | DataType::LargeList(_) | DataType::FixedSizeList(..) => {
                 let (expected, got) = (items(expected), items(got));
                 expected.len() == got.len()
-                    && (0..expected.len()).all(|item| self.close((&expected, item), (&got, item)))
+                    && (0..expected.len())
+                        .all(|item| self.close(leniency.inside(), (&expected, item), (&got, item)))
             }
             DataType::Struct(_) => {
                 let columns = expected.0.as_struct().columns().iter();
                 let mut columns = columns.zip(got.0.as_struct().columns());
-                columns.all(|(one, other)| self.close((one, expected.1), (other, got.1)))
+                columns.all(|(one, other)| {
+                    self.close(leniency.inside(), (one, expected.1), (other, got.1))
+                })
             }
             _ => {
                 let (one, other) = (expected.0.slice(expected.1, 1), got.0.slice(got.1, 1));
                 make_comparator(&one, &other, SortOptions::default())
                     .is_ok_and(|compare| compare(0, 0) == Ordering::Equal)
             }
-        }
-    }
-
-    fn is_null(&self, (column, row): (&dyn Array, usize)) -> bool {
-        if column.is_null(row) {
-            return true;
-        }
-        match column.data_type() {
-            kind if kind.is_floating() && self.leniency.not_finite_is_null => {
-                !number((column, row)).is_finite()
-            }
-            DataType::Utf8 if self.leniency.empty_is_null => {
-                column.as_string::<i32>().value(row).is_empty()
-            }
-            DataType::LargeUtf8 if self.leniency.empty_is_null => {
-                column.as_string::<i64>().value(row).is_empty()
-            }
-            DataType::Binary if self.leniency.empty_is_null => {
-                column.as_binary::<i32>().value(row).is_empty()
-            }
-            DataType::LargeBinary if self.leniency.empty_is_null => {
-                column.as_binary::<i64>().value(row).is_empty()
-            }
-            _ => false,
         }
     }
 }

@@ -10,10 +10,11 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
 use arrow_row::{OwnedRow, RowConverter, SortField};
+use serde_json::Value;
 
 use super::TestError;
 use super::cells::{Cells, Leniency};
-use super::layout::Layout;
+use super::layout::{FeatureOf, Layout};
 use super::tolerance::Tolerances;
 use crate::text::json_texts;
 
@@ -40,6 +41,7 @@ pub(super) struct Comparison {
     /// Of the rest of what tells rows apart, what is not a bound of the window.
     others: Vec<String>,
     columns: Vec<String>,
+    features: Vec<FeatureOf>,
     /// Columns that were to be compared, and that what was expected does not have.
     pub(super) lacking: Vec<String>,
     /// By window, those of the tables in their order.
@@ -102,6 +104,7 @@ pub(super) fn compare(
             .filter(|name| !bounds.contains(&name.as_str()))
             .collect(),
         columns: columns.into_iter().cloned().collect(),
+        features: layout.features.clone(),
         lacking: lacking.into_iter().cloned().collect(),
         matched: pairs.len(),
         differences: Vec::new(),
@@ -241,8 +244,50 @@ impl Comparison {
         }
     }
 
-    /// The feature, what was expected and what came, as texts.
-    pub(super) fn texts_of(&self, difference: &Difference) -> (String, String, String) {
+    /// The column that a difference is in, and the feature that is declared of it and of windows of
+    /// this length; neither where whole rows are missing.
+    pub(super) fn feature_of(&self, difference: &Difference) -> Option<(&str, Option<&str>)> {
+        let Difference::Value { column, .. } = difference else {
+            return None;
+        };
+        let (column, id) = (self.columns[*column].as_str(), self.id_of(difference));
+        let length = id.window.0.zip(id.window.1).map(|(start, end)| end - start);
+        let mut features = self.features.iter();
+        let feature = features.find(|feature| {
+            feature.column == column && (feature.length.is_none() || feature.length == length)
+        });
+        Some((column, feature.map(|feature| feature.name.as_str())))
+    }
+
+    /// What was expected and what came, for programs: a value, or a whole row, or null for none.
+    pub(super) fn values_of(&self, difference: &Difference) -> (Value, Value) {
+        let whole = |table: &RecordBatch, row: usize| {
+            let columns = self.columns.iter();
+            Value::Object(
+                columns
+                    .map(|name| (name.clone(), json_value(&text(table, name, row))))
+                    .collect(),
+            )
+        };
+        match difference {
+            Difference::Value {
+                expected,
+                got,
+                column,
+            } => {
+                let name = &self.columns[*column];
+                (
+                    json_value(&text(&self.expected, name, *expected)),
+                    json_value(&text(&self.got, name, *got)),
+                )
+            }
+            Difference::Missing { expected } => (whole(&self.expected, *expected), Value::Null),
+            Difference::Extra { got } => (Value::Null, whole(&self.got, *got)),
+        }
+    }
+
+    /// What was expected and what came, as texts.
+    pub(super) fn texts_of(&self, difference: &Difference) -> (String, String) {
         let whole = |table: &RecordBatch, row: usize| {
             let values = self.columns.iter();
             let values = values.map(|name| format!("{name}={}", text(table, name, row)));
@@ -256,21 +301,14 @@ impl Comparison {
             } => {
                 let name = &self.columns[*column];
                 (
-                    name.clone(),
                     text(&self.expected, name, *expected),
                     text(&self.got, name, *got),
                 )
             }
-            Difference::Missing { expected } => (
-                "(row)".to_owned(),
-                whole(&self.expected, *expected),
-                "no such row".to_owned(),
-            ),
-            Difference::Extra { got } => (
-                "(row)".to_owned(),
-                "no such row".to_owned(),
-                whole(&self.got, *got),
-            ),
+            Difference::Missing { expected } => {
+                (whole(&self.expected, *expected), "no such row".to_owned())
+            }
+            Difference::Extra { got } => ("no such row".to_owned(), whole(&self.got, *got)),
         }
     }
 }
@@ -278,6 +316,24 @@ impl Comparison {
 /// A cell for people. Floats that JSON lacks are shown by their names.
 pub(super) fn text(table: &RecordBatch, name: &str, row: usize) -> String {
     cell_text(&column(table, name).slice(row, 1))
+}
+
+/// What a text of [`cell_text`] says as a value of JSON. A number with more digits than a float has
+/// stays a text, and so does what JSON lacks.
+pub(super) fn json_value(text: &str) -> Value {
+    const MOST_DIGITS: usize = 17;
+    match serde_json::from_str(text) {
+        Ok(Value::Number(number)) if number.is_f64() => {
+            let digits = text.split(['e', 'E']).next().unwrap_or(text);
+            let digits = digits.chars().filter(char::is_ascii_digit).count();
+            match digits > MOST_DIGITS + 1 {
+                true => Value::from(text),
+                false => Value::Number(number),
+            }
+        }
+        Ok(value) => value,
+        Err(_) => Value::from(text),
+    }
 }
 
 /// The only value of a column for people.

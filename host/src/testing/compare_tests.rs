@@ -25,6 +25,11 @@ fn layout() -> Layout {
         keys: names(&["driver"]),
         window: names(&["window_start", "window_end"]),
         outputs: names(&["mean"]),
+        features: vec![FeatureOf {
+            name: "mean_10s".to_owned(),
+            column: "mean".to_owned(),
+            length: Some(10_000_000),
+        }],
     }
 }
 
@@ -75,18 +80,39 @@ fn differences_are_in_the_order_of_windows_and_say_what_they_are_about() {
         .iter()
         .map(|difference| {
             let id = comparison.id_of(difference);
-            let (feature, expected, got) = comparison.texts_of(difference);
+            let (expected, got) = comparison.texts_of(difference);
+            let feature = comparison.feature_of(difference);
+            let feature = feature.map_or("(row)", |(_, name)| name.unwrap());
             let end = id.window.1.unwrap() / 1_000_000;
             format!("{} {end} {feature} {expected} {got}", id.entity[0].1)
         })
         .collect();
     let expected = [
         "4 5 (row) no such row mean=4.0",
-        "2 10 mean 2.0 2.5",
+        "2 10 mean_10s 2.0 2.5",
         "3 10 (row) mean=3.0 no such row",
-        "1 20 mean 1.0 null",
+        "1 20 mean_10s 1.0 null",
     ];
     assert_eq!(shown, expected);
+}
+
+#[test]
+fn values_for_programs_are_those_of_json() {
+    for (text, value) in [
+        ("3", Value::from(3)),
+        ("0.1", Value::from(0.1)),
+        ("null", Value::Null),
+        ("\"a\"", Value::from("a")),
+        ("[1.5,null]", serde_json::json!([1.5, null])),
+        ("NaN", Value::from("NaN")),
+        ("18446744073709551615", Value::from(u64::MAX)),
+        (
+            "123456789012345678.25",
+            Value::from("123456789012345678.25"),
+        ),
+    ] {
+        assert_eq!(json_value(text), value);
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Why a test could not be made, which is another thing than a test that fails.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use arrow::error::ArrowError;
 
@@ -21,6 +22,9 @@ pub enum TestError {
     /// The run over the events failed.
     #[error(transparent)]
     Run(#[from] RunError),
+    /// A case is not as a case must be.
+    #[error(transparent)]
+    Case(Arc<TestError>),
     /// What was asked for makes no sense, or names what is not there.
     #[error("{0}")]
     Asked(String),
@@ -73,6 +77,7 @@ impl TestError {
     pub fn is_of_the_system(&self) -> bool {
         match self {
             Self::Config(_) | Self::Asked(_) | Self::File { .. } => false,
+            Self::Case(error) => error.is_of_the_system(),
             Self::Wiring(error) => error.is_of_the_system(),
             Self::Run(error) => !error.is_bad_input(),
             Self::Io { .. } | Self::Open(_) | Self::Arrow(_) => true,

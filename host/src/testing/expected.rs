@@ -16,9 +16,14 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::TestError;
 use super::cells::Leniency;
-use super::layout::{Layout, zones_as_offsets};
+use super::exact;
+use super::layout::{Layout, nullable_throughout, zones_as_offsets};
+use super::table;
 use super::trial::{not_read, read_parquet, unknown_column};
-use crate::config::OutputFormat;
+use crate::config::{OutputFormat, types};
+
+/// Of rows that cannot be read as much is shown.
+const MOST_OF_A_ROW: usize = 200;
 
 /// The format that a file of expected features has by its name.
 ///
@@ -46,8 +51,16 @@ pub(super) struct Expected {
 
 /// Reads a file of expected features.
 pub(super) fn read(path: &Path, layout: &Layout) -> Result<Expected, TestError> {
+    read_as(format_of(path)?, path, layout)
+}
+
+/// Reads one in a format that its name need not say.
+pub(super) fn read_as(
+    format: OutputFormat,
+    path: &Path,
+    layout: &Layout,
+) -> Result<Expected, TestError> {
     let schema = &layout.schema;
-    let format = format_of(path)?;
     let rows = match format {
         OutputFormat::Parquet => read_parquet(path, schema)?,
         OutputFormat::Ndjson => {
@@ -84,6 +97,8 @@ pub(super) fn read(path: &Path, layout: &Layout) -> Result<Expected, TestError> 
     }
     let leniency = Leniency {
         not_finite_is_null: format == OutputFormat::Ndjson,
+        // Lists and structs are JSON in CSV too.
+        not_finite_inside_is_null: format != OutputFormat::Parquet,
         empty_is_null: format == OutputFormat::Csv,
     };
     Ok(Expected { rows, leniency })
@@ -100,6 +115,7 @@ fn names_in(path: &Path, lines: &[&str]) -> Result<BTreeSet<String>, TestError> 
     for (number, line) in lines.iter().enumerate() {
         let object: serde_json::Map<String, serde_json::Value> = serde_json::from_str(line)
             .map_err(|error| {
+                let line = table::cut(line, MOST_OF_A_ROW);
                 TestError::file(path, format!("row {}: {error}: {line}", number + 1))
             })?;
         names.extend(object.into_iter().map(|(name, _)| name));
@@ -125,9 +141,7 @@ fn typed(
         .iter()
         .filter(|field| names.contains(field.name()));
     // Null until compared: a null where the output has none is a difference, and no bad file.
-    let fields: Vec<Field> = named
-        .map(|field| field.as_ref().clone().with_nullable(true))
-        .collect();
+    let fields: Vec<Field> = named.map(|field| nullable_throughout(field)).collect();
     let read_as = fields.iter().map(|field| {
         let data_type = zones_as_offsets(field.data_type());
         field.clone().with_data_type(data_type)
@@ -137,9 +151,10 @@ fn typed(
         // The parser does not say where: the first line that it refuses alone is the one.
         let first = lines.iter().zip(1..).find_map(|(line, number)| {
             let error = parse(line, &read_as).err()?;
+            let line = table::cut(line, MOST_OF_A_ROW);
             Some(format!("row {number}: {error}: {line}"))
         });
-        let reason = first.unwrap_or_else(|| error.to_string());
+        let reason = first.unwrap_or(error);
         TestError::file(
             path,
             format!("{reason}; write it as the output's types ask for"),
@@ -154,10 +169,32 @@ fn typed(
     )?)
 }
 
-fn parse(text: &str, schema: &SchemaRef) -> Result<RecordBatch, arrow::error::ArrowError> {
-    let reader = arrow_json::ReaderBuilder::new(Arc::clone(schema)).build(Cursor::new(text))?;
-    let batches = reader.collect::<Result<Vec<_>, _>>()?;
-    concat_batches(schema, &batches)
+/// Reads lines of JSON as rows of a schema, or says why they are not, be it only by a digit.
+fn parse(text: &str, schema: &SchemaRef) -> Result<RecordBatch, String> {
+    let read = |schema: &SchemaRef, numbers_are_texts: bool| {
+        let reader = arrow_json::ReaderBuilder::new(Arc::clone(schema))
+            .with_strict_mode(true)
+            .with_coerce_primitive(numbers_are_texts)
+            .build(Cursor::new(text))?;
+        let batches = reader.collect::<Result<Vec<_>, _>>()?;
+        concat_batches(schema, &batches)
+    };
+    let rows = read(schema, false).map_err(|error| error.to_string())?;
+    let texts = schema.fields().iter().map(|field| {
+        let data_type = exact::as_texts(field.data_type());
+        field.as_ref().clone().with_data_type(data_type)
+    });
+    let texts = Arc::new(Schema::new(texts.collect::<Vec<_>>()));
+    let texts = read(&texts, true).map_err(|error| error.to_string())?;
+    let columns = schema.fields().iter().zip(texts.columns());
+    for ((field, texts), values) in columns.zip(rows.columns()) {
+        if let Some(text) = exact::first_loss(texts, values) {
+            let data_type = types::type_name(field.data_type());
+            let name = field.name();
+            return Err(format!("column `{name}`: {text} does not fit {data_type}"));
+        }
+    }
+    Ok(rows)
 }
 
 /// Reads the cells as texts and makes JSON of them, so that there is one way from text to types.
@@ -174,6 +211,11 @@ fn read_csv(path: &Path, schema: &SchemaRef) -> Result<RecordBatch, TestError> {
         .infer_schema(text.as_bytes(), Some(0))
         .map_err(broken)?;
     let names: BTreeSet<String> = header.fields().iter().map(|f| f.name().clone()).collect();
+    if names.is_empty() {
+        let reason =
+            "it is empty, without a line of column names; --bless writes it from what comes out";
+        return Err(TestError::file(path, reason));
+    }
     if names.len() != header.fields().len() {
         return Err(TestError::file(path, "two columns have the same name"));
     }

@@ -2,12 +2,23 @@
 
 use arrow::array::{
     ArrayRef, BooleanArray, Date32Array, Decimal128Array, Float64Array, Int64Array, ListArray,
-    StringArray, TimestampMicrosecondArray, UInt64Array,
+    StringArray, StructArray, TimestampMicrosecondArray, UInt64Array,
 };
-use arrow::datatypes::{Float64Type, Schema};
+use arrow::datatypes::{Float64Type, Int64Type, Schema};
 
 use super::*;
 use crate::sink::{FileSink, RowOrder};
+
+/// A struct of which nothing is ever null.
+fn spots() -> ArrayRef {
+    let fields = vec![
+        Field::new("x", DataType::Float64, false),
+        Field::new("stops", DataType::Int64, false),
+    ];
+    let x: ArrayRef = Arc::new(Float64Array::from(vec![0.5, 1.0, -2.0]));
+    let stops: ArrayRef = Arc::new(Int64Array::from(vec![1, 2, 3]));
+    Arc::new(StructArray::new(fields.into(), vec![x, stops], None))
+}
 
 fn layout() -> (Layout, RecordBatch) {
     let time = |micros: &[i64]| -> ArrayRef {
@@ -51,6 +62,15 @@ fn layout() -> (Layout, RecordBatch) {
             "parts",
             Arc::new(ListArray::from_iter_primitive::<Float64Type, _, _>(lists)),
         ),
+        (
+            "counts",
+            Arc::new(ListArray::from_iter_primitive::<Int64Type, _, _>([
+                Some(vec![Some(1), None]),
+                None,
+                Some(vec![]),
+            ])),
+        ),
+        ("spot", spots()),
     ];
     let fields: Vec<Field> = columns
         .iter()
@@ -67,7 +87,8 @@ fn layout() -> (Layout, RecordBatch) {
     let layout = Layout {
         keys: names(0..2),
         window: names(2..4),
-        outputs: names(4..11),
+        outputs: names(4..13),
+        features: Vec::new(),
         schema: Arc::clone(&schema),
     };
     let columns = columns.into_iter().map(|(_, column)| column).collect();
@@ -85,7 +106,13 @@ fn what_a_run_writes_comes_back_in_every_format() {
         sink.write(0, &rows, 0, Vec::new()).unwrap();
         sink.finish().unwrap();
         let read = read(&path, &layout).unwrap();
-        assert_eq!(read.rows.columns(), rows.columns(), "{name}");
+        let texts = |rows: &RecordBatch| -> Vec<Vec<String>> {
+            let columns = rows.columns().iter();
+            columns
+                .map(|c| crate::text::json_texts(c).unwrap())
+                .collect()
+        };
+        assert_eq!(texts(&read.rows), texts(&rows), "{name}");
     }
 }
 
@@ -121,6 +148,114 @@ fn what_cannot_be_read_is_told_with_its_place() {
     assert!(refused("x.csv", "city,city\n").contains("same name"));
     assert!(refused("x.parquet", "PAR1").contains("no Parquet"));
     assert!(refused("x.txt", "").contains(".csv, .ndjson or .parquet"));
+}
+
+#[test]
+fn what_says_more_than_the_types_hold_is_refused() {
+    let head = r#""city":"a","rider":1,"window_start":"1970-01-01T00:00:00Z","window_end":"1970-01-01T00:00:01Z""#;
+    for (value, column) in [
+        (r#""rows":3.9"#, "rows"),
+        (r#""rows":"3.9""#, ""),
+        (r#""price":1.234"#, "price"),
+        (r#""price":"78914.999""#, "price"),
+        (r#""day":"1969-12-31T23:59:59""#, "day"),
+        (r#""seen":"1970-01-01T00:00:00.0000019Z""#, "seen"),
+        (r#""spot":{"stops":1.5}"#, "spot"),
+        (r#""spot":{"typo":3}"#, "typo"),
+        (r#""counts":[1.5,null,3]"#, "counts"),
+    ] {
+        let reason = refused("x.ndjson", &format!("{{{head},{value}}}\n"));
+        assert!(
+            reason.contains("row 1") && reason.contains(column),
+            "{value}: {reason}"
+        );
+    }
+    let csv = "city,rider,window_start,window_end,rows\na,1,1970-01-01T00:00:00Z,1970-01-01T00:00:01Z,3.9\n";
+    assert!(refused("x.csv", csv).contains("rows"), "{csv}");
+    assert!(refused("x.csv", "").contains("it is empty"));
+
+    // The same values, however they are written.
+    let (layout, _) = layout();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.ndjson");
+    let value = r#""rows":3.0,"price":1.50,"seen":"1970-01-01T00:00:00.000001000Z","counts":[1e3],"spot":{"stops":2}"#;
+    std::fs::write(&path, format!("{{{head},{value}}}\n")).unwrap();
+    assert_eq!(read(&path, &layout).unwrap().rows.num_rows(), 1);
+}
+
+#[test]
+fn other_types_of_parquet_must_hold_the_same_values() {
+    let (layout, rows) = layout();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("x.parquet");
+    let refused = |column: &str, values: ArrayRef| {
+        let columns = layout.schema.fields().iter().zip(rows.columns());
+        let columns: Vec<(String, ArrayRef)> = columns
+            .map(|(field, own)| match field.name() == column {
+                true => (column.to_owned(), Arc::clone(&values)),
+                false => (field.name().clone(), Arc::clone(own)),
+            })
+            .collect();
+        let rows = RecordBatch::try_from_iter(columns).unwrap();
+        let mut sink = FileSink::create(&path, 1, rows.schema(), 2, RowOrder::Windows).unwrap();
+        sink.write(0, &rows, 0, Vec::new()).unwrap();
+        sink.finish().unwrap();
+        read(&path, &layout).err().map(|error| error.to_string())
+    };
+    let floats = |values: [f64; 3]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
+    assert_eq!(refused("rows", floats([3.0, 4.0, 0.0])), None);
+    let reason = refused("rows", floats([3.0, 3.9, 0.0])).unwrap();
+    assert!(
+        reason.contains("`rows`") && reason.contains("3.9"),
+        "{reason}"
+    );
+    let signed: ArrayRef = Arc::new(Int64Array::from(vec![1, -5, 3]));
+    let reason = refused("rows", signed).unwrap();
+    assert!(
+        reason.contains("`rows`") && reason.contains("-5"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn a_nan_within_a_list_or_a_struct_comes_back_as_no_difference() {
+    let (layout, rows) = layout();
+    let (_, spots, _) = rows
+        .column_by_name("spot")
+        .unwrap()
+        .as_struct()
+        .clone()
+        .into_parts();
+    let fields = match rows.schema().field_with_name("spot").unwrap().data_type() {
+        DataType::Struct(fields) => fields.clone(),
+        other => panic!("{other}"),
+    };
+    let nan: ArrayRef = Arc::new(Float64Array::from(vec![f64::NAN, 1.0, f64::INFINITY]));
+    let spots: ArrayRef = Arc::new(StructArray::new(
+        fields,
+        vec![nan, Arc::clone(&spots[1])],
+        None,
+    ));
+    let mut columns = rows.columns().to_vec();
+    columns[rows.schema().index_of("spot").unwrap()] = spots;
+    let rows = RecordBatch::try_new(rows.schema(), columns).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    for name in ["x.csv", "x.ndjson", "x.parquet"] {
+        let path = folder.path().join(name);
+        let mut sink =
+            FileSink::create(&path, 1, Arc::clone(&layout.schema), 2, RowOrder::Windows).unwrap();
+        sink.write(0, &rows, 0, Vec::new()).unwrap();
+        sink.finish().unwrap();
+        let read = read(&path, &layout).unwrap();
+        let compared = crate::testing::compare::compare(
+            &layout,
+            (&read.rows, read.leniency),
+            &rows,
+            &layout.outputs,
+            &crate::testing::Tolerances::default(),
+        );
+        assert!(compared.unwrap().is_same(), "{name}");
+    }
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! An instance of the transform that checks put their questions to, outside of any run.
+//! Instances of transforms that checks put their questions to, outside of any run.
 
 use std::sync::Arc;
 
@@ -12,15 +12,57 @@ use crate::pipeline::{Host, Opener};
 use crate::sandbox::Instance;
 use crate::transform::{CallError, Finished, Groups, Reject, Rows, Updated, Windowed};
 
-/// Where fresh instances are opened and asked.
-pub(super) struct Lab<'a> {
+/// Opens an instance that nobody has asked anything.
+type Open<'a, I> = Box<dyn Fn() -> Result<I, CallError> + 'a>;
+
+/// An instance of a transform, and how to get another.
+pub(super) struct Fresh<'a, I> {
     host: &'a Host,
-    opener: &'a Opener,
-    instance: Option<Instance>,
+    open: Open<'a, I>,
+    instance: Option<I>,
 }
 
+impl<'a, I> Fresh<'a, I> {
+    pub(super) fn new(host: &'a Host, open: Open<'a, I>) -> Self {
+        Self {
+            host,
+            open,
+            instance: None,
+        }
+    }
+
+    /// Puts an instance in the place of the one at hand that nobody has asked anything.
+    pub(super) fn renew(&mut self) {
+        self.instance = None;
+    }
+
+    fn instance(&mut self) -> Result<&mut I, TestError> {
+        match &mut self.instance {
+            Some(instance) => Ok(instance),
+            none => Ok(none.insert((self.open)().map_err(TestError::Open)?)),
+        }
+    }
+
+    /// Asks; a failed instance is never asked again.
+    pub(super) fn ask<T>(
+        &mut self,
+        question: impl AsyncFnOnce(&mut I) -> Result<T, CallError>,
+    ) -> Result<Result<T, CallError>, TestError> {
+        let host = self.host;
+        let instance = self.instance()?;
+        let answer = host.lanes.block_on(question(instance));
+        if answer.is_err() {
+            self.instance = None;
+        }
+        Ok(answer)
+    }
+}
+
+/// Where fresh instances of a windowed transform are opened and asked.
+pub(super) struct Lab<'a>(Fresh<'a, Instance>);
+
 /// All states after rows were added, and the rejects by the call's own rows.
-type Added = (Vec<ArrayRef>, Vec<Reject>);
+pub(super) type Added = (Vec<ArrayRef>, Vec<Reject>);
 
 /// Some rows of a call, for the groups that they belong to alone.
 pub(super) struct Part {
@@ -36,45 +78,18 @@ pub(super) struct Part {
 
 impl<'a> Lab<'a> {
     pub(super) fn new(host: &'a Host, opener: &'a Opener) -> Self {
-        Self {
-            host,
-            opener,
-            instance: None,
-        }
+        let open = move || host.lanes.block_on(opener.open("check"));
+        Self(Fresh::new(host, Box::new(open)))
     }
 
     /// Puts an instance in the place of the one at hand that nobody has asked anything.
     pub(super) fn renew(&mut self) {
-        self.instance = None;
+        self.0.renew();
     }
 
     /// What the transform said of itself.
     pub(super) fn initial(&mut self) -> Result<RecordBatch, TestError> {
-        Ok(self.instance()?.spec().initial.clone())
-    }
-
-    fn instance(&mut self) -> Result<&mut Instance, TestError> {
-        match &mut self.instance {
-            Some(instance) => Ok(instance),
-            none => {
-                let opened = self.host.lanes.block_on(self.opener.open("check"));
-                Ok(none.insert(opened.map_err(TestError::Open)?))
-            }
-        }
-    }
-
-    /// Asks; a failed instance is never asked again.
-    fn ask<T>(
-        &mut self,
-        question: impl AsyncFnOnce(&mut Instance) -> Result<T, CallError>,
-    ) -> Result<Result<T, CallError>, TestError> {
-        let host = self.host;
-        let instance = self.instance()?;
-        let answer = host.lanes.block_on(question(instance));
-        if answer.is_err() {
-            self.instance = None;
-        }
-        Ok(answer)
+        Ok(self.0.instance()?.spec().initial.clone())
     }
 
     /// A call once more, as it was.
@@ -82,7 +97,7 @@ impl<'a> Lab<'a> {
         &mut self,
         call: &Accumulated,
     ) -> Result<Result<Updated, CallError>, TestError> {
-        self.ask(async |instance: &mut Instance| {
+        self.0.ask(async |instance: &mut Instance| {
             let rows = Rows {
                 columns: &call.columns,
                 group_of_row: &call.group_of_row,
@@ -104,7 +119,7 @@ impl<'a> Lab<'a> {
             return Ok(Ok((states.to_vec(), Vec::new())));
         }
         let part = Part::of(call, rows, states)?;
-        let updated = self.ask(async |instance: &mut Instance| {
+        let updated = self.0.ask(async |instance: &mut Instance| {
             let rows = Rows {
                 columns: &part.columns,
                 group_of_row: &part.group_of_row,
@@ -142,7 +157,7 @@ impl<'a> Lab<'a> {
         later: &[ArrayRef],
         len: usize,
     ) -> Result<Result<Vec<ArrayRef>, CallError>, TestError> {
-        self.ask(async |instance: &mut Instance| {
+        self.0.ask(async |instance: &mut Instance| {
             instance.merge(groups(keys, earlier, len), later).await
         })
     }
@@ -154,7 +169,7 @@ impl<'a> Lab<'a> {
         bounds: &[ArrayRef],
         len: usize,
     ) -> Result<Result<Finished, CallError>, TestError> {
-        self.ask(async |instance: &mut Instance| {
+        self.0.ask(async |instance: &mut Instance| {
             instance.finish(groups(keys, states, len), bounds).await
         })
     }

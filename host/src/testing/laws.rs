@@ -1,6 +1,6 @@
 //! The laws of `merge`, over the states that arise from the events.
 //!
-//! For the groups of recorded calls of `accumulate`, with `acc` for adding rows:
+//! For the entities of recorded calls of `accumulate`, with `acc` for adding rows:
 //!
 //! 1. *splitting*: `merge(acc(first rows), acc(the others))` finishes as `acc(all rows)` does, cut
 //!    after a quarter, a half and three quarters of a group's rows;
@@ -8,28 +8,20 @@
 //! 3. *neutrality*: merging with the initial state, on either side, changes nothing.
 //!
 //! What `finish` gives is compared, within the tolerances of the columns. Parts are cut in the order
-//! of the rows. Groups of which a part rejects other rows than the whole are left out.
+//! of the rows, whatever the windows are (`joined`). Groups of which a part rejects other rows than the
+//! whole are left out.
 
-use arrow::array::ArrayRef;
+mod asked;
+
 use serde_json::json;
 
-use super::compare::cell_text;
-use super::lab::{Lab, applied, broadcast, groups_with_applied_rows, pick};
-use super::outputs::{Outputs, first_difference};
-use super::probe::{Names, window_of};
-use super::recorder::{Accumulated, Call, Recording};
+use self::asked::Laws;
+use super::lab::Lab;
 use super::trial::{Cut, Trial};
 use super::windows::Windows;
 use super::{Check, TestError, Tolerances, purity, table};
 use crate::pipeline::Host;
-use crate::transform::{CallError, Reject};
-
-/// Calls that are checked.
-const MOST_CALLS: usize = 64;
-/// Rows of calls that are checked.
-const MOST_ROWS: usize = 1 << 18;
-/// Groups on which a merge that failed is tried one by one.
-const MOST_ALONE: usize = 32;
+use crate::transform::CallError;
 
 /// The first law that was found broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,7 +55,7 @@ pub(super) fn check(
         batch_rows: Some((rows / 2 + 1).clamp(1, 65_536) as usize),
         lanes: Some(1),
     };
-    let Some(recorded) = purity::record(trial, cut)? else {
+    let Some(recorded) = purity::record(trial, cut)?.windows else {
         return Ok(nothing_to_merge());
     };
     let mut lab = Lab::new(host, &recorded.opener);
@@ -73,13 +65,12 @@ pub(super) fn check(
         lab,
         names: recorded.names,
         tolerances,
-        groups: 0,
-        left_out: 0,
+        counts: Counts::default(),
         merged_before: false,
     };
-    let ended = laws.check_all(&recorded.calls)?;
-    let (groups, left_out) = (laws.groups, laws.left_out);
-    let (passed, summary, detail) = verdict(&ended, groups, recorded.merges);
+    let ended = laws.check_all(&recorded.calls, cut.batch_rows.unwrap_or(1))?;
+    let counts = laws.counts;
+    let (passed, summary, detail) = verdict(&ended, counts, recorded.merges);
     let violation = match ended {
         Some(Ended::Violated(v)) => {
             json!({"law": v.law, "entity": v.entity, "window": v.window, "shows": v.shows})
@@ -91,7 +82,12 @@ pub(super) fn check(
         passed,
         summary,
         detail,
-        data: json!({"groups": groups, "groups_left_out": left_out, "violation": violation}),
+        data: json!({
+            "groups": counts.groups,
+            "groups_divided": counts.divided,
+            "groups_left_out": counts.left_out,
+            "violation": violation,
+        }),
     })
 }
 
@@ -102,16 +98,26 @@ fn nothing_to_merge() -> Check {
         passed: true,
         summary: "there are no windows, and so no states to merge".to_owned(),
         detail: String::new(),
-        data: json!({"groups": 0, "groups_left_out": 0, "violation": null}),
+        data: json!({"groups": 0, "groups_divided": 0, "groups_left_out": 0, "violation": null}),
     }
 }
 
 /// Whether it passed, what was found in a line, and what a person needs to see of it.
-fn verdict(ended: &Option<Ended>, groups: usize, needed: bool) -> (bool, String, String) {
+fn verdict(ended: &Option<Ended>, counts: Counts, needed: bool) -> (bool, String, String) {
     match ended {
+        None if counts.divided == 0 => (
+            true,
+            "nothing is known of merge: no entity has two rows to divide; take more events"
+                .to_owned(),
+            String::new(),
+        ),
         None => (
             true,
-            format!("merge keeps its laws for {groups} groups"),
+            format!(
+                "merge keeps its laws for {}, {} of them divided",
+                table::many(counts.groups, "group", "groups"),
+                counts.divided
+            ),
             String::new(),
         ),
         Some(Ended::Unsupported(error)) if !needed => (
@@ -135,293 +141,14 @@ fn verdict(ended: &Option<Ended>, groups: usize, needed: bool) -> (bool, String,
     }
 }
 
-struct Laws<'a> {
-    lab: Lab<'a>,
-    names: Names,
-    initial: arrow::array::RecordBatch,
-    windows: Windows,
-    tolerances: &'a Tolerances,
+/// How much was checked.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
     groups: usize,
+    /// Those with two parts that both have rows.
+    divided: usize,
+    /// Those of which a part rejected other rows than the whole.
     left_out: usize,
-    merged_before: bool,
-}
-
-/// The groups of a call, as they are checked.
-struct Groups<'a> {
-    call: &'a Accumulated,
-    /// The states after the call.
-    full: Vec<ArrayRef>,
-    initial: Vec<ArrayRef>,
-    bounds: Vec<ArrayRef>,
-    rows_of: Vec<Vec<u32>>,
-    applied: Vec<bool>,
-}
-
-impl Laws<'_> {
-    fn check_all(&mut self, recording: &Recording) -> Result<Option<Ended>, TestError> {
-        let mut rows = 0;
-        let calls = recording.calls.iter().filter_map(|call| match call {
-            Call::Accumulate(call) => Some(call),
-            _ => None,
-        });
-        for call in calls.take(MOST_CALLS) {
-            rows += call.group_of_row.len();
-            if rows > MOST_ROWS && self.groups > 0 {
-                break;
-            }
-            if let Some(ended) = self.check_call(call)? {
-                return Ok(Some(ended));
-            }
-        }
-        Ok(None)
-    }
-
-    fn check_call(&mut self, call: &Accumulated) -> Result<Option<Ended>, TestError> {
-        let full = applied(&call.states, &call.group_of_row, call.len, &call.updated)?;
-        let mut rows_of = vec![Vec::new(); call.len];
-        for (row, group) in (0..).zip(call.group_of_row.iter()) {
-            rows_of[*group as usize].push(row);
-        }
-        let groups = Groups {
-            initial: broadcast(&self.initial, call.len)?,
-            bounds: self.windows.bounds(&call.keys, &full, call.len)?,
-            applied: groups_with_applied_rows(&call.group_of_row, call.len, &call.updated.rejects),
-            rows_of,
-            full,
-            call,
-        };
-        self.groups += groups.applied.iter().filter(|applied| **applied).count();
-        for quarters in 1..4 {
-            if let Some(ended) = self.splitting(&groups, quarters)? {
-                return Ok(Some(ended));
-            }
-        }
-        match self.associativity(&groups)? {
-            None => self.neutrality(&groups),
-            ended => Ok(ended),
-        }
-    }
-
-    /// Adds each group's rows from one fraction to another, in twelfths, to states.
-    fn part(
-        &mut self,
-        groups: &Groups<'_>,
-        twelfths: std::ops::Range<usize>,
-        states: &[ArrayRef],
-        rejects: &mut Vec<Reject>,
-    ) -> Result<Option<Vec<ArrayRef>>, TestError> {
-        let mut rows = Vec::new();
-        for of_group in &groups.rows_of {
-            let at = |twelfths: usize| of_group.len() * twelfths / 12;
-            rows.extend(&of_group[at(twelfths.start)..at(twelfths.end)]);
-        }
-        rows.sort_unstable();
-        // A row that cannot be added where a part begins is the business of `accumulate`.
-        let Ok((states, more)) = self.lab.add(groups.call, rows, states)? else {
-            return Ok(None);
-        };
-        rejects.extend(more);
-        Ok(Some(states))
-    }
-
-    /// The groups of which parts rejected the same rows as the whole.
-    fn comparable(&mut self, groups: &Groups<'_>, mut rejects: Vec<Reject>) -> Vec<bool> {
-        let mut comparable = groups.applied.clone();
-        rejects.sort_by_key(|reject| reject.row);
-        let whole = &groups.call.updated.rejects;
-        let odd = |one: &[Reject], other: &[Reject]| -> Vec<u32> {
-            let rows: std::collections::HashSet<u32> = other.iter().map(|r| r.row).collect();
-            one.iter()
-                .map(|r| r.row)
-                .filter(|row| !rows.contains(row))
-                .collect()
-        };
-        for row in [odd(whole, &rejects), odd(&rejects, whole)].concat() {
-            let group = groups.call.group_of_row[row as usize] as usize;
-            self.left_out += usize::from(comparable[group]);
-            comparable[group] = false;
-        }
-        comparable
-    }
-
-    fn splitting(
-        &mut self,
-        groups: &Groups<'_>,
-        quarters: usize,
-    ) -> Result<Option<Ended>, TestError> {
-        let (mut rejects, at) = (Vec::new(), 3 * quarters);
-        let first = self.part(groups, 0..at, &groups.call.states, &mut rejects)?;
-        let second = self.part(groups, at..12, &groups.initial, &mut rejects)?;
-        let (Some(first), Some(second)) = (first, second) else {
-            return Ok(None);
-        };
-        let merged = match self.merge(groups, &first, &second)? {
-            Ok(merged) => merged,
-            Err(ended) => return Ok(Some(ended)),
-        };
-        let comparable = self.comparable(groups, rejects);
-        let names = ["of all rows at once", "of two parts merged"];
-        self.compare(
-            "splitting",
-            groups,
-            &comparable,
-            (&groups.full, &merged),
-            names,
-        )
-    }
-
-    fn associativity(&mut self, groups: &Groups<'_>) -> Result<Option<Ended>, TestError> {
-        let mut rejects = Vec::new();
-        let a = self.part(groups, 0..4, &groups.call.states, &mut rejects)?;
-        let b = self.part(groups, 4..8, &groups.initial, &mut rejects)?;
-        let c = self.part(groups, 8..12, &groups.initial, &mut rejects)?;
-        let (Some(a), Some(b), Some(c)) = (a, b, c) else {
-            return Ok(None);
-        };
-        let mut merge = |one: &[ArrayRef], other: &[ArrayRef]| self.merge(groups, one, other);
-        let left = match merge(&a, &b)? {
-            Ok(ab) => merge(&ab, &c)?,
-            failed => failed,
-        };
-        let right = match merge(&b, &c)? {
-            Ok(bc) => merge(&a, &bc)?,
-            failed => failed,
-        };
-        let (left, right) = match (left, right) {
-            (Ok(left), Ok(right)) => (left, right),
-            (Err(ended), _) | (_, Err(ended)) => return Ok(Some(ended)),
-        };
-        let names = ["of (a, b) and c", "of a and (b, c)"];
-        let applied = groups.applied.clone();
-        self.compare("associativity", groups, &applied, (&left, &right), names)
-    }
-
-    fn neutrality(&mut self, groups: &Groups<'_>) -> Result<Option<Ended>, TestError> {
-        let applied = groups.applied.clone();
-        for (first, second, name) in [
-            (
-                &groups.initial,
-                &groups.full,
-                "merged after the initial state",
-            ),
-            (
-                &groups.full,
-                &groups.initial,
-                "merged before the initial state",
-            ),
-        ] {
-            let merged = match self.merge(groups, first, second)? {
-                Ok(merged) => merged,
-                Err(ended) => return Ok(Some(ended)),
-            };
-            let (states, names) = ((&*groups.full, &*merged), ["of the state alone", name]);
-            if let Some(ended) = self.compare("neutrality", groups, &applied, states, names)? {
-                return Ok(Some(ended));
-            }
-        }
-        Ok(None)
-    }
-
-    /// Merges; the error is how checking ends.
-    fn merge(
-        &mut self,
-        groups: &Groups<'_>,
-        earlier: &[ArrayRef],
-        later: &[ArrayRef],
-    ) -> Result<Result<Vec<ArrayRef>, Ended>, TestError> {
-        let call = groups.call;
-        let error = match self.lab.merge(&call.keys, earlier, later, call.len)? {
-            Ok(merged) => {
-                self.merged_before = true;
-                return Ok(Ok(merged));
-            }
-            Err(error) => error,
-        };
-        let mut culprit = None;
-        for group in 0..call.len.min(MOST_ALONE) {
-            let one = [group as u32];
-            let (keys, earlier) = (pick(&call.keys, &one)?, pick(earlier, &one)?);
-            match self.lab.merge(&keys, &earlier, &pick(later, &one)?, 1)? {
-                Ok(_) => self.merged_before = true,
-                Err(error) => _ = culprit.get_or_insert((group, error)),
-            }
-        }
-        Ok(Err(match culprit {
-            _ if !self.merged_before => Ended::Unsupported(error),
-            Some((group, error)) => Ended::Violated(self.violation(
-                "never failing",
-                groups,
-                group,
-                format!("merge works for other states, and fails for this: {error}"),
-            )),
-            None => Ended::Violated(self.violation(
-                "never failing",
-                groups,
-                0,
-                format!("merge fails for {} groups at once: {error}", call.len),
-            )),
-        }))
-    }
-
-    /// Compares what `finish` makes of two lists of states.
-    fn compare(
-        &mut self,
-        law: &'static str,
-        groups: &Groups<'_>,
-        comparable: &[bool],
-        (one, other): (&[ArrayRef], &[ArrayRef]),
-        names: [&str; 2],
-    ) -> Result<Option<Ended>, TestError> {
-        let (keys, bounds, len) = (&groups.call.keys, &groups.bounds, groups.call.len);
-        let mut finished = Vec::with_capacity(2);
-        for states in [one, other] {
-            match self.lab.finish(keys, states, bounds, len)? {
-                Ok(output) => finished.push(Outputs::of(output)),
-                Err(error) => {
-                    let shows = format!("finish fails on states that were merged: {error}");
-                    return Ok(Some(Ended::Violated(self.violation(law, groups, 0, shows))));
-                }
-            }
-        }
-        let found = first_difference(&finished[0], &finished[1], comparable, self.tolerances)?;
-        let Some(found) = found else { return Ok(None) };
-        let shows = match found.column {
-            Some((name, one, other)) => format!(
-                "feature `{name}` is {} {}, and {} {}",
-                cell_text(&one),
-                names[0],
-                cell_text(&other),
-                names[1]
-            ),
-            None => format!(
-                "finish gives {} rows {}, and {} {}",
-                found.rows.0, names[0], found.rows.1, names[1]
-            ),
-        };
-        Ok(Some(Ended::Violated(self.violation(
-            law,
-            groups,
-            found.group,
-            shows,
-        ))))
-    }
-
-    fn violation(
-        &self,
-        law: &'static str,
-        groups: &Groups<'_>,
-        group: usize,
-        shows: String,
-    ) -> Violation {
-        let keys = self.names.keys.fields().iter().zip(&groups.call.keys);
-        let keys = keys.map(|(field, key)| (field.name().clone(), cell_text(&key.slice(group, 1))));
-        Violation {
-            law,
-            entity: table::entity(&keys.collect::<Vec<_>>()),
-            window: table::window(window_of(&groups.bounds, group)),
-            shows,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -434,11 +161,19 @@ mod tests {
             call: "merge",
             reason: "not supported".into(),
         }));
-        let (passed, summary, detail) = verdict(&unsupported, 3, false);
+        let counts = Counts {
+            groups: 3,
+            divided: 1,
+            left_out: 0,
+        };
+        let (passed, summary, detail) = verdict(&unsupported, counts, false);
         assert!(passed && summary.contains("do not need it"), "{summary}");
         assert!(detail.contains("not supported"), "{detail}");
-        let (passed, summary, _) = verdict(&unsupported, 3, true);
+        let (passed, summary, _) = verdict(&unsupported, counts, true);
         assert!(!passed && summary.contains("need it"), "{summary}");
-        assert!(verdict(&None, 3, true).0);
+        let (passed, summary, _) = verdict(&None, counts, true);
+        assert!(passed && summary.contains("keeps its laws for 3 groups, 1 of them divided"));
+        let (_, summary, _) = verdict(&None, Counts::default(), true);
+        assert!(!summary.contains("keeps its laws"), "{summary}");
     }
 }

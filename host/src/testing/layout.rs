@@ -18,6 +18,19 @@ pub struct Layout {
     pub window: Vec<String>,
     /// What the transform gave.
     pub outputs: Vec<String>,
+    /// The features that are declared of it.
+    pub features: Vec<FeatureOf>,
+}
+
+/// A declared feature, and what it is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FeatureOf {
+    /// Its name.
+    pub name: String,
+    /// The output's column.
+    pub column: String,
+    /// The length of its windows in microseconds, where there are several; none where there is one.
+    pub length: Option<i64>,
 }
 
 impl Layout {
@@ -30,11 +43,19 @@ impl Layout {
         let outputs = names(opened.plan.output().fields());
         let mut window = names(schema.fields());
         window.retain(|name| !keys.contains(name) && !outputs.contains(name));
+        let declaration = &opened.declaration;
+        let has_lengths = declaration.window.value.kind.lengths().len() > 1;
+        let features = declaration.features.iter().map(|feature| FeatureOf {
+            name: feature.declaration.name.clone(),
+            column: feature.declaration.column.clone(),
+            length: has_lengths.then_some(feature.window),
+        });
         Self {
             schema,
             keys,
             window,
             outputs,
+            features: features.collect(),
         }
     }
 
@@ -66,6 +87,21 @@ impl Layout {
         let is_asked = |output: &&String| asked.is_empty() || asked.contains(output);
         Ok(self.outputs.iter().filter(is_asked).cloned().collect())
     }
+}
+
+/// A column whose values may be null, and whatever is in them.
+pub(super) fn nullable_throughout(field: &Field) -> Field {
+    let inner = |field: &Field| std::sync::Arc::new(nullable_throughout(field));
+    let data_type = match field.data_type() {
+        DataType::List(item) => DataType::List(inner(item)),
+        DataType::LargeList(item) => DataType::LargeList(inner(item)),
+        DataType::FixedSizeList(item, size) => DataType::FixedSizeList(inner(item), *size),
+        DataType::Struct(fields) => {
+            DataType::Struct(fields.iter().map(|field| inner(field)).collect())
+        }
+        other => other.clone(),
+    };
+    field.clone().with_data_type(data_type).with_nullable(true)
 }
 
 /// A type with the names and nullabilities of what is in it as they are, and every time zone as an

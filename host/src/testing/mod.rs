@@ -14,7 +14,9 @@ mod cells;
 mod compare;
 mod error;
 mod evidence;
+mod exact;
 mod expected;
+mod joined;
 mod junit;
 mod lab;
 mod laws;
@@ -45,7 +47,7 @@ pub use several::{Results, run_all};
 pub use tolerance::{ColumnTolerance, Tolerances};
 pub use trial::{Cut, Outcome, Trial};
 
-use crate::config::Pipeline;
+use crate::config::{Pipeline, types};
 use crate::pipeline::Host;
 use cells::Leniency;
 use evidence::Evidence;
@@ -58,8 +60,17 @@ pub struct Options {
     pub show: usize,
     /// Whether what comes out is taken for what is expected, and written.
     pub bless: bool,
+    /// Whether programs are given every difference, and not only those that are shown.
+    pub all: bool,
     /// Lanes of pipelines that do not say how many.
     pub lanes: Option<u32>,
+}
+
+impl Options {
+    /// Differences that programs are given of each case.
+    fn listed(self) -> usize {
+        if self.all { usize::MAX } else { self.show }
+    }
 }
 
 /// One thing that was looked at.
@@ -139,9 +150,11 @@ pub fn run_case(
         error: None,
         elapsed: Duration::ZERO,
     };
-    if let Err(error) = look(host, pipeline, case, options, stop, &mut report) {
-        report.error = Some(error);
-    }
+    let looked = match &case.unusable {
+        Some(error) => Err(TestError::Case(Arc::clone(error))),
+        None => look(host, pipeline, case, options, stop, &mut report),
+    };
+    report.error = looked.err();
     report.elapsed = began.elapsed();
     report
 }
@@ -169,7 +182,7 @@ fn look(
                 report.blessed.push(changed);
             }
             false => {
-                let check = features(path, &outcome, &columns, case, options.show)?;
+                let check = features(path, &outcome, &columns, case, options)?;
                 report.checks.push(check);
             }
         }
@@ -177,10 +190,12 @@ fn look(
     if let Some(path) = &case.expected_refused {
         let got = refused::of(&outcome);
         match options.bless {
+            // Of a new case nobody needs a file that says nothing.
+            true if got.is_empty() && !path.exists() => {}
             true => report
                 .blessed
                 .push(bless::refused(path, &got, options.show)?),
-            false => report.checks.push(rejects(path, &got, options.show)?),
+            false => report.checks.push(rejects(path, &got, options)?),
         }
     }
     if case.purity {
@@ -205,7 +220,7 @@ fn features(
     outcome: &Outcome,
     columns: &[String],
     case: &Case,
-    most: usize,
+    options: Options,
 ) -> Result<Check, TestError> {
     let expected = expected::read(path, &outcome.layout)?;
     let comparison = compare::compare(
@@ -215,24 +230,26 @@ fn features(
         columns,
         &case.tolerances,
     )?;
-    let evidence = Evidence::find(&comparison, outcome, most)?;
+    let most = options.show;
+    let listed = options.listed();
+    let evidence = Evidence::find(&comparison, outcome, most.max(listed))?;
     Ok(Check {
         name: "features",
         passed: comparison.is_same(),
         summary: table::summary(&comparison, EXPECTED_GOT),
         detail: table::render(&comparison, EXPECTED_GOT, most, &evidence),
-        data: table::to_json(&comparison, EXPECTED_GOT, most, &evidence),
+        data: table::to_json(&comparison, EXPECTED_GOT, listed, &evidence),
     })
 }
 
-fn rejects(path: &Path, got: &[refused::Refused], most: usize) -> Result<Check, TestError> {
+fn rejects(path: &Path, got: &[refused::Refused], options: Options) -> Result<Check, TestError> {
     let turned = refused::compare(&refused::read(path)?, got);
     Ok(Check {
         name: "rejects",
         passed: turned.is_same(),
         summary: turned.summary(),
-        detail: turned.render(most),
-        data: turned.to_json(most),
+        detail: turned.render(options.show),
+        data: turned.to_json(options.listed()),
     })
 }
 
@@ -249,9 +266,22 @@ pub fn difference(
     const BEFORE_NOW: Sides = Sides("before", "now");
     let outputs: Vec<String> = now.layout.outputs.clone();
     if before.layout.schema != now.layout.schema {
-        let names = |layout: &Layout| layout.outputs.join(", ");
+        let names = |layout: &Layout| {
+            let fields = layout.schema.fields().iter();
+            let outputs = fields.filter(|field| layout.outputs.contains(field.name()));
+            let outputs = outputs.map(|field| {
+                let never = if field.is_nullable() {
+                    ""
+                } else {
+                    ", never null"
+                };
+                let data_type = types::type_name(field.data_type());
+                format!("{}: {data_type}{never}", field.name())
+            });
+            outputs.collect::<Vec<_>>().join("; ")
+        };
         return Ok(Some(format!(
-            "the output's columns are others: before {}; now {}\n",
+            "the output's columns are others\n  before  {}\n  now     {}\n",
             names(&before.layout),
             names(&now.layout)
         )));

@@ -6,17 +6,17 @@
 
 use std::sync::{Arc, Mutex};
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::compare::compare;
 use super::evidence::Evidence;
-use super::lab::Lab;
-use super::probe::{self, Culprit, Names};
-use super::recorder::{Recorder, Recording};
+use super::lab::Fresh;
+use super::probe::{self, Culprit, Labs, Names};
+use super::recorder::{Call, MapCall, MapRecorder, Recorder, Recording};
 use super::table::{self, Sides};
 use super::trial::{Cut, Outcome, Trial};
 use super::{Check, TestError, Tolerances};
-use crate::pipeline::{Host, Opener};
+use crate::pipeline::{Host, MapAgain, Opener};
 
 /// Rows of a batch when a pipeline does not say.
 const USUAL_ROWS: usize = 65_536;
@@ -36,36 +36,12 @@ pub(super) fn check(
     usual: &Outcome,
     most: usize,
 ) -> Result<Check, TestError> {
-    let mut detail = String::new();
-    let mut cuts = Vec::new();
     let rows = usual.report.accounting.read;
-    for (batch_rows, lanes) in [(1, 1), (7, 3), (1000, 1), (USUAL_ROWS, 3)] {
-        if batch_rows == 1 && rows > MOST_ROWS_ONE_BY_ONE {
-            continue;
-        }
-        let cut = Cut {
-            batch_rows: Some(batch_rows),
-            lanes: Some(lanes),
-        };
-        let what = match trial.run(cut, |opened| opened) {
-            Ok(outcome) => {
-                differs(usual, &outcome, most)?.map(|what| format!("the output is another: {what}"))
-            }
-            Err(TestError::Run(error)) if !error.is_stop() => {
-                Some(format!("the run fails: {error}"))
-            }
-            Err(error) => return Err(error),
-        };
-        if let Some(what) = what {
-            let rows = table::many(batch_rows, "row", "rows");
-            let lanes = table::many(lanes as usize, "lane", "lanes");
-            detail = format!("with batches of {rows} and {lanes} {what}");
-        }
-        cuts.push(json!({"batch_rows": batch_rows, "lanes": lanes, "same": detail.is_empty()}));
-        if !detail.is_empty() {
-            break;
-        }
-    }
+    let Cuts { detail, cuts } = match trial.emits_batches() {
+        // Where batches are cut is meant to show in what comes out.
+        true => Cuts::default(),
+        false => in_other_cuts(trial, usual, rows, most)?,
+    };
     let Asked {
         calls,
         culprit,
@@ -73,21 +49,23 @@ pub(super) fn check(
     } = ask_again(host, trial, rows)?;
     let passed = detail.is_empty() && culprit.is_none();
     let summary = match (&culprit, passed) {
-        (_, true) if usual.opener.is_none() => {
-            format!("the same bytes in {} other cuts", cuts.len())
-        }
-        (_, true) => format!(
-            "the same bytes in {} other cuts; {calls} calls are the same on fresh instances{}",
-            cuts.len(),
-            if is_cut {
+        (_, true) => {
+            let same = match trial.emits_batches() {
+                true => "emit = \"batch\" shows where batches are cut, so cuts are not compared"
+                    .to_owned(),
+                false => format!("the same bytes in {} other cuts", cuts.len()),
+            };
+            let end = if is_cut {
                 ", from the beginning of a long run"
             } else {
                 ""
-            }
-        ),
+            };
+            format!("{same}; {calls} calls are the same on fresh instances{end}")
+        }
         (Some(culprit), _) => culprit.what.to_owned(),
         (None, _) => "the output depends on how rows are cut into batches and lanes".to_owned(),
     };
+    let mut detail = detail;
     if let Some(Culprit { at, shows, .. }) = &culprit {
         detail = format!("in {at}\n  {shows}\n{detail}");
     }
@@ -105,23 +83,88 @@ pub(super) fn check(
     })
 }
 
+/// What came of the same events in other cuts.
+#[derive(Default)]
+struct Cuts {
+    /// How the first that differs does so.
+    detail: String,
+    /// Those that were tried, for programs.
+    cuts: Vec<Value>,
+}
+
+/// Runs the events in other cuts, until one differs.
+fn in_other_cuts(
+    trial: &Trial<'_>,
+    usual: &Outcome,
+    rows: u64,
+    most: usize,
+) -> Result<Cuts, TestError> {
+    let mut tried = Cuts::default();
+    for (batch_rows, lanes) in [(1, 1), (7, 3), (1000, 1), (USUAL_ROWS, 3)] {
+        if batch_rows == 1 && rows > MOST_ROWS_ONE_BY_ONE {
+            continue;
+        }
+        let cut = Cut {
+            batch_rows: Some(batch_rows),
+            lanes: Some(lanes),
+        };
+        let what = match trial.run(cut, |opened| opened) {
+            Ok(outcome) => {
+                differs(usual, &outcome, most)?.map(|what| format!("the output is another: {what}"))
+            }
+            Err(TestError::Run(error)) if !error.is_stop() => {
+                Some(format!("the run fails: {error}"))
+            }
+            Err(error) => return Err(error),
+        };
+        let same = what.is_none();
+        let one = json!({"batch_rows": batch_rows, "lanes": lanes, "same": same});
+        tried.cuts.push(one);
+        if let Some(what) = what {
+            let rows = table::many(batch_rows, "row", "rows");
+            let lanes = table::many(lanes as usize, "lane", "lanes");
+            tried.detail = format!("with batches of {rows} and {lanes} {what}");
+            break;
+        }
+    }
+    Ok(tried)
+}
+
+/// Numbers of rows of a call. A memory that comes round with every so many rows is not hidden by a
+/// call having a multiple of them.
+const PRIMES: [u64; 12] = [2, 3, 7, 17, 37, 101, 251, 503, 1009, 2039, 4093, 65_521];
+
+/// The least of `PRIMES` that is no less.
+fn prime(rows: u64) -> usize {
+    let found = PRIMES.into_iter().find(|prime| *prime >= rows);
+    found.unwrap_or(PRIMES[PRIMES.len() - 1]) as usize
+}
+
 /// Runs in one lane, once more with small batches, so that instances have a past, and once with a
 /// large one, so that a call has several rows of an entity; and puts what was asked to fresh ones.
 fn ask_again(host: &Host, trial: &Trial<'_>, rows: u64) -> Result<Asked, TestError> {
     let mut asked = Asked::default();
-    for batch_rows in [(rows / 16).clamp(2, 4096), rows.clamp(2, 65_536)] {
+    for batch_rows in [prime((rows / 16).min(4093)), prime(rows)] {
         let cut = Cut {
-            batch_rows: Some(batch_rows as usize),
+            batch_rows: Some(batch_rows),
             lanes: Some(1),
         };
-        let Some(recorded) = record(trial, cut)? else {
-            break;
-        };
-        let mut lab = Lab::new(host, &recorded.opener);
-        let (calls, culprit) = probe::check(&recorded.calls, &mut lab, &recorded.names)?;
-        asked.calls += calls;
-        asked.is_cut |= recorded.calls.is_cut;
-        asked.culprit = culprit;
+        let recorded = record(trial, cut)?;
+        // The mapper comes first: whoever follows it answers for rows that it chose.
+        if let Some(mapper) = &recorded.mapper {
+            let open = || {
+                host.lanes
+                    .block_on(mapper.again.opener().open_mapper("check"))
+            };
+            let mut fresh = Fresh::new(host, Box::new(open));
+            let checked = probe::check_mapper(&mapper.calls, &mut fresh, &mapper.input)?;
+            asked.note(checked, mapper.calls.is_cut);
+        }
+        if let (Some(windows), None) = (&recorded.windows, &asked.culprit) {
+            let mut labs = Labs::new(host, &windows.opener);
+            let checked = probe::check(&windows.calls, &mut labs, &windows.names)?;
+            asked.note(checked, windows.calls.is_cut);
+        }
         if asked.culprit.is_some() {
             break;
         }
@@ -138,35 +181,71 @@ struct Asked {
     is_cut: bool,
 }
 
-/// What was noted of a run's windowed transform.
+impl Asked {
+    fn note(&mut self, (calls, culprit): (usize, Option<Culprit>), is_cut: bool) {
+        self.calls += calls;
+        self.culprit = culprit;
+        self.is_cut |= is_cut;
+    }
+}
+
+/// What was noted of a run.
 pub(super) struct Recorded {
-    pub(super) calls: Recording,
+    pub(super) mapper: Option<RecordedMapper>,
+    pub(super) windows: Option<RecordedWindows>,
+}
+
+/// What was noted of its mapper.
+pub(super) struct RecordedMapper {
+    calls: Recording<MapCall>,
+    /// The columns that it wants.
+    input: Vec<String>,
+    again: MapAgain,
+}
+
+/// What was noted of its windowed transform.
+pub(super) struct RecordedWindows {
+    pub(super) calls: Recording<Call>,
     pub(super) names: Names,
     pub(super) opener: Opener,
     /// Whether its windows are put together of several states.
     pub(super) merges: bool,
 }
 
-/// Runs with every call of the windowed transform noted; none if there is no such transform.
-pub(super) fn record(trial: &Trial<'_>, cut: Cut) -> Result<Option<Recorded>, TestError> {
-    let recording = Arc::new(Mutex::new(Recording::default()));
-    let mut names = None;
+/// Runs with every call of the mapper and of the windowed transform noted, as far as there are such.
+pub(super) fn record(trial: &Trial<'_>, cut: Cut) -> Result<Recorded, TestError> {
+    let (of_mapper, of_windows) = (Arc::default(), Arc::default());
+    let (mut names, mut input) = (None, None);
     let outcome = trial.run(cut, |opened| {
         names = opened.plan.windows().map(|windows| Names {
             input: windows.spec.columns.clone(),
             keys: Arc::clone(&opened.plan.key_schema),
             state: Arc::clone(&windows.spec.state),
         });
-        opened.map_transforms(|transform| Box::new(Recorder::new(transform, &recording)))
+        input = opened.mapper.as_ref().map(|mapper| mapper.columns.clone());
+        opened
+            .map_transforms(|transform| Box::new(Recorder::new(transform, &of_windows)))
+            .map_mapper(|mapper| Box::new(MapRecorder::new(mapper, &of_mapper)))
     })?;
-    let recording = std::mem::take(&mut *recording.lock().expect("the run is over"));
-    let found = names.zip(outcome.opener);
-    Ok(found.map(|(names, opener)| Recorded {
-        calls: recording,
-        names,
-        opener,
-        merges: outcome.merges,
-    }))
+    let windows = names.zip(outcome.opener);
+    let mapper = input.zip(outcome.map_again);
+    Ok(Recorded {
+        mapper: mapper.map(|(input, again)| RecordedMapper {
+            calls: taken(&of_mapper),
+            input,
+            again,
+        }),
+        windows: windows.map(|(names, opener)| RecordedWindows {
+            calls: taken(&of_windows),
+            names,
+            opener,
+            merges: outcome.merges,
+        }),
+    })
+}
+
+fn taken<C>(recording: &Mutex<Recording<C>>) -> Recording<C> {
+    std::mem::take(&mut *recording.lock().expect("the run is over"))
 }
 
 /// In which file two runs differ first, and how.

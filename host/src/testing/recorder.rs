@@ -9,14 +9,24 @@ use arrow::array::ArrayRef;
 use arrow::buffer::ScalarBuffer;
 use futures::future::BoxFuture;
 
-use crate::transform::{CallError, Figures, Finished, Groups, Rows, Updated, Windowed, bytes_of};
+use crate::transform::{
+    CallError, Figures, Finished, Groups, Mapped, Mapper, Rows, Updated, Windowed, bytes_of,
+};
 
 /// Calls that are noted.
 const MOST_CALLS: usize = 4096;
 /// Bytes of rows and states that are noted.
 const MOST_BYTES: usize = 128 << 20;
 
-/// One call, and what came of it.
+/// A call of a mapper, and what came of it.
+#[derive(Debug, Clone)]
+pub(super) struct MapCall {
+    pub(super) columns: Vec<ArrayRef>,
+    pub(super) rows: usize,
+    pub(super) mapped: Mapped,
+}
+
+/// A call of a windowed transform, and what came of it.
 #[derive(Debug, Clone)]
 pub(super) enum Call {
     Accumulate(Accumulated),
@@ -48,16 +58,26 @@ pub(super) struct Accumulated {
 }
 
 /// The calls of a run, in order.
-#[derive(Debug, Default)]
-pub(super) struct Recording {
-    pub(super) calls: Vec<Call>,
+#[derive(Debug)]
+pub(super) struct Recording<C> {
+    pub(super) calls: Vec<C>,
     bytes: usize,
     /// Whether there were more calls than these.
     pub(super) is_cut: bool,
 }
 
-impl Recording {
-    fn note(&mut self, bytes: usize, call: impl FnOnce() -> Call) {
+impl<C> Default for Recording<C> {
+    fn default() -> Self {
+        Self {
+            calls: Vec::new(),
+            bytes: 0,
+            is_cut: false,
+        }
+    }
+}
+
+impl<C> Recording<C> {
+    fn note(&mut self, bytes: usize, call: impl FnOnce() -> C) {
         // What is noted stays a beginning of the run: nothing after a gap.
         self.is_cut |= self.calls.len() == MOST_CALLS || self.bytes + bytes > MOST_BYTES;
         if !self.is_cut {
@@ -70,11 +90,14 @@ impl Recording {
 /// A transform whose calls are noted.
 pub(super) struct Recorder {
     transform: Box<dyn Windowed>,
-    recording: Arc<Mutex<Recording>>,
+    recording: Arc<Mutex<Recording<Call>>>,
 }
 
 impl Recorder {
-    pub(super) fn new(transform: Box<dyn Windowed>, recording: &Arc<Mutex<Recording>>) -> Self {
+    pub(super) fn new(
+        transform: Box<dyn Windowed>,
+        recording: &Arc<Mutex<Recording<Call>>>,
+    ) -> Self {
         Self {
             transform,
             recording: Arc::clone(recording),
@@ -82,7 +105,7 @@ impl Recorder {
     }
 }
 
-fn note(recording: &Mutex<Recording>, columns: &[&[ArrayRef]], call: impl FnOnce() -> Call) {
+fn note<C>(recording: &Mutex<Recording<C>>, columns: &[&[ArrayRef]], call: impl FnOnce() -> C) {
     let bytes = columns.iter().map(|columns| bytes_of(columns)).sum();
     let mut recording = recording.lock().expect("nobody panics while noting a call");
     recording.note(bytes, call);
@@ -147,6 +170,44 @@ impl Windowed for Recorder {
                 finished: finished.clone(),
             });
             Ok(finished)
+        })
+    }
+}
+
+/// A mapper whose calls are noted.
+pub(super) struct MapRecorder {
+    mapper: Box<dyn Mapper>,
+    recording: Arc<Mutex<Recording<MapCall>>>,
+}
+
+impl MapRecorder {
+    pub(super) fn new(mapper: Box<dyn Mapper>, recording: &Arc<Mutex<Recording<MapCall>>>) -> Self {
+        Self {
+            mapper,
+            recording: Arc::clone(recording),
+        }
+    }
+}
+
+impl Mapper for MapRecorder {
+    fn figures(&self) -> Figures {
+        self.mapper.figures()
+    }
+
+    fn map<'a>(
+        &'a mut self,
+        columns: &'a [ArrayRef],
+        rows: usize,
+    ) -> BoxFuture<'a, Result<Mapped, CallError>> {
+        Box::pin(async move {
+            let mapped = self.mapper.map(columns, rows).await?;
+            let output = mapped.output.columns();
+            note(&self.recording, &[columns, output], || MapCall {
+                columns: columns.to_vec(),
+                rows,
+                mapped: mapped.clone(),
+            });
+            Ok(mapped)
         })
     }
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::compare::{Comparison, RowId};
+use super::compare::{Comparison, RowId, json_value};
 use super::evidence::Evidence;
 use crate::text::instant;
 
@@ -45,7 +45,17 @@ fn window_of(id: &RowId) -> String {
     text
 }
 
-fn cut(text: &str, most: usize) -> String {
+/// A feature by its name, and by its column where that is called otherwise.
+fn feature_of(found: Option<(&str, Option<&str>)>) -> String {
+    match found {
+        None => "(row)".to_owned(),
+        Some((column, Some(name))) if name != column => format!("{name} ({column})"),
+        Some((column, _)) => column.to_owned(),
+    }
+}
+
+/// A text, or as many characters of its beginning and an ellipsis.
+pub(super) fn cut(text: &str, most: usize) -> String {
     if text.chars().count() <= most {
         return text.to_owned();
     }
@@ -98,11 +108,11 @@ pub(super) fn render(
     let shown = &comparison.differences[..most.min(comparison.differences.len())];
     let ids: Vec<RowId> = shown.iter().map(|one| comparison.id_of(one)).collect();
     for (difference, id) in shown.iter().zip(&ids) {
-        let (feature, expected, got) = comparison.texts_of(difference);
+        let (expected, got) = comparison.texts_of(difference);
         rows.push([
             cut(&entity(&id.entity), MOST_CHARACTERS),
             window_of(id),
-            feature,
+            feature_of(comparison.feature_of(difference)),
             cut(&expected, MOST_CHARACTERS),
             cut(&got, MOST_CHARACTERS),
         ]);
@@ -144,27 +154,23 @@ pub(super) fn to_json(
     let shown = comparison.differences.iter().take(most);
     let shown = shown.map(|difference| {
         let id = comparison.id_of(difference);
-        let (feature, expected, got) = comparison.texts_of(difference);
+        let feature = comparison.feature_of(difference);
+        let (expected, got) = comparison.values_of(difference);
         let named = |columns: &[(String, String)]| -> Value {
             let columns = columns.iter();
-            let columns = columns.map(|(name, text)| {
-                let value = serde_json::from_str(text);
-                (
-                    name.clone(),
-                    value.unwrap_or_else(|_| Value::from(text.as_str())),
-                )
-            });
+            let columns = columns.map(|(name, text)| (name.clone(), json_value(text)));
             Value::Object(columns.collect())
         };
         let mut one = json!({
             "entity": named(&id.entity),
             "window_start": id.window.0.map(instant),
             "window_end": id.window.1.map(instant),
-            "feature": feature,
+            "feature": feature.and_then(|(_, name)| name),
+            "column": feature.map(|(column, _)| column),
             "input": evidence.lines_of(&id),
         });
-        one[sides.0] = Value::from(expected);
-        one[sides.1] = Value::from(got);
+        one[sides.0] = expected;
+        one[sides.1] = got;
         if !id.others.is_empty() {
             one["row"] = named(&id.others);
         }

@@ -11,16 +11,18 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use arrow::array::RecordBatch;
-use arrow::compute::{cast, concat_batches};
+use arrow::compute::concat_batches;
 use arrow::datatypes::SchemaRef;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
 use super::TestError;
+use super::exact::cast_exactly;
 use super::layout::Layout;
 use crate::config::{
-    Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline, Source, Span,
+    Emit, Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline,
+    Source, Span, is_url,
 };
-use crate::pipeline::{self, Host, Opened, Opener, Progress, RunReport};
+use crate::pipeline::{self, Host, MapAgain, Opened, Opener, Progress, RunReport};
 use crate::source::replay::ReplaySpec;
 
 /// A pipeline over chosen events, to be run as often as needed.
@@ -57,8 +59,12 @@ pub struct Outcome {
     pub(super) replay: ReplaySpec,
     /// What opens the windowed transform again, if there is one.
     pub(super) opener: Option<Opener>,
+    /// What maps the events again, if they are mapped.
+    pub(super) map_again: Option<MapAgain>,
     /// Whether its windows are put together of several states.
     pub(super) merges: bool,
+    /// How long after their end windows are corrected, in microseconds.
+    pub(super) lateness: i64,
 }
 
 impl Outcome {
@@ -90,7 +96,10 @@ impl<'a> Trial<'a> {
             && let Some(event) = environment.events.get_mut(&name)
         {
             let patterns = files.iter().map(|path| {
-                let path = std::path::absolute(path).unwrap_or_else(|_| path.clone());
+                let path = match is_url(&path.to_string_lossy()) {
+                    true => path.clone(),
+                    false => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+                };
                 Located::new(path.display().to_string(), Span::WHOLE_FILE)
             });
             // A declared format is for files whose names do not say theirs.
@@ -111,6 +120,11 @@ impl<'a> Trial<'a> {
         })
     }
 
+    /// Whether what comes out shows where batches are cut, as the pipeline asks for.
+    pub(super) fn emits_batches(&self) -> bool {
+        self.pipeline.window.value.emit == Emit::Batch
+    }
+
     /// Runs it. `wrap` may put something around the lanes' transforms.
     ///
     /// # Errors
@@ -121,9 +135,10 @@ impl<'a> Trial<'a> {
         let features = folder.path("features.parquet");
         let opened = wrap(self.open(cut, &folder, &features, OutputFormat::Parquet)?);
         let (layout, replay) = (Layout::of(&opened), opened.replay.clone());
-        let opener = opened.opener();
+        let (opener, map_again) = (opened.opener(), opened.map_again());
         let windows = opened.plan.windows();
         let merges = windows.is_some_and(|windows| windows.shape.merges());
+        let lateness = windows.map_or(0, |windows| windows.shape.lateness);
         let report = self.finish(opened)?;
         let rows = read_parquet(&features, &layout.schema)?;
         Ok(Outcome {
@@ -133,7 +148,9 @@ impl<'a> Trial<'a> {
             files: folder.files()?,
             replay,
             opener,
+            map_again,
             merges,
+            lateness,
         })
     }
 
@@ -262,11 +279,11 @@ pub(super) fn read_parquet(path: &Path, schema: &SchemaRef) -> Result<RecordBatc
             .map_err(|_| TestError::file(path, unknown_column(field.name(), schema)))?;
         let column = match column.data_type() == wanted.data_type() {
             true => Arc::clone(column),
-            false => cast(column, wanted.data_type()).map_err(|_| {
+            false => cast_exactly(column, wanted.data_type()).map_err(|error| {
                 TestError::file(
                     path,
                     format!(
-                        "column `{}` has type {}, and the output has {}",
+                        "column `{}` has type {}, and the output has {}: {error}",
                         field.name(),
                         field.data_type(),
                         wanted.data_type()

@@ -21,7 +21,7 @@ pub(super) struct Windows {
 
 impl Windows {
     /// The windows of a run's calls of `finish`.
-    pub(super) fn of(recording: &Recording) -> Result<Self, TestError> {
+    pub(super) fn of(recording: &Recording<Call>) -> Result<Self, TestError> {
         let mut windows = Self {
             converter: None,
             of_state: HashMap::new(),

@@ -15,7 +15,6 @@ use crate::testing::{self, Case, Cut, Options, Outcome, TestError, Trial};
 /// What a round needs.
 pub(super) struct Workbench<'a> {
     pub(super) host: &'a Host,
-    pub(super) build: &'a Build,
     pub(super) pipeline: &'a Path,
     pub(super) cases: &'a Path,
     /// In place of the environment's files; none for those.
@@ -43,8 +42,8 @@ impl Workbench<'_> {
     ///
     /// What went wrong first, after everything else that can be done was done: the build, a case,
     /// the run.
-    pub(super) fn round(&self, outcomes: &mut Outcomes) -> Result<(), Failure> {
-        match self.build.run()? {
+    pub(super) fn round(&self, build: &Build, outcomes: &mut Outcomes) -> Result<(), Failure> {
+        match build.run()? {
             Built::Done => {}
             Built::Failed(message) => return Err(Failure::Work(message)),
         }
@@ -73,6 +72,7 @@ impl Workbench<'_> {
         let options = Options {
             show: self.show,
             bless: false,
+            all: false,
             lanes: test::lanes(&cases),
         };
         let results = test::test(self.host, pipeline, &cases, options, &self.stop, false);
@@ -95,7 +95,7 @@ impl Workbench<'_> {
         if cases.is_empty() || !matches!(error, TestError::Wiring(_) | TestError::Config(_)) {
             return Err(error.into());
         }
-        for case in cases {
+        for case in cases.into_iter().filter(|case| case.unusable.is_none()) {
             let ground = Ground {
                 name: case.name,
                 environment: case.environment,

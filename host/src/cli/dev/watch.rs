@@ -1,18 +1,17 @@
 //! From changes of files to rounds: which of them matter, and when the last of a burst has come.
 //!
 //! In: the paths that a watcher reports, as they come. Out: a round for each burst of changes that
-//! matter, with their paths. Nothing here knows a file system or a clock: time is a wait for the
-//! next change that ends without one.
+//! matter, with their paths. Nothing here knows a file system.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// A burst of changes is over when nothing has come for as long as this.
 pub(super) const QUIET: Duration = Duration::from_millis(100);
-/// A burst that does not end is cut after so many pauses shorter than that.
-const MOST_CHANGES: usize = 100_000;
+/// One that does not end is cut after this: who saves wants to see something.
+pub(super) const LONGEST: Duration = Duration::from_secs(2);
 
 /// Folders in which tools write, and people do not.
 const TOOLS_FOLDERS: [&str; 6] = [
@@ -45,7 +44,7 @@ pub(super) enum Round {
 }
 
 /// Which changes matter.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Matters {
     /// Files and folders that are watched: only what is in them matters.
     pub(super) watched: Vec<PathBuf>,
@@ -87,22 +86,33 @@ fn is_of_an_editor(name: &str) -> bool {
         || ends.iter().any(|end| name.ends_with(end))
 }
 
-/// Waits for the next round: for a change that matters, and then until none has come for `quiet`.
-pub(super) fn next_round(changes: &Receiver<Change>, matters: &Matters, quiet: Duration) -> Round {
+/// Waits for the next round: for a change that matters, and then until none has come for `quiet`, or
+/// for `longest` in all.
+pub(super) fn next_round(
+    changes: &Receiver<Change>,
+    matters: &Matters,
+    quiet: Duration,
+    longest: Duration,
+) -> Round {
     let mut changed = BTreeSet::new();
-    let mut began = false;
-    for _ in 0..MOST_CHANGES {
+    let mut began: Option<Instant> = None;
+    loop {
         let change = match began {
-            false => changes.recv().map_err(|_| RecvTimeoutError::Disconnected),
-            true => changes.recv_timeout(quiet),
+            None => changes.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            Some(began) => match longest.checked_sub(began.elapsed()) {
+                Some(left) if !left.is_zero() => changes.recv_timeout(quiet.min(left)),
+                _ => break,
+            },
         };
         match change {
             Ok(Change::Paths(paths)) => {
                 let reasons = paths.into_iter().filter(|path| matters.is_reason(path));
                 changed.extend(reasons);
-                began |= !changed.is_empty();
+                if !changed.is_empty() {
+                    began.get_or_insert_with(Instant::now);
+                }
             }
-            Ok(Change::Lost) => began = true,
+            Ok(Change::Lost) => _ = began.get_or_insert_with(Instant::now),
             Ok(Change::Stop) | Err(RecvTimeoutError::Disconnected) => return Round::Over,
             Err(RecvTimeoutError::Timeout) => break,
         }
@@ -146,10 +156,26 @@ mod tests {
             paths(&["/transforms/b.rs"]),
         ];
         let (_sender, changes) = sent(&burst);
-        let round = next_round(&changes, &matters(), Duration::ZERO);
+        let round = next_round(&changes, &matters(), Duration::ZERO, LONG);
         let expected = ["/transforms/b.rs", "/transforms/src/lib.rs"].map(PathBuf::from);
         assert_eq!(round, Round::Changed(expected.into()));
         assert!(changes.try_recv().is_err(), "all of it was taken");
+    }
+
+    #[test]
+    fn a_burst_that_does_not_end_is_cut() {
+        let burst = [paths(&["/transforms/a"]), paths(&["/transforms/b"])];
+        let (_sender, changes) = sent(&burst);
+        let round = next_round(&changes, &matters(), LONG, Duration::ZERO);
+        assert_eq!(
+            round,
+            Round::Changed([PathBuf::from("/transforms/a")].into())
+        );
+        let round = next_round(&changes, &matters(), LONG, Duration::ZERO);
+        assert_eq!(
+            round,
+            Round::Changed([PathBuf::from("/transforms/b")].into())
+        );
     }
 
     #[test]
@@ -163,21 +189,21 @@ mod tests {
             ]),
         ]);
         drop(sender);
-        assert_eq!(next_round(&changes, &matters(), LONG), Round::Over);
+        assert_eq!(next_round(&changes, &matters(), LONG, LONG), Round::Over);
     }
 
     #[test]
     fn a_stop_is_heard_before_and_within_a_round() {
         let (_sender, changes) = sent(&[Change::Stop]);
-        assert_eq!(next_round(&changes, &matters(), LONG), Round::Over);
+        assert_eq!(next_round(&changes, &matters(), LONG, LONG), Round::Over);
         let (_sender, changes) = sent(&[paths(&["/transforms/a"]), Change::Stop]);
-        assert_eq!(next_round(&changes, &matters(), LONG), Round::Over);
+        assert_eq!(next_round(&changes, &matters(), LONG, LONG), Round::Over);
     }
 
     #[test]
     fn lost_changes_are_a_reason() {
         let (_sender, changes) = sent(&[Change::Lost]);
-        let round = next_round(&changes, &matters(), Duration::ZERO);
+        let round = next_round(&changes, &matters(), Duration::ZERO, LONG);
         assert_eq!(round, Round::Changed(BTreeSet::new()));
     }
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
-use super::{MapPlan, MappedTime, Mapping, Reopen, Seen};
+use super::{MapPlan, MappedTime, Mapping, Seen};
 use crate::config::{ConfigError, Pipeline, types};
+use crate::pipeline::opener::Opener;
 use crate::pipeline::wiring::{Host, WiringError, load_at};
 use crate::sandbox::{Component, Interface, Limits};
 use crate::source::replay::is_event_time;
@@ -15,7 +16,8 @@ use crate::transform::{Mapper, MapperSpec, Opening, event_time_type};
 /// A mapper, opened on an event.
 pub(in crate::pipeline) struct OpenedMapper {
     mapper: Box<dyn Mapper>,
-    reopen: Reopen,
+    opener: Opener,
+    label: String,
     /// What it says of itself.
     pub(in crate::pipeline) spec: MapperSpec,
     /// What key and windows may see: the mapper's output, and the event time that rows keep.
@@ -100,10 +102,9 @@ impl At<'_> {
             key: Arc::new(Schema::empty()),
         };
         let label = format!("{}/map", pipeline.name.value);
-        let (component, limits) = (Arc::clone(self.component), limits.clone());
-        let open =
-            move || futures::executor::block_on(component.open_mapper(&opening, &limits, &label));
-        let mapper = open().map_err(|error| WiringError::Open {
+        let opener = Opener::new(Arc::clone(self.component), opening, limits.clone());
+        let opened = futures::executor::block_on(opener.open_mapper(&label));
+        let mapper = opened.map_err(|error| WiringError::Open {
             path: self.path.clone(),
             error,
         })?;
@@ -118,7 +119,8 @@ impl At<'_> {
         })?;
         Ok(OpenedMapper {
             mapper: Box::new(mapper),
-            reopen: Box::new(move || Ok(Box::new(open()?))),
+            opener,
+            label,
             spec,
             offered,
             event_time,
@@ -173,6 +175,6 @@ impl OpenedMapper {
             output_rows: limits.output_rows,
             output_bytes: limits.output_bytes,
         };
-        Mapping::new(self.mapper, self.reopen, plan)
+        Mapping::new(self.mapper, self.opener, self.label, plan)
     }
 }

@@ -1,6 +1,8 @@
 //! A transform that remembers things where it must not, as its configuration says: in a counter of
 //! its own, beside the states that the host keeps.
 
+use std::collections::BTreeSet;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use penstock_sdk::prelude::*;
@@ -9,6 +11,9 @@ use penstock_sdk::prelude::*;
 static SEEN: AtomicU64 = AtomicU64::new(0);
 /// Groups that it has finished.
 static FINISHED: AtomicU64 = AtomicU64::new(0);
+
+/// Amounts that it has added.
+static AMOUNTS: Mutex<BTreeSet<u64>> = Mutex::new(BTreeSet::new());
 
 /// A row.
 #[derive(Row)]
@@ -38,19 +43,21 @@ enum Where {
     Nowhere,
     /// Every fifth row of the instance counts twice.
     Accumulate,
+    /// An amount that the instance has seen before does not count.
+    Amounts,
     /// Every third window of the instance has a row more.
     Finish,
     /// The number of calls goes into the sum.
     Batches,
 }
 
-/// The transform.
+/// The transform. Its name is one that the parts of an export might have, too: the two must not meet.
 #[derive(Default)]
-pub struct HiddenState {
+pub struct T {
     remembers: Where,
 }
 
-impl ColumnarWindow for HiddenState {
+impl ColumnarWindow for T {
     type Key<'a> = ();
     type Row<'a> = Entry;
     type State = Page;
@@ -59,6 +66,7 @@ impl ColumnarWindow for HiddenState {
     fn open(config: &Config<'_>) -> Result<Self, Failure> {
         let places = [
             ("accumulate", Where::Accumulate),
+            ("amounts", Where::Amounts),
             ("finish", Where::Finish),
             ("batches", Where::Batches),
         ];
@@ -86,6 +94,12 @@ impl ColumnarWindow for HiddenState {
                 }
             };
             let seen = SEEN.fetch_add(1, Ordering::Relaxed) + 1;
+            if self.remembers == Where::Amounts {
+                let mut amounts = AMOUNTS.lock().expect("one thread");
+                if !amounts.insert(amount.to_bits()) {
+                    continue;
+                }
+            }
             let twice = self.remembers == Where::Accumulate && seen.is_multiple_of(5);
             states.rows[group] += 1 + u64::from(twice);
             states.sum[group] += amount;
@@ -115,4 +129,4 @@ impl ColumnarWindow for HiddenState {
     }
 }
 
-export_window!(columnar HiddenState);
+export_window!(columnar T);
