@@ -9,6 +9,7 @@ mod examples;
 mod input;
 mod map;
 mod sandbox;
+mod services;
 mod support;
 mod testing;
 mod windows;

@@ -1,12 +1,13 @@
 //! Recorded events on object storage, read over an S3 API that is now and then unwell.
 
 use penstock::simulate::{RidesFormat, RidesSpec, write_rides};
+use penstock_servers::{S3, Server};
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
 use super::data::pipeline;
-use crate::support::moto::{self, MotoServer};
 use crate::support::proxy::{Fate, Proxy};
+use crate::support::servers::s3;
 use crate::support::{Folder, Tuning, transform};
 
 const TUNING: Tuning = Tuning {
@@ -43,12 +44,13 @@ pub(super) fn environment(folder: &Folder, files: &str, options: &str) {
 }
 
 /// Puts the folder's rides into a bucket.
-fn upload(folder: &Folder, server: &MotoServer, bucket: &str) {
-    server.bucket(bucket);
+fn upload(folder: &Folder, server: &Server<S3>, bucket: &str) {
+    server.make_bucket(bucket).unwrap();
     for entry in std::fs::read_dir(folder.path("rides")).unwrap() {
         let path = entry.unwrap().path();
         let name = path.file_name().unwrap().to_str().unwrap();
-        server.put(
+        s3::put(
+            server.port(),
             bucket,
             &format!("rides/2026/{name}"),
             &std::fs::read(&path).unwrap(),
@@ -78,20 +80,26 @@ pub(super) fn outputs(folder: &Folder, files: &str, options: &str) -> Vec<String
 
 #[test]
 fn objects_give_the_bytes_that_local_files_give() {
-    let server = MotoServer::start();
+    let server = s3::start();
     for (format, bucket) in [
         (RidesFormat::Ndjson, "rides"),
         (RidesFormat::Parquet, "rides-parquet"),
     ] {
         let folder = folder(format);
         upload(&folder, &server, bucket);
-        server.put(bucket, "rides/2026/_unfinished.ndjson", b"not to be read");
-        server.put(
+        s3::put(
+            server.port(),
+            bucket,
+            "rides/2026/_unfinished.ndjson",
+            b"not to be read",
+        );
+        s3::put(
+            server.port(),
             bucket,
             "rides/2026/deeper/x.ndjson",
             b"not to be read either",
         );
-        let options = moto::options(server.port);
+        let options = s3::options(server.port());
         let rename = |texts: Vec<String>| -> Vec<String> {
             let bucket = format!("s3://{bucket}/");
             texts
@@ -122,7 +130,7 @@ fn objects_give_the_bytes_that_local_files_give() {
     let folder = folder(RidesFormat::Ndjson);
     let local = outputs(&folder, "\"rides\"", "");
     let mixed = "[\"rides/rides-000.ndjson\", \"s3://rides/rides/2026/rides-00[12].ndjson\"]";
-    assert!(outputs(&folder, mixed, &moto::options(server.port)) == local);
+    assert!(outputs(&folder, mixed, &s3::options(server.port())) == local);
     let checked = folder.penstock(&["validate", "pipeline.toml"]).fine();
     assert!(checked.contains("ride_offer, 3 files"), "{checked}");
 }
@@ -132,7 +140,7 @@ fn connections_that_break_and_stall_change_nothing() {
     const SEED: u64 = 20_260_131;
     println!("seed {SEED}");
     let mut random = Pcg64::seed_from_u64(SEED);
-    let server = MotoServer::start();
+    let server = s3::start();
     for (format, bucket) in [
         (RidesFormat::Ndjson, "rides"),
         (RidesFormat::Parquet, "rides-parquet"),
@@ -142,15 +150,15 @@ fn connections_that_break_and_stall_change_nothing() {
         let whole = outputs(
             &folder,
             &format!("\"s3://{bucket}/rides/2026/\""),
-            &moto::options(server.port),
+            &s3::options(server.port()),
         );
         // The first connection lists the bucket.
         let mut fates = vec![Fate::Pass];
         fates.extend((0..12).map(|_| Fate::Break(random.random_range(1..200_000))));
         fates.push(Fate::Stall(random.random_range(1..50_000)));
         let planned = fates.len() as u32;
-        let proxy = Proxy::start(server.port, fates);
-        let options = moto::options(proxy.port);
+        let proxy = Proxy::start(server.port(), fates);
+        let options = s3::options(proxy.port);
         let found = outputs(&folder, &format!("\"s3://{bucket}/rides/2026/\""), &options);
         assert!(proxy.connections() > planned, "all faults were met");
         assert!(found == whole, "{bucket}");
@@ -159,20 +167,20 @@ fn connections_that_break_and_stall_change_nothing() {
 
 #[test]
 fn an_object_that_is_replaced_in_the_middle_ends_the_run() {
-    let server = MotoServer::start();
+    let server = s3::start();
     let folder = folder(RidesFormat::Ndjson);
     upload(&folder, &server, "rides");
     let old = folder.read("rides/rides-000.ndjson");
     let mut new = old.clone();
     new.rotate_left(1);
-    let port = server.port;
+    let port = server.port();
     let replace = Fate::Do(Box::new(move || {
-        moto::put(port, "rides", "rides/2026/rides-000.ndjson", &new);
+        s3::put(port, "rides", "rides/2026/rides-000.ndjson", &new);
     }));
     // Looked for; the first two ranges, which are asked for together; then the third.
     let proxy = Proxy::start(port, vec![Fate::Pass, Fate::Pass, Fate::Pass, replace]);
     let files = "\"s3://rides/rides/2026/rides-000.ndjson\"";
-    environment(&folder, files, &moto::options(proxy.port));
+    environment(&folder, files, &s3::options(proxy.port));
     let told = folder.penstock(&["run", "pipeline.toml"]).fails(
         1,
         &[
@@ -185,10 +193,10 @@ fn an_object_that_is_replaced_in_the_middle_ends_the_run() {
 
 #[test]
 fn what_is_wrong_with_a_place_is_told_without_secrets() {
-    let server = MotoServer::start();
+    let server = s3::start();
     let folder = folder(RidesFormat::Ndjson);
-    server.bucket("rides");
-    server.put("rides", "a/b.txt", b"x");
+    server.make_bucket("rides").unwrap();
+    s3::put(server.port(), "rides", "a/b.txt", b"x");
     let told = |files: &str, options: &str, code: i32, expected: &[&str]| {
         environment(&folder, files, options);
         for command in ["run", "validate"] {
@@ -201,7 +209,7 @@ fn what_is_wrong_with_a_place_is_told_without_secrets() {
             );
         }
     };
-    let options = moto::options(server.port);
+    let options = s3::options(server.port());
     for files in [
         "\"s3://nowhere/a.ndjson\"",
         "\"s3://nowhere/*.ndjson\"",
@@ -264,7 +272,7 @@ fn what_is_wrong_with_a_place_is_told_without_secrets() {
             "did you mean `aws_secret_access_key`?",
         ],
     );
-    let nobody = options.replace(&format!(":{}", server.port), ":9");
+    let nobody = options.replace(&format!(":{}", server.port()), ":9");
     told(
         "\"s3://rides/a/\"",
         &nobody,
@@ -272,12 +280,12 @@ fn what_is_wrong_with_a_place_is_told_without_secrets() {
         &["`rides` cannot be reached", "run again"],
     );
 
-    let locked = MotoServer::start_locking_after(1);
-    locked.bucket("rides");
+    let locked = s3::start_locking_after(1);
+    locked.make_bucket("rides").unwrap();
     for files in ["\"s3://rides/a/\"", "\"s3://rides/a.ndjson\""] {
         told(
             files,
-            &moto::options(locked.port),
+            &s3::options(locked.port()),
             2,
             &["does not let these credentials", "AWS_ACCESS_KEY_ID"],
         );

@@ -1,8 +1,8 @@
 //! What the tests share: a host, pipelines in folders of their own, the program itself.
 
-pub(crate) mod moto;
 pub(crate) mod proxy;
 pub(crate) mod random;
+pub(crate) mod servers;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -74,6 +74,56 @@ pub(crate) const PYTHON: Part = Part {
     },
 };
 
+/// Java, which Kafka and DynamoDB Local run on.
+pub(crate) const JAVA: Part = Part {
+    name: "Java 17 or newer",
+    present: has_java,
+    comes_from: ComesFrom::System {
+        apt: &["default-jre-headless"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install java-latest-openjdk-headless"),
+            ("pacman", "sudo pacman -S jre-openjdk-headless"),
+            ("zypper", "sudo zypper install java-21-openjdk-headless"),
+            ("apk", "sudo apk add openjdk21-jre-headless"),
+            ("brew", "brew install openjdk"),
+        ],
+    },
+};
+
+/// Maven, which Kafka is had by.
+pub(crate) const MAVEN: Part = Part {
+    name: "Maven",
+    present: || command::succeeds("mvn", &["--version"]),
+    comes_from: ComesFrom::System {
+        apt: &["maven"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install maven"),
+            ("pacman", "sudo pacman -S maven"),
+            ("zypper", "sudo zypper install maven"),
+            ("apk", "sudo apk add maven"),
+            ("brew", "brew install maven"),
+        ],
+    },
+};
+
+/// Node.js, which a server of the tests is written in, and npm, which two are had by.
+pub(crate) const NODE: Part = Part {
+    name: "Node.js and npm",
+    present: || {
+        command::succeeds("node", &["--version"]) && command::succeeds("npm", &["--version"])
+    },
+    comes_from: ComesFrom::System {
+        apt: &["nodejs", "npm"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install nodejs npm"),
+            ("pacman", "sudo pacman -S nodejs npm"),
+            ("zypper", "sudo zypper install nodejs npm"),
+            ("apk", "sudo apk add nodejs npm"),
+            ("brew", "brew install node"),
+        ],
+    },
+};
+
 /// The formatter.
 pub(crate) const RUSTFMT: Part = Part {
     name: "rustfmt",
@@ -125,11 +175,31 @@ pub(crate) fn prepare(parts: &[Part]) -> Result<()> {
     );
 }
 
+/// The version is told on standard error, which only a shell reads for us; macOS has a `java` that only asks for Java.
+fn has_java() -> bool {
+    let told = command::output(Command::new("sh").args(["-c", "java -version 2>&1"]));
+    told.is_ok_and(|told| java_release(&told).is_some_and(|release| release >= 17))
+}
+
+/// The 17 of `openjdk version "17.0.15" 2025-04-15`.
+fn java_release(told: &str) -> Option<u32> {
+    let (_, version) = told.split_once("version \"")?;
+    let release = version.split(|c: char| !c.is_ascii_digit()).next()?;
+    release.parse().ok()
+}
+
 fn has_target(target: &str) -> bool {
     // Asking rustc rather than rustup finds the target of a distribution's own Rust, too.
     let mut rustc = Command::new("rustc");
     rustc.args(["--print", "target-libdir", "--target", target]);
     command::output(&mut rustc).is_ok_and(|folder| Path::new(folder.trim_end()).is_dir())
+}
+
+impl Part {
+    /// Whether it is the same thing.
+    pub(crate) fn is(&self, other: &Part) -> bool {
+        self.name == other.name
+    }
 }
 
 /// What decides how things are installed here.
@@ -307,6 +377,24 @@ mod tests {
             "xcode-select --install",
         );
         tells(machine(|_| false).remedy(&LINKER), "package manager");
+    }
+
+    #[test]
+    fn the_release_of_java_is_read() {
+        for (told, release) in [
+            (
+                "openjdk version \"17.0.15\" 2025-04-15\nOpenJDK Runtime",
+                Some(17),
+            ),
+            (
+                "Picked up _JAVA_OPTIONS: -Xmx1g\njava version \"21\" 2023-09-19 LTS",
+                Some(21),
+            ),
+            ("java version \"1.8.0_402\"", Some(1)),
+            ("The operation couldn\u{2019}t be completed.", None),
+        ] {
+            assert_eq!(java_release(told), release, "{told}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ mod bench;
 mod command;
 mod demo;
 mod machine;
-mod servers;
+mod services;
 mod soak;
 mod test;
 mod tidy;
@@ -38,6 +38,8 @@ enum Task {
     Test(test::Options),
     /// The property tests on many more random cases, round after round
     Soak(soak::Options),
+    /// Start, stop and show real servers on this machine: Kafka, Kinesis, S3, DynamoDB
+    Services(services::Options),
     /// Check the rules of the house that no compiler knows
     Tidy,
     /// Measure; the figures of a benchmark are ratios within one run
@@ -51,6 +53,7 @@ fn main() -> ExitCode {
         Task::Transforms => transforms::prepare_and_build(&workspace),
         Task::Test(options) => test::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
+        Task::Services(options) => services::run(&workspace, &options),
         Task::Tidy => tidy::run(&workspace.root),
         Task::Bench(options) => bench::run(&workspace, &options),
     });

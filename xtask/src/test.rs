@@ -7,8 +7,8 @@ use clap::Args;
 
 use crate::{
     command,
-    machine::{self, CLIPPY, LINKER, PYTHON, RUSTFMT, WASI_TARGET, WASM_TARGET},
-    servers, tidy, transforms,
+    machine::{self, CLIPPY, LINKER, RUSTFMT, WASI_TARGET, WASM_TARGET},
+    services, tidy, transforms,
     workspace::Workspace,
 };
 
@@ -36,8 +36,7 @@ fn run_steps(workspace: &Workspace, options: &Options, report: &mut Report) -> R
         if options.quick {
             return Ok(());
         }
-        machine::prepare(&[PYTHON])?;
-        servers::prepare(workspace)
+        services::prepare(workspace)
     })?;
     report.step("format", |_| {
         command::run(workspace.cargo().args(["fmt", "--all", "--check"]))
