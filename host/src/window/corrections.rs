@@ -17,6 +17,7 @@ use super::calls::Calls;
 use super::chains::{Chain, End, Link, fold};
 use super::emission::{Finishing, Moment, Revision};
 use super::open::{OpenPanes, panes_of_key};
+use super::skipped::emitted_at;
 use super::states::{BySlot, NONE, States};
 use super::work::Work;
 
@@ -319,7 +320,9 @@ impl Aligned {
         for (at, row) in rows.iter().enumerate() {
             stretches.change(row, row.pane.div_euclid(panes));
             for end in length.emissions(row.pane, row.gone, self.closed) {
-                let start = length.emitted_at(end).expect("one is emitted there");
+                let Some(start) = emitted_at(&self.panes, length, end) else {
+                    continue;
+                };
                 let chunk = (end - 1).div_euclid(panes);
                 let first = chunk * panes;
                 let later = stretches.part(row.key, chunk, End::Left, first..end, kept);
