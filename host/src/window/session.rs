@@ -482,6 +482,23 @@ impl Sessions {
         Ok(())
     }
 
+    /// Sessions with their bounds, in the order in which they are emitted.
+    fn in_order(&self, sessions: Vec<(u32, Moment)>) -> Vec<((i64, i64), u32, Moment)> {
+        let with_bounds = sessions
+            .into_iter()
+            .map(|(slot, moment)| (self.bounds(slot), slot, moment));
+        let mut sessions: Vec<_> = with_bounds.collect();
+        sessions.sort_unstable_by(|((a_start, a_end), a, a_at), ((b_start, b_end), b, b_at)| {
+            let by_bounds = (a_end, Reverse(a_start)).cmp(&(b_end, Reverse(b_start)));
+            let key = |slot: &u32| self.states.key(*slot);
+            let by_key = by_bounds.then_with(|| self.states.keys.compare(key(a), key(b)));
+            by_key.then(a_at.cmp(b_at))
+        });
+        // A session may be listed more than once when its slot was used again.
+        sessions.dedup_by_key(|(_, slot, _)| *slot);
+        sessions
+    }
+
     /// Emits sessions that changed since they were emitted last, and withdraws what was emitted
     /// with other bounds. Says how many closed for the first time.
     async fn emit(
@@ -491,23 +508,11 @@ impl Sessions {
         calls: &mut Calls,
         out: &mut dyn Emit,
     ) -> Result<u64, WindowError> {
-        let with_bounds = windows
-            .into_iter()
-            .map(|(slot, moment)| (self.bounds(slot), slot, moment));
-        let mut windows: Vec<_> = with_bounds.collect();
-        windows.sort_unstable_by(|((a_start, a_end), a, a_at), ((b_start, b_end), b, b_at)| {
-            let by_bounds = (a_end, Reverse(a_start)).cmp(&(b_end, Reverse(b_start)));
-            let key = |slot: &u32| self.states.key(*slot);
-            let by_key = by_bounds.then_with(|| self.states.keys.compare(key(a), key(b)));
-            by_key.then(a_at.cmp(b_at))
-        });
-        // A session may be listed more than once when its slot was used again.
-        windows.dedup_by_key(|(_, slot, _)| *slot);
         let mut finishing = Finishing::default();
         let mut withdrawing = Withdrawing::default();
         let mut slots = Vec::new();
         let mut closed = 0;
-        for (bounds, slot, moment) in windows {
+        for (bounds, slot, moment) in self.in_order(windows) {
             let key = self.states.key(slot);
             let session = self.sessions.get_mut(slot);
             if closing {

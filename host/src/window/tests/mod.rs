@@ -6,7 +6,7 @@
 //! what fails is printed, shrunk, with the seed that brings it back.
 
 mod budgets;
-mod corrections;
+mod costs;
 mod drive;
 mod merges;
 mod oracle_aligned;

@@ -1,4 +1,5 @@
-//! What late rows cost: merges for each of them, when many keys of long windows are corrected.
+//! What single rows cost: merges for late rows of many keys, and calls for rows of keys that were
+//! forgotten.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,8 +19,18 @@ use crate::transform::{CallError, Finished, Groups, Rows, Updated, Windowed, Win
 const PANES: i64 = 500;
 const KEYS: i64 = 200;
 
-/// Counts rows, and says how many groups it was asked to merge.
-struct Counting(Arc<AtomicU64>);
+/// Counts rows.
+#[derive(Default)]
+struct Counting(Arc<Asked>);
+
+/// What the transform was asked for.
+#[derive(Default)]
+struct Asked {
+    /// Calls with rows.
+    calls: AtomicU64,
+    /// Groups to be merged.
+    merged: AtomicU64,
+}
 
 fn counts(columns: &[ArrayRef]) -> &[i64] {
     columns[0].as_primitive::<Int64Type>().values()
@@ -39,6 +50,7 @@ impl Windowed for Counting {
         rows: Rows<'a>,
         groups: Groups<'a>,
     ) -> BoxFuture<'a, Result<Updated, CallError>> {
+        self.0.calls.fetch_add(1, Ordering::Relaxed);
         let mut states = counts(groups.states).to_vec();
         (rows.group_of_row.iter()).for_each(|group| states[*group as usize] += 1);
         let updated = Updated {
@@ -54,7 +66,8 @@ impl Windowed for Counting {
         earlier: Groups<'a>,
         later: &'a [ArrayRef],
     ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
-        self.0.fetch_add(earlier.len as u64, Ordering::Relaxed);
+        let groups = earlier.len as u64;
+        self.0.merged.fetch_add(groups, Ordering::Relaxed);
         let pairs = counts(earlier.states).iter().zip(counts(later));
         let merged = column(pairs.map(|(earlier, later)| earlier + later));
         async { Ok(merged) }.boxed()
@@ -99,6 +112,23 @@ fn batch(rows: impl Iterator<Item = (i64, i64)>, watermark: i64) -> RowBatch {
     }
 }
 
+/// Windows, calls of the transform, and what it is asked for.
+fn windows(shape: &Shape) -> (Windows, Calls, Arc<Asked>) {
+    let spec = WindowedSpec {
+        columns: Vec::new(),
+        state: schema("rows"),
+        state_version: 1,
+        migrates_from: Vec::new(),
+        initial: RecordBatch::try_new(schema("rows"), column([0])).unwrap(),
+        output: schema("rows"),
+    };
+    let counting = Counting::default();
+    let asked = Arc::clone(&counting.0);
+    let calls = Calls::new(Box::new(counting), 1 << 20, 1 << 16);
+    let windows = Windows::new(shape, &schema("key"), &spec).unwrap();
+    (windows, calls, asked)
+}
+
 #[test]
 fn a_late_row_costs_what_it_changes_however_many_keys_there_are() {
     let length = Length {
@@ -115,18 +145,7 @@ fn a_late_row_costs_what_it_changes_however_many_keys_there_are() {
         lateness: 10,
         per_batch: false,
     };
-    let spec = WindowedSpec {
-        columns: Vec::new(),
-        state: schema("rows"),
-        state_version: 1,
-        migrates_from: Vec::new(),
-        initial: RecordBatch::try_new(schema("rows"), column([0])).unwrap(),
-        output: schema("rows"),
-    };
-    let merged = Arc::new(AtomicU64::new(0));
-    let counting = Box::new(Counting(Arc::clone(&merged)));
-    let mut calls = Calls::new(counting, 1 << 20, 1 << 16);
-    let mut windows = Windows::new(&shape, &schema("key"), &spec).unwrap();
+    let (mut windows, mut calls, asked) = windows(&shape);
     let mut out = Emitted(0);
     // The watermark comes to stand in the middle of a chunk.
     let now = 2 * PANES + PANES / 2;
@@ -134,15 +153,42 @@ fn a_late_row_costs_what_it_changes_however_many_keys_there_are() {
         let batch = batch((0..KEYS).map(|key| (key, time)), time);
         block_on(windows.batch(&batch, &mut calls, &mut out)).unwrap();
     }
-    let before = (merged.load(Ordering::Relaxed), out.0);
+    let before = (asked.merged.load(Ordering::Relaxed), out.0);
     const LATE: i64 = 6_000;
     let late = (0..LATE).map(|row| (row % KEYS, now - 1 - row * 7 % 10));
     let outcome = block_on(windows.batch(&batch(late, now), &mut calls, &mut out)).unwrap();
     assert_eq!(outcome.applied, LATE as u64);
-    let (merged, emitted) = (merged.load(Ordering::Relaxed) - before.0, out.0 - before.1);
+    let (merged, emitted) = (
+        asked.merged.load(Ordering::Relaxed) - before.0,
+        out.0 - before.1,
+    );
     assert!(emitted >= 5 * LATE as u64, "{emitted} rows");
     // Of each key the panes of two chunks are folded when its first row comes and after its last
     // one; a row folds anew what it changes, ten panes at most, and puts its windows together.
     let most = (4 * PANES * KEYS + 10 * LATE) as u64 + emitted;
     assert!(merged <= most, "{merged} merges, {most} at most");
+}
+
+#[test]
+fn keys_that_were_forgotten_come_back_in_one_call() {
+    let kind = Kind::Unbounded {
+        ttl: 10,
+        every: None,
+    };
+    let shape = Shape {
+        kind,
+        lateness: 0,
+        per_batch: true,
+    };
+    let (mut windows, mut calls, asked) = windows(&shape);
+    let mut out = Emitted(0);
+    // Of each key the state is over at its next row, though it was not deleted before.
+    for time in [0, 100, 200] {
+        let batch = batch((0..KEYS).map(|key| (key, time)), time);
+        let before = asked.calls.load(Ordering::Relaxed);
+        let outcome = block_on(windows.batch(&batch, &mut calls, &mut out)).unwrap();
+        assert_eq!(outcome.applied, KEYS as u64);
+        assert_eq!(asked.calls.load(Ordering::Relaxed) - before, 1);
+    }
+    assert_eq!(out.0, 3 * KEYS as u64);
 }
