@@ -4,3 +4,4 @@ mod flights;
 mod lengths;
 pub(crate) mod oracle;
 pub(crate) mod tumbling;
+mod withdrawn;

@@ -24,7 +24,7 @@
 //! disorder = "30s"                        # how far behind the latest event one may be; default 0s
 //! allowed_lateness = "1h"                 # closed windows are corrected for this long; default 0s
 //! emit = "close"                          # or { every = "1m" }, or "batch"
-//! on_idle = "wait"                        # live streams: or "advance", with the clock
+//! on_idle = "wait"                        # live streams: or "advance", to the latest event
 //! idle_after = "1m"                       # live streams: at its end for this long, a split is idle
 //! max_future = "1h"                       # quarantine what is further ahead of its arrival; no default
 //!

@@ -91,7 +91,10 @@ pub enum Emit {
 pub enum OnIdle {
     /// It stays: windows wait for the next event.
     Wait,
-    /// It advances with the clock: windows close in time, and an event that was delayed may be late.
+    /// It goes on to the greatest event time that was seen of any split, with no disorder taken off
+    /// it: windows that ended by then close without another event, and one that was delayed may be
+    /// late. It goes no further, and windows that reach beyond that time wait. Which splits are idle
+    /// is a matter of the clock, so another run may judge otherwise.
     Advance,
 }
 

@@ -8,17 +8,15 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 
-use futures::FutureExt;
-use futures::future::BoxFuture;
-
 use super::WindowError;
 use super::calls::Calls;
 use super::corrections::{Behind, Revisions};
-use super::emission::{Emission, Emit, Emitter, Finishing, Moment};
+use super::emission::{Emit, Emitter, Finishing, Moment};
 use super::fold::Fold;
 use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
+use super::skipped::emitted_at;
 use super::states::{BySlot, NONE, States};
 use super::windows::{Length, Shape};
 use super::work::Work;
@@ -98,17 +96,6 @@ impl Segment {
             rejected.contains(row)
         };
         partly.filter(|row| !is_rejected(row)).count() as u64
-    }
-}
-
-/// Emissions that wait.
-#[derive(Default)]
-struct Held(Vec<Emission>);
-
-impl Emit for Held {
-    fn emit(&mut self, emission: Emission) -> BoxFuture<'_, Result<(), WindowError>> {
-        self.0.push(emission);
-        async { Ok(()) }.boxed()
     }
 }
 
@@ -416,38 +403,8 @@ impl Aligned {
         Ok(windows)
     }
 
-    /// Passes a boundary and those after it at the same instant, between which are days that the
-    /// calendar has left out. Their windows end together, so they are emitted in one order.
-    async fn boundaries_at_once(
-        &mut self,
-        first: i64,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<u64, WindowError> {
-        let (mut windows, mut emissions) = (0, Vec::new());
-        let mut next = Some(first);
-        while let Some(boundary) = next {
-            let mut held = Held::default();
-            windows += self.boundary(boundary, calls, &mut held).await?;
-            self.closed = boundary;
-            emissions.extend(held.0.into_iter().map(|emission| {
-                let start = self.folds[emission.length].length.emitted_at(boundary);
-                let start = self.instant(start.expect("a window was emitted"));
-                (Reverse(start), emission)
-            }));
-            let at_once = |next: &i64| self.instant(*next) == self.instant(first);
-            next = self.next_boundary().filter(at_once);
-        }
-        // Stable, so that the rows of one length stay in order.
-        emissions.sort_by_key(|(start, emission)| (*start, emission.length));
-        for (_, emission) in emissions {
-            out.emit(emission).await?;
-        }
-        Ok(windows)
-    }
-
     /// The next boundary at which something is to be done.
-    fn next_boundary(&self) -> Option<i64> {
+    pub(super) fn next_boundary(&self) -> Option<i64> {
         let mut open = self.open.range(self.closed..);
         let closing = open.next().map(|(pane, _)| pane + 1);
         let folds = self.folds.iter().filter(|fold| !fold.is_empty());
@@ -457,7 +414,8 @@ impl Aligned {
             .min()
     }
 
-    async fn boundary(
+    /// Passes a boundary: emits the windows that end there.
+    pub(super) async fn boundary(
         &mut self,
         boundary: i64,
         calls: &mut Calls,
@@ -477,7 +435,7 @@ impl Aligned {
             } else {
                 fold.move_to(boundary, open, states, calls).await?;
                 fold.add_pane(&closing, states, calls).await?;
-                match length.emitted_at(boundary) {
+                match emitted_at(&self.panes, length, boundary) {
                     Some(start) => fold.windows(start, states),
                     None => continue,
                 }

@@ -9,6 +9,14 @@ use super::WindowError;
 use super::states::States;
 use crate::transform::{Figures, Finished, Groups, Reject, Rows, Windowed, bytes_of};
 
+/// What groups are gathered for. Those of one purpose take about as much, call after call.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Purpose {
+    Merge,
+    Copy,
+    Finish,
+}
+
 /// A transform, and how much one call of it hands over.
 pub struct Calls {
     transform: Box<dyn Windowed>,
@@ -18,6 +26,8 @@ pub struct Calls {
     groups: usize,
     /// Rows of the next call: halved when a call would be too large, then doubled again.
     rows: usize,
+    /// Bytes of a group in the last call of each purpose.
+    group_bytes: [usize; 3],
 }
 
 impl Calls {
@@ -28,6 +38,7 @@ impl Calls {
             bytes,
             groups: groups.max(1),
             rows: usize::MAX,
+            group_bytes: [0; 3],
         }
     }
 
@@ -115,14 +126,15 @@ impl Calls {
         later: &[u32],
         first: usize,
     ) -> Result<(Range<usize>, Vec<ArrayRef>), WindowError> {
-        let (range, (keys, earlier, later)) = self.fitting(first..earlier.len(), |range| {
-            let keys = earlier[range.clone()].iter().map(|slot| states.key(*slot));
-            let keys = states.keys.gather(&keys.collect::<Vec<u32>>())?;
-            let earlier = states.gather(&earlier[range.clone()])?;
-            let later = states.gather(&later[range])?;
-            let bytes = bytes_of(&keys) + bytes_of(&earlier) + bytes_of(&later);
-            Ok((bytes, (keys, earlier, later)))
-        })?;
+        let (range, (keys, earlier, later)) =
+            self.fitting(Purpose::Merge, first..earlier.len(), |range| {
+                let keys = earlier[range.clone()].iter().map(|slot| states.key(*slot));
+                let keys = states.keys.gather(&keys.collect::<Vec<u32>>())?;
+                let earlier = states.gather(&earlier[range.clone()])?;
+                let later = states.gather(&later[range])?;
+                let bytes = bytes_of(&keys) + bytes_of(&earlier) + bytes_of(&later);
+                Ok((bytes, (keys, earlier, later)))
+            })?;
         let earlier = Groups {
             keys: &keys,
             states: &earlier,
@@ -134,14 +146,14 @@ impl Calls {
 
     /// Copies states from slots into others.
     pub(super) fn copy(
-        &self,
+        &mut self,
         states: &mut States,
         from: &[u32],
         into: &[u32],
     ) -> Result<(), WindowError> {
         let mut first = 0;
         while first < from.len() {
-            let (range, columns) = self.fitting(first..from.len(), |range| {
+            let (range, columns) = self.fitting(Purpose::Copy, first..from.len(), |range| {
                 let columns = states.gather(&from[range])?;
                 Ok((bytes_of(&columns), columns))
             })?;
@@ -162,17 +174,25 @@ impl Calls {
 
     /// Takes of `range` as much as one call takes. `gather` gives columns and their bytes.
     pub(super) fn fitting<T>(
-        &self,
+        &mut self,
+        purpose: Purpose,
         range: Range<usize>,
         gather: impl Fn(Range<usize>) -> Result<(usize, T), ArrowError>,
     ) -> Result<(Range<usize>, T), WindowError> {
-        let mut length = range.len().min(self.groups);
+        let of_group = &mut self.group_bytes[purpose as usize];
+        // A little room, so that states which grow since the last call need not be gathered twice.
+        let expected = self.bytes / (*of_group + *of_group / 8).max(1);
+        let mut length = range.len().min(self.groups).min(expected.max(1));
         loop {
             let taken = range.start..range.start + length;
             match gather(taken.clone()) {
                 Err(error) if length > 1 && is_overflow(&error) => {}
                 Ok((bytes, _)) if length > 1 && bytes > self.bytes => {}
-                gathered => return Ok((taken, gathered?.1)),
+                gathered => {
+                    let (bytes, columns) = gathered?;
+                    *of_group = bytes / length.max(1);
+                    return Ok((taken, columns));
+                }
             }
             length = length.div_ceil(2);
         }

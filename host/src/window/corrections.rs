@@ -17,12 +17,14 @@ use super::calls::Calls;
 use super::chains::{Chain, End, Link, fold};
 use super::emission::{Finishing, Moment, Revision};
 use super::open::{OpenPanes, panes_of_key};
+use super::skipped::emitted_at;
 use super::states::{BySlot, NONE, States};
 use super::work::Work;
 
-/// Corrected windows that are put together at once, at most, and folds that are kept from one
-/// round to the next; a single row may bring more.
+/// Corrected windows that are put together at once, at most; a single row may bring more.
 const WINDOWS_AT_ONCE: usize = 1 << 14;
+/// Folds that are kept from one round to the next, at most.
+const KEPT_FOLDS: usize = 1 << 16;
 
 /// A row whose pane had closed when it came.
 #[derive(Debug, Clone, Copy)]
@@ -136,11 +138,14 @@ struct Correction {
     slot: u32,
 }
 
-/// Rows that wait for their turn: into each round goes the next row of every key.
+/// Rows that wait for their turn: into a round goes the next row of each of some keys. Keys that have
+/// begun go on, so that others begin when there is room for their folds.
 struct Rounds {
     /// Of each row the next one of the same key; the number of rows if there is none.
     next: Vec<usize>,
     ready: VecDeque<usize>,
+    /// How many keys there is room for.
+    keys: usize,
 }
 
 impl Rounds {
@@ -157,22 +162,36 @@ impl Rounds {
             is_first[*later] = false;
         }
         let ready = (0..rows.len()).filter(|at| is_first[*at]).collect();
-        Self { next, ready }
+        Self {
+            next,
+            ready,
+            keys: usize::MAX,
+        }
     }
 
     /// The rows of the next round, by rising number; none if that was all.
     fn round(&mut self, windows: impl Fn(usize) -> usize) -> Vec<usize> {
         let (mut round, mut taken) = (Vec::new(), 0);
         while taken < WINDOWS_AT_ONCE
+            && round.len() < self.keys
             && let Some(row) = self.ready.pop_front()
         {
             taken += windows(row);
             round.push(row);
         }
-        let next = round.iter().map(|row| self.next[*row]);
-        self.ready.extend(next.filter(|row| *row < self.next.len()));
+        for row in round.iter().rev() {
+            let next = self.next[*row];
+            if next < self.next.len() {
+                self.ready.push_front(next);
+            }
+        }
         round.sort_unstable();
         round
+    }
+
+    /// Notes how many folds a round of so many keys took that began with none.
+    fn took(&mut self, keys: usize, folds: usize) {
+        self.keys = (KEPT_FOLDS * keys / folds.max(1)).max(1);
     }
 }
 
@@ -197,23 +216,30 @@ impl Aligned {
         let mut stretches: Vec<Stretches> = Vec::new();
         stretches.resize_with(self.folds.len(), Stretches::default);
         let mut applied = Vec::new();
+        let mut kept = 0;
         loop {
             let round = rounds.round(|at| self.windows_of(&rows[at]));
             if round.is_empty() {
                 break;
             }
+            let (keys, began_with) = (round.len(), kept);
             let round: Vec<Correction> = round.into_iter().map(|at| rows[at]).collect();
             let round = self.correct_round(round, &mut stretches, work).await?;
             applied.extend(round.iter().map(|row| (row.key, row.pane)));
-            for stretches in &mut stretches {
-                if stretches.folds + stretches.all.len() > WINDOWS_AT_ONCE {
-                    stretches.release(&mut self.states);
-                }
+            kept = stretches.iter().map(Stretches::kept).sum();
+            if began_with == 0 {
+                rounds.took(keys, kept);
+            }
+            if kept > KEPT_FOLDS {
+                stretches
+                    .iter_mut()
+                    .for_each(|all| all.release(&mut self.states));
+                kept = 0;
             }
         }
-        for mut stretches in stretches {
-            stretches.release(&mut self.states);
-        }
+        stretches
+            .iter_mut()
+            .for_each(|all| all.release(&mut self.states));
         self.refold(&applied, work.calls).await
     }
 
@@ -294,7 +320,9 @@ impl Aligned {
         for (at, row) in rows.iter().enumerate() {
             stretches.change(row, row.pane.div_euclid(panes));
             for end in length.emissions(row.pane, row.gone, self.closed) {
-                let start = length.emitted_at(end).expect("one is emitted there");
+                let Some(start) = emitted_at(&self.panes, length, end) else {
+                    continue;
+                };
                 let chunk = (end - 1).div_euclid(panes);
                 let first = chunk * panes;
                 let later = stretches.part(row.key, chunk, End::Left, first..end, kept);
@@ -505,6 +533,11 @@ impl Stretches {
             (Some((slot, born)), None) | (None, Some((slot, born))) => ((slot, NONE), born),
             (None, None) => unreachable!("the late row itself is in the window"),
         }
+    }
+
+    /// How much is kept: the folds, or the stretches if most have none of their own.
+    fn kept(&self) -> usize {
+        self.folds.max(self.all.len())
     }
 
     /// Gives the slots of all folds back.

@@ -10,7 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use futures::future::BoxFuture;
 
 use super::WindowError;
-use super::calls::Calls;
+use super::calls::{Calls, Purpose};
 use super::states::{NONE, States};
 use crate::transform::{Groups, bounds_schema, bytes_of};
 
@@ -153,12 +153,13 @@ impl Emitter {
         let mut first = 0;
         let mut silent = Vec::new();
         while first < windows.len() {
-            let (range, (keys, columns)) = calls.fitting(first..windows.len(), |range| {
-                let keys = states.keys.gather(&windows.keys[range.clone()])?;
-                let columns = states.gather(&windows.earlier[range])?;
-                let bytes = bytes_of(&keys) + bytes_of(&columns);
-                Ok((bytes, (keys, columns)))
-            })?;
+            let (range, (keys, columns)) =
+                calls.fitting(Purpose::Finish, first..windows.len(), |range| {
+                    let keys = states.keys.gather(&windows.keys[range.clone()])?;
+                    let columns = states.gather(&windows.earlier[range])?;
+                    let bytes = bytes_of(&keys) + bytes_of(&columns);
+                    Ok((bytes, (keys, columns)))
+                })?;
             let columns = with_later(windows, range.clone(), columns, states, calls).await?;
             let groups = Groups {
                 keys: &keys,

@@ -22,6 +22,7 @@ mod panes;
 mod rows;
 mod runs;
 mod session;
+mod skipped;
 mod span;
 mod states;
 mod table;

@@ -102,6 +102,17 @@ impl Panes {
         }
     }
 
+    /// Whether a pane has no length, because it is a day that clocks skip.
+    pub(super) fn is_skipped(&self, pane: i64) -> bool {
+        match &self.0 {
+            Cut::Even { .. } => false,
+            Cut::Days { .. } => match pane.checked_add(1) {
+                Some(next) => self.start_of(pane) == self.start_of(next),
+                None => false,
+            },
+        }
+    }
+
     /// The instant of a boundary, which is where the pane of that number starts. `None` as for
     /// [`Panes::of`].
     pub fn start_of(&self, boundary: i64) -> Option<i64> {

@@ -17,6 +17,7 @@ use super::rows::{Late, Outcome, RowBatch};
 use super::span::Span;
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
+use super::work::Work;
 
 /// Session windows.
 pub struct Sessions {
@@ -28,7 +29,7 @@ pub struct Sessions {
     states: States,
     sessions: BySlot<Session>,
     emitted: BySlot<Emitted>,
-    /// The newest session of each key, by its number; each session knows the next older one.
+    /// The last session of each key, by the key's number; each session knows the one before it.
     of_key: Vec<u32>,
     agenda: Agenda,
     /// Sessions that changed since they were emitted, if those are emitted before they close.
@@ -81,69 +82,38 @@ impl Sessions {
     ) -> Result<Outcome, WindowError> {
         let keys = self.states.keys.assign(&batch.keys)?;
         self.of_key.resize(self.states.keys.bound(), NONE);
-        let mut outcome = Outcome::default();
+        let mut work = Work {
+            batch,
+            keys: &keys,
+            outcome: Outcome::default(),
+            calls,
+            out,
+        };
         let mut segment = Segment::default();
         let mut period = self.period(self.watermark);
-        for (row, time) in batch.event_times.iter().enumerate() {
-            let watermark = batch.watermark_at(row);
+        for row in 0..batch.len() as u32 {
+            let watermark = batch.watermark_at(row as usize);
             if self.every.is_some() && self.period(watermark) > period {
                 // What is due up to here goes out as the rows before this one left it.
-                self.apply(batch, &mut segment, &mut outcome, calls).await?;
-                outcome.closed += self.close(watermark, calls, out).await?;
+                self.apply(&mut segment, &mut work).await?;
+                work.outcome.closed += self.close(watermark, work.calls, work.out).await?;
                 period = self.period(watermark);
             }
-            let (key, time, row) = (keys[row], *time, row as u32);
-            let mut place = self.place(key, time, watermark);
-            if !matches!(place, Place::Into(_) | Place::New | Place::Late(_)) {
-                self.apply(batch, &mut segment, &mut outcome, calls).await?;
-                place = self.place(key, time, watermark);
+            if self.put(row, &mut segment, &mut work).is_none() {
+                continue;
             }
-            match place {
-                Place::Into(slot) => self.join(&mut segment, row, slot, time),
-                Place::New => {
-                    let slot = self.open(key);
-                    self.join(&mut segment, row, slot, time);
-                }
-                Place::Late(window_end) => outcome.late.push(Late {
-                    row,
-                    window_end,
-                    watermark,
-                }),
-                Place::Closed(_) | Place::Between(..) => {
-                    // What the row changes must have been emitted without it.
-                    if self.reaches_closing(key, watermark) {
-                        outcome.closed += self.close(watermark, calls, out).await?;
-                    }
-                    let slot = match place {
-                        Place::Between(earlier, later) => {
-                            let slot = self.open(key);
-                            calls
-                                .merge(&mut self.states, &[earlier], &[later], &[slot])
-                                .await?;
-                            slot
-                        }
-                        Place::Closed(Some(slot)) => slot,
-                        _ => self.open(key),
-                    };
-                    self.join(&mut segment, row, slot, time);
-                    let between = match place {
-                        Place::Between(earlier, later) => Some([earlier, later]),
-                        _ => None,
-                    };
-                    self.apply_one(batch, segment, between, watermark, &mut outcome, calls, out)
-                        .await?;
-                    segment = Segment::default();
-                }
-                Place::Unsure => unreachable!("nothing is unsure when all rows are applied"),
+            self.apply(&mut segment, &mut work).await?;
+            if let Some(place) = self.put(row, &mut segment, &mut work) {
+                self.put_alone(row, place, &mut work).await?;
             }
         }
-        self.apply(batch, &mut segment, &mut outcome, calls).await?;
+        self.apply(&mut segment, &mut work).await?;
         if self.per_batch {
-            self.emit_running(batch, calls, out).await?;
+            self.emit_running(batch, work.calls, work.out).await?;
         }
-        outcome.closed += self.close(batch.watermark, calls, out).await?;
+        work.outcome.closed += self.close(batch.watermark, work.calls, work.out).await?;
         self.states.keys.sweep();
-        Ok(outcome)
+        Ok(work.outcome)
     }
 
     pub(super) async fn end(
@@ -171,24 +141,31 @@ impl Sessions {
 
     /// Whether a session of a key is about to close at a watermark.
     fn reaches_closing(&self, key: u32, watermark: i64) -> bool {
-        self.of_key(key).any(|slot| {
-            let session = self.sessions.get(slot);
-            !session.closed && self.end_of(session) <= watermark
-        })
+        let sessions = self.of_key(key).map(|slot| self.sessions.get(slot));
+        // Those before a closed one have closed with it, at the latest.
+        let mut open = sessions.take_while(|session| !session.closed);
+        open.any(|session| self.end_of(session) <= watermark)
     }
 
-    /// The sessions of a key, the newest first.
+    /// The sessions of a key, from the last to the first: no row is in two of them.
     fn of_key(&self, key: u32) -> impl Iterator<Item = u32> {
         let some = |slot: u32| (slot != NONE).then_some(slot);
-        let newest = some(self.of_key[key as usize]);
-        std::iter::successors(newest, move |slot| some(self.sessions.get(*slot).older))
+        let last = some(self.of_key[key as usize]);
+        std::iter::successors(last, move |slot| some(self.sessions.get(*slot).before))
     }
 
-    fn open(&mut self, key: u32) -> u32 {
+    /// A new session of a key, for a row that is in none of its others.
+    fn open(&mut self, key: u32, time: i64) -> u32 {
         let slot = self.states.add(key);
-        let older = std::mem::replace(&mut self.of_key[key as usize], slot);
+        let is_after = |slot: &u32| self.sessions.get(*slot).reach().first > time;
+        let next = self.of_key(key).take_while(is_after).last();
+        let link = match next {
+            Some(next) => &mut self.sessions.get_mut(next).before,
+            None => &mut self.of_key[key as usize],
+        };
+        let before = std::mem::replace(link, slot);
         let session = Session {
-            older,
+            before,
             ..Session::default()
         };
         self.sessions.set(slot, session);
@@ -205,13 +182,13 @@ impl Sessions {
 
     fn drop_session(&mut self, slot: u32) {
         let key = self.states.key(slot);
-        let newer = self
+        let next = self
             .of_key(key)
-            .find(|other| self.sessions.get(*other).older == slot);
-        let older = self.sessions.get(slot).older;
-        match newer {
-            Some(newer) => self.sessions.get_mut(newer).older = older,
-            None => self.of_key[key as usize] = older,
+            .find(|other| self.sessions.get(*other).before == slot);
+        let before = self.sessions.get(slot).before;
+        match next {
+            Some(next) => self.sessions.get_mut(next).before = before,
+            None => self.of_key[key as usize] = before,
         }
         self.sessions.set(slot, Session::default());
         self.states.release(slot);
@@ -222,35 +199,52 @@ impl Sessions {
         self.agenda.push(instant, slot);
     }
 
+    /// Puts a row into a segment, or among the late ones, if that is where it goes; gives its place
+    /// if it is another.
+    fn put(&mut self, row: u32, segment: &mut Segment, work: &mut Work<'_>) -> Option<Place> {
+        let (batch, key) = (work.batch, work.keys[row as usize]);
+        let time = batch.event_times[row as usize];
+        let watermark = batch.watermark_at(row as usize);
+        match self.place(key, time, watermark) {
+            Place::Into(slot) => self.join(segment, row, slot, time),
+            Place::New => {
+                let slot = self.open(key, time);
+                self.join(segment, row, slot, time);
+            }
+            Place::Late(window_end) => work.outcome.late.push(Late {
+                row,
+                window_end,
+                watermark,
+            }),
+            place => return Some(place),
+        }
+        None
+    }
+
     /// Has the transform take the rows of a segment; those that it takes make their sessions.
     async fn apply(
         &mut self,
-        batch: &RowBatch,
         segment: &mut Segment,
-        outcome: &mut Outcome,
-        calls: &mut Calls,
+        work: &mut Work<'_>,
     ) -> Result<(), WindowError> {
         let Segment { rows, slots } = std::mem::take(segment);
         if rows.is_empty() {
             return Ok(());
         }
-        let (input, key_columns) = batch.columns(&rows)?;
-        let rejects = calls
-            .accumulate(&mut self.states, &input, &key_columns, &slots)
-            .await?;
-        outcome.applied += (rows.len() - rejects.len()) as u64;
-        let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
-        for (at, (row, slot)) in rows.iter().zip(&slots).enumerate() {
+        let before = work.accumulate(&mut self.states, &rows, &slots).await?;
+        let rejects = &work.outcome.rejects[before..];
+        let mut rejected = rejects.iter().map(|reject| reject.row).peekable();
+        for (row, slot) in rows.iter().zip(&slots) {
             let session = self.sessions.get_mut(*slot);
             session.unsure = Span::EMPTY;
-            if rejected.next_if_eq(&at).is_some() {
+            if rejected.next_if_eq(row).is_some() {
                 continue;
             }
             let row = *row as usize;
             let is_new = session.applied.is_empty();
-            session.applied = session.applied.with(batch.event_times[row]);
+            session.applied = session.applied.with(work.batch.event_times[row]);
             if session.changed.is_none() {
-                session.changed = Some(batch.watermark_at(row));
+                session.changed = Some(work.batch.watermark_at(row));
                 if self.every.is_some() || self.per_batch {
                     self.changed.push(*slot);
                 }
@@ -263,12 +257,6 @@ impl Sessions {
         if !rejects.is_empty() {
             self.drop_void(slots);
         }
-        outcome
-            .rejects
-            .extend(rejects.into_iter().map(|mut reject| {
-                reject.row = rows[reject.row as usize];
-                reject
-            }));
         Ok(())
     }
 
@@ -285,57 +273,95 @@ impl Sessions {
 
     /// Applies a single row that changes sessions which were emitted, or makes two of them one, and
     /// emits what follows from that at once.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "all of it belongs to the row at hand"
-    )]
-    async fn apply_one(
+    async fn put_alone(
         &mut self,
-        batch: &RowBatch,
-        mut segment: Segment,
-        between: Option<[u32; 2]>,
-        watermark: i64,
-        outcome: &mut Outcome,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
+        row: u32,
+        place: Place,
+        work: &mut Work<'_>,
     ) -> Result<(), WindowError> {
-        let (row, slot) = (segment.rows[0], segment.slots[0]);
-        let rejected = outcome.rejects.len();
-        // A session that came of two has a state before its row is applied, but no rows.
-        self.apply(batch, &mut segment, outcome, calls).await?;
-        if outcome.rejects.len() > rejected {
+        let (batch, key) = (work.batch, work.keys[row as usize]);
+        let time = batch.event_times[row as usize];
+        let watermark = batch.watermark_at(row as usize);
+        // What the row changes must have been emitted without it.
+        if self.reaches_closing(key, watermark) {
+            work.outcome.closed += self.close(watermark, work.calls, work.out).await?;
+        }
+        let slot = match place {
+            Place::Closed(Some(slot)) => slot,
+            Place::Closed(None) => self.open(key, time),
+            Place::Between(earlier, later) => {
+                // It has a state before its row is applied, but no rows.
+                let (slot, states) = (self.open(key, time), &mut self.states);
+                (work.calls)
+                    .merge(states, &[earlier], &[later], &[slot])
+                    .await?;
+                slot
+            }
+            _ => unreachable!("nothing is unsure when all rows are applied"),
+        };
+        let (mut alone, rejected) = (Segment::default(), work.outcome.rejects.len());
+        self.join(&mut alone, row, slot, time);
+        self.apply(&mut alone, work).await?;
+        if work.outcome.rejects.len() > rejected {
             return Ok(());
         }
         let moment = Moment {
             watermark,
             sequence: batch.sequences.of(row as usize),
         };
+        if let Place::Between(earlier, later) = place {
+            self.absorb([earlier, later], slot, moment, work).await?;
+        }
+        self.correct(slot, moment, work).await
+    }
+
+    /// Ends sessions whose states were merged into another one's.
+    async fn absorb(
+        &mut self,
+        sessions: [u32; 2],
+        into: u32,
+        moment: Moment,
+        work: &mut Work<'_>,
+    ) -> Result<(), WindowError> {
         let mut withdrawing = Withdrawing::default();
-        for absorbed in between.into_iter().flatten() {
+        for absorbed in sessions {
             let old = self.sessions.get(absorbed).clone();
             let old_emitted = self.emitted.get(absorbed).clone();
             if let Some(bounds) = old_emitted.bounds {
                 let revision = standing(old_emitted.revision, moment);
                 withdrawing.push(self.states.key(absorbed), bounds, revision);
             }
-            let session = self.sessions.get_mut(slot);
+            let session = self.sessions.get_mut(into);
             session.applied = session.applied.and(old.applied);
             session.counted |= old.counted;
-            let emitted = self.emitted.get_mut(slot);
+            let emitted = self.emitted.get_mut(into);
             emitted.revision = emitted.revision.max(old_emitted.revision);
         }
         self.emitter
-            .withdraw(0, &withdrawing, &self.states, out)
+            .withdraw(0, &withdrawing, &self.states, work.out)
             .await?;
-        for absorbed in between.into_iter().flatten() {
+        for absorbed in sessions {
             self.drop_session(absorbed);
         }
+        Ok(())
+    }
+
+    /// Emits a session anew that a row has changed, if the watermark at the row has passed its end;
+    /// else takes back what was emitted of it for that, because it is open again.
+    async fn correct(
+        &mut self,
+        slot: u32,
+        moment: Moment,
+        work: &mut Work<'_>,
+    ) -> Result<(), WindowError> {
         let end = self.end_of(self.sessions.get(slot));
         let was_closed = self.sessions.get(slot).closed;
-        if end <= watermark {
-            outcome.closed += self.emit(vec![(slot, moment)], true, calls, out).await?;
+        let mut due = end;
+        if end <= moment.watermark {
+            let windows = vec![(slot, moment)];
+            work.outcome.closed += self.emit(windows, true, work.calls, work.out).await?;
+            due = end.saturating_add(self.lateness);
         } else if was_closed {
-            // It is open again: what was emitted holds no longer.
             self.sessions.get_mut(slot).closed = false;
             let emitted = self.emitted.get_mut(slot);
             let mut withdrawing = Withdrawing::default();
@@ -344,13 +370,9 @@ impl Sessions {
                 withdrawing.push(self.states.key(slot), bounds, revision);
             }
             self.emitter
-                .withdraw(0, &withdrawing, &self.states, out)
+                .withdraw(0, &withdrawing, &self.states, work.out)
                 .await?;
         }
-        let due = match end <= watermark {
-            true => end.saturating_add(self.lateness),
-            false => end,
-        };
         // What is due already has its entry.
         if self.sessions.get(slot).due != due {
             self.schedule(slot, due);
@@ -460,6 +482,23 @@ impl Sessions {
         Ok(())
     }
 
+    /// Sessions with their bounds, in the order in which they are emitted.
+    fn in_order(&self, sessions: Vec<(u32, Moment)>) -> Vec<((i64, i64), u32, Moment)> {
+        let with_bounds = sessions
+            .into_iter()
+            .map(|(slot, moment)| (self.bounds(slot), slot, moment));
+        let mut sessions: Vec<_> = with_bounds.collect();
+        sessions.sort_unstable_by(|((a_start, a_end), a, a_at), ((b_start, b_end), b, b_at)| {
+            let by_bounds = (a_end, Reverse(a_start)).cmp(&(b_end, Reverse(b_start)));
+            let key = |slot: &u32| self.states.key(*slot);
+            let by_key = by_bounds.then_with(|| self.states.keys.compare(key(a), key(b)));
+            by_key.then(a_at.cmp(b_at))
+        });
+        // A session may be listed more than once when its slot was used again.
+        sessions.dedup_by_key(|(_, slot, _)| *slot);
+        sessions
+    }
+
     /// Emits sessions that changed since they were emitted last, and withdraws what was emitted
     /// with other bounds. Says how many closed for the first time.
     async fn emit(
@@ -469,23 +508,11 @@ impl Sessions {
         calls: &mut Calls,
         out: &mut dyn Emit,
     ) -> Result<u64, WindowError> {
-        let with_bounds = windows
-            .into_iter()
-            .map(|(slot, moment)| (self.bounds(slot), slot, moment));
-        let mut windows: Vec<_> = with_bounds.collect();
-        windows.sort_unstable_by(|((a_start, a_end), a, a_at), ((b_start, b_end), b, b_at)| {
-            let by_bounds = (a_end, Reverse(a_start)).cmp(&(b_end, Reverse(b_start)));
-            let key = |slot: &u32| self.states.key(*slot);
-            let by_key = by_bounds.then_with(|| self.states.keys.compare(key(a), key(b)));
-            by_key.then(a_at.cmp(b_at))
-        });
-        // A session may be listed more than once when its slot was used again.
-        windows.dedup_by_key(|(_, slot, _)| *slot);
         let mut finishing = Finishing::default();
         let mut withdrawing = Withdrawing::default();
         let mut slots = Vec::new();
         let mut closed = 0;
-        for (bounds, slot, moment) in windows {
+        for (bounds, slot, moment) in self.in_order(windows) {
             let key = self.states.key(slot);
             let session = self.sessions.get_mut(slot);
             if closing {

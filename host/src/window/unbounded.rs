@@ -20,13 +20,14 @@ use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
 use super::states::{NONE, States};
-use crate::transform::Reject;
+use super::work::Work;
 
 /// Rows that are looked at together: so few that their lives stay in the processor's cache.
 const STRETCH: usize = 512;
 
-/// A life that is over unless the next row of its key is refused.
+/// A life that is over unless its key's rows in the segment at hand are refused.
 struct LaidAside {
+    key: u32,
     life: Life,
     /// Its slots in periods that are not over.
     pending: Vec<(i64, u32)>,
@@ -59,6 +60,8 @@ struct Segment {
     slots: Vec<u32>,
     /// The period of each; `i64::MIN` for those that go to the value.
     panes: Vec<i64>,
+    /// The former lives of keys whose rows here begin another.
+    over: Vec<LaidAside>,
 }
 
 impl Segment {
@@ -66,6 +69,7 @@ impl Segment {
         self.rows.clear();
         self.slots.clear();
         self.panes.clear();
+        self.over.clear();
     }
 }
 
@@ -99,37 +103,38 @@ impl Unbounded {
     ) -> Result<Outcome, WindowError> {
         let keys = self.states.keys.assign(&batch.keys)?;
         self.lives.resize(self.states.keys.bound(), Life::NONE);
-        let mut outcome = Outcome::default();
+        let mut work = Work {
+            batch,
+            keys: &keys,
+            outcome: Outcome::default(),
+            calls,
+            out,
+        };
         let mut segment = Segment::default();
         let mut next = 0;
-        while let Some(row) = self.place_rows(next, batch, &keys, &mut segment, &mut outcome) {
+        while let Some(row) = self.place_rows(next, &mut segment, &mut work) {
             let (key, watermark) = (keys[row], batch.watermark_at(row));
-            self.apply(batch, &keys, &mut segment, &mut outcome, calls)
-                .await?;
+            // Rows of other keys may wait on: whether this key's state is over depends on its own.
+            if self.is_due(watermark) || self.lives[key as usize].has_unsure() {
+                self.apply(&mut segment, &mut work).await?;
+            }
             if self.is_due(watermark) {
-                outcome.closed += self.close(watermark, calls, out).await?;
+                work.outcome.closed += self.close(watermark, work.calls, work.out).await?;
             }
-            let over = self.is_over(key, watermark).then(|| self.lay_aside(key));
-            self.place(row, batch, &keys, &mut segment);
-            if let Some(over) = over {
-                self.apply(batch, &keys, &mut segment, &mut outcome, calls)
-                    .await?;
-                // A refused row begins nothing, so what is not emitted yet still will be.
-                match self.lives[key as usize].events.is_empty() {
-                    false => self.discard(over),
-                    true => self.restore(key, over),
-                }
+            if self.is_over(key, watermark) {
+                let over = self.lay_aside(key);
+                segment.over.push(over);
             }
+            self.place(row, &mut segment, &work);
             next = row + 1;
         }
-        self.apply(batch, &keys, &mut segment, &mut outcome, calls)
-            .await?;
+        self.apply(&mut segment, &mut work).await?;
         if self.every.is_none() {
-            self.emit_running(batch, calls, out).await?;
+            self.emit_running(batch, work.calls, work.out).await?;
         }
-        outcome.closed += self.close(batch.watermark, calls, out).await?;
+        work.outcome.closed += self.close(batch.watermark, work.calls, work.out).await?;
         self.states.keys.sweep();
-        Ok(outcome)
+        Ok(work.outcome)
     }
 
     pub(super) async fn end(
@@ -145,34 +150,33 @@ impl Unbounded {
     fn place_rows(
         &mut self,
         next: usize,
-        batch: &RowBatch,
-        keys: &[u32],
         segment: &mut Segment,
-        outcome: &mut Outcome,
+        work: &mut Work<'_>,
     ) -> Option<usize> {
+        let batch = work.batch;
         let mut next = next;
         while next < batch.len() {
             let stretch = next..(next + STRETCH).min(batch.len());
             next = stretch.end;
-            if self.is_calm(stretch.clone(), batch, keys) {
-                stretch.for_each(|row| self.place(row, batch, keys, segment));
+            if self.is_calm(stretch.clone(), work) {
+                stretch.for_each(|row| self.place(row, segment, work));
                 continue;
             }
             for row in stretch {
                 let watermark = batch.watermark_at(row);
                 let forgotten = batch.event_times[row].saturating_add(self.ttl);
                 if forgotten <= watermark {
-                    outcome.late.push(Late {
+                    work.outcome.late.push(Late {
                         row: row as u32,
                         window_end: forgotten,
                         watermark,
                     });
                     continue;
                 }
-                if self.is_due(watermark) || self.may_be_over(keys[row], watermark) {
+                if self.is_due(watermark) || self.may_be_over(work.keys[row], watermark) {
                     return Some(row);
                 }
-                self.place(row, batch, keys, segment);
+                self.place(row, segment, work);
             }
         }
         None
@@ -181,7 +185,8 @@ impl Unbounded {
     /// Whether rows can all go into one segment, and none is late. Their lives lie scattered: to
     /// look at many of them first, and do nothing else, waits for them together rather than for
     /// one after the other.
-    fn is_calm(&self, rows: Range<usize>, batch: &RowBatch, keys: &[u32]) -> bool {
+    fn is_calm(&self, rows: Range<usize>, work: &Work<'_>) -> bool {
+        let Work { batch, keys, .. } = work;
         // Watermarks rise.
         let watermark = batch.watermark_at(rows.end - 1);
         let is_over = |time: i64| time.saturating_add(self.ttl) <= watermark;
@@ -191,8 +196,9 @@ impl Unbounded {
     }
 
     /// Puts a row into a segment.
-    fn place(&mut self, row: usize, batch: &RowBatch, keys: &[u32], segment: &mut Segment) {
-        let (key, time) = (keys[row], batch.event_times[row]);
+    fn place(&mut self, row: usize, segment: &mut Segment, work: &Work<'_>) {
+        let batch = work.batch;
+        let (key, time) = (work.keys[row], batch.event_times[row]);
         let mut number = i64::MIN;
         if let Some(panes) = &self.every {
             if !self.period.contains(time) {
@@ -206,9 +212,7 @@ impl Unbounded {
         segment.slots.push(self.slot(key, number));
         segment.panes.push(number);
         let life = &mut self.lives[key as usize];
-        if life.events.is_empty() {
-            life.unsure = life.unsure.min(time);
-        }
+        life.unsure = life.unsure.min(time);
     }
 
     /// Whether something is to be emitted at a watermark.
@@ -257,47 +261,46 @@ impl Unbounded {
     /// Has the transform add the rows of a segment, which is empty after that.
     async fn apply(
         &mut self,
-        batch: &RowBatch,
-        keys: &[u32],
         segment: &mut Segment,
-        outcome: &mut Outcome,
-        calls: &mut Calls,
+        work: &mut Work<'_>,
     ) -> Result<(), WindowError> {
         if segment.rows.is_empty() {
             return Ok(());
         }
-        let (input, key_columns) = batch.columns(&segment.rows)?;
-        let mut rejects = calls
-            .accumulate(&mut self.states, &input, &key_columns, &segment.slots)
+        let before = work
+            .accumulate(&mut self.states, &segment.rows, &segment.slots)
             .await?;
-        outcome.applied += (segment.rows.len() - rejects.len()) as u64;
-        self.applied(batch, keys, segment, &rejects);
-        if !rejects.is_empty() {
+        self.applied(segment, work, before);
+        if work.outcome.rejects.len() > before {
             self.drop_void(segment);
         }
-        for reject in &mut rejects {
-            reject.row = segment.rows[reject.row as usize];
+        for over in std::mem::take(&mut segment.over) {
+            // Refused rows begin nothing, so what is not emitted yet still will be.
+            match self.lives[over.key as usize].events.is_empty() {
+                false => self.discard(over),
+                true => self.restore(over),
+            }
         }
-        outcome.rejects.extend(rejects);
         segment.clear();
         Ok(())
     }
 
-    /// Notes the rows of a segment that were applied.
-    fn applied(&mut self, batch: &RowBatch, keys: &[u32], segment: &Segment, rejects: &[Reject]) {
-        let mut rejected = rejects.iter().map(|reject| reject.row as usize).peekable();
-        for (at, (row, pane)) in segment.rows.iter().zip(&segment.panes).enumerate() {
-            let (key, time) = (keys[*row as usize], batch.event_times[*row as usize]);
+    /// Notes the rows of a segment that were applied: all but the rejects from `before` on.
+    fn applied(&mut self, segment: &Segment, work: &Work<'_>, before: usize) {
+        let rejects = &work.outcome.rejects[before..];
+        let mut rejected = rejects.iter().map(|reject| reject.row).peekable();
+        for (row, pane) in segment.rows.iter().zip(&segment.panes) {
+            let key = work.keys[*row as usize];
             let life = &mut self.lives[key as usize];
-            let to_value = *pane == i64::MIN;
-            if rejected.next_if_eq(&at).is_some() {
-                life.unsure = i64::MAX;
+            life.unsure = i64::MAX;
+            if rejected.next_if_eq(row).is_some() {
                 continue;
             }
-            if to_value && !life.changed {
+            if *pane == i64::MIN && !life.changed {
                 life.changed = true;
                 self.changed.push(key);
             }
+            let time = work.batch.event_times[*row as usize];
             if life.events.is_empty() {
                 life.due = time.saturating_add(self.ttl);
                 self.agenda.push(life.due, key);
@@ -347,11 +350,11 @@ impl Unbounded {
                 self.take_pending(key, *pane);
             }
         }
-        LaidAside { life, pending }
+        LaidAside { key, life, pending }
     }
 
     /// Puts back the life of a key that has begun no other.
-    fn restore(&mut self, key: u32, LaidAside { life, pending }: LaidAside) {
+    fn restore(&mut self, LaidAside { key, life, pending }: LaidAside) {
         self.lives[key as usize] = life;
         for (pane, slot) in pending {
             self.pending.entry(pane).or_default().insert(key, slot);
@@ -359,7 +362,7 @@ impl Unbounded {
     }
 
     /// Ends a life that was laid aside: what is not emitted yet never will be.
-    fn discard(&mut self, LaidAside { life, pending }: LaidAside) {
+    fn discard(&mut self, LaidAside { life, pending, .. }: LaidAside) {
         if life.value != NONE {
             self.states.release(life.value);
         }

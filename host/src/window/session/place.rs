@@ -10,8 +10,8 @@ use crate::window::states::NONE;
 #[derive(Debug, Clone)]
 #[repr(align(64))]
 pub(super) struct Session {
-    /// The session of the same key that was there before it; [`NONE`] if none was.
-    pub(super) older: u32,
+    /// The session of the same key that comes before it in event time; [`NONE`] if none is kept.
+    pub(super) before: u32,
     /// The rows that were applied. A session has some, except while its first segment is at work.
     pub(super) applied: Span,
     /// The rows of the segment at hand, of which it is not known yet whether they will be applied.
@@ -31,7 +31,7 @@ const _: () = assert!(size_of::<Session>() == 64, "a session is one line");
 impl Default for Session {
     fn default() -> Self {
         Self {
-            older: NONE,
+            before: NONE,
             applied: Span::EMPTY,
             unsure: Span::EMPTY,
             changed: None,
@@ -39,6 +39,13 @@ impl Default for Session {
             counted: false,
             due: i64::MIN,
         }
+    }
+}
+
+impl Session {
+    /// The most that the session can turn out to be.
+    pub(super) fn reach(&self) -> Span {
+        self.applied.and(self.unsure)
     }
 }
 
@@ -79,8 +86,13 @@ impl Sessions {
         for slot in self.of_key(key) {
             let session = self.sessions.get(slot);
             // The least and the most that the session can turn out to be.
-            let (least, most) = (session.applied, session.applied.and(session.unsure));
-            if most.is_empty() || !meets(most) || gone(most.last + self.gap) {
+            let (least, most) = (session.applied, session.reach());
+            let end = most.last + self.gap;
+            if end <= time || gone(end) {
+                // And so is the end of all that come before it.
+                break;
+            }
+            if !meets(most) {
                 continue;
             }
             let (sure, last) = match least.is_empty() {
@@ -92,7 +104,7 @@ impl Sessions {
                     (meets_all && time + self.gap > watermark, most.first)
                 }
             };
-            let (earliest, latest) = (last + self.gap, most.last + self.gap);
+            let (earliest, latest) = (last + self.gap, end);
             let passed = |end: i64| end <= watermark;
             if !sure || gone(earliest) || passed(earliest) != passed(latest) {
                 return Place::Unsure;
@@ -110,13 +122,7 @@ impl Sessions {
             (0, _) => Place::New,
             (1, [slot, _]) if closed => Place::Closed(Some(slot)),
             (1, [slot, _]) => Place::Into(slot),
-            (_, [a, b]) => {
-                let first = |slot| self.sessions.get(slot).applied.first;
-                match first(a) <= first(b) {
-                    true => Place::Between(a, b),
-                    false => Place::Between(b, a),
-                }
-            }
+            (_, [later, earlier]) => Place::Between(earlier, later),
         }
     }
 }

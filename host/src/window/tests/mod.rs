@@ -5,6 +5,8 @@
 //! `docs/pipelines.md` and must never share code with the windows they judge. Cases are random;
 //! what fails is printed, shrunk, with the seed that brings it back.
 
+mod budgets;
+mod costs;
 mod drive;
 mod merges;
 mod oracle_aligned;
@@ -159,6 +161,52 @@ fn days() -> impl Strategy<Value = Days> {
     ]);
     (zone, prop_oneof![3 => Just(1), 1 => 2..8_i64])
         .prop_map(|((name, day), each)| (name, each, day))
+}
+
+/// Around a day that was left out, windows that grow come out once where its bounds are, and others
+/// that end there in the one order of all lanes.
+#[test]
+fn windows_that_end_at_a_day_that_was_left_out_come_in_order() {
+    let day = 86_400_000_000;
+    let stream = Stream::dense(4, 40, 6).at(15_334 * day, day / 24, 4_000);
+    let zone = jiff::tz::TimeZoneDatabase::bundled()
+        .get("Pacific/Apia")
+        .unwrap();
+    for (step, growing) in [(1, true), (1, false), (7, false)] {
+        let length = |panes| Length {
+            panes,
+            step,
+            growing,
+        };
+        let lengths: Vec<Length> = [7, 14].map(length).into();
+        for lateness in [0, 3 * day] {
+            let panes = Panes::days(zone.clone(), 1, 0).unwrap();
+            let kind = Kind::Aligned {
+                panes,
+                lengths: lengths.clone(),
+            };
+            let shape = Shape {
+                kind,
+                lateness,
+                per_batch: false,
+            };
+            let cuts = midnights(("Pacific/Apia", 1, 15_338));
+            let revises = shape.revises();
+            let oracle = Aligned {
+                cuts,
+                lengths: lengths.clone(),
+                lateness,
+                revises,
+                odd: false,
+            };
+            let lanes = |lanes| Plan {
+                lanes,
+                ..Plan::plain()
+            };
+            let told = oracle.tell(&stream);
+            check(&shape, &stream, &[lanes(2), lanes(3)], false, &told).unwrap();
+        }
+    }
 }
 
 /// Local midnights of a zone, every so many days, for some years around a day. Here a midnight that

@@ -118,7 +118,12 @@ impl Aligned {
             };
             if of.growing {
                 let chunk = pane.div_euclid(n) * n;
-                (1..=n / m).for_each(|part| push(chunk, chunk + part * m));
+                // Of two with the same bounds, between which no time passes, one comes out.
+                let comes_again =
+                    |end: i64| end < chunk + n && self.instant(end) == self.instant(end + m);
+                let ends = (1..=n / m).map(|part| chunk + part * m);
+                let ends = ends.filter(|end| !comes_again(*end));
+                ends.for_each(|end| push(chunk, end));
             } else {
                 let last = pane.div_euclid(m);
                 (last - n / m - 1..=last).for_each(|k| push(k * m, k * m + n));

@@ -21,8 +21,8 @@ pub(super) struct Life {
     /// The times of the applied events. Periods that are not over come after those that are, so
     /// the first event is the value's first one as soon as there is a value.
     pub(super) events: Span,
-    /// As long as no event is applied: the least time of the rows that may yet be; `i64::MAX` if
-    /// there are none.
+    /// The least time of the rows of the segment at hand, of which it is not known yet whether they
+    /// will be applied; `i64::MAX` if there are none.
     pub(super) unsure: i64,
     /// How often it was emitted.
     pub(super) revision: u32,
@@ -47,4 +47,9 @@ impl Life {
         stands: false,
         due: i64::MIN,
     };
+
+    /// Whether it has rows of which it is not known yet whether they will be applied.
+    pub(super) fn has_unsure(&self) -> bool {
+        self.unsure < i64::MAX
+    }
 }

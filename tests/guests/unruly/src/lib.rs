@@ -35,6 +35,7 @@ enum Misdeed {
     Rant,
     Scrawl,
     Mislabel,
+    Withhold,
 }
 
 /// The transform.
@@ -46,7 +47,7 @@ pub struct Unruly {
 impl Window for Unruly {
     type Row<'a> = Entry;
     type State = Memory;
-    type Output = Count;
+    type Output = Option<Count>;
 
     fn open(config: &Config<'_>) -> Result<Self, Failure> {
         let misdeeds = [
@@ -60,6 +61,7 @@ impl Window for Unruly {
             ("rant", Misdeed::Rant),
             ("scrawl", Misdeed::Scrawl),
             ("mislabel", Misdeed::Mislabel),
+            ("withhold", Misdeed::Withhold),
         ];
         if config.is_empty() {
             return Ok(Self::default());
@@ -91,10 +93,11 @@ impl Window for Unruly {
         }
     }
 
-    fn finish(&self, memory: &Memory, _bounds: Bounds) -> Count {
+    fn finish(&self, memory: &Memory, _bounds: Bounds) -> Option<Count> {
         metrics::count("groups", 1);
         metrics::observe("rows", memory.rows as f64);
-        Count { rows: memory.rows }
+        let withholds = matches!(self.misdeed, Misdeed::Withhold) && !memory.ballast.is_empty();
+        (!withholds).then(|| Count { rows: memory.rows })
     }
 }
 
@@ -122,6 +125,8 @@ impl Unruly {
                 panic!("thirteen at last");
             }
             Misdeed::Scrawl => panic!("\u{1b}[2J\u{202e}thirteen"),
+            // Such a row makes its group give nothing from then on.
+            Misdeed::Withhold => memory.ballast = vec![13],
             Misdeed::Mislabel => return Err(Reject::new("\u{1b}[2J", "a code for terminals")),
         }
         Ok(())
