@@ -5,18 +5,22 @@
 //! pane has closed meets every window as it stood at that row: what closed before is emitted
 //! before the row is applied.
 
+mod kept;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 
 use super::WindowError;
 use super::calls::Calls;
-use super::corrections::{Behind, Revisions};
+use super::corrections::Behind;
 use super::emission::{Emit, Emitter, Finishing, Moment};
 use super::fold::Fold;
 use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
+use super::revisions::Revisions;
 use super::rows::{Late, Outcome, RowBatch};
 use super::skipped::emitted_at;
+use super::state::RecordId;
 use super::states::{BySlot, NONE, States};
 use super::windows::{Length, Shape};
 use super::work::Work;
@@ -140,6 +144,14 @@ impl Aligned {
     pub(super) fn instant(&self, boundary: i64) -> i64 {
         let beyond = if boundary < 0 { i64::MIN } else { i64::MAX };
         self.panes.start_of(boundary).unwrap_or(beyond)
+    }
+
+    /// The instant of the next boundary; the beginning of time if none was passed.
+    fn instant_after(&self, boundary: i64) -> i64 {
+        match boundary {
+            i64::MIN | i64::MAX => boundary,
+            boundary => self.instant(boundary + 1),
+        }
     }
 
     pub(super) async fn batch(
@@ -345,8 +357,9 @@ impl Aligned {
     }
 
     fn release(&mut self, slot: u32) {
+        let pane = self.of_slot.get(slot).pane;
         self.of_slot.set(slot, Group::default());
-        self.states.release(slot);
+        self.states.release_record(slot, RecordId::Pane(pane));
     }
 
     /// Folds anew what late rows have changed, given by their keys and panes.
@@ -369,7 +382,7 @@ impl Aligned {
     }
 
     /// Emits the windows that end up to `watermark`, and says how many.
-    async fn close(
+    pub(super) async fn close(
         &mut self,
         watermark: i64,
         calls: &mut Calls,
@@ -395,10 +408,7 @@ impl Aligned {
             self.closed = self.closed.max(boundary);
         }
         self.closed = upto;
-        self.next_instant = match upto {
-            i64::MAX => i64::MAX,
-            upto => self.instant(upto + 1),
-        };
+        self.next_instant = self.instant_after(upto);
         self.forget();
         Ok(windows)
     }
@@ -550,6 +560,9 @@ impl Aligned {
         }
         let panes = &self.panes;
         let end = |boundary: i64| panes.start_of(boundary).unwrap_or(i64::MAX);
-        self.revisions.forget(|boundary| gone(end(boundary)));
+        for (end, (length, key)) in self.revisions.forget(|boundary| gone(end(boundary))) {
+            let id = RecordId::Revision(end, length as u32);
+            self.states.note_gone(key, id);
+        }
     }
 }

@@ -8,14 +8,14 @@
 //! that it corrects, and the merges that its pane has changed: those of its key's panes between it
 //! and the ends of these windows. Neither other keys nor the rows that wait add to that.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
 
 use super::WindowError;
 use super::aligned::{Aligned, Group, Segment};
 use super::calls::Calls;
 use super::chains::{Chain, End, Link, fold};
-use super::emission::{Finishing, Moment, Revision};
+use super::emission::{Finishing, Moment};
 use super::open::{OpenPanes, panes_of_key};
 use super::skipped::emitted_at;
 use super::states::{BySlot, NONE, States};
@@ -37,92 +37,6 @@ pub(super) struct Behind {
     pub(super) watermark: i64,
     /// The greatest boundary at which windows end that it is too late for.
     pub(super) gone: i64,
-}
-
-/// What became of a window that was emitted, beside what follows from its panes.
-#[derive(Debug, Clone, Copy, Default)]
-struct Emitted {
-    /// How often it was, not counting once when it closed.
-    times: u32,
-    /// Whether the transform gave no row for it the last time.
-    silent: bool,
-}
-
-/// How often windows were emitted, by end, length and key: those that were so before they closed
-/// or after, or that gave no row.
-pub(super) struct Revisions {
-    windows: BTreeMap<i64, HashMap<(usize, u32), Emitted>>,
-    wanted: bool,
-}
-
-impl Revisions {
-    pub(super) fn new(wanted: bool) -> Self {
-        Self {
-            windows: BTreeMap::new(),
-            wanted,
-        }
-    }
-
-    /// The revision of a window that closes, if revisions are wanted.
-    pub(super) fn at_close(
-        &self,
-        end: i64,
-        of_window: (usize, u32),
-        moment: Moment,
-    ) -> Option<Revision> {
-        let emitted = || self.windows.get(&end)?.get(&of_window).copied();
-        self.wanted.then(|| {
-            let Emitted { times, silent } = emitted().unwrap_or_default();
-            Revision {
-                number: times,
-                stands: times > 0 && !silent,
-                moment,
-            }
-        })
-    }
-
-    /// Counts an emission of a window, which was emitted at its close or was not.
-    pub(super) fn count(
-        &mut self,
-        end: i64,
-        of_window: (usize, u32),
-        at_close: bool,
-        moment: Moment,
-    ) -> Revision {
-        let windows = self.windows.entry(end).or_default();
-        let emitted = windows.entry(of_window).or_default();
-        let number = emitted.times + u32::from(at_close);
-        emitted.times += 1;
-        Revision {
-            number,
-            stands: number > 0 && !emitted.silent,
-            moment,
-        }
-    }
-
-    /// Notes whether a window gave rows when it was emitted, if that is not what stood before.
-    pub(super) fn note(
-        &mut self,
-        end: i64,
-        of_window: (usize, u32),
-        revision: Revision,
-        silent: bool,
-    ) {
-        // Of a window that was not emitted before nothing is noted unless it stays silent.
-        if silent || (revision.number > 0 && !revision.stands) {
-            let windows = self.windows.entry(end).or_default();
-            windows.entry(of_window).or_default().silent = silent;
-        }
-    }
-
-    /// Forgets the windows with such ends, of which the least come first.
-    pub(super) fn forget(&mut self, gone: impl Fn(i64) -> bool) {
-        while let Some(entry) = self.windows.first_entry()
-            && gone(*entry.key())
-        {
-            entry.remove();
-        }
-    }
 }
 
 /// A late row.

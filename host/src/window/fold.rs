@@ -278,6 +278,37 @@ impl Fold {
         self.take_suffixes(panes.collect(), states, calls).await
     }
 
+    /// Lets go of the parts of some keys.
+    pub(super) fn put_away(&mut self, is_away: impl Fn(u32) -> bool, states: &mut States) {
+        self.with_prefix.retain(|key| {
+            let is_away = is_away(*key);
+            if is_away {
+                states.release(self.parts[*key as usize].prefix);
+            }
+            !is_away
+        });
+        self.suffixes.retain(|_, slots| {
+            slots.retain(|slot| {
+                let is_away = is_away(states.key(*slot));
+                if is_away {
+                    states.release(*slot);
+                }
+                !is_away
+            });
+            !slots.is_empty()
+        });
+        for members in [&mut self.members, &mut self.added] {
+            members.retain(|key| {
+                let is_away = is_away(*key);
+                if is_away {
+                    self.parts[*key as usize] = Part::NONE;
+                    states.keys.release(*key);
+                }
+                !is_away
+            });
+        }
+    }
+
     /// The windows that begin at boundary `start` and end at the boundary that the fold is at: for
     /// each key in order, the slots of its earlier and its later part.
     pub(super) fn windows(&mut self, start: i64, states: &mut States) -> Vec<(u32, (u32, u32))> {

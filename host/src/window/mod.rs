@@ -7,7 +7,8 @@
 //! no source or sink and reads no clock.
 //!
 //! [`Windows`] is one of three: `aligned` windows (tumbling and hopping, of one or several
-//! lengths), `session` windows, and `unbounded` ones.
+//! lengths), `session` windows, and `unbounded` ones. What of them outlives the process is in
+//! `state`.
 
 mod agenda;
 mod aligned;
@@ -19,11 +20,13 @@ mod fold;
 mod keys;
 mod open;
 mod panes;
+mod revisions;
 mod rows;
 mod runs;
 mod session;
 mod skipped;
 mod span;
+mod state;
 mod states;
 mod table;
 #[cfg(test)]
@@ -37,6 +40,7 @@ pub use calls::Calls;
 pub use emission::{Emission, Emit, Moment, emitted_schema};
 pub use panes::{Pane, Panes};
 pub use rows::{Late, Outcome, RowBatch, Sequences};
+pub use state::{Changes, Codec, Edit, Progress, RecordId, Records, Schedule, StateError};
 pub use watermark::Watermark;
 pub use windows::{Kind, Length, Shape, Windows};
 
@@ -53,6 +57,9 @@ pub enum WindowError {
     /// Arrow cannot hold what is asked of it.
     #[error("cannot put columns together: {0}; a smaller `run.batch_rows` may help")]
     Arrow(#[from] ArrowError),
+    /// What was kept cannot be used.
+    #[error("{0}")]
+    State(#[from] StateError),
     /// The keys cannot be told apart.
     #[error("cannot encode the key: {0}")]
     Key(String),

@@ -4,17 +4,18 @@
 //! refuses belongs to none. So rows are applied in segments: a segment ends before a row whose
 //! session would depend on whether the transform takes the segment's own rows.
 
+mod emitting;
+mod kept;
 mod place;
-
-use std::cmp::Reverse;
 
 use self::place::{Emitted, Place, Session};
 use super::WindowError;
 use super::agenda::Agenda;
 use super::calls::Calls;
-use super::emission::{Emit, Emitter, Finishing, Moment, Revision, Withdrawing};
+use super::emission::{Emit, Emitter, Moment, Revision, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
 use super::span::Span;
+use super::state::RecordId;
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
 use super::work::Work;
@@ -26,9 +27,12 @@ pub struct Sessions {
     lateness: i64,
     per_batch: bool,
     revises: bool,
-    states: States,
+    pub(super) states: States,
     sessions: BySlot<Session>,
     emitted: BySlot<Emitted>,
+    /// The number of each session, and that of the next one: they rise as sessions are opened.
+    numbers: BySlot<i64>,
+    next_number: i64,
     /// The last session of each key, by the key's number; each session knows the one before it.
     of_key: Vec<u32>,
     agenda: Agenda,
@@ -62,6 +66,8 @@ impl Sessions {
             states,
             sessions: BySlot::new(),
             emitted: BySlot::new(),
+            numbers: BySlot::new(),
+            next_number: 0,
             of_key: Vec::new(),
             agenda: Agenda::new(gap),
             changed: Vec::new(),
@@ -170,6 +176,8 @@ impl Sessions {
         };
         self.sessions.set(slot, session);
         self.emitted.set(slot, Emitted::default());
+        self.numbers.set(slot, self.next_number);
+        self.next_number += 1;
         slot
     }
 
@@ -191,11 +199,24 @@ impl Sessions {
             None => self.of_key[key as usize] = before,
         }
         self.sessions.set(slot, Session::default());
-        self.states.release(slot);
+        let id = RecordId::Session(*self.numbers.get(slot));
+        self.states.release_record(slot, id);
+    }
+
+    /// A session, to change what is kept of it.
+    fn session_mut(&mut self, slot: u32) -> &mut Session {
+        self.states.marks.mark(slot);
+        self.sessions.get_mut(slot)
+    }
+
+    /// What was emitted of a session, to change it.
+    fn emitted_mut(&mut self, slot: u32) -> &mut Emitted {
+        self.states.marks.mark(slot);
+        self.emitted.get_mut(slot)
     }
 
     fn schedule(&mut self, slot: u32, instant: i64) {
-        self.sessions.get_mut(slot).due = instant;
+        self.session_mut(slot).due = instant;
         self.agenda.push(instant, slot);
     }
 
@@ -235,7 +256,7 @@ impl Sessions {
         let rejects = &work.outcome.rejects[before..];
         let mut rejected = rejects.iter().map(|reject| reject.row).peekable();
         for (row, slot) in rows.iter().zip(&slots) {
-            let session = self.sessions.get_mut(*slot);
+            let session = self.session_mut(*slot);
             session.unsure = Span::EMPTY;
             if rejected.next_if_eq(row).is_some() {
                 continue;
@@ -331,10 +352,10 @@ impl Sessions {
                 let revision = standing(old_emitted.revision, moment);
                 withdrawing.push(self.states.key(absorbed), bounds, revision);
             }
-            let session = self.sessions.get_mut(into);
+            let session = self.session_mut(into);
             session.applied = session.applied.and(old.applied);
             session.counted |= old.counted;
-            let emitted = self.emitted.get_mut(into);
+            let emitted = self.emitted_mut(into);
             emitted.revision = emitted.revision.max(old_emitted.revision);
         }
         self.emitter
@@ -362,8 +383,8 @@ impl Sessions {
             work.outcome.closed += self.emit(windows, true, work.calls, work.out).await?;
             due = end.saturating_add(self.lateness);
         } else if was_closed {
-            self.sessions.get_mut(slot).closed = false;
-            let emitted = self.emitted.get_mut(slot);
+            self.session_mut(slot).closed = false;
+            let emitted = self.emitted_mut(slot);
             let mut withdrawing = Withdrawing::default();
             if let Some(bounds) = emitted.bounds.take() {
                 let revision = standing(emitted.revision, moment);
@@ -378,176 +399,6 @@ impl Sessions {
             self.schedule(slot, due);
         }
         Ok(())
-    }
-
-    /// Emits the sessions that end up to `watermark`, and says how many.
-    async fn close(
-        &mut self,
-        watermark: i64,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<u64, WindowError> {
-        if watermark <= self.watermark {
-            return Ok(0);
-        }
-        self.watermark = watermark;
-        self.emit_early(watermark, calls, out).await?;
-        let mut closing = Vec::new();
-        while let Some((instant, slot)) = self.agenda.pop(watermark) {
-            let session = self.sessions.get(slot);
-            if session.due != instant {
-                continue;
-            }
-            let end = self.end_of(session);
-            if session.closed {
-                self.drop_session(slot);
-            } else if end > watermark {
-                self.schedule(slot, end);
-            } else {
-                let moment = Moment {
-                    watermark: end,
-                    sequence: 0,
-                };
-                // A slot that was used again may have the entry of its session before, of the same
-                // instant.
-                self.sessions.get_mut(slot).due = i64::MIN;
-                closing.push((slot, moment));
-            }
-        }
-        let windows = self.emit(closing.clone(), true, calls, out).await?;
-        for (slot, _) in closing {
-            let end = self
-                .end_of(self.sessions.get(slot))
-                .saturating_add(self.lateness);
-            match end <= watermark {
-                true => self.drop_session(slot),
-                false => self.schedule(slot, end),
-            }
-        }
-        Ok(windows)
-    }
-
-    /// Emits the open sessions whose turn came, every so often, up to `watermark`.
-    async fn emit_early(
-        &mut self,
-        watermark: i64,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<(), WindowError> {
-        let Some(every) = self.every else {
-            return Ok(());
-        };
-        let mut early = Vec::new();
-        let mut changed = std::mem::take(&mut self.changed);
-        changed.retain(|slot| {
-            let session = self.sessions.get(*slot);
-            let Some(since) = session.changed.filter(|_| self.states.key(*slot) != NONE) else {
-                return false;
-            };
-            let due = (since.div_euclid(every) + 1).saturating_mul(every);
-            if due <= watermark && due < self.end_of(session) && watermark < i64::MAX {
-                let moment = Moment {
-                    watermark: due,
-                    sequence: 0,
-                };
-                early.push((*slot, moment));
-                return false;
-            }
-            true
-        });
-        self.changed = changed;
-        self.emit(early, false, calls, out).await?;
-        Ok(())
-    }
-
-    /// Emits the open sessions that changed, as they stand after a batch.
-    async fn emit_running(
-        &mut self,
-        batch: &RowBatch,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<(), WindowError> {
-        let moment = Moment {
-            watermark: batch.watermark,
-            sequence: batch.next_sequence,
-        };
-        let changed = std::mem::take(&mut self.changed).into_iter();
-        let running = changed.filter(|slot| {
-            let session = self.sessions.get(*slot);
-            let alive = self.states.key(*slot) != NONE && session.changed.is_some();
-            alive && self.end_of(session) > batch.watermark
-        });
-        let running = running.map(|slot| (slot, moment)).collect();
-        self.emit(running, false, calls, out).await?;
-        Ok(())
-    }
-
-    /// Sessions with their bounds, in the order in which they are emitted.
-    fn in_order(&self, sessions: Vec<(u32, Moment)>) -> Vec<((i64, i64), u32, Moment)> {
-        let with_bounds = sessions
-            .into_iter()
-            .map(|(slot, moment)| (self.bounds(slot), slot, moment));
-        let mut sessions: Vec<_> = with_bounds.collect();
-        sessions.sort_unstable_by(|((a_start, a_end), a, a_at), ((b_start, b_end), b, b_at)| {
-            let by_bounds = (a_end, Reverse(a_start)).cmp(&(b_end, Reverse(b_start)));
-            let key = |slot: &u32| self.states.key(*slot);
-            let by_key = by_bounds.then_with(|| self.states.keys.compare(key(a), key(b)));
-            by_key.then(a_at.cmp(b_at))
-        });
-        // A session may be listed more than once when its slot was used again.
-        sessions.dedup_by_key(|(_, slot, _)| *slot);
-        sessions
-    }
-
-    /// Emits sessions that changed since they were emitted last, and withdraws what was emitted
-    /// with other bounds. Says how many closed for the first time.
-    async fn emit(
-        &mut self,
-        windows: Vec<(u32, Moment)>,
-        closing: bool,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<u64, WindowError> {
-        let mut finishing = Finishing::default();
-        let mut withdrawing = Withdrawing::default();
-        let mut slots = Vec::new();
-        let mut closed = 0;
-        for (bounds, slot, moment) in self.in_order(windows) {
-            let key = self.states.key(slot);
-            let session = self.sessions.get_mut(slot);
-            if closing {
-                session.closed = true;
-                closed += u64::from(!session.counted);
-                session.counted = true;
-            }
-            if session.changed.take().is_none() {
-                continue;
-            }
-            let emitted = self.emitted.get_mut(slot);
-            if let Some(old) = emitted.bounds.filter(|old| *old != bounds) {
-                withdrawing.push(key, old, standing(emitted.revision, moment));
-            }
-            let revision = self.revises.then_some(Revision {
-                number: emitted.revision,
-                stands: emitted.bounds == Some(bounds),
-                moment,
-            });
-            emitted.bounds = Some(bounds);
-            emitted.revision += 1;
-            finishing.push(key, (slot, NONE), bounds, revision);
-            slots.push(slot);
-        }
-        self.emitter
-            .withdraw(0, &withdrawing, &self.states, out)
-            .await?;
-        let silent = self
-            .emitter
-            .finish(0, &finishing, &self.states, calls, out)
-            .await?;
-        for at in silent {
-            self.emitted.get_mut(slots[at]).bounds = None;
-        }
-        Ok(closed)
     }
 }
 

@@ -3,6 +3,8 @@
 //! What a slot's state is about (a pane, a part of a window, a session) is the business of the
 //! windows that asked for it.
 
+use std::collections::BTreeMap;
+
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{interleave, take};
@@ -11,6 +13,7 @@ use arrow::error::ArrowError;
 
 use super::WindowError;
 use super::runs::{Place, Runs};
+use super::state::{Marks, RecordId, Schedule};
 use super::table::Keys;
 
 /// No slot.
@@ -51,6 +54,10 @@ pub(super) struct States {
     runs: Runs,
     stamp: u32,
     initial: Vec<ArrayRef>,
+    /// Slots whose states differ from what is kept of them.
+    pub(super) marks: Marks,
+    /// Records that are kept and no longer wanted. Their keys are held.
+    gone: Vec<(u32, RecordId)>,
 }
 
 impl States {
@@ -64,6 +71,8 @@ impl States {
             runs: Runs::default(),
             stamp: 0,
             initial: initial.columns().to_vec(),
+            marks: Marks::default(),
+            gone: Vec::new(),
         })
     }
 
@@ -100,6 +109,26 @@ impl States {
         self.keys.release(self.slots[at].key);
         self.slots[at].key = NONE;
         self.free.push(slot);
+        self.marks.forget(slot);
+    }
+
+    /// Gives a slot back, of whose state a record may be kept.
+    pub(super) fn release_record(&mut self, slot: u32, id: RecordId) {
+        if self.marks.is_kept(slot) {
+            self.note_gone(self.key(slot), id);
+        }
+        self.release(slot);
+    }
+
+    /// A record is kept and no longer wanted.
+    pub(super) fn note_gone(&mut self, key: u32, id: RecordId) {
+        self.keys.hold(key);
+        self.gone.push((key, id));
+    }
+
+    /// The records that are no longer wanted. Their keys are to be released.
+    pub(super) fn take_gone(&mut self) -> Vec<(u32, RecordId)> {
+        std::mem::take(&mut self.gone)
     }
 
     /// The key of a slot; [`NONE`] if it was given back.
@@ -110,6 +139,47 @@ impl States {
     /// Whether no row was ever applied to a slot's state.
     pub(super) fn is_initial(&self, slot: u32) -> bool {
         self.places[slot as usize] == Place::NONE
+    }
+
+    /// Of some keys something is due at an instant, beside what is due already.
+    pub(super) fn schedule(&mut self, due: Vec<(u32, i64)>) -> Result<Schedule, ArrowError> {
+        let mut before: BTreeMap<u32, Option<i64>> = BTreeMap::new();
+        for (key, due) in due {
+            let kept = self.keys.due(key);
+            if due < i64::MAX && kept.is_none_or(|kept| due < kept) {
+                before.entry(key).or_insert(kept);
+                self.keys.set_due(key, Some(due));
+            }
+        }
+        let moves = before.into_iter();
+        let moves = moves.map(|(key, from)| (key, from, self.keys.due(key)));
+        self.moved(moves.collect())
+    }
+
+    /// Of some keys this is due, or nothing. What is kept of that may be forgotten after it.
+    pub(super) fn reschedule(
+        &mut self,
+        due: Vec<(u32, Option<i64>)>,
+        forget: bool,
+    ) -> Result<Schedule, ArrowError> {
+        let moves = due
+            .iter()
+            .map(|(key, due)| (*key, self.keys.due(*key), *due));
+        let moves = moves.filter(|(_, from, to)| from != to).collect();
+        let schedule = self.moved(moves)?;
+        for (key, due) in due {
+            self.keys.set_due(key, due.filter(|_| !forget));
+        }
+        Ok(schedule)
+    }
+
+    fn moved(&self, moves: Vec<(u32, Option<i64>, Option<i64>)>) -> Result<Schedule, ArrowError> {
+        let keys: Vec<u32> = moves.iter().map(|(key, ..)| *key).collect();
+        Ok(Schedule {
+            keys: self.keys.gather(&keys)?,
+            from: moves.iter().map(|(_, from, _)| *from).collect(),
+            to: moves.iter().map(|(.., to)| *to).collect(),
+        })
     }
 
     /// Numbers the groups of some rows, by their slots, and gathers their keys and states. `keys`
@@ -208,6 +278,21 @@ impl States {
     ///
     /// Arrow cannot hold the columns.
     pub(super) fn put(&mut self, slots: Vec<u32>, states: Vec<ArrayRef>) -> Result<(), ArrowError> {
+        self.marks.mark_all(&slots);
+        self.runs.put(&mut self.places, slots, states)
+    }
+
+    /// Gives slots the states that are kept of them, a row each.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the columns.
+    pub(super) fn load(
+        &mut self,
+        slots: Vec<u32>,
+        states: Vec<ArrayRef>,
+    ) -> Result<(), ArrowError> {
+        slots.iter().for_each(|slot| self.marks.keep(*slot));
         self.runs.put(&mut self.places, slots, states)
     }
 
@@ -236,6 +321,11 @@ impl<T: Clone + Default> BySlot<T> {
             self.0.resize(at + 1, T::default());
         }
         self.0[at] = value;
+    }
+
+    /// What is known of a slot, if something was noted.
+    pub(super) fn find(&self, slot: u32) -> Option<&T> {
+        self.0.get(slot as usize)
     }
 
     /// What is known of a slot of which something was noted.

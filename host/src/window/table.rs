@@ -11,6 +11,7 @@ use hashbrown::HashTable;
 use super::WindowError;
 use super::keys::{BatchKeys, KeptKeys, KeyEncoder, KeySource};
 use super::runs::{Place, Runs};
+use super::states::NONE;
 
 /// The keys that some state of a lane belongs to.
 pub(super) struct Keys {
@@ -22,6 +23,8 @@ pub(super) struct Keys {
     hashes: Vec<u64>,
     /// How many hold each key. Far more often needed than its hash, and so not beside it.
     uses: Vec<u32>,
+    /// When something of a key is due, as far as that is kept; such a key is held.
+    due: Vec<Option<i64>>,
     free: Vec<u32>,
     /// Keys that nothing may hold any more; looked at when a batch is over, for until then rows
     /// of the batch go by their numbers.
@@ -44,6 +47,7 @@ impl Keys {
             table: HashTable::new(),
             hashes: Vec::new(),
             uses: Vec::new(),
+            due: Vec::new(),
             free: Vec::new(),
             loose: Vec::new(),
             columns: Runs::default(),
@@ -80,6 +84,7 @@ impl Keys {
         };
         if !new.keys.is_empty() {
             self.uses.resize(self.hashes.len(), 0);
+            self.due.resize(self.hashes.len(), None);
             self.places.resize(self.hashes.len(), Place::NONE);
             let rows = UInt32Array::from(new.rows);
             let columns = columns.iter().map(|column| take(column, &rows, None));
@@ -88,6 +93,21 @@ impl Keys {
             self.columns.put(&mut self.places, new.keys, columns)?;
         }
         Ok(numbers)
+    }
+
+    /// The number of each row's key; [`NONE`] for keys that have none. `columns` are as for
+    /// [`Keys::assign`].
+    pub(super) fn find(&mut self, columns: &[ArrayRef]) -> Result<Vec<u32>, WindowError> {
+        let batch = self.encoder.encode(columns).map_err(WindowError::Key)?;
+        Ok(match (&batch, &self.kept) {
+            (BatchKeys::Bits(bits), KeptKeys::Bits { bits: kept, .. }) => {
+                found(&self.table, &self.hasher, bits, bits.len(), kept)
+            }
+            (BatchKeys::Rows(rows), KeptKeys::Rows(kept)) => {
+                found(&self.table, &self.hasher, rows, rows.num_rows(), kept)
+            }
+            _ => unreachable!("the encoder decides both"),
+        })
     }
 
     /// Something keeps a key's number.
@@ -101,6 +121,21 @@ impl Keys {
         *uses -= 1;
         if *uses == 0 {
             self.loose.push(key);
+        }
+    }
+
+    /// When something of a key is due, as far as that is kept.
+    pub(super) fn due(&self, key: u32) -> Option<i64> {
+        self.due[key as usize]
+    }
+
+    /// Notes what is kept of when something of a key is due.
+    pub(super) fn set_due(&mut self, key: u32, due: Option<i64>) {
+        let before = std::mem::replace(&mut self.due[key as usize], due);
+        match (before, due) {
+            (None, Some(_)) => self.hold(key),
+            (Some(_), None) => self.release(key),
+            _ => {}
         }
     }
 
@@ -136,6 +171,21 @@ impl Keys {
     pub(super) fn compare(&self, a: u32, b: u32) -> std::cmp::Ordering {
         self.kept.compare(a, b)
     }
+}
+
+fn found<K: KeySource>(
+    table: &HashTable<u32>,
+    hasher: &RandomState,
+    keys: &K,
+    rows: usize,
+    kept: &[K::Kept],
+) -> Vec<u32> {
+    let find = |row: usize| {
+        let hash = keys.hash(hasher, row);
+        let found = table.find(hash, |key| keys.matches(row, &kept[*key as usize]));
+        found.copied().unwrap_or(NONE)
+    };
+    (0..rows).map(find).collect()
 }
 
 /// Keys that were not there before, and the rows that brought them.

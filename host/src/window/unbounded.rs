@@ -5,6 +5,7 @@
 //! period that is not over are kept apart and merged in when it is. A row that comes when its
 //! period is over is added to the value itself.
 
+mod kept;
 mod life;
 
 use std::cmp::Reverse;
@@ -19,6 +20,7 @@ use super::emission::{Emit, Emitter, Finishing, Moment, Revision};
 use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
+use super::state::{Marks, RecordId};
 use super::states::{NONE, States};
 use super::work::Work;
 
@@ -38,9 +40,11 @@ pub struct Unbounded {
     ttl: i64,
     /// The periods; none if running values are emitted after each batch.
     every: Option<Panes>,
-    states: States,
+    pub(super) states: States,
     /// By the key's number.
     lives: Vec<Life>,
+    /// Keys whose lives differ from what is kept of them.
+    marks: Marks,
     pending: OpenPanes,
     /// The period of the row before.
     period: Pane,
@@ -80,6 +84,7 @@ impl Unbounded {
             every,
             states,
             lives: Vec::new(),
+            marks: Marks::default(),
             pending: BTreeMap::new(),
             period: Pane::NONE,
             changed: Vec::new(),
@@ -306,6 +311,7 @@ impl Unbounded {
                 self.agenda.push(life.due, key);
             }
             life.events = life.events.with(time);
+            self.marks.mark(key);
         }
     }
 
@@ -366,19 +372,33 @@ impl Unbounded {
         if life.value != NONE {
             self.states.release(life.value);
         }
+        for (period, slot) in pending {
+            let id = RecordId::Period(period);
+            self.states.release_record(slot, id);
+        }
+    }
+
+    /// Lets go of a life that was laid aside, of which the records stay.
+    fn let_go(&mut self, LaidAside { life, pending, .. }: LaidAside) {
+        if life.value != NONE {
+            self.states.release(life.value);
+        }
         for (_, slot) in pending {
             self.states.release(slot);
         }
     }
 
     fn forget(&mut self, key: u32) {
+        if self.marks.forget(key) {
+            self.states.note_gone(key, RecordId::Life);
+        }
         let life = self.lay_aside(key);
         self.discard(life);
     }
 
     /// Emits what is due up to `watermark`, says how many values that were, and forgets keys whose
     /// time is over.
-    async fn close(
+    pub(super) async fn close(
         &mut self,
         watermark: i64,
         calls: &mut Calls,
@@ -405,13 +425,22 @@ impl Unbounded {
                 self.closed = boundary;
             }
             self.closed = upto;
-            self.next_instant = upto
-                .checked_add(1)
-                .and_then(|next| panes.start_of(next))
-                .unwrap_or(i64::MAX);
+            self.next_instant = self.instant_after(upto);
         }
         self.forget_old();
         Ok(emitted)
+    }
+
+    /// The instant of the next boundary; the beginning of time if none was passed.
+    fn instant_after(&self, boundary: i64) -> i64 {
+        match (&self.every, boundary) {
+            (_, i64::MIN) | (None, _) => i64::MIN,
+            (Some(panes), boundary) => {
+                let next = boundary.checked_add(1);
+                let next = next.and_then(|next| panes.start_of(next));
+                next.unwrap_or(i64::MAX)
+            }
+        }
     }
 
     fn next_boundary(&self) -> Option<i64> {
@@ -440,6 +469,10 @@ impl Unbounded {
             life.pending -= 1;
             if life.value == NONE {
                 life.value = slot;
+                // From now on it is kept with the life.
+                if self.states.marks.forget(slot) {
+                    self.states.note_gone(key, RecordId::Period(boundary - 1));
+                }
                 continue;
             }
             values.push(life.value);
@@ -448,9 +481,11 @@ impl Unbounded {
         calls
             .merge(&mut self.states, &values, &periods, &values)
             .await?;
-        periods
-            .into_iter()
-            .for_each(|slot| self.states.release(slot));
+        for slot in periods {
+            let id = RecordId::Period(boundary - 1);
+            self.states.release_record(slot, id);
+        }
+        self.marks.mark_all(&changed);
         if self.watermark == i64::MAX {
             // At the input's end a value comes out once, with all of its key's events.
             changed.retain(|key| self.lives[*key as usize].pending == 0);
@@ -505,6 +540,7 @@ impl Unbounded {
             });
             life.revision += 1;
             life.stands = true;
+            self.marks.mark(key);
             let bounds = (life.events.first, life.events.last + 1);
             finishing.push(key, (life.value, NONE), bounds, revision);
         }
@@ -532,6 +568,7 @@ impl Unbounded {
             }
             // With events that are not emitted yet, it is looked at again after the next ones.
             life.due = over.max(self.next_instant.min(i64::MAX - 1));
+            self.marks.mark(key);
             if life.due > self.watermark {
                 self.agenda.push(life.due, key);
             }

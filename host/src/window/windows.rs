@@ -1,5 +1,6 @@
 //! The kinds of windows, and the one that a lane has.
 
+use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
 
 use super::aligned::Aligned;
@@ -8,7 +9,8 @@ use super::emission::{Emit, Emitter};
 use super::panes::Panes;
 use super::rows::{Outcome, RowBatch};
 use super::session::Sessions;
-use super::states::States;
+use super::state::{Changes, Progress, Records, Schedule};
+use super::states::{NONE, States};
 use super::unbounded::Unbounded;
 use super::{WindowError, emitted_schema};
 use crate::transform::WindowedSpec;
@@ -241,6 +243,139 @@ impl Windows {
             Self::Aligned(aligned) => aligned.end(calls, out).await,
             Self::Sessions(sessions) => sessions.end(calls, out).await,
             Self::Unbounded(unbounded) => unbounded.end(calls, out).await,
+        }
+    }
+
+    /// From now on changes are noted, for [`Windows::changes`] to take.
+    pub fn keep(&mut self) {
+        match self {
+            Self::Aligned(aligned) => aligned.keep(),
+            Self::Sessions(sessions) => sessions.keep(),
+            Self::Unbounded(unbounded) => unbounded.keep(),
+        }
+    }
+
+    /// Goes on where windows stopped that had come so far. Nothing may have come to these yet.
+    pub fn resume(&mut self, progress: Progress) {
+        match self {
+            Self::Aligned(aligned) => aligned.resume(progress),
+            Self::Sessions(sessions) => sessions.resume(progress),
+            Self::Unbounded(unbounded) => unbounded.resume(progress),
+        }
+    }
+
+    /// What changed since this was asked. Between two batches only.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the columns.
+    pub fn changes(&mut self) -> Result<Changes, WindowError> {
+        match self {
+            Self::Aligned(aligned) => aligned.changes(),
+            Self::Sessions(sessions) => sessions.changes(),
+            Self::Unbounded(unbounded) => unbounded.changes(),
+        }
+    }
+
+    /// Takes in what is kept of some keys: all records of each, of which none are here. They are
+    /// as these windows' progress left them.
+    ///
+    /// # Errors
+    ///
+    /// [`WindowError::State`] if the records are not of such windows, others as for
+    /// [`Windows::batch`].
+    pub async fn load(&mut self, records: &Records, calls: &mut Calls) -> Result<(), WindowError> {
+        match self {
+            Self::Aligned(aligned) => aligned.load(records, calls).await,
+            Self::Sessions(sessions) => sessions.load(records),
+            Self::Unbounded(unbounded) => unbounded.load(records),
+        }
+    }
+
+    /// Which of some keys are here: for each row of the key's columns.
+    ///
+    /// # Errors
+    ///
+    /// A key cannot be encoded.
+    pub fn are_here(&mut self, keys: &[ArrayRef]) -> Result<Vec<bool>, WindowError> {
+        let numbers = self.states_mut().keys.find(keys)?;
+        Ok(numbers.into_iter().map(|number| number != NONE).collect())
+    }
+
+    /// When something of some keys that are here is due next, after their changes were taken. To
+    /// be asked of keys whose instants have passed.
+    ///
+    /// # Errors
+    ///
+    /// A key cannot be encoded.
+    pub fn reschedule(&mut self, keys: &[ArrayRef]) -> Result<Schedule, WindowError> {
+        let dues = self.dues_of(keys)?;
+        Ok(self.states_mut().reschedule(dues, false)?)
+    }
+
+    /// Lets go of some keys, after their changes were taken. They are here again when their records
+    /// are loaded, before which no row of them may come.
+    ///
+    /// # Errors
+    ///
+    /// A key cannot be encoded.
+    pub fn put_away(&mut self, keys: &[ArrayRef]) -> Result<Schedule, WindowError> {
+        let dues = self.dues_of(keys)?;
+        let mut away = vec![false; self.states_mut().keys.bound()];
+        dues.iter().for_each(|(key, _)| away[*key as usize] = true);
+        let schedule = self.states_mut().reschedule(dues, true)?;
+        match self {
+            Self::Aligned(aligned) => aligned.put_away(&away),
+            Self::Sessions(sessions) => sessions.put_away(&away),
+            Self::Unbounded(unbounded) => unbounded.put_away(&away),
+        }
+        Ok(schedule)
+    }
+
+    /// When something of those keys is due that are here; none if nothing ever is.
+    fn dues_of(&mut self, keys: &[ArrayRef]) -> Result<Vec<(u32, Option<i64>)>, WindowError> {
+        let mut numbers = self.states_mut().keys.find(keys)?;
+        numbers.sort_unstable();
+        numbers.dedup();
+        let dues = match self {
+            Self::Aligned(aligned) => aligned.dues(),
+            Self::Sessions(sessions) => sessions.dues(),
+            Self::Unbounded(unbounded) => unbounded.dues(),
+        };
+        let due = |key: u32| {
+            // Of a key of which nothing but its schedule is here nothing is due.
+            let due = dues.get(key as usize).copied();
+            due.filter(|due| *due < i64::MAX)
+        };
+        let numbers = numbers.into_iter().filter(|number| *number != NONE);
+        Ok(numbers.map(|key| (key, due(key))).collect())
+    }
+
+    /// Emits what is due up to a watermark, without rows; says how many windows closed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Windows::batch`].
+    pub async fn advance(
+        &mut self,
+        watermark: i64,
+        calls: &mut Calls,
+        out: &mut dyn Emit,
+    ) -> Result<u64, WindowError> {
+        let closed = match self {
+            Self::Aligned(aligned) => aligned.close(watermark, calls, out).await?,
+            Self::Sessions(sessions) => sessions.close(watermark, calls, out).await?,
+            Self::Unbounded(unbounded) => unbounded.close(watermark, calls, out).await?,
+        };
+        self.states_mut().keys.sweep();
+        Ok(closed)
+    }
+
+    fn states_mut(&mut self) -> &mut States {
+        match self {
+            Self::Aligned(aligned) => &mut aligned.states,
+            Self::Sessions(sessions) => &mut sessions.states,
+            Self::Unbounded(unbounded) => &mut unbounded.states,
         }
     }
 

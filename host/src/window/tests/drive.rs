@@ -8,13 +8,13 @@ use arrow::array::{
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type};
 use futures::FutureExt;
-use futures::executor::block_on;
 use futures::future::BoxFuture;
 use proptest::prelude::*;
 
 use super::super::{
-    Calls, Emission, Emit, Moment, Outcome, RowBatch, Sequences, Shape, WindowError, Windows,
+    Calls, Emission, Emit, Moment, Outcome, RowBatch, Sequences, Shape, WindowError,
 };
+use super::resting::{Rest, Resting, rests};
 use super::stream::{Cut, Piece, Row, Stream, cuts};
 use super::told::{Emitted, Told};
 use super::traced::{self, Output, Traced};
@@ -30,6 +30,8 @@ pub(super) struct Plan {
     pub(super) bare: bool,
     /// Whether the key has a second column.
     pub(super) wide: bool,
+    /// What happens to windows between batches.
+    pub(super) rest: Rest,
 }
 
 impl Plan {
@@ -41,6 +43,7 @@ impl Plan {
             budget: (1 << 20, 1 << 20),
             bare: false,
             wide: false,
+            rest: Rest::None,
         }
     }
 }
@@ -52,13 +55,15 @@ pub(super) fn plans() -> impl Strategy<Value = Plan> {
         1 => (Just(64), 1..4_usize),
         1 => (200..2_000_usize, 1..20_usize),
     ];
-    (cuts(), 1..4_usize, budget, any::<bool>(), any::<bool>()).prop_map(
-        |(cut, lanes, budget, bare, wide)| Plan {
+    let flags = (any::<bool>(), any::<bool>());
+    (cuts(), 1..4_usize, budget, flags, rests()).prop_map(
+        |(cut, lanes, budget, (bare, wide), rest)| Plan {
             cut,
             lanes,
             budget,
             bare,
             wide,
+            rest,
         },
     )
 }
@@ -93,14 +98,14 @@ pub(super) fn run(shape: &Shape, stream: &Stream, plan: &Plan, odd: bool) -> Ran
     for lane in 0..plan.lanes {
         let (transform, merged) = Traced::new(odd);
         let mut calls = Calls::new(Box::new(transform), plan.budget.0, plan.budget.1);
-        let mut windows = Windows::new(shape, &key_schema(plan.wide), &traced::spec()).unwrap();
+        let mut windows = Resting::new(shape, &key_schema(plan.wide), &plan.rest);
         let mut out = Collected::default();
         for piece in &pieces {
             let (batch, rows) = batch(shape, stream, plan, piece, lane);
-            let outcome = block_on(windows.batch(&batch, &mut calls, &mut out)).unwrap();
+            let outcome = windows.batch(&batch, &mut calls, &mut out);
             count(&mut ran.told, &outcome, &rows);
         }
-        ran.told.closed += block_on(windows.end(&mut calls, &mut out)).unwrap();
+        ran.told.closed += windows.end(&mut calls, &mut out);
         ran.states += windows.states();
         ran.merged += merged.load(std::sync::atomic::Ordering::Relaxed);
         let revises = shape.revises();
@@ -108,7 +113,7 @@ pub(super) fn run(shape: &Shape, stream: &Stream, plan: &Plan, odd: bool) -> Ran
         let rows = emissions.flat_map(|emission| emitted(emission, revises, plan.wide));
         let rows: Vec<Emitted> = rows.collect();
         // Rows that are not sorted by their moments come in the one order of all lanes.
-        if !revises {
+        if !revises && !plan.rest.puts_away() {
             let mut places = rows.iter().map(Emitted::place).zip(&rows);
             let mut before = places.next();
             for (place, row) in places {

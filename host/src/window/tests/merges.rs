@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::super::{Kind, Length, Panes, Shape};
 use super::drive::{Plan, plans, run};
+use super::resting::Rest;
 use super::stream::{Cut, Stream};
 
 /// The groups merged, the rows emitted and the panes with rows, for windows of `panes` panes that
@@ -42,6 +43,7 @@ proptest! {
     fn a_hopping_window_costs_three_merges_at_most(
         panes in 1..70_i64, keys in 1..4_i64, rows in 1..150_i64, plan in plans(),
     ) {
+        let plan = Plan { rest: Rest::None, ..plan };
         let (merged, emitted, states) = cost(panes, keys, rows, &plan);
         prop_assert_eq!(emitted, (keys * (rows + panes - 1)) as u64);
         prop_assert!(merged <= 2 * states + emitted, "{merged} merges, {emitted} rows");

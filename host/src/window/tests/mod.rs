@@ -12,6 +12,7 @@ mod merges;
 mod oracle_aligned;
 mod oracle_session;
 mod oracle_unbounded;
+mod resting;
 mod stream;
 mod told;
 mod traced;
