@@ -13,8 +13,10 @@ mod lanes;
 mod merge;
 mod pending;
 mod reader;
+mod state;
 mod storage;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -23,47 +25,78 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, try_join_all};
 
 use self::catalog::Catalog;
-use self::folder::Folder;
+use self::folder::{Folder, LaneName};
 use self::lane::Lane;
 use self::lanes::LaneReaders;
 pub use self::reader::EmbeddedReader;
+pub use self::state::{LaneState, StateBatch};
 use self::storage::Storage;
 use super::{
     Declaration, FeatureName, FeatureReader, FeatureStore, FeatureValue, Items, StoreError,
 };
 
-/// The embedded store, open for writing. One process at a time may hold it; another one that opens it takes the lanes
+/// The lanes that a pipeline has, from 0 on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PipelineLanes {
+    /// The pipeline.
+    pub pipeline: String,
+    /// How many lanes it has.
+    pub lanes: u32,
+}
+
+/// The embedded store, open for writing. One process at a time may hold a lane; another one that opens it takes it
 /// over, and this one's flushes fail from then on.
 ///
 /// Its futures must be polled within the tokio runtime that opened it (any of its tasks, or `Handle::block_on`).
 pub struct EmbeddedStore {
     folder: Folder,
     catalog: Arc<Catalog>,
-    lanes: Vec<Lane>,
-    /// Lanes that an earlier run with more lanes left behind: they are read, not written.
+    lanes: BTreeMap<LaneName, Arc<Lane>>,
+    /// Lanes of other pipelines, and those that an earlier run with more lanes left behind: they are read, not
+    /// written.
     others: LaneReaders,
 }
 
 impl EmbeddedStore {
-    /// Opens the store in `folder` for writing with lanes `0..lanes`, and creates what is missing. A new store needs
+    /// Opens the store in `folder` for writing some pipelines' lanes, and creates what is missing. A new store needs
     /// an empty folder or none.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when the folder holds something else, is of another layout, or cannot be written.
-    pub async fn open(folder: &Path, lanes: u32) -> Result<Self, StoreError> {
+    pub async fn open(folder: &Path, pipelines: &[PipelineLanes]) -> Result<Self, StoreError> {
         let path = folder.to_owned();
         let folder = blocking(move || Folder::create(&path)).await?;
         let storage = Storage::open(&folder)?;
-        Self::open_on(folder, storage, lanes).await
+        Self::open_on(folder, storage, pipelines).await
     }
 
-    async fn open_on(folder: Folder, storage: Storage, lanes: u32) -> Result<Self, StoreError> {
-        let opening = (0..lanes).map(|lane| Lane::open(&folder, &storage, lane).boxed());
-        let lanes: Vec<Lane> = try_join_all(opening).await?;
+    async fn open_on(
+        folder: Folder,
+        storage: Storage,
+        pipelines: &[PipelineLanes],
+    ) -> Result<Self, StoreError> {
+        let names = pipelines.iter().flat_map(|of| {
+            let pipeline = &of.pipeline;
+            (0..of.lanes).map(|number| LaneName {
+                pipeline: pipeline.clone(),
+                number,
+            })
+        });
+        let opening = names.map(|name| {
+            let (folder, storage) = (&folder, &storage);
+            async move {
+                let lane = Lane::open(folder, storage, &name).await?;
+                Ok::<_, StoreError>((name, Arc::new(lane)))
+            }
+            .boxed()
+        });
+        let lanes: BTreeMap<LaneName, Arc<Lane>> =
+            try_join_all(opening).await?.into_iter().collect();
+        let own = lanes.keys().cloned().collect();
         Ok(Self {
             catalog: Arc::new(Catalog::new(folder.clone())),
-            others: LaneReaders::new(folder.clone(), storage, lanes.len() as u32),
+            others: LaneReaders::new(folder.clone(), storage, own),
             folder,
             lanes,
         })
@@ -85,16 +118,32 @@ impl EmbeddedStore {
         self.folder.path()
     }
 
-    fn lane(&self, lane: u32) -> Result<&Lane, StoreError> {
-        self.lanes.get(lane as usize).ok_or(StoreError::NoLane {
-            lane,
-            lanes: self.lanes.len() as u32,
-        })
+    /// What a lane's pipeline keeps beside its features.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NoLane`] if the store was not opened with the lane.
+    pub fn state(&self, pipeline: &str, lane: u32) -> Result<LaneState, StoreError> {
+        Ok(LaneState::of(Arc::clone(self.lane(pipeline, lane)?)))
     }
 
-    async fn get_bytes(&self, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
-        let own = self.lanes.iter().map(|lane| lane.get(key));
-        let mut found = self.others.get(key).await?;
+    fn lane(&self, pipeline: &str, lane: u32) -> Result<&Arc<Lane>, StoreError> {
+        let name = LaneName {
+            pipeline: pipeline.to_owned(),
+            number: lane,
+        };
+        let no_lane = || StoreError::NoLane {
+            pipeline: pipeline.to_owned(),
+            lane,
+        };
+        self.lanes.get(&name).ok_or_else(no_lane)
+    }
+
+    async fn get_bytes(&self, pipeline: &str, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+        let own = self.lanes.iter();
+        let own = own.filter(|(name, _)| name.pipeline == pipeline);
+        let own = own.map(|(_, lane)| lane.get(key));
+        let mut found = self.others.get(pipeline, key).await?;
         found.extend(try_join_all(own).await?.into_iter().flatten());
         Ok(found)
     }
@@ -114,9 +163,13 @@ impl FeatureReader for EmbeddedStore {
         entity: &'a str,
         features: &'a [FeatureName],
     ) -> BoxFuture<'a, Result<Vec<Option<FeatureValue>>, StoreError>> {
-        reader::get(&self.catalog, group, entity, features, move |key| {
-            async move { self.get_bytes(&key).await }.boxed()
-        })
+        reader::get(
+            &self.catalog,
+            group,
+            entity,
+            features,
+            move |pipeline, key| async move { self.get_bytes(&pipeline, &key).await }.boxed(),
+        )
         .boxed()
     }
 }
@@ -138,16 +191,20 @@ impl FeatureStore for EmbeddedStore {
     }
 
     fn write(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move { self.lane(lane)?.write(&items).await }.boxed()
+        async move { self.lane(&items.pipeline, lane)?.write(&items).await }.boxed()
     }
 
-    fn flush_lane(&self, lane: u32) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move { self.lane(lane)?.flush().await }.boxed()
+    fn flush_lane<'a>(
+        &'a self,
+        pipeline: &'a str,
+        lane: u32,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move { self.lane(pipeline, lane)?.flush().await }.boxed()
     }
 
     fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
-            try_join_all(self.lanes.iter().map(Lane::flush)).await?;
+            try_join_all(self.lanes.values().map(|lane| lane.flush())).await?;
             Ok(())
         }
         .boxed()
@@ -157,7 +214,7 @@ impl FeatureStore for EmbeddedStore {
         async move {
             self.others.close().await;
             // Every lane is closed, also when one of them fails: the first failure is reported at the end.
-            let closing = futures::future::join_all(self.lanes.iter().map(Lane::close));
+            let closing = futures::future::join_all(self.lanes.values().map(|lane| lane.close()));
             closing.await.into_iter().collect()
         }
         .boxed()

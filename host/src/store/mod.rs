@@ -171,7 +171,7 @@ pub trait FeatureStore: FeatureReader {
     /// [`StoreError`] when it cannot be read or written.
     fn begin_epoch<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<u64, StoreError>>;
 
-    /// Writes a lane's items. They are visible to this store's readers when it returns, and durable after the next
+    /// Writes items of a lane of their pipeline. They are visible to this store's readers when it returns, and durable after the next
     /// flush.
     ///
     /// # Errors
@@ -184,7 +184,11 @@ pub trait FeatureStore: FeatureReader {
     /// # Errors
     ///
     /// [`StoreError`] when it could not be made durable: the lane must not acknowledge what it wrote.
-    fn flush_lane(&self, lane: u32) -> BoxFuture<'_, Result<(), StoreError>>;
+    fn flush_lane<'a>(
+        &'a self,
+        pipeline: &'a str,
+        lane: u32,
+    ) -> BoxFuture<'a, Result<(), StoreError>>;
 
     /// Makes everything that was written durable.
     ///
@@ -304,12 +308,14 @@ pub enum StoreError {
         reason: String,
     },
     /// The lane was not opened.
-    #[error("lane {lane} is not one of the {lanes} lanes that the store was opened with")]
+    #[error(
+        "lane {lane} of pipeline {pipeline} is not one of those that the store was opened with"
+    )]
     NoLane {
+        /// The pipeline that was named.
+        pipeline: String,
         /// The lane that was named.
         lane: u32,
-        /// How many there are.
-        lanes: u32,
     },
     /// The file system refused.
     #[error("cannot {doing} {}: {source}", path.display())]

@@ -1,13 +1,13 @@
 //! The folder that a store lives in:
 //!
 //! ```text
-//! store.json                                  {"layout":1}: what makes the folder a store
+//! store.json                                  {"layout":2}: what makes the folder a store
 //! declarations/<group>/<feature>@<version>.json
-//! lanes/<n>/                                  the database of lane n
+//! lanes/<pipeline>/<n>/                       the database of lane n of a pipeline
 //! ```
 //!
-//! Names of groups and features are percent-encoded where they hold anything but ASCII letters, digits, `_` and `-`.
-//! Files are written beside their place and renamed into it, so that a reader in another process sees all of a file
+//! Names of pipelines, groups and features are percent-encoded where they hold anything but ASCII letters, digits,
+//! `_` and `-`. Files are written beside their place and renamed into it, so that a reader in another process sees all of a file
 //! or nothing of it.
 
 use std::fs::{self, File};
@@ -18,7 +18,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use crate::store::StoreError;
 
 /// The layout of the folder that this code writes, and the only one that it reads.
-pub(super) const LAYOUT: u64 = 1;
+pub(super) const LAYOUT: u64 = 2;
+
+/// A lane of a pipeline, which has a database of its own.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(super) struct LaneName {
+    pub(super) pipeline: String,
+    pub(super) number: u32,
+}
+
+impl LaneName {
+    /// The place of its database below the folder of all lanes.
+    pub(super) fn path(&self) -> String {
+        format!("{}/{}", encode_name(&self.pipeline), self.number)
+    }
+}
 
 /// A store's folder.
 #[derive(Clone, Debug)]
@@ -95,8 +109,8 @@ impl Folder {
         self.0.join("lanes")
     }
 
-    pub(super) fn lane(&self, lane: u32) -> PathBuf {
-        self.lanes().join(lane.to_string())
+    pub(super) fn lane(&self, lane: &LaneName) -> PathBuf {
+        self.lanes().join(lane.path())
     }
 
     pub(super) fn declarations(&self) -> PathBuf {
@@ -105,14 +119,21 @@ impl Folder {
 
     /// The lanes whose databases exist, in ascending order. One that is just being made does not count: it has no
     /// manifest yet, and nothing to read.
-    pub(super) fn existing_lanes(&self) -> Result<Vec<u32>, StoreError> {
-        let lanes = self.lanes();
+    pub(super) fn existing_lanes(&self) -> Result<Vec<LaneName>, StoreError> {
         let mut found = Vec::new();
-        for name in names(&lanes)? {
-            if let Ok(lane) = name.parse::<u32>()
-                && !names(&lanes.join(&name).join("manifest"))?.is_empty()
-            {
-                found.push(lane);
+        for pipeline in names(&self.lanes())? {
+            let lanes = names(&self.lanes().join(&pipeline))?;
+            let Some(pipeline) = decode_name(&pipeline) else {
+                continue;
+            };
+            for number in lanes.iter().filter_map(|name| name.parse().ok()) {
+                let lane = LaneName {
+                    pipeline: pipeline.clone(),
+                    number,
+                };
+                if !names(&self.lane(&lane).join("manifest"))?.is_empty() {
+                    found.push(lane);
+                }
             }
         }
         found.sort_unstable();

@@ -6,13 +6,17 @@
 //! | keyspace | version | rest of the key | value |
 //! | --- | --- | --- | --- |
 //! | `0x01` features | 1 | group, entity, pipeline, window | an item (see [`crate::store::item`]), merged |
+//! | `0x02` state | 1 | whatever the lane's pipeline keeps | likewise |
 //!
-//! Each part of the rest is its UTF-8, with `0x00` written as `0x00 0xff`, and ends with `0x00 0x01`. So no
+//! Each part of the rest of a feature's key is its UTF-8, with `0x00` written as `0x00 0xff`, and ends with `0x00 0x01`. So no
 //! key is the beginning of another, and all items of one entity lie together.
 
 /// The keyspace of feature items.
 pub(super) const FEATURES: u8 = 0x01;
 const FEATURES_LAYOUT: u8 = 1;
+
+/// What the keys of a pipeline's state begin with.
+pub(super) const STATE: [u8; 2] = [0x02, 1];
 
 /// Writes the keys of the items of one group, pipeline and window.
 pub(super) struct ItemKeys {

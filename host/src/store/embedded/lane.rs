@@ -9,7 +9,7 @@ use slatedb::{Db, Settings, WriteBatch};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::engine;
-use super::folder::Folder;
+use super::folder::{Folder, LaneName};
 use super::keys::ItemKeys;
 use super::merge::NewestWins;
 use super::pending::Pending;
@@ -31,8 +31,8 @@ const UNFLUSHED_BYTES: usize = 64 << 20;
 
 /// A lane's database with what is on its way to it.
 pub(super) struct Lane {
-    db: Db,
-    path: PathBuf,
+    pub(super) db: Db,
+    pub(super) path: PathBuf,
     memory: Mutex<Memory>,
     /// Held while items go to the engine. A writer that has filled `PENDING_BYTES` waits for it.
     draining: AsyncMutex<()>,
@@ -50,11 +50,11 @@ impl Lane {
     pub(super) async fn open(
         folder: &Folder,
         storage: &Storage,
-        lane: u32,
+        lane: &LaneName,
     ) -> Result<Self, StoreError> {
         let path = folder.lane(lane);
-        let db = Db::builder(lane.to_string(), Arc::clone(&storage.disk))
-            .with_db_cache(Arc::clone(&storage.cache), u64::from(lane))
+        let db = Db::builder(lane.path(), Arc::clone(&storage.disk))
+            .with_db_cache(Arc::clone(&storage.cache), storage.scope())
             .with_settings(settings())
             .with_merge_operator(Arc::new(NewestWins))
             .build()
@@ -125,7 +125,7 @@ impl Lane {
     }
 
     /// Hands everything that was pending at the call to the engine.
-    async fn drain(&self) -> Result<(), StoreError> {
+    pub(super) async fn drain(&self) -> Result<(), StoreError> {
         let _alone = self.draining.lock().await;
         loop {
             // What an earlier call left behind, because it failed or was given up, goes first; what is pending after.

@@ -1,6 +1,6 @@
 //! Reading lanes that this process does not write: other processes may be writing them at the same time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use slatedb::config::DbReaderOptions;
 use slatedb::{DbReader, DbReaderMode, ErrorKind};
 use tokio::sync::RwLock;
 
-use super::folder::Folder;
+use super::folder::{Folder, LaneName};
 use super::merge::NewestWins;
 use super::storage::Storage;
 use super::{blocking, engine};
@@ -22,28 +22,29 @@ const POLL: Duration = Duration::from_secs(1);
 /// How often a lane is opened anew when files vanish below a read, before the read fails.
 const ATTEMPTS: u32 = 3;
 
-/// The lanes from a first one upwards, opened for reading as they come into being.
+/// Lanes, opened for reading as they come into being.
 pub(super) struct LaneReaders {
     folder: Folder,
     storage: Storage,
-    first: u32,
-    open: RwLock<BTreeMap<u32, Arc<DbReader>>>,
+    /// Lanes that are left out: who has these readers writes them.
+    own: BTreeSet<LaneName>,
+    open: RwLock<BTreeMap<LaneName, Arc<DbReader>>>,
 }
 
 impl LaneReaders {
-    pub(super) fn new(folder: Folder, storage: Storage, first: u32) -> Self {
+    pub(super) fn new(folder: Folder, storage: Storage, own: BTreeSet<LaneName>) -> Self {
         Self {
             folder,
             storage,
-            first,
+            own,
             open: RwLock::default(),
         }
     }
 
-    /// What the lanes hold at a key, one value for each lane that has it.
-    pub(super) async fn get(&self, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+    /// What the lanes of a pipeline hold at a key, one value for each lane that has it.
+    pub(super) async fn get(&self, pipeline: &str, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
         let reading = self
-            .lanes()
+            .lanes(pipeline)
             .await?
             .into_iter()
             .map(|(lane, reader)| self.get_from(lane, reader, key));
@@ -56,39 +57,33 @@ impl LaneReaders {
         join_all(readers.values().map(|reader| reader.close())).await;
     }
 
-    async fn lanes(&self) -> Result<Vec<(u32, Arc<DbReader>)>, StoreError> {
+    async fn lanes(&self, pipeline: &str) -> Result<Vec<(LaneName, Arc<DbReader>)>, StoreError> {
         let folder = self.folder.clone();
         let existing = blocking(move || folder.existing_lanes()).await?;
-        let wanted: Vec<u32> = existing
+        let wanted = existing
             .into_iter()
-            .filter(|lane| *lane >= self.first)
-            .collect();
+            .filter(|lane| lane.pipeline == pipeline && !self.own.contains(lane));
+        let wanted: Vec<LaneName> = wanted.collect();
         let open = self.open.read().await;
         if wanted.iter().any(|lane| !open.contains_key(lane)) {
             drop(open);
             let mut open = self.open.write().await;
             for lane in &wanted {
                 if !open.contains_key(lane) {
-                    open.insert(*lane, self.open_lane(*lane).await?);
+                    open.insert(lane.clone(), self.open_lane(lane).await?);
                 }
             }
-            return Ok(open
-                .iter()
-                .map(|(lane, r)| (*lane, Arc::clone(r)))
-                .collect());
+            return Ok(of(&open, &wanted));
         }
-        Ok(open
-            .iter()
-            .map(|(lane, r)| (*lane, Arc::clone(r)))
-            .collect())
+        Ok(of(&open, &wanted))
     }
 
-    async fn open_lane(&self, lane: u32) -> Result<Arc<DbReader>, StoreError> {
+    async fn open_lane(&self, lane: &LaneName) -> Result<Arc<DbReader>, StoreError> {
         let mut attempt = 1;
         loop {
             let disk = Arc::clone(&self.storage.disk);
-            let opened = DbReader::builder(lane.to_string(), disk)
-                .with_db_cache(Arc::clone(&self.storage.cache), u64::from(lane))
+            let opened = DbReader::builder(lane.path(), disk)
+                .with_db_cache(Arc::clone(&self.storage.cache), self.storage.scope())
                 // The other modes pin what they read by writing to the manifest, and so get in the writer's way and
                 // need the right to write. Following needs neither, at the price of `get_from`'s second attempts.
                 .with_reader_mode(DbReaderMode::FollowLatest)
@@ -112,7 +107,7 @@ impl LaneReaders {
     /// its read of the file; the next manifest no longer names it.
     async fn get_from(
         &self,
-        lane: u32,
+        lane: LaneName,
         mut reader: Arc<DbReader>,
         key: &[u8],
     ) -> Result<Option<Bytes>, StoreError> {
@@ -124,11 +119,22 @@ impl LaneReaders {
             };
             let again = matches!(error.kind(), ErrorKind::Data | ErrorKind::Closed(_));
             if !again || attempt == ATTEMPTS {
-                return Err(engine("read", &self.folder.lane(lane), &error));
+                return Err(engine("read", &self.folder.lane(&lane), &error));
             }
             attempt += 1;
-            reader = self.open_lane(lane).await?;
-            self.open.write().await.insert(lane, Arc::clone(&reader));
+            reader = self.open_lane(&lane).await?;
+            let mut open = self.open.write().await;
+            open.insert(lane.clone(), Arc::clone(&reader));
         }
     }
+}
+
+fn of(
+    open: &BTreeMap<LaneName, Arc<DbReader>>,
+    wanted: &[LaneName],
+) -> Vec<(LaneName, Arc<DbReader>)> {
+    let lanes = wanted.iter();
+    lanes
+        .map(|lane| (lane.clone(), Arc::clone(&open[lane])))
+        .collect()
 }

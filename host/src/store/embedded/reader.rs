@@ -1,5 +1,6 @@
 //! Reading features: from a key to items, and from the lanes' items to the newest values.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ impl EmbeddedReader {
         let storage = Storage::open(&folder)?;
         Ok(Self {
             catalog: Arc::new(Catalog::new(folder.clone())),
-            lanes: LaneReaders::new(folder, storage, 0),
+            lanes: LaneReaders::new(folder, storage, BTreeSet::new()),
         })
     }
 
@@ -56,9 +57,13 @@ impl FeatureReader for EmbeddedReader {
         entity: &'a str,
         features: &'a [FeatureName],
     ) -> BoxFuture<'a, Result<Vec<Option<FeatureValue>>, StoreError>> {
-        get(&self.catalog, group, entity, features, move |key| {
-            async move { self.lanes.get(&key).await }.boxed()
-        })
+        get(
+            &self.catalog,
+            group,
+            entity,
+            features,
+            move |pipeline, key| async move { self.lanes.get(&pipeline, &key).await }.boxed(),
+        )
         .boxed()
     }
 }
@@ -72,7 +77,7 @@ pub(super) async fn declarations(
     blocking(move || catalog.list(group.as_deref())).await
 }
 
-/// Reads features with `items`, which gives a key's items from every lane that has one.
+/// Reads features with `items`, which gives a key's items from every lane of a pipeline that has one.
 pub(super) async fn get<'a, F>(
     catalog: &Arc<Catalog>,
     group: &str,
@@ -81,7 +86,7 @@ pub(super) async fn get<'a, F>(
     items: F,
 ) -> Result<Vec<Option<FeatureValue>>, StoreError>
 where
-    F: Fn(Vec<u8>) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>>,
+    F: Fn(String, Vec<u8>) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>>,
 {
     let found = {
         let catalog = Arc::clone(catalog);
@@ -89,19 +94,21 @@ where
         blocking(move || catalog.find(&group, &features)).await?
     };
     // Features of one pipeline and window share an item, which is read once.
-    let mut keys: Vec<Vec<u8>> = Vec::new();
+    let mut keys: Vec<(String, Vec<u8>)> = Vec::new();
     let mut item_of = Vec::with_capacity(found.len());
     for declaration in &found {
         let mut key = Vec::new();
         ItemKeys::new(group, &declaration.pipeline, &declaration.window)
             .write(entity.as_bytes(), &mut key);
-        let position = keys.iter().position(|k| *k == key).unwrap_or_else(|| {
-            keys.push(key);
+        let position = keys.iter().position(|(_, k)| *k == key);
+        let position = position.unwrap_or_else(|| {
+            keys.push((declaration.pipeline.clone(), key));
             keys.len() - 1
         });
         item_of.push(position);
     }
-    let items = try_join_all(keys.into_iter().map(items)).await?;
+    let reading = keys.into_iter();
+    let items = try_join_all(reading.map(|(pipeline, key)| items(pipeline, key))).await?;
     let merged = items
         .iter()
         .map(|lanes| merge_lanes(group, entity, lanes))

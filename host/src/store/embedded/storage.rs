@@ -1,6 +1,7 @@
 //! What the lanes of a store share: the disk, and a cache of what was read from it.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use object_store::ObjectStore;
 use slatedb::db_cache::DbCache;
@@ -14,11 +15,12 @@ use crate::store::StoreError;
 /// would load and check a table's whole index.
 const CACHE_BYTES: u64 = 64 << 20;
 
-/// The disk and the cache of one open store. A lane's number is its scope in the cache.
+/// The disk and the cache of one open store.
 #[derive(Clone)]
 pub(super) struct Storage {
     pub(super) disk: Arc<dyn ObjectStore>,
     pub(super) cache: Arc<dyn DbCache>,
+    scopes: Arc<AtomicU64>,
 }
 
 impl Storage {
@@ -42,6 +44,12 @@ impl Storage {
         Self {
             disk,
             cache: Arc::new(MokaCache::new_with_opts(options)),
+            scopes: Arc::default(),
         }
+    }
+
+    /// A part of the cache for a database, which shares it with no other.
+    pub(super) fn scope(&self) -> u64 {
+        self.scopes.fetch_add(1, Ordering::Relaxed)
     }
 }

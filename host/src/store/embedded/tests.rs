@@ -26,6 +26,12 @@ fn runtime() -> tokio::runtime::Runtime {
         .unwrap()
 }
 
+/// So many lanes of the pipeline of these tests.
+fn rides(lanes: u32) -> [PipelineLanes; 1] {
+    let pipeline = "rides".to_owned();
+    [PipelineLanes { pipeline, lanes }]
+}
+
 fn declaration(feature: &str, version: u32) -> Declaration {
     Declaration {
         group: "driver".to_owned(),
@@ -98,7 +104,7 @@ async fn get(
 }
 
 async fn filled(folder: &Path, lanes: u32) -> EmbeddedStore {
-    let store = EmbeddedStore::open(folder, lanes).await.unwrap();
+    let store = EmbeddedStore::open(folder, &rides(lanes)).await.unwrap();
     store
         .declare(&[declaration("f", 1), declaration("f", 2)])
         .await
@@ -159,7 +165,7 @@ proptest! {
                 if i == restart_at {
                     store.close().await.unwrap();
                     // A run with fewer lanes still sees what lies in the others, and the batches fit no lane then.
-                    store = EmbeddedStore::open(folder.path(), 3).await.unwrap();
+                    store = EmbeddedStore::open(folder.path(), &rides(3)).await.unwrap();
                 }
             }
             for entity in 0..4 {
@@ -170,7 +176,7 @@ proptest! {
             }
             store.close().await.unwrap();
             let reader = EmbeddedStore::open_reader(folder.path()).await.unwrap();
-            let fewer = EmbeddedStore::open(folder.path(), 1).await.unwrap();
+            let fewer = EmbeddedStore::open(folder.path(), &rides(1)).await.unwrap();
             for (&(entity, version), expected) in &oracle {
                 let feature = format!("f@{version}");
                 assert_eq!(get(&reader, entity, &feature).await.as_ref(), Some(expected));
@@ -286,7 +292,7 @@ async fn a_version_keeps_its_place_and_type_while_its_document_may_change() {
 #[tokio::test]
 async fn any_name_can_be_a_group_a_feature_or_an_entity() {
     let folder = TempDir::new().unwrap();
-    let store = EmbeddedStore::open(folder.path(), 1).await.unwrap();
+    let store = EmbeddedStore::open(folder.path(), &rides(1)).await.unwrap();
     let odd = Declaration {
         group: "../a b/é".to_owned(),
         feature: "x/.@y".to_owned(),
@@ -355,7 +361,7 @@ async fn what_is_not_a_store_is_refused_with_a_reason() {
     );
 
     std::fs::write(folder.path().join("thesis.txt"), "x").unwrap();
-    let taken = EmbeddedStore::open(folder.path(), 1)
+    let taken = EmbeddedStore::open(folder.path(), &rides(1))
         .await
         .err()
         .unwrap()
@@ -380,7 +386,7 @@ async fn a_second_writer_takes_over_and_the_first_is_told() {
         .await
         .unwrap();
     first.flush().await.unwrap();
-    let second = EmbeddedStore::open(folder.path(), 1).await.unwrap();
+    let second = EmbeddedStore::open(folder.path(), &rides(1)).await.unwrap();
     first
         .write(0, items(1, 1, 1, &[row(1, 2, 20)]))
         .await
@@ -492,7 +498,7 @@ async fn a_full_disk_is_an_error_that_leaves_what_was_flushed() {
         let disk = FailingDisk::open(&store_folder.lanes());
         let full = Arc::clone(&disk.full);
         let storage = Storage::on(Arc::new(disk::Disk(disk)));
-        let store = EmbeddedStore::open_on(store_folder, storage, 1)
+        let store = EmbeddedStore::open_on(store_folder, storage, &rides(1))
             .await
             .unwrap();
         store.declare(&[declaration("f", 1)]).await.unwrap();
@@ -512,7 +518,7 @@ async fn a_full_disk_is_an_error_that_leaves_what_was_flushed() {
         }
         let refused = refused.unwrap().to_string();
         assert!(
-            refused.contains("lanes/0") && refused.contains("No space left"),
+            refused.contains("lanes/rides/0") && refused.contains("No space left"),
             "{refused}"
         );
         assert!(store.close().await.is_err());
@@ -521,7 +527,7 @@ async fn a_full_disk_is_an_error_that_leaves_what_was_flushed() {
         assert_eq!(get(&reader, 1, "f@1").await.unwrap().1, Some(10));
         reader.close().await;
         full.store(false, Relaxed);
-        let again = EmbeddedStore::open(folder.path(), 1).await.unwrap();
+        let again = EmbeddedStore::open(folder.path(), &rides(1)).await.unwrap();
         again.write(0, items(1, 1, 1, &rows)).await.unwrap();
         again.flush().await.unwrap();
         assert_eq!(get(&again, 1, "f@1").await.unwrap().1, Some(20));

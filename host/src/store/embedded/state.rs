@@ -1,0 +1,128 @@
+//! What a lane's pipeline keeps beside its features, in the same database.
+
+use std::ops::Bound;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use slatedb::WriteBatch;
+
+use super::engine;
+use super::keys::STATE;
+use super::lane::Lane;
+use crate::store::StoreError;
+
+/// Pairs that one look at a lane's state gives, at most.
+const PAIRS: usize = 1 << 16;
+/// Bytes of pairs that one look gives, about.
+const BYTES: usize = 32 << 20;
+
+/// The state of one lane: keys and values that mean nothing here.
+#[derive(Clone)]
+pub struct LaneState {
+    lane: Arc<Lane>,
+}
+
+/// Changes of a lane's state that happen together or not at all. Of two changes of one key the
+/// later one holds.
+#[derive(Default)]
+pub struct StateBatch {
+    batch: WriteBatch,
+    bytes: usize,
+}
+
+impl StateBatch {
+    /// This is to be at a key.
+    pub fn put(&mut self, key: &[u8], value: &[u8]) {
+        self.bytes += key.len() + value.len();
+        self.batch.put(stored(key), value);
+    }
+
+    /// Nothing is to be at a key.
+    pub fn remove(&mut self, key: &[u8]) {
+        self.bytes += key.len();
+        self.batch.delete(stored(key));
+    }
+
+    /// Bytes of its keys and values.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
+impl LaneState {
+    pub(super) fn of(lane: Arc<Lane>) -> Self {
+        Self { lane }
+    }
+
+    /// What is at a key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read.
+    pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        let found = self.lane.db.get(stored(key)).await;
+        found.map_err(|e| engine("read", &self.lane.path, &e))
+    }
+
+    /// The pairs whose keys begin with `prefix` and come after `after`, by rising keys: as many as
+    /// are good to have in memory at once, and none when there are no more.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read.
+    pub async fn pairs(
+        &self,
+        prefix: &[u8],
+        after: Option<&[u8]>,
+    ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
+        let fault = |e: &slatedb::Error| engine("read", &self.lane.path, e);
+        let first = match after {
+            Some(after) => Bound::Excluded(stored(after)),
+            None => Bound::Included(stored(prefix)),
+        };
+        let range = (first, Bound::<Vec<u8>>::Unbounded);
+        let mut found = self.lane.db.scan(range).await.map_err(|e| fault(&e))?;
+        let (mut pairs, mut bytes) = (Vec::new(), 0);
+        let all = stored(prefix);
+        while pairs.len() < PAIRS
+            && bytes < BYTES
+            && let Some(pair) = found.next().await.map_err(|e| fault(&e))?
+            && pair.key.starts_with(&all)
+        {
+            bytes += pair.key.len() + pair.value.len();
+            pairs.push((pair.key.slice(STATE.len()..), pair.value));
+        }
+        Ok(pairs)
+    }
+
+    /// Applies changes. They can be read when this returns, with every feature that the lane wrote
+    /// before, and are durable, with those, after the lane's next flush.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the lane cannot be written to any more.
+    pub async fn apply(&self, batch: StateBatch) -> Result<(), StoreError> {
+        // The engine's log keeps the order of writes, so what is durable of the state never runs
+        // ahead of the features.
+        self.lane.drain().await?;
+        if batch.batch.is_empty() {
+            return Ok(());
+        }
+        let written = self.lane.db.write(batch.batch).await;
+        let written = written.map(|_| ());
+        written.map_err(|e| engine("write to", &self.lane.path, &e))
+    }
+
+    /// Makes everything durable that the lane wrote.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it could not be made durable, or the lane belongs to somebody else by now.
+    pub async fn flush(&self) -> Result<(), StoreError> {
+        self.lane.flush().await
+    }
+}
+
+fn stored(key: &[u8]) -> Vec<u8> {
+    [&STATE, key].concat()
+}
