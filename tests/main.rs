@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod contract;
+mod crash;
 mod examples;
 mod input;
 mod map;

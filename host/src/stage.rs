@@ -1,9 +1,9 @@
 //! Where on its way a row was turned away.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// A station of a row's way through a pipeline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Stage {
     /// The source's bytes could not be read as a row.

@@ -10,6 +10,7 @@ use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
+use penstock::clock::SystemClock;
 use penstock::config::{Environment, load_pipelines};
 use penstock::pipeline::{self, Host, Progress, RunError, RunReport};
 use penstock::sandbox::{Compiler, Sandbox};
@@ -30,6 +31,7 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
         sandbox: Sandbox::start(Compiler::InProcess, Some(&cache)).expect("the engine starts"),
         lanes: runtime(),
         io: runtime(),
+        clock: Arc::new(SystemClock::start()),
     }
 });
 

@@ -3,7 +3,6 @@
 //! Exit codes: 0 for success, 1 for a failure while working, 2 for bad input (arguments,
 //! configuration, components, data that cannot be read), 130 when the user stopped it.
 
-mod clock;
 mod componentize;
 mod dev;
 mod get;
@@ -19,9 +18,11 @@ mod validate;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Parser, Subcommand};
 
+use crate::clock::SystemClock;
 use crate::pipeline::{Host, WiringError};
 use crate::sandbox::{Compiler, Sandbox, SandboxError};
 
@@ -168,6 +169,7 @@ fn host() -> Result<Host, Failure> {
         sandbox: sandbox()?,
         lanes: runtime("lane", threads)?,
         io: runtime("io", 2)?,
+        clock: Arc::new(SystemClock::start()),
     })
 }
 

@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use super::Failure;
-use super::clock::SystemClock;
-use crate::clock::Clock;
+use crate::clock::{Clock, SystemClock};
 use crate::source::replay::{Pace, TimeRange};
 
 /// The arguments.

@@ -23,6 +23,7 @@ Examples:
   penstock run pipelines --env ci --json
   penstock run p.toml --from 2026-01-31 --to 2026-02-01       one day of the recorded events
   penstock run p.toml --speed 10x                             ten times as fast as they happened
+  penstock run p.toml --fresh                                 not where an interrupted run stopped
 
 Events may be on object storage: files = \"s3://bucket/rides/*.ndjson\" in penstock.toml.
 The events come from penstock.toml, beside the pipeline or in a folder above it. Exit code 1 says
@@ -40,6 +41,9 @@ pub(super) struct Arguments {
     /// Rows of a batch, in place of what the file says. The result is the same for any.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_048_576))]
     batch_rows: Option<u32>,
+    /// Forget what an interrupted run left, and begin anew. Without `run.commit_every` every run does.
+    #[arg(long)]
+    fresh: bool,
     #[command(flatten)]
     replaying: Replaying,
     /// Print the summary as JSON.
@@ -74,6 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             .map_err(Failure::input)?;
         let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
         pipeline.replay.range = range;
+        pipeline.fresh = arguments.fresh;
         pipeline.replay.pace = arguments.replaying.pace();
         if pipeline.inferred && !arguments.quiet {
             tell_schema(&pipeline);
@@ -255,6 +260,12 @@ fn print(report: &RunReport, elapsed: Duration) {
     if let Some(store) = &report.store {
         say!("store      {}", store.display());
     }
+    if let Some(rows) = report.resumed {
+        let rows = show::count(rows);
+        say!(
+            "resumed    an earlier run was interrupted; the first {rows} rows were not done again"
+        );
+    }
     if accounting.read > 0 && accounting.applied == 0 {
         say!("warning    no event was applied; the rejects say why");
     }
@@ -399,6 +410,7 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
         }),
         "files": files,
         "store": report.store,
+        "resumed": report.resumed,
         "transform_figures": report.figures,
         "seconds": elapsed.as_secs_f64(),
         "events_per_s": accounting.read as f64 / elapsed.as_secs_f64().max(1e-9),

@@ -48,6 +48,7 @@
 //! lanes = 4                               # default: the host chooses
 //! batch_rows = 65_536                     # 1 to 1,048,576
 //! on_malformed = "keep"                   # or "stop": at the first event that cannot be decoded
+//! commit_every = "10s"                    # keep what is done, so that an interrupted run goes on; no default
 //!
 //! [limits]                                # what the transform may use; these are the defaults
 //! memory = "256MiB"
@@ -61,6 +62,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::Schema;
 
@@ -158,6 +160,8 @@ pub struct RunOptions {
     pub batch_rows: usize,
     /// What an event does that cannot be decoded.
     pub on_malformed: OnMalformed,
+    /// How often lanes keep what they have done, if they do: at least 1 ms.
+    pub commit_every: Option<Duration>,
 }
 
 impl Default for RunOptions {
@@ -166,6 +170,7 @@ impl Default for RunOptions {
             lanes: None,
             batch_rows: 65_536,
             on_malformed: OnMalformed::Keep,
+            commit_every: None,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::feature::{self, Shared};
@@ -295,12 +296,29 @@ fn read_run(node: &Node<'_>) -> Option<RunOptions> {
             node.choice(&[("keep", OnMalformed::Keep), ("stop", OnMalformed::Stop)])
                 .map(|choice| choice.value)
         });
+    let commit_every = table
+        .optional("commit_every")
+        .map_or(Some(None), |node| read_commit_every(&node).map(Some));
     table.finish(&ROOT_KEYS, &[]);
     Some(RunOptions {
         lanes: lanes?,
         batch_rows: batch_rows?,
         on_malformed: on_malformed?,
+        commit_every: commit_every?,
     })
+}
+
+fn read_commit_every(node: &Node<'_>) -> Option<Duration> {
+    const LEAST: i64 = 1_000;
+    let micros = node.positive_duration("\"10s\"")?;
+    if micros.value < LEAST {
+        node.report(
+            "is shorter than a commit can take",
+            "write at least \"1ms\"",
+        );
+        return None;
+    }
+    Some(Duration::from_micros(micros.value as u64))
 }
 
 fn read_limits(node: &Node<'_>) -> Option<Limits> {

@@ -49,6 +49,7 @@ late = "late.ndjson"
 lanes = 4
 batch_rows = 1_000
 on_malformed = "stop"
+commit_every = "5s"
 
 [limits]
 memory = "64MiB"
@@ -163,6 +164,7 @@ fn a_pipeline_with_every_key_is_read() {
         lanes: Some(4),
         batch_rows: 1_000,
         on_malformed: OnMalformed::Stop,
+        commit_every: Some(Duration::from_secs(5)),
     };
     assert_eq!(pipeline.run, run);
     let limits = Limits {

@@ -13,6 +13,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
 use super::accounting::Accounting;
+use super::commit::{CommitError, Commits};
 use super::invalid::InvalidValues;
 use super::lane::{FromLane, Output, Refused};
 use super::plan::Plan;
@@ -67,6 +68,9 @@ pub enum DeliveryError {
     /// The store cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nothing can be committed.
+    #[error(transparent)]
+    Commit(#[from] CommitError),
     /// Arrow cannot hold the columns.
     #[error("cannot deliver features: {0}")]
     Arrow(#[from] ArrowError),
@@ -119,6 +123,10 @@ pub(super) struct Delivery {
     pub(super) progress: Arc<Deliveries>,
     pub(super) next_sequence: Vec<u64>,
     pub(super) watermarks: Vec<i64>,
+    /// None if nothing is kept.
+    pub(super) commits: Option<Commits>,
+    /// Whether what an earlier run delivered is delivered once more: the store has it already.
+    pub(super) replays: bool,
     pub(super) done: Delivered,
 }
 
@@ -128,7 +136,7 @@ impl Delivery {
         mut self,
         mut input: Receiver<ToDelivery>,
     ) -> Result<Delivered, DeliveryError> {
-        let delivered = self.deliver(&mut input);
+        let delivered = self.replay().and_then(|()| self.deliver(&mut input));
         // Also after a failure: what was written must be durable.
         let flushed = match &self.sinks.store {
             Some(store) => self.io.block_on(store.flush()),
@@ -137,6 +145,19 @@ impl Delivery {
         delivered?;
         flushed?;
         self.finish()
+    }
+
+    /// Delivers what an interrupted run had delivered: its files were never complete.
+    fn replay(&mut self) -> Result<(), DeliveryError> {
+        let Some(mut replaying) = self.commits.as_ref().map(Commits::replaying) else {
+            return Ok(());
+        };
+        self.replays = true;
+        while let Some((lane, message)) = replaying.next()? {
+            self.take(lane, message)?;
+        }
+        self.replays = false;
+        Ok(())
     }
 
     fn deliver(&mut self, input: &mut Receiver<ToDelivery>) -> Result<(), DeliveryError> {
@@ -150,29 +171,42 @@ impl Delivery {
                         self.sinks.late.advance(0, last)?;
                     }
                 }
-                ToDelivery::Lane(lane, FromLane::Emitted(output)) => self.emitted(lane, output)?,
-                ToDelivery::Lane(lane, FromLane::Refused(refused)) => {
-                    self.refuse(1 + lane, &refused)?
+                ToDelivery::Lane(lane, message) => {
+                    working -= usize::from(matches!(message, FromLane::Done(_)));
+                    if let Some(commits) = &mut self.commits {
+                        commits.log(lane, &message)?;
+                    }
+                    self.take(lane, message)?;
                 }
-                ToDelivery::Lane(
-                    lane,
-                    FromLane::Progress {
-                        closed_up_to,
-                        sequence,
-                        watermark,
-                    },
-                ) => {
-                    self.progressed(lane, closed_up_to, sequence)?;
-                    self.show(lane, watermark);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes a message of a lane.
+    fn take(&mut self, lane: usize, message: FromLane) -> Result<(), DeliveryError> {
+        match message {
+            FromLane::Emitted(output) => self.emitted(lane, output)?,
+            FromLane::Refused(refused) => self.refuse(1 + lane, &refused)?,
+            FromLane::Progress {
+                closed_up_to,
+                sequence,
+                watermark,
+            } => {
+                self.progressed(lane, closed_up_to, sequence)?;
+                self.show(lane, watermark);
+            }
+            FromLane::Commit(commit) => {
+                if let Some(commits) = &mut self.commits {
+                    commits.commit(lane, &commit)?;
                 }
-                ToDelivery::Lane(_, FromLane::Done(report)) => {
-                    working -= 1;
-                    self.done.accounting += &report.accounting;
-                    self.done.figures += &report.figures;
-                    self.done.windows += report.windows;
-                    let least = self.done.watermark.get_or_insert(i64::MAX);
-                    *least = (*least).min(report.watermark);
-                }
+            }
+            FromLane::Done(report) => {
+                self.done.accounting += &report.accounting;
+                self.done.figures += &report.figures;
+                self.done.windows += report.windows;
+                let least = self.done.watermark.get_or_insert(i64::MAX);
+                *least = (*least).min(report.watermark);
             }
         }
         Ok(())
@@ -296,7 +330,7 @@ impl Delivery {
     ) -> Result<(), DeliveryError> {
         let first_sequence = self.next_sequence[lane];
         self.next_sequence[lane] += rows.num_rows() as u64;
-        let Some(store) = &self.sinks.store else {
+        let Some(store) = self.sinks.store.as_ref().filter(|_| !self.replays) else {
             return Ok(());
         };
         let keys = self.plan.key.len();
@@ -353,6 +387,9 @@ impl Delivery {
         files.extend(self.sinks.invalid.finish()?);
         files.extend(self.sinks.rejects.finish()?);
         files.extend(self.sinks.late.finish()?);
+        if let Some(commits) = &mut self.commits {
+            commits.clear()?;
+        }
         Ok(self.done)
     }
 }

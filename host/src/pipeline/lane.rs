@@ -12,8 +12,10 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::take_record_batch;
 use arrow::error::ArrowError;
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use super::accounting::Accounting;
+use super::commit::{CommitDue, Resume, ToCommit};
 use super::delivery::ToDelivery;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
@@ -65,6 +67,26 @@ impl LaneBatch {
             .map_or(row as u32, |picked| picked[row])
     }
 
+    /// Whatever of the rows comes from `sequence` on.
+    pub(super) fn from(self, sequence: u64) -> Self {
+        let before = |row: usize| self.sequences.start + u64::from(self.source_row(row)) < sequence;
+        let rows = self.rows.num_rows();
+        // Sequences rise with the rows.
+        let first = (0..rows).position(|row| !before(row)).unwrap_or(rows);
+        if first == 0 {
+            return self;
+        }
+        let left = rows - first;
+        let parts = (first..rows).map(|row| self.part(row)).collect();
+        Self {
+            rows: self.rows.slice(first, left),
+            event_times: self.event_times.slice(first, left),
+            watermarks: self.watermarks.map(|all| all.slice(first, left)),
+            picked: Some(parts),
+            ..self
+        }
+    }
+
     /// Which row of the source's batch row `row` came from.
     pub(super) fn source_row(&self, row: usize) -> u32 {
         let part = self.part(row);
@@ -88,6 +110,8 @@ pub(super) enum FromLane {
         sequence: u64,
         watermark: i64,
     },
+    /// What it has done so far is to be committed, with everything that it sent before.
+    Commit(Box<ToCommit>),
     /// The lane is done.
     Done(Box<LaneReport>),
 }
@@ -104,7 +128,7 @@ pub(super) struct Output {
 }
 
 /// A row that was refused or late.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Refused {
     pub(super) sequence: u64,
     /// Orders what was made of one row of the source; zero for what never reached a lane.
@@ -152,7 +176,30 @@ pub(super) struct Lane {
     revises: bool,
     watermark: i64,
     report: LaneReport,
+    commits: LaneCommits,
     out: Outlet,
+}
+
+/// When a lane commits, and what it need not do again.
+#[derive(Debug, Default)]
+pub(super) struct LaneCommits {
+    /// None if nothing is kept.
+    pub(super) due: Option<CommitDue>,
+    /// What an earlier run left.
+    pub(super) resume: Resume,
+}
+
+impl LaneCommits {
+    /// The rows of a batch that were not judged by an earlier run; none if all were.
+    pub(super) fn left(&self, batch: LaneBatch) -> Option<LaneBatch> {
+        let cursor = self.resume.cursor;
+        (batch.sequences.end > cursor).then(|| batch.from(cursor))
+    }
+
+    /// Whether it is time to commit.
+    pub(super) fn are_due(&mut self) -> bool {
+        self.due.as_mut().is_some_and(CommitDue::take)
+    }
 }
 
 /// A lane's way to delivery.
@@ -193,6 +240,7 @@ impl Lane {
         plan: Arc<Plan>,
         windows: &WindowPlan,
         transform: Box<dyn Windowed>,
+        commits: LaneCommits,
         out: Outlet,
     ) -> Result<Self, LaneError> {
         Ok(Self {
@@ -203,14 +251,22 @@ impl Lane {
             plan,
             watermark: i64::MIN,
             report: LaneReport::default(),
+            commits,
         })
     }
 
     /// Works until the source ends.
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
+        self.resume().await?;
         loop {
             match input.receive().await {
-                Some(ToLane::Batch(batch)) => self.batch(batch).await?,
+                Some(ToLane::Batch(batch)) => {
+                    let cursor = batch.sequences.end;
+                    if let Some(batch) = self.commits.left(batch) {
+                        self.batch(batch).await?;
+                        self.commit(cursor).await?;
+                    }
+                }
                 Some(ToLane::End) => break,
                 // Without an end the reader has failed, and what is open must stay open.
                 None => return Err(LaneError::Closed),
@@ -219,10 +275,46 @@ impl Lane {
         self.report.watermark = self.watermark;
         self.report.windows += self.windows.end(&mut self.calls, &mut self.out).await?;
         self.progress(i64::MAX, u64::MAX).await?;
-        self.report.figures = self.calls.figures();
+        self.report.figures += &self.calls.figures();
         let report = Box::new(std::mem::take(&mut self.report));
         self.out.send(FromLane::Done(report), 0).await?;
         Ok(())
+    }
+
+    /// Goes on where an earlier run stopped.
+    async fn resume(&mut self) -> Result<(), LaneError> {
+        if self.commits.due.is_some() {
+            self.windows.keep();
+        }
+        let Some(progress) = self.commits.resume.progress else {
+            return Ok(());
+        };
+        self.windows.resume(progress);
+        for records in std::mem::take(&mut self.commits.resume.records) {
+            self.windows.load(&records, &mut self.calls).await?;
+        }
+        self.report = std::mem::take(&mut self.commits.resume.report);
+        self.watermark = self.report.watermark;
+        Ok(())
+    }
+
+    /// Hands over what is to be committed, if it is time: everything before `cursor` was judged.
+    async fn commit(&mut self, cursor: u64) -> Result<(), LaneError> {
+        if !self.commits.are_due() {
+            return Ok(());
+        }
+        let changes = self.windows.changes()?;
+        let bytes = changes.bytes();
+        let mut report = self.report.clone();
+        report.watermark = self.watermark;
+        report.figures += &self.calls.figures();
+        let commit = ToCommit {
+            changes: Some(changes),
+            cursor,
+            report,
+        };
+        let message = FromLane::Commit(Box::new(commit));
+        Ok(self.out.send(message, bytes).await?)
     }
 
     async fn batch(&mut self, batch: LaneBatch) -> Result<(), LaneError> {

@@ -5,11 +5,12 @@
 //! ```
 //!
 //! Data flows one way, through queues that are bounded in bytes. A lane owns its window state, its
-//! instance of the transform and its accounts; nothing is shared between lanes. `wiring` puts a
-//! pipeline together from its declaration and refuses what does not fit; [`run()`] runs it. Nothing
-//! here reads a wall clock: what a run gives depends on its input alone.
+//! instance of the transform and its accounts; nothing is shared between lanes. `commit` keeps
+//! what a lane has done, so that an interrupted run goes on. `wiring` puts a pipeline together from its declaration and refuses what does not fit; [`run()`] runs it. Nothing
+//! here reads a wall clock but for when to commit: what a run gives depends on its input alone.
 
 mod accounting;
+mod commit;
 mod delivery;
 mod invalid;
 pub mod lane;
@@ -26,6 +27,7 @@ mod wiring;
 mod working;
 
 pub use accounting::{Accounting, Mapped, Reason};
+pub use commit::CommitError;
 pub use delivery::Deliveries;
 pub use map::{MapAgain, MappedRows, Remapper};
 pub use opener::Opener;

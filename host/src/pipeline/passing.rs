@@ -9,7 +9,10 @@ use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::lane::{FromLane, LaneBatch, LaneError, LaneReport, Outlet, Output, ToLane};
+use super::commit::ToCommit;
+use super::lane::{
+    FromLane, LaneBatch, LaneCommits, LaneError, LaneReport, Outlet, Output, ToLane,
+};
 use super::plan::Plan;
 use super::queue::Receiver;
 use crate::sink::Mark;
@@ -19,19 +22,25 @@ pub(super) struct Passing {
     plan: Arc<Plan>,
     emitted: SchemaRef,
     report: LaneReport,
+    commits: LaneCommits,
     out: Outlet,
 }
 
 impl Passing {
-    pub(super) fn new(plan: Arc<Plan>, out: Outlet) -> Self {
-        let report = LaneReport {
-            watermark: i64::MIN,
-            ..LaneReport::default()
+    pub(super) fn new(plan: Arc<Plan>, mut commits: LaneCommits, out: Outlet) -> Self {
+        let resume = &mut commits.resume;
+        let report = match resume.cursor {
+            0 => LaneReport {
+                watermark: i64::MIN,
+                ..LaneReport::default()
+            },
+            _ => std::mem::take(&mut resume.report),
         };
         Self {
             emitted: plan.emitted_schema(),
             plan,
             report,
+            commits,
             out,
         }
     }
@@ -40,7 +49,13 @@ impl Passing {
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         loop {
             match input.receive().await {
-                Some(ToLane::Batch(batch)) => self.batch(batch).await?,
+                Some(ToLane::Batch(batch)) => {
+                    let cursor = batch.sequences.end;
+                    if let Some(batch) = self.commits.left(batch) {
+                        self.batch(batch).await?;
+                        self.commit(cursor).await?;
+                    }
+                }
                 Some(ToLane::End) => break,
                 None => return Err(LaneError::Closed),
             }
@@ -49,6 +64,19 @@ impl Passing {
         let report = Box::new(self.report);
         self.out.send(FromLane::Done(report), 0).await?;
         Ok(())
+    }
+
+    async fn commit(&mut self, cursor: u64) -> Result<(), LaneError> {
+        if !self.commits.are_due() {
+            return Ok(());
+        }
+        let commit = ToCommit {
+            changes: None,
+            cursor,
+            report: self.report.clone(),
+        };
+        let message = FromLane::Commit(Box::new(commit));
+        Ok(self.out.send(message, 0).await?)
     }
 
     async fn batch(&mut self, batch: LaneBatch) -> Result<(), LaneError> {

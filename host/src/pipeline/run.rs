@@ -7,9 +7,10 @@ use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 
 use super::accounting::Accounting;
+use super::commit::{CommitError, CommitTimer, Commits, Resume};
 use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
 use super::invalid::InvalidValues;
-use super::lane::{Lane, LaneError, Outlet, ToLane};
+use super::lane::{Lane, LaneCommits, LaneError, Outlet, ToLane};
 use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
@@ -17,7 +18,7 @@ use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
 use crate::source::replay::{Replay, WatermarkSplit};
-use crate::store::embedded::EmbeddedStore;
+use crate::store::embedded::{EmbeddedStore, PipelineLanes};
 use crate::store::{Declaration, FeatureStore, StoreError};
 use crate::transform::Figures;
 
@@ -65,6 +66,8 @@ pub struct RunReport {
     pub files: Vec<FileSummary>,
     /// The store that was written to.
     pub store: Option<PathBuf>,
+    /// If it went on where an interrupted run stopped: rows and records that every lane had done.
+    pub resumed: Option<u64>,
     /// What the transform told.
     pub figures: Figures,
 }
@@ -146,6 +149,12 @@ impl RunError {
         ) || matches!(
             self,
             Self::Store(StoreError::Redeclared { .. } | StoreError::NotAStore { .. })
+        ) || matches!(
+            self,
+            Self::Delivery {
+                error: DeliveryError::Commit(CommitError::Other { .. }),
+                ..
+            }
         )
     }
 
@@ -182,10 +191,7 @@ pub fn run(
     let running: Vec<_> = pipelines
         .into_iter()
         .map(|(opened, progress)| {
-            let store = opened
-                .store
-                .as_ref()
-                .map(|folder| Arc::clone(&stores[folder]));
+            let store = opened.folder().map(|folder| Arc::clone(&stores[folder]));
             start(host, opened, store, &progress, stop)
         })
         .collect();
@@ -209,25 +215,25 @@ pub fn run(
     Ok(reports)
 }
 
-type Stores = HashMap<PathBuf, Arc<dyn FeatureStore>>;
+type Stores = HashMap<PathBuf, Arc<EmbeddedStore>>;
 
 /// Opens each store once, however many pipelines write to it.
 fn open_stores<'a>(
     host: &Host,
     pipelines: impl Iterator<Item = &'a Opened>,
 ) -> Result<Stores, StoreError> {
-    let mut lanes: HashMap<&PathBuf, usize> = HashMap::new();
-    for pipeline in pipelines {
-        if let Some(folder) = &pipeline.store {
-            let most = lanes.entry(folder).or_default();
-            *most = (*most).max(pipeline.lanes());
+    let mut lanes: HashMap<&PathBuf, Vec<PipelineLanes>> = HashMap::new();
+    for opened in pipelines {
+        if let Some(folder) = opened.folder() {
+            lanes.entry(folder).or_default().push(PipelineLanes {
+                pipeline: opened.plan.pipeline.clone(),
+                lanes: opened.lanes() as u32,
+            });
         }
     }
     let open = lanes.into_iter().map(|(folder, lanes)| {
-        let store = host
-            .io
-            .block_on(EmbeddedStore::open(folder, lanes as u32))?;
-        Ok((folder.clone(), Arc::new(store) as Arc<dyn FeatureStore>))
+        let store = host.io.block_on(EmbeddedStore::open(folder, &lanes))?;
+        Ok((folder.clone(), Arc::new(store)))
     });
     open.collect()
 }
@@ -239,6 +245,9 @@ struct Running {
     mapper: Option<String>,
     has_windows: bool,
     store: Option<PathBuf>,
+    resumed: Option<u64>,
+    /// Lanes commit as long as it is there.
+    timer: Option<CommitTimer>,
     reader: JoinHandle<Result<ReaderReport, ReadError>>,
     lanes: Vec<tokio::task::JoinHandle<Result<(), LaneError>>>,
     delivery: JoinHandle<Result<Delivered, DeliveryError>>,
@@ -247,7 +256,7 @@ struct Running {
 fn start(
     host: &Host,
     opened: Opened,
-    store: Option<Arc<dyn FeatureStore>>,
+    lanes_at: Option<Arc<EmbeddedStore>>,
     progress: &Progress,
     stop: &Arc<AtomicBool>,
 ) -> Result<Running, RunError> {
@@ -260,6 +269,23 @@ fn start(
     let source = Replay::open(opened.replay.clone(), Arc::clone(&progress.read))
         .map_err(|error| read(error.into()))?
         .until(stop);
+    let commits = commits(host, &opened, lanes_at.as_deref());
+    let (commits, resumes) = commits.map_err(|error| RunError::Delivery {
+        pipeline: pipeline.clone(),
+        error: error.into(),
+    })?;
+    let resumed = resumes.as_ref().map(|resumes| least_cursor(resumes));
+    let mut resumes = resumes.into_iter().flatten();
+    let timer = opened.keeping.as_ref().map(|keeping| {
+        let clock = Arc::clone(&host.clock);
+        CommitTimer::start(clock, keeping.every).map_err(|error| RunError::Thread {
+            pipeline: pipeline.clone(),
+            error,
+        })
+    });
+    let timer = timer.transpose()?;
+    let store = lanes_at.filter(|_| opened.store.is_some());
+    let store = store.map(|store| store as Arc<dyn FeatureStore>);
     let epoch = match &store {
         Some(store) => {
             host.io.block_on(store.declare(&declarations(&opened)))?;
@@ -285,6 +311,8 @@ fn start(
         progress: Arc::clone(&progress.delivered),
         next_sequence: vec![0; lanes],
         watermarks: vec![i64::MIN; lanes],
+        commits,
+        replays: false,
         done: Delivered::default(),
     };
     let mut to_lanes = Vec::with_capacity(lanes);
@@ -297,10 +325,14 @@ fn start(
             lane: number,
             delivery: to_delivery.clone(),
         };
+        let commits = LaneCommits {
+            due: timer.as_ref().map(CommitTimer::due),
+            resume: resumes.next().unwrap_or_default(),
+        };
         let plan = Arc::clone(&opened.plan);
         let task = match (opened.plan.windows(), transforms.next()) {
             (Some(windows), Some(transform)) => {
-                let lane = Lane::new(plan, windows, transform, out);
+                let lane = Lane::new(plan, windows, transform, commits, out);
                 let lane = lane.map_err(|error| RunError::Lane {
                     pipeline: pipeline.clone(),
                     lane: number,
@@ -309,7 +341,9 @@ fn start(
                 })?;
                 host.lanes.spawn(lane.run(from_reader))
             }
-            _ => host.lanes.spawn(Passing::new(plan, out).run(from_reader)),
+            _ => host
+                .lanes
+                .spawn(Passing::new(plan, commits, out).run(from_reader)),
         };
         tasks.push(task);
     }
@@ -340,7 +374,29 @@ fn start(
         mapper,
         has_windows,
         store: opened.store,
+        resumed,
+        timer,
     })
+}
+
+/// What is kept of the pipeline's lanes, and where each goes on.
+fn commits(
+    host: &Host,
+    opened: &Opened,
+    store: Option<&EmbeddedStore>,
+) -> Result<(Option<Commits>, Option<Vec<Resume>>), CommitError> {
+    let Some(store) = store.filter(|_| opened.keeping.is_some()) else {
+        return Ok((None, None));
+    };
+    let (identity, io) = (opened.identity(), host.io.handle().clone());
+    let (lanes, fresh) = (opened.lanes(), opened.fresh);
+    let (commits, resumes) = Commits::open(store, &opened.plan, identity, lanes, fresh, io)?;
+    Ok((Some(commits), resumes))
+}
+
+fn least_cursor(resumes: &[Resume]) -> u64 {
+    let cursors = resumes.iter().map(|resume| resume.cursor);
+    cursors.min().unwrap_or(0)
 }
 
 fn thread<T: Send + 'static>(
@@ -420,6 +476,7 @@ impl Running {
             .map(|task| host.lanes.block_on(task))
             .collect();
         let delivery = self.delivery.join();
+        drop(self.timer);
         let mut failures = Vec::new();
         let read = reader.map_err(|_| panicked("reader"))?;
         let read = read.map_err(|error| {
@@ -475,6 +532,7 @@ impl Running {
             skipped: read.source.skipped,
             files: delivered.files,
             store: self.store,
+            resumed: self.resumed,
             figures,
         })
     }

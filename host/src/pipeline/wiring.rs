@@ -2,15 +2,19 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use sha2::{Digest, Sha256};
 
+use super::commit::Identity;
 use super::delivery::DeliveredFeature;
 use super::map::{self, MapAgain, Mapping, OpenedMapper};
 use super::opener::Opener;
 use super::plan::Plan;
 use super::recordings;
 use super::working::{Working, check_interfaces};
+use crate::clock::Clock;
 use crate::config::{
     ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline,
     WindowKind,
@@ -37,6 +41,8 @@ pub struct Host {
     pub lanes: tokio::runtime::Runtime,
     /// The threads that talk to stores; no transform runs on them.
     pub io: tokio::runtime::Runtime,
+    /// The clock by which lanes commit.
+    pub clock: Arc<dyn Clock>,
 }
 
 /// Why a pipeline cannot be put together: bad input, unless [`WiringError::is_of_the_system`].
@@ -112,7 +118,19 @@ pub struct Opened {
     pub(super) lanes: usize,
     pub(super) opener: Option<Opener>,
     pub(super) store: Option<PathBuf>,
+    /// Where lanes keep what they have done, and how often; none if they do not.
+    pub(super) keeping: Option<Keeping>,
+    /// Whether what an interrupted run left is forgotten.
+    pub fresh: bool,
     pub(super) outputs: OutputPaths,
+}
+
+/// Where lanes keep what they have done.
+#[derive(Debug, Clone)]
+pub(super) struct Keeping {
+    /// A store's folder.
+    pub(super) folder: PathBuf,
+    pub(super) every: Duration,
 }
 
 /// The files that a run writes.
@@ -157,6 +175,52 @@ impl Opened {
     /// what a transform promises.
     pub fn opener(&self) -> Option<Opener> {
         self.opener.clone()
+    }
+
+    /// The store's folder that its lanes need, for features or for what they keep.
+    pub(super) fn folder(&self) -> Option<&PathBuf> {
+        let kept = self.keeping.as_ref().map(|keeping| &keeping.folder);
+        self.store.as_ref().or(kept)
+    }
+
+    /// What must be the same for another run to go on where this one is interrupted.
+    pub(super) fn identity(&self) -> Identity {
+        let (declaration, replay) = (&self.declaration, &self.replay);
+        let mapper = self.mapping.as_ref().map(|mapping| mapping.digest());
+        let sizes = replay.recordings.iter().map(|recording| {
+            let bytes = recording.size().ok();
+            format!("{} ({bytes:?})", recording.name())
+        });
+        let key = self.plan.key_schema.fields().iter();
+        let columns = replay
+            .columns
+            .fields()
+            .iter()
+            .map(|field| format!("{} {}", field.name(), field.data_type()));
+        let parts = [
+            ("transform", self.digest.clone()),
+            ("mapper", mapper.unwrap_or_default().to_owned()),
+            ("configuration", declaration.config.value.clone()),
+            ("window", format!("{:?}", declaration.window.value)),
+            (
+                "key",
+                format!("{:?}", key.map(|field| field.name()).collect::<Vec<_>>()),
+            ),
+            ("columns", columns.collect::<Vec<_>>().join(", ")),
+            (
+                "features",
+                format!("{:?}", declaration.declarations().collect::<Vec<_>>()),
+            ),
+            ("number of lanes", self.lanes.to_string()),
+            ("recorded files", sizes.collect::<Vec<_>>().join(", ")),
+            ("range of event times", format!("{:?}", replay.range)),
+        ];
+        let digest = |text: String| {
+            let digest = Sha256::digest(text);
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let parts = parts.map(|(name, text)| (name.to_owned(), digest(text)));
+        Identity(parts.into_iter().collect())
     }
 
     /// How many lanes it has.
@@ -274,6 +338,11 @@ pub fn open(
                 .output_path(&pipeline.outputs.invalid_values(&pipeline.name.value)),
         },
         store: pipeline.outputs.store.then(|| environment.store.clone()),
+        keeping: (pipeline.run.commit_every).map(|every| Keeping {
+            folder: environment.store.clone(),
+            every,
+        }),
+        fresh: false,
         mapper: mapper_spec,
         mapping,
         digest,

@@ -12,6 +12,7 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
+use serde::{Deserialize, Serialize};
 
 use crate::stage::Stage;
 use crate::text;
@@ -54,7 +55,7 @@ pub struct SourceReject {
 }
 
 /// A place in a source.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Origin {
     /// The split's number.
     pub split: u32,

@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use arrow::array::ArrayRef;
 use futures::future::BoxFuture;
+use penstock::clock::SystemClock;
 use penstock::config::{Environment, load_pipelines};
 use penstock::pipeline::{self, Host, Opened, Progress};
 use penstock::sandbox::{Compiler, Sandbox};
@@ -158,6 +159,7 @@ pub(crate) fn host() -> anyhow::Result<Host> {
         sandbox: Sandbox::start(Compiler::InProcess, None)?,
         lanes: runtime()?,
         io,
+        clock: Arc::new(SystemClock::start()),
     })
 }
 

@@ -42,6 +42,7 @@ const ROOMS: [(&str, &[&str]); 14] = [
     (
         "pipeline",
         &[
+            "clock",
             "config",
             "source",
             "sandbox",

@@ -1,0 +1,123 @@
+//! How far a lane has come, as JSON: it is small, and a person may want to read it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::ToCommit;
+use crate::pipeline::accounting::{Accounting, Reason};
+use crate::pipeline::lane::LaneReport;
+use crate::transform::Figures;
+use crate::window::Codec;
+
+/// The version of what is kept of a lane, other than by the windows.
+const LAYOUT: u32 = 1;
+
+/// What must be the same for an interrupted run to go on, by what a person calls it.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub(in crate::pipeline) struct Identity(pub(in crate::pipeline) BTreeMap<String, String>);
+
+impl Identity {
+    /// What is not the same in another one.
+    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+        let names = self.0.keys().chain(other.0.keys());
+        let mut differ: Vec<&str> = names
+            .filter(|name| self.0.get(*name) != other.0.get(*name))
+            .map(String::as_str)
+            .collect();
+        differ.sort_unstable();
+        differ.dedup();
+        (!differ.is_empty()).then(|| differ.join(" and "))
+    }
+}
+
+/// How far a lane has come.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct LaneMeta {
+    layout: u32,
+    windows_layout: u32,
+    pub(super) identity: Identity,
+    /// The sequence before which all rows were judged.
+    pub(super) cursor: u64,
+    /// Entries of the log that count.
+    pub(super) entries: u64,
+    /// The windows' progress, as its bytes.
+    pub(super) progress: Vec<u8>,
+    watermark: i64,
+    windows: u64,
+    applied: u64,
+    partly_late: u64,
+    late: u64,
+    poisoned: u64,
+    rejected: Vec<(Reason, u64)>,
+    figures: Figures,
+}
+
+impl LaneMeta {
+    pub(super) fn new(
+        identity: Identity,
+        commit: &ToCommit,
+        entries: u64,
+        progress: Vec<u8>,
+    ) -> Self {
+        let report = &commit.report;
+        let accounting = &report.accounting;
+        let rejected = accounting.rejected.iter();
+        Self {
+            layout: LAYOUT,
+            windows_layout: Codec::LAYOUT,
+            identity,
+            cursor: commit.cursor,
+            entries,
+            progress,
+            watermark: report.watermark,
+            windows: report.windows,
+            applied: accounting.applied,
+            partly_late: accounting.partly_late,
+            late: accounting.late,
+            poisoned: accounting.poisoned,
+            rejected: rejected
+                .map(|(reason, count)| (reason.clone(), *count))
+                .collect(),
+            figures: report.figures.clone(),
+        }
+    }
+
+    pub(super) fn encode(&self) -> Vec<u8> {
+        serde_json::to_vec(self).expect("a lane's progress has only texts, numbers and lists")
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
+        #[derive(Deserialize)]
+        struct Layouts {
+            layout: u32,
+            windows_layout: u32,
+        }
+        let layouts: Layouts = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+        if (layouts.layout, layouts.windows_layout) != (LAYOUT, Codec::LAYOUT) {
+            return Err(format!(
+                "it has layout {}.{}, and this build reads {LAYOUT}.{}",
+                layouts.layout,
+                layouts.windows_layout,
+                Codec::LAYOUT
+            ));
+        }
+        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+    }
+
+    pub(super) fn report(&self) -> LaneReport {
+        LaneReport {
+            accounting: Accounting {
+                applied: self.applied,
+                partly_late: self.partly_late,
+                late: self.late,
+                poisoned: self.poisoned,
+                rejected: self.rejected.iter().cloned().collect(),
+                ..Accounting::default()
+            },
+            windows: self.windows,
+            watermark: self.watermark,
+            figures: self.figures.clone(),
+        }
+    }
+}

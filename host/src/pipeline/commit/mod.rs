@@ -1,0 +1,294 @@
+//! Commits: what of a lane outlives the process, all of it together or none.
+//!
+//! A commit holds what changed in the lane's windows, its cursor (everything before it was judged),
+//! its accounts and what it has sent on. What it sent on is logged until the run is over, because
+//! files are complete only then: a run that goes on gives the log to the files once more, and then
+//! what is new. Features need no log. They are written to the same database before the commit that
+//! covers them, and writing them again changes nothing.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `0x00` | how far the lane has come: JSON, see [`meta`] |
+//! | `0x01`, `0x02` | records of windows, and what is due when: see [`crate::window::Codec`] |
+//! | `0x03`, entry (8 bytes, big-endian) | what the lane sent on, see [`log`] |
+//!
+//! Entries are written as they come, and count only up to the number that the last commit says.
+
+mod log;
+mod meta;
+mod replaying;
+mod timer;
+
+use tokio::runtime::Handle;
+
+use self::log::Entry;
+pub(super) use self::meta::Identity;
+use self::meta::LaneMeta;
+pub(super) use self::replaying::Replaying;
+pub(super) use self::timer::{CommitDue, CommitTimer};
+use super::lane::{FromLane, LaneReport};
+use super::plan::Plan;
+use crate::store::StoreError;
+use crate::store::embedded::{EmbeddedStore, LaneState, StateBatch};
+use crate::window::{Changes, Codec, Edit, Progress, Records, StateError};
+
+const META: &[u8] = &[0];
+const RECORDS: &[u8] = &[1];
+const LOG: u8 = 3;
+
+/// Bytes that are held of a lane's log before they are written.
+const LOG_BYTES: usize = 4 << 20;
+
+/// What a lane commits.
+#[derive(Debug)]
+pub(super) struct ToCommit {
+    /// What changed in its windows; none if it has none.
+    pub(super) changes: Option<Changes>,
+    /// The sequence before which all rows were judged.
+    pub(super) cursor: u64,
+    /// What it has to say so far.
+    pub(super) report: LaneReport,
+}
+
+/// Where a lane goes on.
+#[derive(Debug, Default)]
+pub(super) struct Resume {
+    /// The sequence before which all rows were judged.
+    pub(super) cursor: u64,
+    pub(super) report: LaneReport,
+    pub(super) progress: Option<Progress>,
+    pub(super) records: Vec<Records>,
+}
+
+/// Why nothing can be committed, or an interrupted run cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum CommitError {
+    /// The state cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What is kept cannot be used.
+    #[error("{0}; `--fresh` forgets it and begins anew")]
+    State(#[from] StateError),
+    /// What is kept is of another layout, or no JSON.
+    #[error(
+        "the state of lane {lane} cannot be used: {reason}; `--fresh` forgets it and begins anew"
+    )]
+    Meta {
+        /// The lane.
+        lane: usize,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The interrupted run was another one.
+    #[error(
+        "an interrupted run is to go on, and {what} changed since; put that back, or begin anew with `--fresh`"
+    )]
+    Other {
+        /// What is not as it was.
+        what: String,
+    },
+    /// Rows cannot be logged.
+    #[error("cannot keep what was sent on: {0}")]
+    Arrow(#[from] arrow::error::ArrowError),
+}
+
+/// The commits of a pipeline's lanes.
+pub(super) struct Commits {
+    lanes: Vec<LaneCommits>,
+    identity: Identity,
+    io: Handle,
+}
+
+struct LaneCommits {
+    state: LaneState,
+    codec: Option<Codec>,
+    /// Entries that are not written yet.
+    unwritten: StateBatch,
+    next_entry: u64,
+    /// The lane's progress, if it is not logged yet.
+    progress: Option<Entry>,
+}
+
+impl Commits {
+    /// Opens what is kept of a pipeline's lanes, and says where each goes on. With `fresh`, or
+    /// without a commit of every lane, all begin anew.
+    pub(super) fn open(
+        store: &EmbeddedStore,
+        plan: &Plan,
+        identity: Identity,
+        lanes: usize,
+        fresh: bool,
+        io: Handle,
+    ) -> Result<(Self, Option<Vec<Resume>>), CommitError> {
+        let mut commits = Self {
+            lanes: Vec::with_capacity(lanes),
+            identity,
+            io,
+        };
+        let mut metas = Vec::new();
+        for lane in 0..lanes {
+            let state = store.state(&plan.pipeline, lane as u32)?;
+            let windows = plan.windows();
+            let codec = windows.map(|windows| Codec::new(&plan.key_schema, &windows.spec.state));
+            if !fresh {
+                metas.extend(commits.meta(lane, &state)?);
+            }
+            commits.lanes.push(LaneCommits {
+                state,
+                codec: codec.transpose()?,
+                unwritten: StateBatch::default(),
+                next_entry: 0,
+                progress: None,
+            });
+        }
+        // A lane that never committed has judged nothing for certain, and begins at the first row.
+        if metas.is_empty() {
+            commits.clear()?;
+            return Ok((commits, None));
+        }
+        let mut resumes = Vec::with_capacity(lanes);
+        for lane in 0..lanes {
+            let meta = metas.iter().position(|(of, _)| *of == lane);
+            resumes.push(match meta {
+                None => Resume::default(),
+                Some(at) => commits.resume(lane, metas.swap_remove(at).1)?,
+            });
+        }
+        Ok((commits, Some(resumes)))
+    }
+
+    fn meta(
+        &self,
+        lane: usize,
+        state: &LaneState,
+    ) -> Result<Option<(usize, LaneMeta)>, CommitError> {
+        let Some(bytes) = self.io.block_on(state.get(META))? else {
+            return Ok(None);
+        };
+        let meta = LaneMeta::decode(&bytes).map_err(|reason| CommitError::Meta { lane, reason })?;
+        match self.identity.difference(&meta.identity) {
+            None => Ok(Some((lane, meta))),
+            Some(what) => Err(CommitError::Other { what }),
+        }
+    }
+
+    fn resume(&mut self, lane: usize, meta: LaneMeta) -> Result<Resume, CommitError> {
+        let commits = &mut self.lanes[lane];
+        commits.next_entry = meta.entries;
+        let mut resume = Resume {
+            cursor: meta.cursor,
+            report: meta.report(),
+            progress: None,
+            records: Vec::new(),
+        };
+        let Some(codec) = &commits.codec else {
+            return Ok(resume);
+        };
+        resume.progress = Some(Progress::decode(&meta.progress)?);
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let looked = commits.state.pairs(RECORDS, after.as_deref());
+            let pairs = self.io.block_on(looked)?;
+            let Some((last, _)) = pairs.last() else {
+                return Ok(resume);
+            };
+            after = Some(last.to_vec());
+            let pairs = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
+            resume.records.push(codec.decode(pairs)?);
+        }
+    }
+
+    /// What the lanes had sent on when they committed, to be given to the files once more.
+    pub(super) fn replaying(&self) -> Replaying {
+        let lanes = self.lanes.iter();
+        let lanes = lanes.map(|lane| (lane.state.clone(), lane.next_entry));
+        Replaying::new(lanes.collect(), self.io.clone())
+    }
+
+    /// Logs what a lane sends on.
+    pub(super) fn log(&mut self, lane: usize, message: &FromLane) -> Result<(), CommitError> {
+        let lane = &mut self.lanes[lane];
+        match Entry::of(message)? {
+            None => return Ok(()),
+            // Most lanes hear of much progress without a row, of which the last is enough.
+            Some(entry @ Entry::Progress { .. }) => lane.progress = Some(entry),
+            Some(entry) => {
+                lane.log_progress();
+                lane.push(entry);
+            }
+        }
+        if lane.unwritten.bytes() >= LOG_BYTES {
+            let batch = std::mem::take(&mut lane.unwritten);
+            self.io.block_on(lane.state.apply(batch))?;
+        }
+        Ok(())
+    }
+
+    /// Commits, durably, what a lane has done so far.
+    pub(super) fn commit(&mut self, lane: usize, commit: &ToCommit) -> Result<(), CommitError> {
+        let lane = &mut self.lanes[lane];
+        lane.log_progress();
+        let mut batch = std::mem::take(&mut lane.unwritten);
+        let mut progress = Vec::new();
+        if let (Some(changes), Some(codec)) = (&commit.changes, &lane.codec) {
+            codec.encode(changes, |edit| match edit {
+                Edit::Put(key, value) => batch.put(key, value),
+                Edit::Remove(key) => batch.remove(key),
+            })?;
+            progress = changes.progress.encode();
+        }
+        let meta = LaneMeta::new(self.identity.clone(), commit, lane.next_entry, progress);
+        batch.put(META, &meta.encode());
+        self.io.block_on(async {
+            lane.state.apply(batch).await?;
+            lane.state.flush().await
+        })?;
+        Ok(())
+    }
+
+    /// Forgets everything that is kept: the run is over, or begins anew.
+    pub(super) fn clear(&mut self) -> Result<(), CommitError> {
+        for lane in &self.lanes {
+            self.io.block_on(clear(&lane.state))?;
+        }
+        Ok(())
+    }
+}
+
+impl LaneCommits {
+    fn log_progress(&mut self) {
+        if let Some(progress) = self.progress.take() {
+            self.push(progress);
+        }
+    }
+
+    fn push(&mut self, entry: Entry) {
+        self.unwritten
+            .put(&entry_key(self.next_entry), &entry.encode());
+        self.next_entry += 1;
+    }
+}
+
+fn entry_key(entry: u64) -> Vec<u8> {
+    [&[LOG][..], &entry.to_be_bytes()].concat()
+}
+
+async fn clear(state: &LaneState) -> Result<(), StoreError> {
+    // Without this nothing else counts, should this be interrupted.
+    let mut batch = StateBatch::default();
+    if state.get(META).await?.is_some() {
+        batch.remove(META);
+        state.apply(batch).await?;
+    }
+    let mut after: Option<Vec<u8>> = None;
+    loop {
+        let pairs = state.pairs(&[], after.as_deref()).await?;
+        let Some((last, _)) = pairs.last() else {
+            return state.flush().await;
+        };
+        after = Some(last.to_vec());
+        let mut batch = StateBatch::default();
+        pairs.iter().for_each(|(key, _)| batch.remove(key));
+        state.apply(batch).await?;
+    }
+}

@@ -1,0 +1,64 @@
+//! What is kept of a run that was interrupted, and who may go on with it.
+
+use serde_json::Value;
+
+use super::stream::{WINDOWS, folder};
+use crate::support::Folder;
+
+/// Starts a run that is stopped in the middle by an event that cannot be decoded.
+fn interrupted() -> (Folder, String) {
+    let folder = folder(
+        7,
+        WINDOWS[1],
+        "lanes = 2\ncommit_every = \"1ms\"\non_malformed = \"stop\"",
+    );
+    let good = folder.text("events/b.ndjson").replace("broken", "1}");
+    let half: String = good.split_inclusive('\n').take(4_000).collect();
+    folder.write(
+        "events/a.ndjson",
+        folder.text("events/a.ndjson").replace("broken", "1}"),
+    );
+    // As many bytes as the good file, so that the interrupted run and the next one read the same.
+    let mut bad = half.into_bytes();
+    bad.extend(b"no event ");
+    bad.resize(good.len() - 1, b' ');
+    bad.push(b'\n');
+    folder.write("events/b.ndjson", bad);
+    let ended = folder.penstock(&["run", "pipeline.toml", "-q", "--lanes", "2"]);
+    assert_eq!(ended.code(), Some(2), "{}", ended.stderr());
+    (folder, good)
+}
+
+fn resumed(folder: &Folder, arguments: &[&str]) -> Option<u64> {
+    let arguments = [
+        &["run", "pipeline.toml", "-q", "--json", "--lanes", "2"],
+        arguments,
+    ]
+    .concat();
+    let summary: Value = serde_json::from_str(&folder.penstock(&arguments).fine()).unwrap();
+    summary[0]["resumed"].as_u64()
+}
+
+#[test]
+fn a_run_that_failed_goes_on_when_its_cause_is_mended_and_the_next_begins_anew() {
+    let (folder, good) = interrupted();
+    folder.write("events/b.ndjson", good);
+    let rows = resumed(&folder, &[]);
+    assert!(rows.is_some_and(|rows| rows > 0), "{rows:?}");
+    let first = folder.text("out/out.ndjson");
+    assert_eq!(
+        resumed(&folder, &[]),
+        None,
+        "a run that is over leaves nothing"
+    );
+    assert_eq!(folder.text("out/out.ndjson"), first);
+}
+
+#[test]
+fn another_run_does_not_go_on_with_it_unless_it_begins_anew() {
+    let (folder, good) = interrupted();
+    folder.write("events/b.ndjson", format!("{good}\n"));
+    let refused = folder.penstock(&["run", "pipeline.toml", "-q", "--lanes", "3"]);
+    refused.fails(2, &["recorded files", "--fresh"]);
+    assert_eq!(resumed(&folder, &["--fresh"]), None);
+}
