@@ -25,6 +25,7 @@ const PROPERTIES: [&[&str]; 2] = [
         "windows::",
         "contract::every_type",
         "map::",
+        "crash::killed",
     ],
 ];
 
