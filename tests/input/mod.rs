@@ -6,3 +6,4 @@ mod disk;
 mod event_time;
 mod formats;
 mod object_storage;
+mod places;

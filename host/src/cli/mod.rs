@@ -12,6 +12,7 @@ mod progress;
 mod replaying;
 mod run;
 mod show;
+mod signals;
 mod simulate;
 mod test;
 mod validate;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
@@ -11,6 +11,7 @@ use super::Failure;
 use super::progress::ProgressLine;
 use super::replaying::Replaying;
 use super::show::{self, say};
+use super::signals::Signals;
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, print_duration, types};
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
@@ -68,6 +69,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let host = super::host()?;
+    let signals = Signals::catch(&host)?;
     let mut opened = Vec::new();
     for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
@@ -80,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         opened.push(pipeline);
     }
-    let stop = stop_on_signal(&host);
+    let stop = signals.stop_work();
     let pipelines: Vec<(Opened, Arc<Progress>)> = opened
         .into_iter()
         .map(|pipeline| {
@@ -102,6 +104,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let reports = pipeline::run(&host, pipelines, &stop);
     let elapsed = began.elapsed();
     drop(line);
+    if stop.load(Ordering::Relaxed) {
+        // A read that hangs is left behind.
+        let Host { lanes, io, .. } = host;
+        lanes.shutdown_background();
+        io.shutdown_background();
+    }
     let reports = reports.map_err(|error| match error.is_bad_input() {
         true => Failure::input(error),
         false => Failure::work(error),
@@ -117,29 +125,6 @@ fn raise_open_files() {
     if let Err(error) = setrlimit(Resource::Nofile, limit) {
         tracing::debug!(%error, "the limit of open files stays as it is");
     }
-}
-
-/// Sets the flag at the first Ctrl-C or SIGTERM; a second one ends the program at once.
-pub(super) fn stop_on_signal(host: &Host) -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    host.io.spawn(async move {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .expect("the runtime has signals enabled");
-        for asked_before in [false, true] {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            if asked_before {
-                std::process::exit(130);
-            }
-            flag.store(true, Ordering::Relaxed);
-            eprintln!("stopping after the batches at hand; once more to stop at once");
-        }
-    });
-    stop
 }
 
 fn tell_schema(pipeline: &Opened) {

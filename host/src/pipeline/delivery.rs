@@ -5,7 +5,7 @@
 //! are complete only at the end of a run that succeeded, and until then keep another name.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{not, nullif};
@@ -117,6 +117,7 @@ pub(super) struct Delivery {
     pub(super) lanes: usize,
     pub(super) epoch: u64,
     pub(super) progress: Arc<Deliveries>,
+    pub(super) stop: Arc<AtomicBool>,
     pub(super) next_sequence: Vec<u64>,
     pub(super) watermarks: Vec<i64>,
     pub(super) done: Delivered,
@@ -136,12 +137,23 @@ impl Delivery {
         };
         delivered?;
         flushed?;
+        // From here on files of earlier runs are replaced.
+        self.go_on()?;
         self.finish()
+    }
+
+    /// Refuses to go on after a stop.
+    fn go_on(&self) -> Result<(), DeliveryError> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(DeliveryError::Incomplete),
+            false => Ok(()),
+        }
     }
 
     fn deliver(&mut self, input: &mut Receiver<ToDelivery>) -> Result<(), DeliveryError> {
         let mut working = self.lanes;
         while working > 0 {
+            self.go_on()?;
             match input.receive_blocking().ok_or(DeliveryError::Incomplete)? {
                 ToDelivery::Reader { refused, sequence } => {
                     self.refuse(0, &refused)?;

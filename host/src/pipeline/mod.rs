@@ -15,6 +15,7 @@ mod invalid;
 pub mod lane;
 mod map;
 mod opener;
+mod outputs;
 mod passing;
 mod plan;
 mod queue;

@@ -8,6 +8,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use super::delivery::DeliveredFeature;
 use super::map::{self, Mapping, OpenedMapper};
 use super::opener::Opener;
+use super::outputs::OutputPaths;
 use super::plan::Plan;
 use super::recordings;
 use super::working::{Working, check_interfaces};
@@ -115,15 +116,6 @@ pub struct Opened {
     pub(super) outputs: OutputPaths,
 }
 
-/// The files that a run writes.
-#[derive(Debug, Clone)]
-pub(super) struct OutputPaths {
-    pub(super) features: Option<PathBuf>,
-    pub(super) rejects: PathBuf,
-    pub(super) late: PathBuf,
-    pub(super) invalid: PathBuf,
-}
-
 impl Opened {
     /// Puts something else in the place of each lane's transform, or around it. It must say of
     /// itself what the component says. For comparing the sandbox with native code.
@@ -160,6 +152,9 @@ pub fn open(
 ) -> Result<Opened, WiringError> {
     let recorded = environment.recorded(&pipeline)?;
     let (recordings, format) = recordings::find(host.io.handle(), environment, &recorded)?;
+    let outputs = OutputPaths::of(&pipeline, environment);
+    let read = recordings.iter().map(AsRef::as_ref);
+    outputs.check(&pipeline, environment, recorded.event, read)?;
     refuse_empty(&pipeline, environment, recorded.event, &recordings)?;
     let (event_schema, inferred) = event_schema(recorded.event, &recordings, format)?;
     environment.check_event_time(recorded.event, &event_schema)?;
@@ -248,14 +243,7 @@ pub fn open(
             batch_rows: pipeline.run.batch_rows,
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
-        outputs: OutputPaths {
-            features: (pipeline.outputs.features.as_ref())
-                .map(|file| environment.output_path(&file.value)),
-            rejects: environment.output_path(&pipeline.outputs.rejects.value),
-            late: environment.output_path(&pipeline.outputs.late.value),
-            invalid: environment
-                .output_path(&pipeline.outputs.invalid_values(&pipeline.name.value)),
-        },
+        outputs,
         store: pipeline.outputs.store.then(|| environment.store.clone()),
         mapper: mapper_spec,
         mapping,
