@@ -7,3 +7,4 @@ mod event_time;
 mod formats;
 mod object_storage;
 mod places;
+mod stopping;

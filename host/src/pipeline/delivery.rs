@@ -358,13 +358,16 @@ impl Delivery {
                 "feature values broke their validation and were removed"
             );
         }
-        let files = &mut self.done.files;
-        if let Some(file) = self.sinks.features {
-            files.push(file.finish()?);
+        // All are whole before the first comes into its place: a run leaves all of its files or none.
+        let features = self.sinks.features.map(FileSink::complete).transpose()?;
+        let others = [
+            self.sinks.invalid.complete()?,
+            self.sinks.rejects.complete()?,
+            self.sinks.late.complete()?,
+        ];
+        for whole in features.into_iter().chain(others) {
+            self.done.files.extend(whole.place()?);
         }
-        files.extend(self.sinks.invalid.finish()?);
-        files.extend(self.sinks.rejects.finish()?);
-        files.extend(self.sinks.late.finish()?);
         Ok(self.done)
     }
 }

@@ -1,6 +1,6 @@
 //! The files that a run writes, and what they must not be: anything that a run reads.
 
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::config::{ConfigError, Environment, EventSource, Pipeline, Span};
 use crate::source::recording::Recording;
@@ -116,7 +116,16 @@ impl ReadPaths {
 
 /// The path without links and detours, as far as it exists.
 fn canonical(path: &Path) -> PathBuf {
-    path.canonicalize().unwrap_or_else(|_| in_folder(path))
+    path.canonicalize().unwrap_or_else(|_| {
+        let last = path.components().next_back();
+        match (last, path.parent().map(canonical)) {
+            // Out of a folder that is not there yet, and will be made.
+            (Some(Component::ParentDir), Some(folder)) => {
+                folder.parent().map_or_else(|| folder.clone(), Path::to_owned)
+            }
+            _ => in_folder(path),
+        }
+    })
 }
 
 /// As [`canonical`], but for a link in the last place.
@@ -145,5 +154,7 @@ mod tests {
         assert_eq!(canonical(&root.join("x/link")), root.join("a"));
         assert_eq!(in_folder(&root.join("x/link")), root.join("x/link"));
         assert_eq!(canonical(&root.join("x/../x/new/b")), root.join("x/new/b"));
+        assert_eq!(canonical(&root.join("new/../a")), root.join("a"));
+        assert_eq!(canonical(&root.join("new/../b")), root.join("b"));
     }
 }

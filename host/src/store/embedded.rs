@@ -15,8 +15,9 @@ mod pending;
 mod reader;
 mod storage;
 
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -32,8 +33,8 @@ use super::{
     Declaration, FeatureName, FeatureReader, FeatureStore, FeatureValue, Items, StoreError,
 };
 
-/// The embedded store, open for writing. One process at a time may hold it; another one that opens it takes the lanes
-/// over, and this one's flushes fail from then on.
+/// The embedded store, open for writing. One process at a time may hold it, and another one is refused. (On a file
+/// system without locks another one takes the lanes over, and this one's flushes fail from then on.)
 ///
 /// Its futures must be polled within the tokio runtime that opened it (any of its tasks, or `Handle::block_on`).
 pub struct EmbeddedStore {
@@ -42,6 +43,8 @@ pub struct EmbeddedStore {
     lanes: Vec<Lane>,
     /// Lanes that an earlier run with more lanes left behind: they are read, not written.
     others: LaneReaders,
+    /// Until it is closed.
+    lock: Mutex<Option<File>>,
 }
 
 impl EmbeddedStore {
@@ -50,12 +53,19 @@ impl EmbeddedStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the folder holds something else, is of another layout, or cannot be written.
+    /// [`StoreError`] when another process writes to it, or the folder holds something else, is of another layout, or cannot be written.
     pub async fn open(folder: &Path, lanes: u32) -> Result<Self, StoreError> {
         let path = folder.to_owned();
-        let folder = blocking(move || Folder::create(&path)).await?;
+        let (folder, lock) = blocking(move || {
+            let folder = Folder::create(&path)?;
+            let lock = folder.lock()?;
+            Ok((folder, lock))
+        })
+        .await?;
         let storage = Storage::open(&folder)?;
-        Self::open_on(folder, storage, lanes).await
+        let store = Self::open_on(folder, storage, lanes).await?;
+        *store.lock.lock().unwrap_or_else(PoisonError::into_inner) = Some(lock);
+        Ok(store)
     }
 
     async fn open_on(folder: Folder, storage: Storage, lanes: u32) -> Result<Self, StoreError> {
@@ -66,6 +76,7 @@ impl EmbeddedStore {
             others: LaneReaders::new(folder.clone(), storage, lanes.len() as u32),
             folder,
             lanes,
+            lock: Mutex::default(),
         })
     }
 
@@ -158,7 +169,14 @@ impl FeatureStore for EmbeddedStore {
             self.others.close().await;
             // Every lane is closed, also when one of them fails: the first failure is reported at the end.
             let closing = futures::future::join_all(self.lanes.iter().map(Lane::close));
-            closing.await.into_iter().collect()
+            let closed = closing.await.into_iter().collect();
+            drop(
+                self.lock
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner)
+                    .take(),
+            );
+            closed
         }
         .boxed()
     }

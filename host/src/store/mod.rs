@@ -285,6 +285,12 @@ pub enum StoreError {
         /// How it can be told.
         reason: String,
     },
+    /// Another process writes to it.
+    #[error("another run has the store {} open for writing: wait for its end, or let `store` of the environment be another folder", folder.display())]
+    Busy {
+        /// The folder.
+        folder: PathBuf,
+    },
     /// The store was laid out by another build.
     #[error("{} has layout {found}, and this build reads layout {expected}: use the build that wrote it, or a newer one", path.display())]
     Layout {

@@ -83,7 +83,7 @@ fn what_a_run_writes_comes_back_in_every_format() {
         let mut sink =
             FileSink::create(&path, 1, Arc::clone(&layout.schema), 2, RowOrder::Windows).unwrap();
         sink.write(0, &rows, 0, Vec::new()).unwrap();
-        sink.finish().unwrap();
+        sink.complete().unwrap().place().unwrap();
         let read = read(&path, &layout).unwrap();
         assert_eq!(read.rows.columns(), rows.columns(), "{name}");
     }

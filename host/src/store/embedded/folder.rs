@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! store.json                                  {"layout":1}: what makes the folder a store
+//! lock                                        locked by the process that writes
 //! declarations/<group>/<feature>@<version>.json
 //! lanes/<n>/                                  the database of lane n
 //! ```
@@ -10,7 +11,7 @@
 //! Files are written beside their place and renamed into it, so that a reader in another process sees all of a file
 //! or nothing of it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -85,6 +86,21 @@ impl Folder {
             });
         }
         Ok(folder)
+    }
+
+    /// Locks the store for writing until the file is dropped, or the process ends.
+    pub(super) fn lock(&self) -> Result<File, StoreError> {
+        let path = self.0.join("lock");
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        let file = options.open(&path).map_err(io("open", &path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(StoreError::Busy {
+                folder: self.0.clone(),
+            }),
+            // Some network file systems know no locks; there the database notices a second writer.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {
