@@ -120,9 +120,9 @@ fn canonical(path: &Path) -> PathBuf {
         let last = path.components().next_back();
         match (last, path.parent().map(canonical)) {
             // Out of a folder that is not there yet, and will be made.
-            (Some(Component::ParentDir), Some(folder)) => {
-                folder.parent().map_or_else(|| folder.clone(), Path::to_owned)
-            }
+            (Some(Component::ParentDir), Some(folder)) => folder
+                .parent()
+                .map_or_else(|| folder.clone(), Path::to_owned),
             _ => in_folder(path),
         }
     })

@@ -113,6 +113,18 @@ pub enum DecodeError {
         /// What was wrong with it.
         reason: String,
     },
+    /// A Parquet file that is compressed in a way that this program cannot undo.
+    #[error(
+        "{file}: column `{column}` is compressed with {codec}, which cannot be read; write the file with zstd, snappy, gzip or lz4"
+    )]
+    Codec {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// The name of the compression.
+        codec: &'static str,
+    },
     /// Damage inside a Parquet or Arrow file.
     #[error("{file}: is damaged after row {row} ({reason}); write it again, or leave it out")]
     Corrupt {
@@ -121,6 +133,16 @@ pub enum DecodeError {
         /// The number of rows that could be read before.
         row: u64,
         /// What was wrong with it.
+        reason: String,
+    },
+    /// What comes next in a Parquet or Arrow file would take too much memory.
+    #[error("{file}: after row {row} it cannot be read within bounds of memory: {reason}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// The number of rows that could be read before.
+        row: u64,
+        /// What is too large.
         reason: String,
     },
     /// The file has no such column.

@@ -9,6 +9,7 @@ use arrow::datatypes::{
     DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
     TimestampNanosecondType,
 };
+use base64::Engine as _;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -373,4 +374,107 @@ fn files_are_inferred_with_plain_types_and_must_agree() {
     )
     .unwrap_err();
     assert!(matches!(error, DecodeError::Disagreement { .. }), "{error}");
+}
+
+/// One long value in a hundred thousand rows: a few kilobytes of file, and twenty gigabytes of text.
+#[test]
+fn a_long_value_of_many_rows_comes_in_small_batches() {
+    let long = "x".repeat(200_000);
+    let texts: DictionaryArray<Int32Type> = DictionaryArray::new(
+        Int32Array::from(vec![0; 100_000]),
+        Arc::new(StringArray::from(vec![long.as_str()])),
+    );
+    for data_type in [DataType::Utf8, DataType::LargeUtf8] {
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
+            (0..100_000).map(|row| Some(vec![Some(row)])),
+        );
+        let batch = RecordBatch::try_from_iter([
+            ("x", Arc::new(texts.clone()) as ArrayRef),
+            ("list", Arc::new(lists) as ArrayRef),
+        ])
+        .unwrap();
+        let file = write(&batch);
+        assert!(file.as_file().metadata().unwrap().len() < 2 << 20);
+        let wanted = schema(&[
+            ("list", DataType::new_list(DataType::Int32, true), true),
+            ("x", data_type, true),
+        ]);
+        let recording = recording(file.path());
+        let mut reader = open(&recording, Format::Parquet, &wanted, 65_536).unwrap();
+        let mut rows = 0;
+        for _ in 0..5 {
+            let batch = reader.next_batch().unwrap().unwrap();
+            assert!(batch.rows.get_array_memory_size() < 40 << 20);
+            let first = batch.rows.column(0).as_list::<i32>().value(0);
+            assert_eq!(first.as_primitive::<Int32Type>().value(0), rows as i32);
+            rows += batch.rows.num_rows();
+        }
+        assert!(rows > 200, "{rows}");
+    }
+}
+
+/// `x` with 0 to 4, as another program wrote it, with checksums; ours are not written.
+const CHECKED: &str = "UEFSMRUAFVwVXBXWn48QHBUKFQAVBhUGHAAAAAIAAAAKAQAAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABAAAAAAAAAAVBBks\
+    NQAYBnNjaGVtYRUCABUEJQIYAXgAFgoZHBkcJgAcFQQZJQYAGRgBeBUAFgoWjAEWjAEmCEkcFQAVABUCADwpBhkmAAoAAAAWjAEWCiYIFowBACgg\
+    cGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAB+AAAAUEFSMQ==";
+
+#[test]
+fn a_page_whose_checksum_is_wrong_is_damage() {
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let mut bytes = base64.decode(CHECKED).unwrap();
+    let wanted = schema(&[("x", DataType::Int64, true)]);
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes).unwrap();
+    assert_eq!(
+        read(file.path(), &wanted, 10).unwrap()[0].rows.num_rows(),
+        5
+    );
+    let value = 3i64.to_le_bytes();
+    let at = bytes.windows(8).position(|window| window == value);
+    bytes[at.unwrap()] ^= 0x10;
+    std::fs::write(file.path(), &bytes).unwrap();
+    let error = read(file.path(), &wanted, 10).unwrap_err();
+    assert!(matches!(error, DecodeError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn a_codec_that_is_not_there_is_named_when_the_file_is_opened() {
+    let file = write(&events());
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    // In the footer zstd is 6 and brotli 4; both numbers are written twice as large.
+    for at in (0..bytes.len()).rev() {
+        let before = codecs(&bytes);
+        if bytes[at] != 12 {
+            continue;
+        }
+        bytes[at] = 8;
+        let after = codecs(&bytes);
+        let changed = before
+            .iter()
+            .zip(&after)
+            .filter(|(before, after)| before != after);
+        if before.len() != after.len() || changed.count() != 1 {
+            bytes[at] = 12;
+        }
+    }
+    std::fs::write(file.path(), &bytes).unwrap();
+    let wanted = schema(&[("city", DataType::Utf8, true)]);
+    let error = open(&recording(file.path()), Format::Parquet, &wanted, 64);
+    let error = error.err().unwrap().to_string();
+    assert!(
+        error.contains("`city` is compressed with brotli"),
+        "{error}"
+    );
+}
+
+/// How the columns of a file say that they are compressed; empty if it cannot be read.
+fn codecs(bytes: &[u8]) -> Vec<Compression> {
+    let metadata = parquet::file::metadata::ParquetMetaDataReader::new();
+    let metadata = metadata.parse_and_finish(&bytes::Bytes::copy_from_slice(bytes));
+    let Ok(metadata) = metadata else {
+        return Vec::new();
+    };
+    let groups = metadata.row_groups().iter();
+    let columns = groups.flat_map(|group| group.columns().iter());
+    columns.map(|column| column.compression()).collect()
 }
