@@ -57,19 +57,6 @@ fn what_a_run_reads_it_does_not_write_over() {
             "late = \"x/../data/a.ndjson\"",
             "recorded files",
         ),
-        (".", recorded, "rejects = \"flights.wasm\"", "component"),
-        (
-            ".",
-            recorded,
-            "rejects = \"pipeline.toml\"",
-            "pipeline's own",
-        ),
-        (
-            ".",
-            recorded,
-            "rejects = \"penstock.toml\"",
-            "environment's",
-        ),
         // No such file is there yet; the second run would read what the first wrote.
         ("data", "\"data\"", "features = \"o.ndjson\"", "next run"),
         ("data", "\"./**/*.ndjson\"", "", "next run"),

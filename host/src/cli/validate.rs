@@ -72,15 +72,18 @@ fn print(opened: &Opened) {
         };
         say!(
             "               {}: {}{used}",
-            field.name(),
-            types::type_name(field.data_type())
+            show::printable(field.name()),
+            show::printable(&types::type_name(field.data_type()))
         );
     }
     if let Some(mapper) = &opened.mapper {
         say!("  mapped to");
         for field in mapper.output.fields() {
-            let data_type = types::type_name(field.data_type());
-            say!("               {}: {data_type}", field.name());
+            let data_type = show::printable(&types::type_name(field.data_type()));
+            say!(
+                "               {}: {data_type}",
+                show::printable(field.name())
+            );
         }
     }
     say!("  window     {}", opened.declaration.window.value);

@@ -11,6 +11,7 @@
 
 mod accounting;
 mod delivery;
+mod event_schema;
 mod invalid;
 pub mod lane;
 mod map;

@@ -284,6 +284,24 @@ pub(super) fn cell_kind(cell: &str) -> CellKind {
     }
 }
 
+/// What a text says of a point in time.
+pub(super) enum TextKind {
+    /// It is one, with its offset from UTC.
+    Zoned,
+    /// It is one without.
+    Local,
+    Other,
+}
+
+/// Whether a text is a point in time, and has its offset.
+pub(super) fn text_kind(text: &str) -> TextKind {
+    match time::timestamp(text.as_bytes(), true) {
+        Ok(_) => TextKind::Zoned,
+        Err(time::BadTime::NoOffset) => TextKind::Local,
+        Err(time::BadTime::Unreadable(_)) => TextKind::Other,
+    }
+}
+
 /// A type without a form in JSON, and where it stands inside its column.
 #[derive(Debug)]
 pub(super) struct Unsupported {

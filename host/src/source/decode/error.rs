@@ -191,7 +191,7 @@ pub enum DecodeError {
     },
     /// Files of one source disagree about a column.
     #[error(
-        "column `{column}`: {found} in {file}, and {expected} in the files before it; read them as separate sources"
+        "column `{column}`: {found} in {file}, and {expected} in the files before it; declare the event's columns in its `schema`, or leave files out"
     )]
     Disagreement {
         /// The later file.
