@@ -17,6 +17,8 @@ use crate::source::{ReadProgress, SourceBatch, SourceReject, SplitNames};
 use crate::stage::Stage;
 use crate::window::Watermark;
 
+/// Bytes of a batch, more or less: rows may be long.
+const BATCH_BYTES: usize = 64 << 20;
 /// Rejects that are kept waiting for a row to go with.
 const MOST_REJECTS: usize = 4096;
 
@@ -131,7 +133,8 @@ impl Replay {
             // A batch that is half full at the end of a decoded one goes on as it is: filling it up
             // would cost a copy, and where batches are cut makes no difference to anybody.
             let starved = !self.starved.is_empty();
-            if self.batch.rows == most || (starved && self.batch.rows * 2 >= most) {
+            let is_large = self.batch.bytes >= BATCH_BYTES;
+            if self.batch.rows == most || is_large || (starved && self.batch.rows * 2 >= most) {
                 return self.emit().map(Some);
             }
         }
@@ -225,6 +228,8 @@ impl Replay {
             }
         }
         self.batch.push(piece);
+        self.batch.bytes =
+            (self.batch.bytes).saturating_add(split.row_bytes.saturating_mul(length));
         split.advance(length, self.next_sequence, &mut self.rejects);
         self.next_sequence += length as u64;
         match split.head() {

@@ -508,3 +508,24 @@ fn a_stop_is_heard_while_all_rows_are_skipped() {
     assert!(matches!(replay.next_batch(), Err(ReplayError::Stopped)));
     assert!(replay.summary().skipped < 5, "it went on to the end");
 }
+
+#[test]
+fn long_rows_make_small_batches() {
+    let line = format!("{{\"t\":1,\"text\":\"{}\"}}\n", "x".repeat(1 << 20));
+    let recording: Arc<dyn Recording> = Arc::new(Memory {
+        name: "long.ndjson".into(),
+        bytes: line.repeat(150).into(),
+        breaks: false,
+    });
+    let mut spec = spec(vec![recording], 10_000);
+    let mut fields = spec.columns.fields().to_vec();
+    fields.push(Arc::new(Field::new("text", DataType::Utf8, true)));
+    spec.columns = Arc::new(Schema::new(fields));
+    let mut replay = Replay::open(spec, Arc::default()).unwrap();
+    let mut rows = 0;
+    while let Some(batch) = replay.next_batch().unwrap() {
+        assert!(batch.rows.num_rows() <= 130, "{}", batch.rows.num_rows());
+        rows += batch.rows.num_rows();
+    }
+    assert_eq!(rows, 150);
+}
