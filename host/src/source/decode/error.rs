@@ -51,8 +51,8 @@ pub enum DecodeError {
         /// What it met.
         reason: String,
     },
-    /// A CSV file whose first record does not name its columns.
-    #[error("{file}: its first record is no header that names its columns: {reason}")]
+    /// A CSV file whose first record does not name its columns as they are wanted.
+    #[error("{file}: its first record, which names its columns, cannot be used: {reason}")]
     BadHeader {
         /// The file.
         file: String,
@@ -157,7 +157,8 @@ pub enum DecodeError {
     },
     /// The file has the column with another type.
     #[error(
-        "{file}: column `{column}`: expected {expected}, found {found}; declare the type that the file has"
+        "{file}: column `{column}`: expected {expected}, found {found}; {}",
+        way_out(expected, found)
     )]
     IncompatibleColumn {
         /// The file.
@@ -203,6 +204,16 @@ pub enum DecodeError {
         /// Its type in this one.
         found: DataType,
     },
+}
+
+/// What to do about a column of another type.
+fn way_out(expected: &DataType, found: &DataType) -> &'static str {
+    match (expected, found) {
+        (DataType::Timestamp(..), DataType::Utf8 | DataType::LargeUtf8) => {
+            "texts of this format are not read as times: write the column as a timestamp"
+        }
+        _ => "declare the type that the file has",
+    }
 }
 
 impl DecodeError {

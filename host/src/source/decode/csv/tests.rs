@@ -196,11 +196,11 @@ fn columns_that_the_header_has_not() {
     assert_eq!(super::tests::read("x\n1\n2\n", &schema(&[])).rows.len(), 2);
     assert_eq!(
         error("1,x\n2,y\n", &two()).to_string(),
-        "test.csv: its first record is no header that names its columns: none of its columns (`1`, `x`) is wanted; `a` is"
+        "test.csv: its first record, which names its columns, cannot be used: none of its columns (`1`, `x`) is wanted; `a` is"
     );
     assert_eq!(
         error("a,b,a\n1,2,3\n", &two()).to_string(),
-        "test.csv: its first record is no header that names its columns: it has column `a` twice"
+        "test.csv: its first record, which names its columns, cannot be used: it has column `a` twice"
     );
     assert!(matches!(
         error("a,\"b\n", &two()),
