@@ -3,6 +3,8 @@
 use arrow::datatypes::DataType;
 use thiserror::Error;
 
+use crate::config::types::type_name;
+
 /// Why a file cannot be decoded.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -61,7 +63,8 @@ pub enum DecodeError {
     },
     /// A wanted type has no form in the file's format.
     #[error(
-        "{file}: column `{column}` is declared as {data_type}, which cannot be read from {format}; declare another type"
+        "{file}: column `{column}` is declared as {data_type}, which cannot be read from {format}; declare another type",
+        data_type = type_name(data_type)
     )]
     UnsupportedType {
         /// The file.
@@ -158,7 +161,7 @@ pub enum DecodeError {
     /// The file has the column with another type.
     #[error(
         "{file}: column `{column}`: expected {expected}, found {found}; {}",
-        way_out(expected, found)
+        way_out(expected, found), expected = type_name(expected), found = type_name(found)
     )]
     IncompatibleColumn {
         /// The file.
@@ -172,7 +175,8 @@ pub enum DecodeError {
     },
     /// A value does not fit the wanted type.
     #[error(
-        "{file}: column `{column}`: {value} ({found}), between rows {row} and {last}, has no exact form as {expected}; declare the column as {found}"
+        "{file}: column `{column}`: {value} ({found}), between rows {row} and {last}, has no exact form as {expected}; declare the column as {found}",
+        expected = type_name(expected), found = type_name(found)
     )]
     Inexact {
         /// The file.
@@ -192,7 +196,8 @@ pub enum DecodeError {
     },
     /// Files of one source disagree about a column.
     #[error(
-        "column `{column}`: {found} in {file}, and {expected} in the files before it; declare the event's columns in its `schema`, or leave files out"
+        "column `{column}`: {found} in {file}, and {expected} in the files before it; declare the event's columns in its `schema`, or leave files out",
+        expected = type_name(expected), found = type_name(found)
     )]
     Disagreement {
         /// The later file.

@@ -234,7 +234,7 @@ fn wanted_columns_alone_and_adapted() {
             error("nothing", DataType::Utf8)
                 .contains("has no column `nothing`; it has `dictionary`")
         );
-        assert!(error("dictionary", DataType::Int64).contains("expected Int64, found Utf8"));
+        assert!(error("dictionary", DataType::Int64).contains("expected int64, found utf8"));
     }
 }
 

@@ -222,17 +222,17 @@ fn what_the_file_cannot_give_is_an_error_with_names() {
     assert_eq!(
         error("id", DataType::Utf8),
         format!(
-            "{path}: column `id`: expected Utf8, found Int64; declare the type that the file has"
+            "{path}: column `id`: expected utf8, found int64; declare the type that the file has"
         )
     );
-    assert!(error("id", DataType::Int32).contains("expected Int32, found Int64"));
-    assert!(error("at", DataType::Int64).contains("expected Int64, found Timestamp"));
+    assert!(error("id", DataType::Int32).contains("expected int32, found int64"));
+    assert!(error("at", DataType::Int64).contains("expected int64, found timestamp"));
     assert!(
         error("at", utc(TimeUnit::Second))
-            .contains("1000000 (Timestamp(ns, \"UTC\")), between rows 0 and 63")
+            .contains("1000000 (timestamp[ns, UTC]), between rows 0 and 63")
     );
     let strict = DataType::List(Arc::new(Field::new("item", DataType::Int32, false)));
-    assert!(error("list", strict).contains("expected List"));
+    assert!(error("list", strict).contains("expected list"));
     let local = RecordBatch::try_from_iter([(
         "t",
         Arc::new(TimestampMicrosecondArray::from(vec![1])) as ArrayRef,
