@@ -10,7 +10,7 @@ use crate::config::types::type_name;
 #[non_exhaustive]
 pub enum DecodeError {
     /// The file could not be opened.
-    #[error("opening {file}: {source}")]
+    #[error("opening {file}: {}", reason(file, source))]
     Open {
         /// The file.
         file: String,
@@ -18,7 +18,7 @@ pub enum DecodeError {
         source: std::io::Error,
     },
     /// Reading failed in the middle.
-    #[error("reading {file} at byte {at}: {source}")]
+    #[error("reading {file} at byte {at}: {}", reason(file, source))]
     Read {
         /// The file.
         file: String,
@@ -209,6 +209,15 @@ pub enum DecodeError {
         /// Its type in this one.
         found: DataType,
     },
+}
+
+/// What the system said. A store names the file itself.
+fn reason(file: &str, source: &std::io::Error) -> String {
+    let said = source.to_string();
+    let bare = said
+        .strip_prefix(file)
+        .and_then(|rest| rest.strip_prefix(": "));
+    bare.map_or_else(|| said.clone(), str::to_owned)
 }
 
 /// What to do about a column of another type.
