@@ -46,6 +46,20 @@ fn a_column_of_which_no_value_was_seen_is_named() {
 }
 
 #[test]
+fn a_header_that_names_a_wanted_column_twice_is_found_without_a_run() {
+    let folder = flights("out", "\"data/a.csv\"", "");
+    folder.write(
+        "data/a.csv",
+        "at,origin,delay_minutes,origin\n2001-01-01T00:00:00Z,SFO,1,LAX\n",
+    );
+    for command in ["validate", "run"] {
+        folder
+            .penstock(&[command, "pipeline.toml"])
+            .fails(2, &["it has column `origin` twice"]);
+    }
+}
+
+#[test]
 fn numbers_and_texts_of_columnar_files_as_times() {
     let folder = flights("out", "\"data/a.parquet\"", "");
     let write = |at: ArrayRef| {

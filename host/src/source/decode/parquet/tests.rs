@@ -418,6 +418,58 @@ const CHECKED: &str = "UEFSMRUAFVwVXBXWn48QHBUKFQAVBhUGHAAAAAIAAAAKAQAAAAAAAAAAA
     NQAYBnNjaGVtYRUCABUEJQIYAXgAFgoZHBkcJgAcFQQZJQYAGRgBeBUAFgoWjAEWjAEmCEkcFQAVABUCADwpBhkmAAoAAAAWjAEWCiYIFowBACgg\
     cGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAB+AAAAUEFSMQ==";
 
+/// Texts and bytes at any depth are decoded as views, and come back as they were.
+#[test]
+fn nested_texts_come_back_in_any_cut() {
+    let text =
+        |i: usize| (!i.is_multiple_of(5)).then(|| ["", "short", "a text that fits no view"][i % 3]);
+    let texts = || StringArray::from_iter((0..2 * ROWS).map(text));
+    let bytes = || LargeBinaryArray::from_iter((0..ROWS).map(|i| text(i).map(str::as_bytes)));
+    let pairs = || arrow::buffer::OffsetBuffer::from_repeated_length(2, ROWS);
+    let item = |data_type| Arc::new(Field::new("item", data_type, true));
+    let list = ListArray::new(item(DataType::Utf8), pairs(), Arc::new(texts()), None);
+    let fixed = FixedSizeListArray::new(item(DataType::Utf8), 2, Arc::new(texts()), None);
+    let inner = StructArray::from(vec![
+        (item(DataType::LargeBinary), Arc::new(bytes()) as ArrayRef),
+        (
+            Arc::new(Field::new("list", list.data_type().clone(), true)),
+            Arc::new(list.clone()) as ArrayRef,
+        ),
+    ]);
+    let keys = StringArray::from_iter_values((0..2 * ROWS).map(|i| format!("the key number {i}")));
+    let entries = StructArray::from(vec![
+        (
+            Arc::new(Field::new("keys", DataType::Utf8, false)),
+            Arc::new(keys) as ArrayRef,
+        ),
+        (
+            Arc::new(Field::new("values", DataType::Utf8, true)),
+            Arc::new(texts()) as ArrayRef,
+        ),
+    ]);
+    let field = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+    let map = MapArray::new(field, pairs(), entries, None, false);
+    let columns: [(&str, ArrayRef); 4] = [
+        ("list", Arc::new(list)),
+        ("fixed", Arc::new(fixed)),
+        ("struct", Arc::new(inner)),
+        ("map", Arc::new(map)),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.map(|(name, column)| (name, column, true)),
+    )
+    .unwrap();
+    let file = write(&batch);
+    let wanted = Arc::new(infer(&[recording(file.path())], Format::Parquet).unwrap());
+    for rows in [7, ROWS] {
+        let read = read(file.path(), &wanted, rows).unwrap();
+        let whole = concat_batches(&wanted, read.iter().map(|decoded| &decoded.rows)).unwrap();
+        for (found, expected) in whole.columns().iter().zip(batch.columns()) {
+            assert_eq!(found.to_data(), expected.to_data());
+        }
+    }
+}
+
 #[test]
 fn a_page_whose_checksum_is_wrong_is_damage() {
     let base64 = base64::engine::general_purpose::STANDARD;
