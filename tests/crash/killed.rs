@@ -58,7 +58,9 @@ fn a_killed_run_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
             "schedule {seed}, {window}"
         );
     }
-    println!("{schedules} schedules from seed {first} on, {kills} kills, {resumed} last runs went on");
+    println!(
+        "{schedules} schedules from seed {first} on, {kills} kills, {resumed} last runs went on"
+    );
     assert!(resumed > 0, "no run was killed after a commit");
 }
 

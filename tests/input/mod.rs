@@ -5,4 +5,7 @@ mod data;
 mod disk;
 mod event_time;
 mod formats;
+mod inferred;
 mod object_storage;
+mod places;
+mod stopping;

@@ -11,6 +11,7 @@ mod progress;
 mod replaying;
 mod run;
 mod show;
+mod signals;
 mod simulate;
 mod test;
 mod validate;

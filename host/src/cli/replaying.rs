@@ -54,19 +54,28 @@ fn parse_instant(text: &str) -> Result<i64, String> {
     if let Ok(date) = text.parse::<jiff::civil::Date>()
         && text.len() <= "2026-01-31".len()
     {
-        let midnight = date.to_zoned(jiff::tz::TimeZone::UTC);
-        return Ok(midnight
-            .map_err(|error| error.to_string())?
-            .timestamp()
-            .as_microsecond());
+        return Ok(in_utc(date.into()));
     }
     let instant = text.parse::<jiff::Timestamp>();
-    instant
-        .map(|instant| instant.as_microsecond())
-        .map_err(|_| {
+    let instant = instant.map(|instant| instant.as_microsecond());
+    // The last hours that a calendar has are no instants any more; people write them for an open end.
+    let last = || {
+        let civil = text.strip_suffix('Z')?.parse::<jiff::civil::DateTime>();
+        civil.ok().filter(|civil| civil.year() == 9999).map(in_utc)
+    };
+    instant.ok().or_else(last).ok_or_else(|| {
             "write a date (2026-01-31) or a time with its offset (2026-01-31T09:00:00Z, 2026-01-31T10:00:00+01:00)"
                 .to_owned()
         })
+}
+
+/// In microseconds; beyond all events where there is no such instant.
+fn in_utc(civil: jiff::civil::DateTime) -> i64 {
+    let zoned = civil.to_zoned(jiff::tz::TimeZone::UTC);
+    zoned.map_or_else(
+        |_| if civil.year() > 0 { i64::MAX } else { i64::MIN },
+        |zoned| zoned.timestamp().as_microsecond(),
+    )
 }
 
 fn parse_speed(text: &str) -> Result<Speed, String> {
@@ -88,6 +97,9 @@ mod tests {
     fn instants_are_dates_or_times_with_an_offset() {
         assert_eq!(parse_instant("1970-01-02"), Ok(86_400_000_000));
         assert_eq!(parse_instant("1970-01-01T01:00:00.5+01:00"), Ok(500_000));
+        for end in ["9999-12-31", "9999-12-31T23:59:59Z"] {
+            assert_eq!(parse_instant(end), Ok(i64::MAX));
+        }
         for wrong in [
             "yesterday",
             "1970-01-01T01:00:00",

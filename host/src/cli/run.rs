@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use arrow::datatypes::Schema;
 use serde_json::json;
 
 use super::Failure;
 use super::progress::ProgressLine;
 use super::replaying::Replaying;
 use super::show::{self, say};
+use super::signals::Signals;
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, print_duration, types};
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
@@ -72,6 +74,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     }
     let host = super::host()?;
+    let signals = Signals::catch(&host)?;
     let mut opened = Vec::new();
     for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
@@ -85,7 +88,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         }
         opened.push(pipeline);
     }
-    let stop = stop_on_signal(&host);
+    let stop = signals.stop_work();
     let pipelines: Vec<(Opened, Arc<Progress>)> = opened
         .into_iter()
         .map(|pipeline| {
@@ -107,6 +110,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let reports = pipeline::run(&host, pipelines, &stop);
     let elapsed = began.elapsed();
     drop(line);
+    if stop.load(Ordering::Relaxed) {
+        // A read that hangs is left behind.
+        let Host { lanes, io, .. } = host;
+        lanes.shutdown_background();
+        io.shutdown_background();
+    }
     let reports = reports.map_err(|error| match error.is_bad_input() {
         true => Failure::input(error),
         false => Failure::work(error),
@@ -124,45 +133,37 @@ fn raise_open_files() {
     }
 }
 
-/// Sets the flag at the first Ctrl-C or SIGTERM; a second one ends the program at once.
-pub(super) fn stop_on_signal(host: &Host) -> Arc<AtomicBool> {
-    let stop = Arc::new(AtomicBool::new(false));
-    let flag = Arc::clone(&stop);
-    host.io.spawn(async move {
-        let mut terminate =
-            tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
-                .expect("the runtime has signals enabled");
-        for asked_before in [false, true] {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            if asked_before {
-                std::process::exit(130);
-            }
-            flag.store(true, Ordering::Relaxed);
-            eprintln!("stopping after the batches at hand; once more to stop at once");
-        }
-    });
-    stop
-}
-
 fn tell_schema(pipeline: &Opened) {
     eprintln!(
         "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:",
         pipeline.declaration.event.value
     );
-    let columns = pipeline.event_schema.fields().iter();
-    let columns: Vec<String> = columns
-        .map(|field| {
-            format!(
-                "{} = \"{}\"",
-                field.name(),
-                types::type_name(field.data_type())
-            )
-        })
-        .collect();
-    eprintln!("  schema = {{ {} }}", columns.join(", "));
+    let (schema, left_out) = declared_schema(&pipeline.event_schema);
+    eprintln!("  schema = {schema}");
+    if !left_out.is_empty() {
+        eprintln!(
+            "left out, because a schema has no name for their types: {}",
+            show::printable(&left_out.join(", "))
+        );
+    }
+}
+
+/// A schema as penstock.toml has it, and the columns that it cannot have.
+fn declared_schema(schema: &Schema) -> (String, Vec<&str>) {
+    let mut left_out = Vec::new();
+    let mut columns = Vec::new();
+    for field in schema.fields() {
+        let name = types::type_name(field.data_type());
+        let column: toml::Table = [(field.name().clone(), name.clone().into())]
+            .into_iter()
+            .collect();
+        match types::parse_type(&name) {
+            Ok(same) if types::fits(&same, field.data_type()) => columns.push(column.to_string()),
+            _ => left_out.push(field.name().as_str()),
+        }
+    }
+    let columns: Vec<&str> = columns.iter().map(|column| column.trim_end()).collect();
+    (format!("{{ {} }}", columns.join(", ")), left_out)
 }
 
 fn report(
@@ -415,4 +416,44 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
         "seconds": elapsed.as_secs_f64(),
         "events_per_s": accounting.read as f64 / elapsed.as_secs_f64().max(1e-9),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use arrow::datatypes::{DataType, Field, Fields};
+
+    use super::*;
+
+    #[test]
+    fn a_schema_that_is_told_is_toml_and_comes_back() {
+        let fields = Fields::from(vec![Field::new("x y", DataType::Int64, true)]);
+        let names = [
+            "plain",
+            "user id",
+            "a.b",
+            "",
+            "two\nlines",
+            "esc\u{1b}[0m",
+            "q\"'",
+        ];
+        let mut columns: Vec<Field> = names
+            .iter()
+            .map(|name| Field::new(*name, DataType::Utf8, true))
+            .collect();
+        columns.push(Field::new("s", DataType::Struct(fields), true));
+        let item = Arc::new(Field::new_list_field(DataType::Int64, true));
+        let known = columns.len();
+        columns.push(Field::new("f", DataType::FixedSizeList(item, 3), true));
+        let schema = Schema::new(columns);
+        let (told, left_out) = declared_schema(&schema);
+        assert_eq!(left_out, ["f"]);
+        assert!(!told.contains(char::is_control), "{told:?}");
+        let read: toml::Table = format!("schema = {told}").parse().unwrap();
+        let read = read["schema"].as_table().unwrap();
+        assert_eq!(read.len(), known);
+        for field in &schema.fields()[..known] {
+            let data_type = types::parse_type(read[field.name()].as_str().unwrap()).unwrap();
+            assert_eq!(data_type, *field.data_type());
+        }
+    }
 }

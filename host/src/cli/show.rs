@@ -59,6 +59,18 @@ pub(super) fn bytes(bytes: u64) -> String {
     }
 }
 
+/// A text of the data as it may go to a terminal: control characters as escapes.
+pub(super) fn printable(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for character in text.chars() {
+        match character.is_control() {
+            true => shown.extend(character.escape_default()),
+            false => shown.push(character),
+        }
+    }
+    shown
+}
+
 /// Prints a table on standard output: columns as wide as they must be, no lines.
 pub(super) fn table(header: &[&str], rows: &[Vec<String>]) {
     let mut widths: Vec<usize> = header.iter().map(|name| name.chars().count()).collect();

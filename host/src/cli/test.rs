@@ -101,7 +101,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pipeline = one_pipeline(&arguments.pipeline)?;
     let cases = cases(arguments, &pipeline)?;
     let host = super::host()?;
-    let stop = super::run::stop_on_signal(&host);
+    let stop = super::signals::Signals::catch(&host)?.stop_work();
     let options = Options {
         show: arguments.show,
         bless: arguments.bless,

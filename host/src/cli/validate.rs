@@ -7,7 +7,11 @@ use serde_json::json;
 use super::Failure;
 use super::show::{self, say};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
-use crate::pipeline::{self, Opened};
+use crate::pipeline::{self, Opened, WiringError};
+use crate::source::decode;
+
+/// Files of a pipeline that are opened, at most: those far away take their time.
+const MOST_OPENED: usize = 100;
 
 /// Checks pipelines: their files, the environment, the recorded events' columns, the transform and
 /// what it says of itself. Runs no event through it and writes nothing.
@@ -35,6 +39,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
         let opened = pipeline::open(&host, pipeline, &environment)?;
+        open_files(&opened)?;
         if !arguments.json {
             print(&opened);
         }
@@ -42,6 +47,15 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     if arguments.json {
         show::json(&found);
+    }
+    Ok(())
+}
+
+/// Opens the files as a run would: what their headers and footers promise must be what is wanted.
+fn open_files(opened: &Opened) -> Result<(), Failure> {
+    let replay = &opened.replay;
+    for recording in replay.recordings.iter().take(MOST_OPENED) {
+        decode::open(recording, replay.format, &replay.columns, 1).map_err(WiringError::from)?;
     }
     Ok(())
 }
@@ -78,15 +92,18 @@ fn print(opened: &Opened) {
         };
         say!(
             "               {}: {}{used}",
-            field.name(),
-            types::type_name(field.data_type())
+            show::printable(field.name()),
+            show::printable(&types::type_name(field.data_type()))
         );
     }
     if let Some(mapper) = &opened.mapper {
         say!("  mapped to");
         for field in mapper.output.fields() {
-            let data_type = types::type_name(field.data_type());
-            say!("               {}: {data_type}", field.name());
+            let data_type = show::printable(&types::type_name(field.data_type()));
+            say!(
+                "               {}: {data_type}",
+                show::printable(field.name())
+            );
         }
     }
     say!("  window     {}", opened.declaration.window.value);

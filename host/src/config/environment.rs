@@ -37,7 +37,7 @@ use super::file_format::FileFormat;
 use super::pipeline::{OutputFile, Pipeline};
 use super::recorded::RecordedFiles;
 use super::remote::StoreOptions;
-use super::{environment_file, recorded, suggest, types};
+use super::{environment_file, patterns, recorded, suggest, types};
 
 /// The name of the file that environments stand in.
 pub const ENVIRONMENTS_FILE: &str = "penstock.toml";
@@ -155,6 +155,19 @@ impl Environment {
     /// Where an output file of a pipeline is in this environment.
     pub fn output_path(&self, file: &OutputFile) -> PathBuf {
         self.output.join(&file.path)
+    }
+
+    /// The pattern of an event's files by which a later run would read the file at `path`, which is
+    /// canonical and need not exist.
+    pub fn pattern_reading<'a>(
+        &self,
+        event: &'a EventSource,
+        path: &Path,
+    ) -> Option<&'a Located<String>> {
+        match &event.source {
+            Source::Files(source) => patterns::reading(&self.source, source, path),
+            Source::Topic(_) => None,
+        }
     }
 
     /// The event that a pipeline reads.

@@ -149,7 +149,7 @@ fn an_environment_is_found_above_and_read() {
     assert_eq!(recorded.files.format.get(), Some(FileFormat::Ndjson));
     assert_eq!(
         below(&folder, &local_paths(&recorded)),
-        ["data/_unfinished.ndjson", "data/a.ndjson", "data/b.ndjson"]
+        ["data/a.ndjson", "data/b.ndjson"]
     );
     let schema = recorded.event.schema.as_ref().unwrap();
     let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));

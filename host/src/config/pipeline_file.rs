@@ -263,6 +263,13 @@ fn read_outputs(node: &Node<'_>, name: &str) -> Option<Outputs> {
 
 fn read_output_file(node: &Node<'_>) -> Option<Located<OutputFile>> {
     let text = node.string("\"features.parquet\"")?;
+    if text.value.ends_with('/') {
+        node.report(
+            format_args!("cannot be `{}`", text.value),
+            "it is a file, and a name that ends in `/` is that of a folder",
+        );
+        return None;
+    }
     let path = PathBuf::from(&text.value);
     let format = match path.extension().and_then(|extension| extension.to_str()) {
         Some("parquet") => OutputFormat::Parquet,

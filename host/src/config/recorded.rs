@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::environment::FilesSource;
 use super::file_format::FileFormat;
+use super::patterns::{files_of_glob, is_glob, is_hidden};
 use super::remote::is_url;
 
 /// The files of an event, in the order in which they are read.
@@ -110,7 +111,8 @@ pub(super) fn find_files(
     }
     let mut seen = HashSet::new();
     places.retain(|place| match place {
-        RecordedPlace::Local(path) => seen.insert(path.clone()),
+        // One file may be written in many ways, and found behind links.
+        RecordedPlace::Local(path) => seen.insert(path.canonicalize().unwrap_or(path.clone())),
         RecordedPlace::Url(_) => true,
     });
     match diagnostics.is_empty() {
@@ -126,10 +128,11 @@ fn matching(
     any_extension: bool,
 ) -> Result<Vec<PathBuf>, ConfigError> {
     let path = config.folder().join(&pattern.value);
-    let path = path
-        .strip_prefix(".")
-        .map(Path::to_path_buf)
-        .unwrap_or(path);
+    let path = match path.strip_prefix(".") {
+        Ok(below) if below.as_os_str().is_empty() => PathBuf::from("."),
+        Ok(below) => below.to_path_buf(),
+        Err(_) => path,
+    };
     let shown = path.display();
     let refuse = |message: String, hint: &str| {
         Err(ConfigError::from(config.diagnostic(
@@ -157,7 +160,7 @@ fn matching(
             ),
         };
     }
-    if !pattern.value.contains(['*', '?', '[']) {
+    if !is_glob(&pattern.value) {
         return refuse(
             format!("there is no file or folder {shown}"),
             "relative paths start from the folder of this file",
@@ -180,37 +183,13 @@ fn files_inside(folder: &Path, any_extension: bool) -> std::io::Result<Vec<PathB
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder)? {
         let path = entry?.path();
-        // Writers keep what is unfinished or not data under such names.
         let hidden = path
             .file_name()
-            .is_some_and(|name| name.to_string_lossy().starts_with(['.', '_']));
+            .is_some_and(|name| is_hidden(&name.to_string_lossy()));
         if !hidden && (any_extension || FileFormat::of_path(&path).is_some()) && path.is_file() {
             files.push(path);
         }
     }
-    files.sort_unstable();
-    Ok(files)
-}
-
-fn files_of_glob(folder: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    // Tried alone, so that the error is about what was written.
-    glob::Pattern::new(pattern).map_err(|error| error.msg.to_owned())?;
-    // Characters of the folder's own path stand for themselves.
-    let escaped = glob::Pattern::escape(&folder.to_string_lossy());
-    let whole = match Path::new(pattern).is_absolute() {
-        true => pattern.to_owned(),
-        false if folder == Path::new(".") => pattern.to_owned(),
-        false => format!("{escaped}/{pattern}"),
-    };
-    let options = glob::MatchOptions {
-        require_literal_leading_dot: true,
-        ..glob::MatchOptions::default()
-    };
-    let entries = glob::glob_with(&whole, options).map_err(|error| error.to_string())?;
-    let mut files = entries
-        .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| error.to_string())?;
-    files.retain(|path| path.is_file());
     files.sort_unstable();
     Ok(files)
 }

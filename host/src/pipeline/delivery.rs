@@ -5,7 +5,7 @@
 //! are complete only at the end of a run that succeeded, and until then keep another name.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::{not, nullif};
@@ -121,6 +121,7 @@ pub(super) struct Delivery {
     pub(super) lanes: usize,
     pub(super) epoch: u64,
     pub(super) progress: Arc<Deliveries>,
+    pub(super) stop: Arc<AtomicBool>,
     pub(super) next_sequence: Vec<u64>,
     pub(super) watermarks: Vec<i64>,
     /// None if nothing is kept.
@@ -144,6 +145,8 @@ impl Delivery {
         };
         delivered?;
         flushed?;
+        // From here on files of earlier runs are replaced.
+        self.go_on()?;
         self.finish()
     }
 
@@ -160,9 +163,18 @@ impl Delivery {
         Ok(())
     }
 
+    /// Refuses to go on after a stop.
+    fn go_on(&self) -> Result<(), DeliveryError> {
+        match self.stop.load(Ordering::Relaxed) {
+            true => Err(DeliveryError::Incomplete),
+            false => Ok(()),
+        }
+    }
+
     fn deliver(&mut self, input: &mut Receiver<ToDelivery>) -> Result<(), DeliveryError> {
         let mut working = self.lanes;
         while working > 0 {
+            self.go_on()?;
             match input.receive_blocking().ok_or(DeliveryError::Incomplete)? {
                 ToDelivery::Reader { refused, sequence } => {
                     self.refuse(0, &refused)?;
@@ -380,13 +392,16 @@ impl Delivery {
                 "feature values broke their validation and were removed"
             );
         }
-        let files = &mut self.done.files;
-        if let Some(file) = self.sinks.features {
-            files.push(file.finish()?);
+        // All are whole before the first comes into its place: a run leaves all of its files or none.
+        let features = self.sinks.features.map(FileSink::complete).transpose()?;
+        let others = [
+            self.sinks.invalid.complete()?,
+            self.sinks.rejects.complete()?,
+            self.sinks.late.complete()?,
+        ];
+        for whole in features.into_iter().chain(others) {
+            self.done.files.extend(whole.place()?);
         }
-        files.extend(self.sinks.invalid.finish()?);
-        files.extend(self.sinks.rejects.finish()?);
-        files.extend(self.sinks.late.finish()?);
         if let Some(commits) = &mut self.commits {
             commits.clear()?;
         }

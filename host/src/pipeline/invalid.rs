@@ -1,6 +1,6 @@
 //! The file of feature values that broke their validation: made with the first of them.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, UInt32Array};
@@ -12,7 +12,7 @@ use arrow::util::display::array_value_to_string;
 use super::delivery::{DeliveredFeature, DeliveryError};
 use super::lane::Output;
 use super::plan::Plan;
-use crate::sink::{FileSink, FileSummary, RowOrder, SinkError};
+use crate::sink::{FileSink, RowOrder, SinkError, Whole};
 use crate::store::validation::Rule;
 
 /// Values that broke a rule, with their entity, window, feature and the rule.
@@ -102,16 +102,11 @@ impl InvalidValues {
         }
     }
 
-    /// Completes the file, or removes that of an earlier run if every value was fine.
-    pub(super) fn finish(self) -> Result<Option<FileSummary>, SinkError> {
+    /// Completes the file; one of an earlier run is to go if every value was fine.
+    pub(super) fn complete(self) -> Result<Whole, SinkError> {
         match self.file {
-            Some(file) => file.finish().map(Some),
-            None => {
-                remove(&self.path)?;
-                // What an earlier run left behind when it failed.
-                remove(&self.path.with_added_extension("partial"))?;
-                Ok(None)
-            }
+            Some(file) => file.complete(),
+            None => Whole::none(self.path),
         }
     }
 
@@ -126,17 +121,5 @@ impl InvalidValues {
             self.file = Some(file);
         }
         Ok(self.file.as_mut().expect("opened above"))
-    }
-}
-
-fn remove(path: &Path) -> Result<(), SinkError> {
-    match std::fs::remove_file(path) {
-        Err(source) if source.kind() != std::io::ErrorKind::NotFound => Err(SinkError::Io {
-            doing: "remove the file of an earlier run",
-            path: path.to_owned(),
-            partial: None,
-            source,
-        }),
-        _ => Ok(()),
     }
 }

@@ -6,6 +6,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
@@ -206,10 +207,16 @@ impl LaneCommits {
 pub(super) struct Outlet {
     pub(super) lane: usize,
     pub(super) delivery: Sender<ToDelivery>,
+    pub(super) stop: Arc<AtomicBool>,
 }
 
 impl Outlet {
+    /// Waits for room, and sends. The lanes hear of a stop here: closing all windows at the end may
+    /// take longer than reading did.
     pub(super) async fn send(&self, message: FromLane, bytes: usize) -> Result<(), Closed> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(Closed);
+        }
         self.delivery
             .send(ToDelivery::Lane(self.lane, message), bytes)
             .await

@@ -12,10 +12,12 @@
 mod accounting;
 mod commit;
 mod delivery;
+mod event_schema;
 mod invalid;
 pub mod lane;
 mod map;
 mod opener;
+mod outputs;
 mod passing;
 mod plan;
 mod queue;

@@ -35,7 +35,7 @@ use crate::transform::{CallError, Figures};
 pub enum ReadError {
     /// The source cannot be read on.
     #[error(transparent)]
-    Source(#[from] ReplayError),
+    Source(ReplayError),
     /// The mapper failed.
     #[error("mapper {mapper}: {error}")]
     Map {
@@ -48,11 +48,20 @@ pub enum ReadError {
     #[error("cannot divide rows among lanes: {0}")]
     Arrow(#[from] ArrowError),
     /// Somebody asked the run to stop.
-    #[error("stopped before the end of the input")]
+    #[error("stopped before the end")]
     Stopped,
     /// Another part of the pipeline has ended, and says why itself.
     #[error("another part of the pipeline has ended")]
     Closed,
+}
+
+impl From<ReplayError> for ReadError {
+    fn from(error: ReplayError) -> Self {
+        match error {
+            ReplayError::Stopped => Self::Stopped,
+            error => Self::Source(error),
+        }
+    }
 }
 
 impl From<Closed> for ReadError {

@@ -1,7 +1,7 @@
 //! The files of an event, wherever they are: local ones as they were found, those elsewhere looked for.
 
 use std::collections::HashSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use tokio::runtime::Handle;
@@ -36,7 +36,7 @@ pub(super) fn find(
         }
     }
     let mut seen = HashSet::new();
-    recordings.retain(|recording| seen.insert(recording.name()));
+    recordings.retain(|recording| seen.insert(identity(recording.as_ref())));
     let format = match format.get() {
         // Every pattern gave a file, and every file showed a format.
         Some(FileFormat::Ndjson) | None => Format::Ndjson,
@@ -45,6 +45,20 @@ pub(super) fn find(
         Some(FileFormat::Arrow) => Format::ArrowIpc,
     };
     Ok((recordings, format))
+}
+
+/// The same for two recordings that are one, however they are written.
+fn identity(recording: &dyn Recording) -> PathBuf {
+    let local = recording.local_path();
+    local
+        .map(|path| path.canonicalize().unwrap_or(path))
+        .unwrap_or_else(|| {
+            let name = recording.name();
+            match name.strip_prefix("s3a://") {
+                Some(rest) => PathBuf::from(format!("s3://{rest}")),
+                None => PathBuf::from(name),
+            }
+        })
 }
 
 fn elsewhere(

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::accounting::Accounting;
@@ -251,6 +251,7 @@ struct Running {
     reader: JoinHandle<Result<ReaderReport, ReadError>>,
     lanes: Vec<tokio::task::JoinHandle<Result<(), LaneError>>>,
     delivery: JoinHandle<Result<Delivered, DeliveryError>>,
+    stop: Arc<AtomicBool>,
 }
 
 fn start(
@@ -266,9 +267,8 @@ fn start(
         pipeline: pipeline.clone(),
         error,
     };
-    let source = Replay::open(opened.replay.clone(), Arc::clone(&progress.read))
-        .map_err(|error| read(error.into()))?
-        .until(stop);
+    let source = Replay::open_until(opened.replay.clone(), Arc::clone(&progress.read), stop)
+        .map_err(|error| read(error.into()))?;
     let commits = commits(host, &opened, lanes_at.as_deref());
     let (commits, resumes) = commits.map_err(|error| RunError::Delivery {
         pipeline: pipeline.clone(),
@@ -309,6 +309,7 @@ fn start(
         lanes,
         epoch,
         progress: Arc::clone(&progress.delivered),
+        stop: Arc::clone(stop),
         next_sequence: vec![0; lanes],
         watermarks: vec![i64::MIN; lanes],
         commits,
@@ -324,6 +325,7 @@ fn start(
         let out = Outlet {
             lane: number,
             delivery: to_delivery.clone(),
+            stop: Arc::clone(stop),
         };
         let commits = LaneCommits {
             due: timer.as_ref().map(CommitTimer::due),
@@ -376,6 +378,7 @@ fn start(
         store: opened.store,
         resumed,
         timer,
+        stop: Arc::clone(stop),
     })
 }
 
@@ -507,7 +510,15 @@ impl Running {
             .iter()
             .position(|failure| !failure.is_consequence());
         if !failures.is_empty() {
-            return Err(failures.swap_remove(cause.unwrap_or(0)));
+            let stopped = cause.is_none() && self.stop.load(Ordering::Relaxed);
+            return Err(match stopped {
+                // Lanes and delivery end without a word when they hear of it.
+                true => RunError::Read {
+                    pipeline,
+                    error: ReadError::Stopped,
+                },
+                false => failures.swap_remove(cause.unwrap_or(0)),
+            });
         }
         let (Ok(read), Ok(delivered)) = (read, delivered) else {
             unreachable!("whatever is not there left a failure");

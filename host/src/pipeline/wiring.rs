@@ -9,8 +9,10 @@ use sha2::{Digest, Sha256};
 
 use super::commit::Identity;
 use super::delivery::DeliveredFeature;
+use super::event_schema::{EventSchema, leave_out_empty, refuse_empty};
 use super::map::{self, MapAgain, Mapping, OpenedMapper};
 use super::opener::Opener;
+use super::outputs::OutputPaths;
 use super::plan::Plan;
 use super::recordings;
 use super::working::{Working, check_interfaces};
@@ -20,11 +22,11 @@ use crate::config::{
     WindowKind,
 };
 use crate::sandbox::{self, Component, ComponentError, Sandbox};
-use crate::source::decode::{self, DecodeError, Format};
+use crate::source::decode::{DecodeError, Format};
 use crate::source::recording::Recording;
 use crate::source::replay::{ReplaySpec, TimeRange};
 use crate::store::validation::Checker;
-use crate::transform::{CallError, HOST_COLUMNS, Mapper, MapperSpec, Windowed, event_time_type};
+use crate::transform::{CallError, HOST_COLUMNS, Mapper, MapperSpec, Windowed};
 
 /// Bytes of rows and states that one call of a transform hands over, at most.
 const CALL_BYTES: usize = 32 << 20;
@@ -78,6 +80,16 @@ pub enum WiringError {
     /// The recorded files cannot be read.
     #[error(transparent)]
     Source(#[from] DecodeError),
+    /// It does not fit, and of some columns nobody knows the type.
+    #[error(
+        "{error}\nno value of {columns} was seen in the sample, and so it was taken for a text; declare the event's columns in its `schema`"
+    )]
+    Unseen {
+        /// The columns.
+        columns: String,
+        /// What does not fit.
+        error: Box<WiringError>,
+    },
 }
 
 impl WiringError {
@@ -89,6 +101,19 @@ impl WiringError {
             Self::Component { error, .. } => matches!(error, ComponentError::Compile(_)),
             Self::Open { error, .. } => matches!(error, CallError::Exhausted { .. }),
             Self::Source(error) => error.is_of_the_system(),
+            Self::Unseen { error, .. } => error.is_of_the_system(),
+        }
+    }
+
+    /// With a word on the columns of which the sample had no value, where their type may be the cause.
+    fn beside_unseen(self, unseen: Vec<String>) -> Self {
+        if unseen.is_empty() || !matches!(self, Self::Open { .. } | Self::Config(_)) {
+            return self;
+        }
+        let columns: Vec<String> = unseen.iter().map(|name| format!("`{name}`")).collect();
+        Self::Unseen {
+            columns: columns.join(", "),
+            error: Box::new(self),
         }
     }
 }
@@ -131,15 +156,6 @@ pub(super) struct Keeping {
     /// A store's folder.
     pub(super) folder: PathBuf,
     pub(super) every: Duration,
-}
-
-/// The files that a run writes.
-#[derive(Debug, Clone)]
-pub(super) struct OutputPaths {
-    pub(super) features: Option<PathBuf>,
-    pub(super) rejects: PathBuf,
-    pub(super) late: PathBuf,
-    pub(super) invalid: PathBuf,
 }
 
 impl Opened {
@@ -240,15 +256,52 @@ pub fn open(
     environment: &Environment,
 ) -> Result<Opened, WiringError> {
     let recorded = environment.recorded(&pipeline)?;
-    let (recordings, format) = recordings::find(host.io.handle(), environment, &recorded)?;
-    refuse_empty(&pipeline, environment, recorded.event, &recordings)?;
-    let (event_schema, inferred) = event_schema(recorded.event, &recordings, format)?;
-    environment.check_event_time(recorded.event, &event_schema)?;
+    let (mut recordings, format) = recordings::find(host.io.handle(), environment, &recorded)?;
+    let outputs = OutputPaths::of(&pipeline, environment);
+    let read = recordings.iter().map(AsRef::as_ref);
+    outputs.check(&pipeline, environment, recorded.event, read)?;
+    refuse_empty(environment, recorded.event, &recordings)?;
+    leave_out_empty(&mut recordings);
+    let found = EventSchema::of(environment, recorded.event, &recordings, format)?;
+    let unseen = found.unseen.clone();
+    let read = Read {
+        recordings,
+        format,
+        found,
+        outputs,
+    };
+    put_together(host, pipeline, environment, recorded.event, read)
+        .map_err(|error| error.beside_unseen(unseen))
+}
+
+/// What a pipeline reads, and where it writes.
+struct Read {
+    recordings: Vec<Arc<dyn Recording>>,
+    format: Format,
+    found: EventSchema,
+    outputs: OutputPaths,
+}
+
+fn put_together(
+    host: &Host,
+    pipeline: Pipeline,
+    environment: &Environment,
+    event: &EventSource,
+    read: Read,
+) -> Result<Opened, WiringError> {
+    let Read {
+        recordings,
+        format,
+        found,
+        outputs,
+    } = read;
+    let (event_schema, inferred) = (found.schema, found.inferred);
+    environment.check_event_time(event, &event_schema)?;
 
     let component = Arc::new(load(host, &pipeline)?);
     check_interfaces(&pipeline, &component)?;
     let limits = limits(&pipeline.limits);
-    let event_time = recorded.event.event_time.value.as_str();
+    let event_time = event.event_time.value.as_str();
     let mapper = map::open(
         host,
         &pipeline,
@@ -286,7 +339,14 @@ pub fn open(
     let mapper_spec = mapper.as_ref().map(|mapper| mapper.spec.clone());
     let window = &pipeline.window.value;
     // Without a bound on how far ahead rows may be, nobody asks when they came in.
-    let arrival_time = recorded.event.arrival_time.as_ref();
+    let arrival_time = event.arrival_time.as_ref();
+    if window.max_future.is_some() && arrival_time.is_none() {
+        tracing::warn!(
+            pipeline = pipeline.name.value,
+            "`max_future` does nothing: event `{}` has no `arrival_time` in penstock.toml",
+            event.name.value
+        );
+    }
     let arrival_time = arrival_time.filter(|_| window.max_future.is_some());
     let (source, arrival_time, mapping) = match mapper {
         None => {
@@ -329,14 +389,7 @@ pub fn open(
             batch_rows: pipeline.run.batch_rows,
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
-        outputs: OutputPaths {
-            features: (pipeline.outputs.features.as_ref())
-                .map(|file| environment.output_path(&file.value)),
-            rejects: environment.output_path(&pipeline.outputs.rejects.value),
-            late: environment.output_path(&pipeline.outputs.late.value),
-            invalid: environment
-                .output_path(&pipeline.outputs.invalid_values(&pipeline.name.value)),
-        },
+        outputs,
         store: pipeline.outputs.store.then(|| environment.store.clone()),
         keeping: (pipeline.run.commit_every).map(|every| Keeping {
             folder: environment.store.clone(),
@@ -364,57 +417,6 @@ pub fn lanes_of(pipeline: &Pipeline) -> usize {
     lanes.unwrap_or_else(|| processors().min(MOST_DEFAULT_LANES))
 }
 
-/// Input without a single byte is a mistake more often than a quiet day.
-fn refuse_empty(
-    pipeline: &Pipeline,
-    environment: &Environment,
-    event: &EventSource,
-    recordings: &[Arc<dyn Recording>],
-) -> Result<(), ConfigError> {
-    let empty = |recording: &&Arc<dyn Recording>| recording.size().is_ok_and(|size| size == 0);
-    if !recordings.iter().all(|recording| empty(&recording)) {
-        for recording in recordings.iter().filter(empty) {
-            tracing::warn!(file = %recording.name(), "this file of event `{}` is empty", event.name.value);
-        }
-        return Ok(());
-    }
-    let message = match recordings {
-        [only] => format!("{} is empty", only.name()),
-        many => format!(
-            "all {} files of event `{}` are empty",
-            many.len(),
-            pipeline.event.value
-        ),
-    };
-    let hint = "record some events, or name other files";
-    Err(environment
-        .diagnostic(event.name.span, message, hint)
-        .into())
-}
-
-/// The declared schema, or the one that the files show.
-fn event_schema(
-    event: &EventSource,
-    recordings: &[Arc<dyn Recording>],
-    format: Format,
-) -> Result<(SchemaRef, bool), DecodeError> {
-    if let Some(declared) = &event.schema {
-        return Ok((Arc::clone(&declared.value), false));
-    }
-    let found = decode::infer(recordings, format)?;
-    let times = [Some(&event.event_time), event.arrival_time.as_ref()];
-    let is_time = |name: &String| times.iter().flatten().any(|time| time.value == *name);
-    // A text format has no timestamps: what is a text and called a time is read as one.
-    let fields = found.fields().iter().map(|field| {
-        let text = format.is_text() && *field.data_type() == DataType::Utf8;
-        if text && is_time(field.name()) {
-            return Arc::new(Field::new(field.name(), event_time_type(), true));
-        }
-        Arc::clone(field)
-    });
-    Ok((Arc::new(Schema::new(fields.collect::<Vec<_>>())), true))
-}
-
 /// The key's columns. Rows in which one is null are refused, so that none is null after that.
 fn key_schema(pipeline: &Pipeline, event: &Schema) -> Result<SchemaRef, ConfigError> {
     let mut fields = Vec::with_capacity(pipeline.key.len());
@@ -426,7 +428,7 @@ fn key_schema(pipeline: &Pipeline, event: &Schema) -> Result<SchemaRef, ConfigEr
                 "the output of windows has a column `{}` of its own",
                 column.value
             );
-            let hint = "give the key another name, in the event's `schema` or by a mapper";
+            let hint = "give the key's column another name, in the files or by a mapper";
             return Err(pipeline.diagnostic(column.span, message, hint).into());
         }
         if !can_be_key(field.data_type()) {

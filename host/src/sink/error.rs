@@ -27,6 +27,12 @@ pub enum SinkError {
         /// What came out of order.
         reason: String,
     },
+    /// Another process has the file locked.
+    #[error("{}: another run is writing there; wait for its end, or let `output` of the environment be another folder", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
     /// The file system refused.
     #[error("cannot {doing} {}: {source}{}", path.display(), left(partial.as_ref()))]
     Io {

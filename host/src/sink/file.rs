@@ -21,7 +21,7 @@ use parquet::file::properties::WriterProperties;
 
 use super::SinkError;
 use super::ordered::{Mark, OrderedRows, RowOrder};
-use super::partial::{Partial, partial_path};
+use super::partial::{Partial, Whole, partial_path};
 use super::text::text_batch;
 
 /// How many rows an encoder gets in one call.
@@ -174,12 +174,12 @@ impl FileSink {
         self.encode(ready)
     }
 
-    /// Writes what is left and renames the file into its place.
+    /// Writes what is left. The file is whole then, and not in its place yet.
     ///
     /// # Errors
     ///
-    /// [`SinkError`] when the file cannot be written. The file of an earlier run is untouched then.
-    pub fn finish(mut self) -> Result<FileSummary, SinkError> {
+    /// [`SinkError`] when the file cannot be written. The file of an earlier run is untouched.
+    pub fn complete(mut self) -> Result<Whole, SinkError> {
         let ready = self.ordered.finish().map_err(|e| self.failed(e))?;
         self.encode(ready)?;
         if self.pending_rows > 0 {
@@ -192,12 +192,7 @@ impl FileSink {
             partial: readable,
             source,
         })?;
-        let bytes = partial.finish()?;
-        Ok(FileSummary {
-            path: self.path,
-            rows: self.rows,
-            bytes,
-        })
+        partial.complete(self.rows)
     }
 
     /// Adds rows that are in their final order, and encodes the whole chunks.

@@ -106,7 +106,7 @@ fn write(folder: &Path, name: &str, rows: &[Row], lanes: usize, choices: &[usize
         sink.write(lane, &batch(&left[lane][given[lane]..]), 0, Vec::new())
             .unwrap();
     }
-    let summary = sink.finish().unwrap();
+    let summary = sink.complete().unwrap().place().unwrap().unwrap();
     let bytes = fs::read(&path).unwrap();
     assert_eq!(
         (summary.rows, summary.bytes),
@@ -145,7 +145,7 @@ fn many_rows_give_the_same_bytes_in_any_batches() {
             for part in rows.chunks(size) {
                 sink.write(0, &batch(part), 0, Vec::new()).unwrap();
             }
-            sink.finish().unwrap();
+            sink.complete().unwrap().place().unwrap().unwrap();
             files.push(fs::read(&path).unwrap());
         }
         assert!(files[0] == files[1] && files[1] == files[2], "{name}");

@@ -5,7 +5,7 @@
 //! number of lanes, the batch size or the run.
 //!
 //! What it must never do: touch the result of an earlier run before this run has succeeded. Files are written as
-//! `<name>.partial` and renamed into place by `finish`. Everything here blocks: call it from one blocking thread.
+//! `<name>.partial` and renamed into place at the end ([`Whole`]). Everything here blocks: call it from one blocking thread.
 
 mod error;
 mod file;
@@ -17,4 +17,5 @@ mod text;
 pub use self::error::SinkError;
 pub use self::file::{FileSink, FileSummary, Format};
 pub use self::ordered::{Mark, RowOrder};
+pub use self::partial::Whole;
 pub use self::rejects::{Position, Record, Reject, RejectSink};

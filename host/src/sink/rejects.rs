@@ -11,15 +11,14 @@
 //! have a file of their own.)
 
 use std::collections::VecDeque;
-use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::SinkError;
 use super::ordered::Frontier;
-use super::partial::{Partial, partial_path, sync_folder};
-use super::{FileSummary, SinkError};
+use super::partial::{Partial, Whole, partial_path};
 use crate::stage::Stage;
 
 /// The place of a row in its file.
@@ -189,37 +188,18 @@ impl RejectSink {
         self.held_bytes
     }
 
-    /// Writes what is left and renames the file into its place. Without any rejected row there is no file, and one of
-    /// an earlier run is removed.
+    /// Writes what is left. The file is whole then, and not in its place yet. Without any rejected row there is to be
+    /// no file, and one of an earlier run is to go.
     ///
     /// # Errors
     ///
     /// [`SinkError::Io`] when the file cannot be written. The file of an earlier run is untouched then.
-    pub fn finish(mut self) -> Result<Option<FileSummary>, SinkError> {
+    pub fn complete(mut self) -> Result<Whole, SinkError> {
         self.release(u64::MAX)?;
-        if let Some(file) = self.file {
-            let bytes = file.finish()?;
-            return Ok(Some(FileSummary {
-                path: self.path,
-                rows: self.rows,
-                bytes,
-            }));
+        match self.file {
+            Some(file) => file.complete(self.rows),
+            None => Whole::none(self.path),
         }
-        for stale in [partial_path(&self.path), self.path] {
-            match fs::remove_file(&stale).and_then(|()| sync_folder(&stale)) {
-                Ok(()) => {}
-                Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
-                Err(source) => {
-                    return Err(SinkError::Io {
-                        doing: "remove the rejects of an earlier run,",
-                        path: stale,
-                        partial: None,
-                        source,
-                    });
-                }
-            }
-        }
-        Ok(None)
     }
 
     fn release(&mut self, sequence: u64) -> Result<(), SinkError> {

@@ -60,7 +60,7 @@ proptest! {
                     sink.write(producer, reject).unwrap();
                 }
             }
-            let summary = sink.finish().unwrap();
+            let summary = sink.complete().unwrap().place().unwrap();
             assert_eq!(summary.map_or(0, |s| s.rows), rejects.len() as u64);
             fs::read(&path).unwrap_or_default()
         };
@@ -94,7 +94,7 @@ proptest! {
                 }
                 sink.advance(0, sequence).unwrap();
             }
-            sink.finish().unwrap();
+            sink.complete().unwrap().place().unwrap();
             fs::read(&path).unwrap_or_default()
         };
         prop_assert_eq!(write("several", lanes), write("one", 1));
@@ -129,7 +129,7 @@ fn lines_are_as_documented() {
     )
     .unwrap();
     assert!(sink.held_bytes() > 0);
-    let summary = sink.finish().unwrap().unwrap();
+    let summary = sink.complete().unwrap().place().unwrap().unwrap();
     let text = fs::read_to_string(&path).unwrap();
     assert_eq!((summary.rows, summary.bytes), (3, text.len() as u64));
     assert_eq!(
@@ -147,7 +147,14 @@ fn lines_are_as_documented() {
 fn a_run_without_rejects_removes_the_file_of_an_earlier_one() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("rejects.ndjson");
-    assert_eq!(RejectSink::new(&path, 1).finish().unwrap(), None);
+    assert_eq!(
+        RejectSink::new(&path, 1)
+            .complete()
+            .unwrap()
+            .place()
+            .unwrap(),
+        None
+    );
 
     let mut sink = RejectSink::new(&path, 1);
     sink.write(0, &reject(1, Stage::Key, "")).unwrap();
@@ -159,9 +166,16 @@ fn a_run_without_rejects_removes_the_file_of_an_earlier_one() {
 
     let mut sink = RejectSink::new(&path, 1);
     sink.write(0, &reject(1, Stage::Key, "")).unwrap();
-    sink.finish().unwrap().unwrap();
+    sink.complete().unwrap().place().unwrap().unwrap();
     assert!(path.exists());
-    assert_eq!(RejectSink::new(&path, 1).finish().unwrap(), None);
+    assert_eq!(
+        RejectSink::new(&path, 1)
+            .complete()
+            .unwrap()
+            .place()
+            .unwrap(),
+        None
+    );
     assert!(!path.exists());
 }
 
@@ -180,7 +194,7 @@ fn only_what_is_not_complete_is_held() {
         .unwrap_err()
         .to_string();
     assert!(wrong.contains("gave row 2 after row 2"), "{wrong}");
-    sink.finish().unwrap().unwrap();
+    sink.complete().unwrap().place().unwrap().unwrap();
 }
 
 /// A file of nothing but lines that cannot be read: they all stand before the first row.
@@ -202,5 +216,8 @@ fn records_that_never_became_rows_do_not_pile_up() {
         sink.write(0, &reject(5, Stage::Decode, "z")).unwrap();
     }
     assert_eq!(sink.held_bytes(), 0);
-    assert_eq!(sink.finish().unwrap().unwrap().rows, 2_001);
+    assert_eq!(
+        sink.complete().unwrap().place().unwrap().unwrap().rows,
+        2_001
+    );
 }

@@ -12,6 +12,9 @@ use std::sync::Arc;
 
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, Schema};
+use arrow::error::ArrowError;
 use serde::{Deserialize, Serialize};
 
 use crate::stage::Stage;
@@ -118,15 +121,34 @@ pub fn record_lines(rows: &RecordBatch) -> Vec<String> {
         .collect()
 }
 
-/// One row of a batch as a JSON object, or a JSON text that says why it is none.
+/// One row of a batch as a JSON object, or a JSON text that says why it is none. A time that no calendar
+/// has is shown as its number.
 pub fn record_text(rows: &RecordBatch, row: u32) -> String {
     let one = arrow::compute::take_record_batch(rows, &UInt32Array::from(vec![row]));
-    match one.and_then(|row| text::record_lines(&row)) {
+    let shown = one
+        .and_then(|row| text::record_lines(&row).or_else(|_| text::record_lines(&numbered(&row)?)));
+    match shown {
         Ok(mut lines) => lines.pop().unwrap_or_default(),
         Err(error) => {
             serde_json::Value::String(format!("not to be shown as JSON: {error}")).to_string()
         }
     }
+}
+
+/// The rows with numbers in place of columns of times that have no text.
+fn numbered(rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
+    let schema = rows.schema();
+    let columns = schema.fields().iter().zip(rows.columns());
+    let columns = columns.map(|(field, column)| {
+        let alone = Schema::new(vec![Arc::clone(field)]);
+        let alone = RecordBatch::try_new(Arc::new(alone), vec![Arc::clone(column)])?;
+        let column = match text::record_lines(&alone) {
+            Err(_) if field.data_type().is_temporal() => cast(column, &DataType::Int64)?,
+            _ => Arc::clone(column),
+        };
+        Ok((field.name().clone(), column))
+    });
+    RecordBatch::try_from_iter(columns.collect::<Result<Vec<_>, ArrowError>>()?)
 }
 
 /// How far a source has been read, for a person who waits. Counted by the reader, read by anybody.
@@ -142,3 +164,24 @@ pub struct ReadProgress {
 
 /// The places of a source, in words.
 pub type SplitNames = Arc<[String]>;
+
+#[cfg(test)]
+mod tests {
+    use arrow::array::{ArrayRef, StringArray, TimestampSecondArray};
+
+    use super::*;
+
+    #[test]
+    fn a_time_that_no_calendar_has_is_shown_as_its_number() {
+        let times: ArrayRef = Arc::new(TimestampSecondArray::from(vec![1, i64::MAX / 2]));
+        let names: ArrayRef = Arc::new(StringArray::from(vec!["a", "b"]));
+        let rows = RecordBatch::try_from_iter([("t", times), ("name", names)]).unwrap();
+        assert_eq!(
+            record_lines(&rows),
+            [
+                "{\"t\":\"1970-01-01T00:00:01\",\"name\":\"a\"}",
+                "{\"t\":4611686018427387903,\"name\":\"b\"}",
+            ]
+        );
+    }
+}

@@ -16,6 +16,11 @@ pub trait Recording: fmt::Debug + Send + Sync {
     /// Its path or URL, as it is shown to people and kept beside rejected rows.
     fn name(&self) -> String;
 
+    /// Where it is on this machine, if it is there.
+    fn local_path(&self) -> Option<PathBuf> {
+        None
+    }
+
     /// Its size in bytes.
     ///
     /// # Errors
@@ -67,6 +72,10 @@ impl LocalFile {
 impl Recording for LocalFile {
     fn name(&self) -> String {
         self.path.display().to_string()
+    }
+
+    fn local_path(&self) -> Option<PathBuf> {
+        Some(self.path.clone())
     }
 
     fn size(&self) -> io::Result<u64> {

@@ -17,8 +17,9 @@ mod state;
 mod storage;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -44,8 +45,8 @@ pub struct PipelineLanes {
     pub lanes: u32,
 }
 
-/// The embedded store, open for writing. One process at a time may hold a lane; another one that opens it takes it
-/// over, and this one's flushes fail from then on.
+/// The embedded store, open for writing. One process at a time may hold a lane, and another one is refused. (On a file
+/// system without locks another one takes the lane over, and this one's flushes fail from then on.)
 ///
 /// Its futures must be polled within the tokio runtime that opened it (any of its tasks, or `Handle::block_on`).
 pub struct EmbeddedStore {
@@ -55,6 +56,8 @@ pub struct EmbeddedStore {
     /// Lanes of other pipelines, and those that an earlier run with more lanes left behind: they are read, not
     /// written.
     others: LaneReaders,
+    /// Of each lane, until it is closed.
+    locks: Mutex<Vec<File>>,
 }
 
 impl EmbeddedStore {
@@ -63,12 +66,21 @@ impl EmbeddedStore {
     ///
     /// # Errors
     ///
-    /// [`StoreError`] when the folder holds something else, is of another layout, or cannot be written.
+    /// [`StoreError`] when another process has one of the lanes, or the folder holds something else, is of another
+    /// layout, or cannot be written.
     pub async fn open(folder: &Path, pipelines: &[PipelineLanes]) -> Result<Self, StoreError> {
         let path = folder.to_owned();
-        let folder = blocking(move || Folder::create(&path)).await?;
+        let names = lane_names(pipelines);
+        let (folder, locks) = blocking(move || {
+            let folder = Folder::create(&path)?;
+            let locks: Result<_, _> = names.iter().map(|lane| folder.lock(lane)).collect();
+            Ok((folder, locks?))
+        })
+        .await?;
         let storage = Storage::open(&folder)?;
-        Self::open_on(folder, storage, pipelines).await
+        let store = Self::open_on(folder, storage, pipelines).await?;
+        *store.locks.lock().unwrap_or_else(PoisonError::into_inner) = locks;
+        Ok(store)
     }
 
     async fn open_on(
@@ -76,13 +88,7 @@ impl EmbeddedStore {
         storage: Storage,
         pipelines: &[PipelineLanes],
     ) -> Result<Self, StoreError> {
-        let names = pipelines.iter().flat_map(|of| {
-            let pipeline = &of.pipeline;
-            (0..of.lanes).map(|number| LaneName {
-                pipeline: pipeline.clone(),
-                number,
-            })
-        });
+        let names = lane_names(pipelines).into_iter();
         let opening = names.map(|name| {
             let (folder, storage) = (&folder, &storage);
             async move {
@@ -99,6 +105,7 @@ impl EmbeddedStore {
             others: LaneReaders::new(folder.clone(), storage, own),
             folder,
             lanes,
+            locks: Mutex::default(),
         })
     }
 
@@ -215,10 +222,25 @@ impl FeatureStore for EmbeddedStore {
             self.others.close().await;
             // Every lane is closed, also when one of them fails: the first failure is reported at the end.
             let closing = futures::future::join_all(self.lanes.values().map(|lane| lane.close()));
-            closing.await.into_iter().collect()
+            let closed = closing.await.into_iter().collect();
+            self.locks
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .clear();
+            closed
         }
         .boxed()
     }
+}
+
+fn lane_names(pipelines: &[PipelineLanes]) -> Vec<LaneName> {
+    let names = pipelines.iter().flat_map(|of| {
+        (0..of.lanes).map(|number| LaneName {
+            pipeline: of.pipeline.clone(),
+            number,
+        })
+    });
+    names.collect()
 }
 
 /// Runs file system calls where they hold up nobody else's task.

@@ -289,6 +289,16 @@ pub enum StoreError {
         /// How it can be told.
         reason: String,
     },
+    /// Another process writes to a lane.
+    #[error("another process has lane {lane} of pipeline {pipeline} in the store {} open for writing: wait for its end, or let `store` of the environment be another folder", folder.display())]
+    Busy {
+        /// The store's folder.
+        folder: PathBuf,
+        /// The pipeline.
+        pipeline: String,
+        /// The lane.
+        lane: u32,
+    },
     /// The store was laid out by another build.
     #[error("{} has layout {found}, and this build reads layout {expected}: use the build that wrote it, or a newer one", path.display())]
     Layout {

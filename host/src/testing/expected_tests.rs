@@ -104,7 +104,7 @@ fn what_a_run_writes_comes_back_in_every_format() {
         let mut sink =
             FileSink::create(&path, 1, Arc::clone(&layout.schema), 2, RowOrder::Windows).unwrap();
         sink.write(0, &rows, 0, Vec::new()).unwrap();
-        sink.finish().unwrap();
+        sink.complete().unwrap().place().unwrap();
         let read = read(&path, &layout).unwrap();
         let texts = |rows: &RecordBatch| -> Vec<Vec<String>> {
             let columns = rows.columns().iter();
@@ -199,7 +199,7 @@ fn other_types_of_parquet_must_hold_the_same_values() {
         let rows = RecordBatch::try_from_iter(columns).unwrap();
         let mut sink = FileSink::create(&path, 1, rows.schema(), 2, RowOrder::Windows).unwrap();
         sink.write(0, &rows, 0, Vec::new()).unwrap();
-        sink.finish().unwrap();
+        sink.complete().unwrap().place().unwrap();
         read(&path, &layout).err().map(|error| error.to_string())
     };
     let floats = |values: [f64; 3]| -> ArrayRef { Arc::new(Float64Array::from(values.to_vec())) };
@@ -245,7 +245,7 @@ fn a_nan_within_a_list_or_a_struct_comes_back_as_no_difference() {
         let mut sink =
             FileSink::create(&path, 1, Arc::clone(&layout.schema), 2, RowOrder::Windows).unwrap();
         sink.write(0, &rows, 0, Vec::new()).unwrap();
-        sink.finish().unwrap();
+        sink.complete().unwrap().place().unwrap();
         let read = read(&path, &layout).unwrap();
         let compared = crate::testing::compare::compare(
             &layout,

@@ -11,6 +11,10 @@ use super::content::Content;
 use super::lines::{Filled, Lines};
 use super::origin::{Malformed, Origin, RECORD_BYTES, code};
 use super::{DecodeError, Decoded, SplitReader};
+use crate::source::recording::Recording;
+
+/// Bytes that are read of a file at a time, however small it is.
+const SMALLEST_CHUNK: usize = 4 << 10;
 
 /// The sizes that bound memory.
 #[derive(Debug, Clone, Copy)]
@@ -30,6 +34,15 @@ impl Default for Sizes {
             line: 16 << 20,
             batch: 32 << 20,
         }
+    }
+}
+
+impl Sizes {
+    /// Bytes of a file that are read at a time: there may be thousands of small ones, all open at once.
+    pub(super) fn chunk_of(&self, recording: &dyn Recording) -> usize {
+        let size = recording.size().unwrap_or(u64::MAX);
+        let size = usize::try_from(size).unwrap_or(usize::MAX);
+        self.chunk.min(size.max(SMALLEST_CHUNK))
     }
 }
 

@@ -18,6 +18,7 @@ use arrow::datatypes::{DataType, Field};
 use self::number::Loss;
 use super::origin::code;
 use super::scan::skip_number;
+use crate::config::types::type_name;
 
 /// A value in the buffer: a JSON value whose grammar was checked, or the text of a cell.
 #[derive(Debug, Clone, Copy)]
@@ -152,7 +153,8 @@ impl Misfit {
             Loss::Fraction => Self::new(
                 code::WRONG_TYPE,
                 format!(
-                    "expected {data_type}, found {}, which has more decimal places",
+                    "expected {}, found {}, which has more decimal places",
+                    type_name(data_type),
                     written.describe()
                 ),
             ),
@@ -163,7 +165,11 @@ impl Misfit {
     pub(super) fn out_of_range(data_type: &DataType, written: Written<'_>) -> Self {
         Self::new(
             code::OUT_OF_RANGE,
-            format!("{} is out of the range of {data_type}", written.describe()),
+            format!(
+                "{} is out of the range of {}",
+                written.describe(),
+                type_name(data_type)
+            ),
         )
     }
 
@@ -281,6 +287,24 @@ pub(super) fn cell_kind(cell: &str) -> CellKind {
         false if digits && !unsigned.is_empty() => CellKind::Digits,
         false if time::timestamp(bytes, true).is_ok() => CellKind::Time,
         false => CellKind::Text,
+    }
+}
+
+/// What a text says of a point in time.
+pub(super) enum TextKind {
+    /// It is one, with its offset from UTC.
+    Zoned,
+    /// It is one without.
+    Local,
+    Other,
+}
+
+/// Whether a text is a point in time, and has its offset.
+pub(super) fn text_kind(text: &str) -> TextKind {
+    match time::timestamp(text.as_bytes(), true) {
+        Ok(_) => TextKind::Zoned,
+        Err(time::BadTime::NoOffset) => TextKind::Local,
+        Err(time::BadTime::Unreadable(_)) => TextKind::Other,
     }
 }
 

@@ -4,6 +4,8 @@
 //! they must have as rejects. Anything else that does not fit concerns more than a row, and is an error.
 
 mod adapt;
+mod expanded;
+mod pieces;
 pub(super) mod plain;
 mod watched;
 
@@ -15,8 +17,10 @@ use arrow::array::{Array, ArrayRef, BooleanArray, RecordBatch, RecordBatchOption
 use arrow::buffer::{BooleanBuffer, NullBuffer};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::{Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 
 use self::adapt::Adapt;
+pub(super) use self::pieces::{PIECE_BYTES, Pieces};
 pub(super) use self::watched::Watched;
 use super::origin::{Malformed, Origin, code};
 use super::{DecodeError, Decoded};
@@ -101,7 +105,7 @@ impl Fitting {
         })
     }
 
-    fn damaged(&self, row: u64, error: &arrow::error::ArrowError) -> DecodeError {
+    fn damaged(&self, row: u64, error: &ArrowError) -> DecodeError {
         DecodeError::Corrupt {
             file: self.file.clone(),
             row,
@@ -256,6 +260,40 @@ fn names(schema: &Schema) -> String {
         "none".to_owned()
     } else {
         names.join(", ")
+    }
+}
+
+/// Why rows cannot be read on.
+pub(super) enum Fault {
+    /// The file is damaged.
+    Damaged(String),
+    /// What comes next does not fit into memory that one file may take.
+    TooLarge(String),
+}
+
+impl Fault {
+    /// The error of a file of which so many rows were read.
+    pub(super) fn after(self, file: &str, row: u64) -> DecodeError {
+        let file = file.to_owned();
+        match self {
+            Self::Damaged(reason) => DecodeError::Corrupt { file, row, reason },
+            Self::TooLarge(reason) => DecodeError::TooLarge { file, row, reason },
+        }
+    }
+}
+
+impl From<String> for Fault {
+    fn from(reason: String) -> Self {
+        Self::Damaged(reason)
+    }
+}
+
+impl From<ArrowError> for Fault {
+    fn from(error: ArrowError) -> Self {
+        match error {
+            ArrowError::MemoryError(reason) => Self::TooLarge(reason),
+            other => Self::Damaged(other.to_string()),
+        }
     }
 }
 

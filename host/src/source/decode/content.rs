@@ -118,7 +118,10 @@ impl Content {
             });
         }
         let stream = Cursor::new(head).chain(stream);
-        let buffered = |stream| BufReader::with_capacity(INPUT, stream);
+        let input = recording.size().map_or(INPUT, |size| {
+            usize::try_from(size).map_or(INPUT, |size| size.clamp(HEAD, INPUT))
+        });
+        let buffered = |stream| BufReader::with_capacity(input, stream);
         let reader = match compression {
             None => Reader::Plain(stream),
             Some(Compression::Gzip) => {

@@ -59,7 +59,11 @@ impl CsvReader {
                 data_type: nested.data_type().clone(),
             });
         }
-        let mut lines = Lines::new(Content::open(recording)?, sizes.chunk, sizes.line);
+        let mut lines = Lines::new(
+            Content::open(recording)?,
+            sizes.chunk_of(recording.as_ref()),
+            sizes.line,
+        );
         let mut line = 0;
         let header = read_header(&file, &mut lines, sizes.line, &mut line)?;
         let wanted = match &header {
@@ -93,14 +97,31 @@ fn read_header(
     let record = record.map_err(|error| lines.source().failure(lines.bytes_read(), error))?;
     match record.transpose() {
         Ok(None) => Ok(None),
-        Ok(Some(header)) => Ok(Some(
-            header.fields.into_iter().map(|(name, _)| name).collect(),
-        )),
+        Ok(Some(header)) => {
+            let names: Vec<String> = header.fields.into_iter().map(|(name, _)| name).collect();
+            match separated_otherwise(&names) {
+                Some(separator) => Err(DecodeError::BadHeader {
+                    file: file.to_owned(),
+                    reason: format!(
+                        "its columns seem to be separated by {separator:?}; fields are separated by commas"
+                    ),
+                }),
+                None => Ok(Some(names)),
+            }
+        }
         Err(refusal) => Err(DecodeError::BadHeader {
             file: file.to_owned(),
             reason: refusal.reason,
         }),
     }
+}
+
+/// What seems to separate the names of a header that has no comma.
+fn separated_otherwise(header: &[String]) -> Option<char> {
+    let [only] = header else { return None };
+    [';', '\t', '|']
+        .into_iter()
+        .find(|separator| only.contains(*separator))
 }
 
 /// A field of the file that nobody wants.

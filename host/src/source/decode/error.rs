@@ -3,12 +3,14 @@
 use arrow::datatypes::DataType;
 use thiserror::Error;
 
+use crate::config::types::type_name;
+
 /// Why a file cannot be decoded.
 #[derive(Debug, Error)]
 #[non_exhaustive]
 pub enum DecodeError {
     /// The file could not be opened.
-    #[error("opening {file}: {source}")]
+    #[error("opening {file}: {}", reason(file, source))]
     Open {
         /// The file.
         file: String,
@@ -16,7 +18,7 @@ pub enum DecodeError {
         source: std::io::Error,
     },
     /// Reading failed in the middle.
-    #[error("reading {file} at byte {at}: {source}")]
+    #[error("reading {file} at byte {at}: {}", reason(file, source))]
     Read {
         /// The file.
         file: String,
@@ -51,8 +53,8 @@ pub enum DecodeError {
         /// What it met.
         reason: String,
     },
-    /// A CSV file whose first record does not name its columns.
-    #[error("{file}: its first record is no header that names its columns: {reason}")]
+    /// A CSV file whose first record does not name its columns as they are wanted.
+    #[error("{file}: its first record, which names its columns, cannot be used: {reason}")]
     BadHeader {
         /// The file.
         file: String,
@@ -61,7 +63,8 @@ pub enum DecodeError {
     },
     /// A wanted type has no form in the file's format.
     #[error(
-        "{file}: column `{column}` is declared as {data_type}, which cannot be read from {format}; declare another type"
+        "{file}: column `{column}` is declared as {data_type}, which cannot be read from {format}; declare another type",
+        data_type = type_name(data_type)
     )]
     UnsupportedType {
         /// The file.
@@ -113,6 +116,18 @@ pub enum DecodeError {
         /// What was wrong with it.
         reason: String,
     },
+    /// A Parquet file that is compressed in a way that this program cannot undo.
+    #[error(
+        "{file}: column `{column}` is compressed with {codec}, which cannot be read; write the file with zstd, snappy, gzip or lz4"
+    )]
+    Codec {
+        /// The file.
+        file: String,
+        /// The column.
+        column: String,
+        /// The name of the compression.
+        codec: &'static str,
+    },
     /// Damage inside a Parquet or Arrow file.
     #[error("{file}: is damaged after row {row} ({reason}); write it again, or leave it out")]
     Corrupt {
@@ -121,6 +136,16 @@ pub enum DecodeError {
         /// The number of rows that could be read before.
         row: u64,
         /// What was wrong with it.
+        reason: String,
+    },
+    /// What comes next in a Parquet or Arrow file would take too much memory.
+    #[error("{file}: after row {row} it cannot be read within bounds of memory: {reason}")]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// The number of rows that could be read before.
+        row: u64,
+        /// What is too large.
         reason: String,
     },
     /// The file has no such column.
@@ -135,7 +160,8 @@ pub enum DecodeError {
     },
     /// The file has the column with another type.
     #[error(
-        "{file}: column `{column}`: expected {expected}, found {found}; declare the type that the file has"
+        "{file}: column `{column}`: expected {expected}, found {found}; {}",
+        way_out(expected, found), expected = type_name(expected), found = type_name(found)
     )]
     IncompatibleColumn {
         /// The file.
@@ -149,7 +175,8 @@ pub enum DecodeError {
     },
     /// A value does not fit the wanted type.
     #[error(
-        "{file}: column `{column}`: {value} ({found}), between rows {row} and {last}, has no exact form as {expected}; declare the column as {found}"
+        "{file}: column `{column}`: {value} ({found}), between rows {row} and {last}, has no exact form as {expected}; declare the column as {found}",
+        expected = type_name(expected), found = type_name(found)
     )]
     Inexact {
         /// The file.
@@ -169,7 +196,8 @@ pub enum DecodeError {
     },
     /// Files of one source disagree about a column.
     #[error(
-        "column `{column}`: {found} in {file}, and {expected} in the files before it; read them as separate sources"
+        "column `{column}`: {found} in {file}, and {expected} in the files before it; declare the event's columns in its `schema`, or leave files out",
+        expected = type_name(expected), found = type_name(found)
     )]
     Disagreement {
         /// The later file.
@@ -181,6 +209,25 @@ pub enum DecodeError {
         /// Its type in this one.
         found: DataType,
     },
+}
+
+/// What the system said. A store names the file itself.
+fn reason(file: &str, source: &std::io::Error) -> String {
+    let said = source.to_string();
+    let bare = said
+        .strip_prefix(file)
+        .and_then(|rest| rest.strip_prefix(": "));
+    bare.map_or_else(|| said.clone(), str::to_owned)
+}
+
+/// What to do about a column of another type.
+fn way_out(expected: &DataType, found: &DataType) -> &'static str {
+    match (expected, found) {
+        (DataType::Timestamp(..), DataType::Utf8 | DataType::LargeUtf8) => {
+            "texts of this format are not read as times: write the column as a timestamp"
+        }
+        _ => "declare the type that the file has",
+    }
 }
 
 impl DecodeError {

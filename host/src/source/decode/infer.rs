@@ -21,12 +21,12 @@ use arrow::datatypes::{DataType, Field, Fields, Schema, TimeUnit};
 use hashbrown::HashMap;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 
-use super::DecodeError;
 use super::batch::Sizes;
-use super::column::{CellKind, cell_kind};
+use super::column::{CellKind, TextKind, cell_kind, text_kind};
 use super::content::Content;
 use super::csv;
 use super::lines::{Filled, Lines};
+use super::{DecodeError, Inferred};
 
 /// Records that are looked at.
 pub(super) const SAMPLE_RECORDS: usize = 1_000;
@@ -130,9 +130,27 @@ impl Sample {
         }
     }
 
-    /// The schema of all that was seen.
-    pub(super) fn schema(self) -> Schema {
-        Schema::new(self.record.into_fields())
+    /// What all that was seen comes to; texts of the columns `times` are points in time.
+    pub(super) fn inferred(self, times: &[&str]) -> Inferred {
+        let mut unseen = Vec::new();
+        let fields = self.record.fields.into_iter().map(|(name, shape)| {
+            if shape.is_unseen() {
+                unseen.push(name.clone());
+            }
+            let is_local = shape.local > 0 && shape.zoned == 0;
+            let data_type = match shape.into_type() {
+                DataType::Utf8 if times.contains(&name.as_str()) => {
+                    let zone = (!is_local).then(|| "UTC".into());
+                    DataType::Timestamp(TimeUnit::Microsecond, zone)
+                }
+                other => other,
+            };
+            Field::new(name, data_type, true)
+        });
+        Inferred {
+            schema: Schema::new(fields.collect::<Vec<_>>()),
+            unseen,
+        }
     }
 }
 
@@ -146,6 +164,9 @@ struct Shape {
     records: u64,
     /// Of the texts, those that are points in time. Only looked for where nothing else tells them from others.
     times: u64,
+    /// Of the texts, those that are times with an offset, and without.
+    zoned: u64,
+    local: u64,
     /// A text was seen that looks like a number and must not become one.
     digits: bool,
     float: bool,
@@ -165,6 +186,8 @@ impl Shape {
         self.lists += other.lists;
         self.records += other.records;
         self.times += other.times;
+        self.zoned += other.zoned;
+        self.local += other.local;
         self.digits |= other.digits;
         self.float |= other.float;
         self.negative |= other.negative;
@@ -195,9 +218,28 @@ impl Shape {
                 self.float = true;
             }
             CellKind::Digits => (self.texts, self.digits) = (self.texts + 1, true),
-            CellKind::Time => (self.texts, self.times) = (self.texts + 1, self.times + 1),
-            CellKind::Text => self.texts += 1,
+            CellKind::Time => {
+                self.times += 1;
+                self.see_text(cell);
+            }
+            CellKind::Text => self.see_text(cell),
         }
+    }
+
+    fn see_text(&mut self, text: &str) {
+        self.texts += 1;
+        // Most texts do not begin with a year, and are not worth a closer look.
+        if text.as_bytes().get(4) == Some(&b'-') {
+            match text_kind(text) {
+                TextKind::Zoned => self.zoned += 1,
+                TextKind::Local => self.local += 1,
+                TextKind::Other => {}
+            }
+        }
+    }
+
+    fn is_unseen(&self) -> bool {
+        self.booleans + self.numbers + self.texts + self.lists + self.records == 0
     }
 
     /// The type of most values; text, if there are as many of another.
@@ -315,8 +357,8 @@ impl<'de> Visitor<'de> for Observe<'_> {
         Ok(())
     }
 
-    fn visit_str<E>(self, _: &str) -> Result<(), E> {
-        self.0.texts += 1;
+    fn visit_str<E>(self, text: &str) -> Result<(), E> {
+        self.0.see_text(text);
         Ok(())
     }
 
@@ -345,8 +387,10 @@ impl<'de> Visitor<'de> for Observe<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::{DecodeError, Format, infer};
+    use super::Sample;
     use crate::source::recording::{LocalFile, Recording};
     use arrow::datatypes::Schema;
+    use arrow::datatypes::{DataType, TimeUnit};
     use std::io::Write;
     use std::sync::Arc;
 
@@ -398,6 +442,35 @@ mod tests {
             "x: Struct(\"a\": Int64, \"b\": List(Boolean))",
         );
         check(&["{\"x\":\"a\",\"x\":1}"], "x: Int64");
+    }
+
+    #[test]
+    fn times_and_columns_without_values() {
+        let inferred = |text: &str| {
+            let mut sample = Sample::default();
+            for line in text.lines() {
+                sample.add_line(line.as_bytes()).unwrap();
+            }
+            sample.inferred(&["t"])
+        };
+        let utc = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+        let local = DataType::Timestamp(TimeUnit::Microsecond, None);
+        for (text, expected) in [
+            (r#"{"t":"2001-01-01T00:00:00"}"#, &local),
+            (r#"{"t":"2001-01-01 00:00:00"}"#, &local),
+            (r#"{"t":"2001-01-01T00:00:00+01:00"}"#, &utc),
+            (
+                "{\"t\":\"2001-01-01T00:00:00\"}\n{\"t\":\"2001-01-01T00:00:00Z\"}",
+                &utc,
+            ),
+            (r#"{"t":"yesterday"}"#, &utc),
+            (r#"{"t":7}"#, &DataType::Int64),
+        ] {
+            let found = inferred(text).schema;
+            assert_eq!(found.field(0).data_type(), expected, "{text}");
+        }
+        let found = inferred(r#"{"a":null,"t":null,"b":"","c":[]}"#);
+        assert_eq!(found.unseen, ["a", "t"]);
     }
 
     #[test]

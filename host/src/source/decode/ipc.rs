@@ -5,29 +5,25 @@
 //! the messages and bounds what they ask memory for; the `arrow-ipc` crate decodes and validates them.
 //!
 //! One record batch is in memory at a time, whole, because that is what a writer chose; what comes out is cut to the
-//! wanted number of rows, and to fewer where dictionaries or views would grow beyond measure.
+//! wanted number of rows, and to fewer where dictionaries or views would grow beyond measure. Dictionaries of other
+//! columns are not decoded.
 
-mod expanded;
+mod lz4;
 mod messages;
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions, UInt32Array};
-use arrow::compute::{CastOptions, can_cast_types, cast_with_options, take};
-use arrow::datatypes::{DataType, Schema, SchemaRef};
+use arrow::array::{Array as _, ArrayRef, RecordBatch};
+use arrow::compute::can_cast_types;
+use arrow::datatypes::{Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow_ipc::reader::{RecordBatchDecoder, read_dictionary};
 
-use self::messages::{Header, Message, Messages};
-use super::columnar::{Fitting, Watched, guarded, plain};
+use self::messages::{Header, MOST_BYTES, Message, Messages};
+use super::columnar::{Fault, Fitting, Pieces, Watched, guarded, plain};
 use super::{DecodeError, Decoded, SplitReader};
 use crate::source::recording::Recording;
-
-/// Bytes of a batch, at most, where making it plain makes it larger.
-const BATCH_BYTES: u64 = 32 << 20;
-/// Bytes of a single row, at most, once it is plain.
-const ROW_BYTES: u64 = 1 << 30;
 
 /// Reads one Arrow IPC file.
 pub(super) struct IpcReader {
@@ -39,11 +35,10 @@ pub(super) struct IpcReader {
     written: SchemaRef,
     /// The columns that are read, by their places in the file.
     read: Vec<usize>,
-    /// Of those columns, the schema with plain types.
-    plain: SchemaRef,
-    /// The record batch at hand, and how many of its rows were given out.
-    batch: RecordBatch,
-    given: usize,
+    /// Of those columns, the schema as it was written.
+    wanted: Schema,
+    /// The record batch at hand.
+    pieces: Pieces,
     batch_rows: usize,
     rows: u64,
     file: Arc<Watched>,
@@ -72,27 +67,28 @@ impl IpcReader {
                 });
             }
         }
-        let plain = present
-            .project(&read)
-            .expect("the places are those of columns");
+        let project = |schema: &Schema| {
+            let projected = schema.project(&read);
+            projected.expect("the places are those of columns")
+        };
+        let (plain, wanted) = (project(&present), project(&written));
         Ok(Self {
             fitting,
             file: Arc::clone(messages.file()),
             messages: Some(messages),
             dictionaries: HashMap::new(),
-            batch: RecordBatch::new_empty(Arc::new(Schema::empty())),
+            wanted,
+            pieces: Pieces::new(Arc::new(plain)),
             written: Arc::new(written),
             read,
-            plain: Arc::new(plain),
-            given: 0,
             batch_rows: batch_rows.clamp(1, 1 << 30),
             rows: 0,
         })
     }
 
     /// The next rows, plain; `None` at the end.
-    fn next_rows(&mut self) -> Result<Option<RecordBatch>, String> {
-        while self.given == self.batch.num_rows() {
+    fn next_rows(&mut self) -> Result<Option<RecordBatch>, Fault> {
+        while self.pieces.is_given_out() {
             let Some(messages) = &mut self.messages else {
                 return Ok(None);
             };
@@ -100,24 +96,31 @@ impl IpcReader {
                 self.messages = None;
                 return Ok(None);
             };
-            guarded(|| self.take(&message))?;
+            guarded(|| Ok::<_, String>(self.take(&message)))??;
         }
-        guarded(|| self.plain_rows()).map(Some)
+        let rows = guarded(|| Ok::<_, String>(self.pieces.next(self.batch_rows)))??;
+        Ok(Some(rows))
     }
 
     /// Takes in a message: a dictionary, or the rows that come next.
     fn take(&mut self, message: &Message) -> Result<(), ArrowError> {
         let (header, version) = message.header()?;
         match header {
-            Header::Dictionary(batch) => read_dictionary(
-                message.body(),
-                batch,
-                &self.written,
-                &mut self.dictionaries,
-                &version,
-            ),
+            Header::Dictionary(batch) if !self.wants(batch.id()) => Ok(()),
+            Header::Dictionary(batch) => {
+                message.check_dictionary(&batch)?;
+                read_dictionary(
+                    message.body(),
+                    batch,
+                    &self.written,
+                    &mut self.dictionaries,
+                    &version,
+                )?;
+                self.check_dictionaries()
+            }
             Header::Rows(batch) => {
-                self.batch = RecordBatchDecoder::try_new(
+                message.check(&batch)?;
+                let rows: RecordBatch = RecordBatchDecoder::try_new(
                     message.body(),
                     batch,
                     Arc::clone(&self.written),
@@ -126,70 +129,35 @@ impl IpcReader {
                 )?
                 .with_projection(Some(&self.read))
                 .read_record_batch()?;
-                self.given = 0;
+                self.pieces.take_in(rows);
                 Ok(())
             }
             Header::Nothing => Ok(()),
         }
     }
-
-    /// As many rows of the record batch at hand as make a batch.
-    fn plain_rows(&mut self) -> Result<RecordBatch, ArrowError> {
-        let left = self.batch.num_rows() - self.given;
-        let mut rows = left.min(self.batch_rows);
-        let expanded = |rows| {
-            let columns = self.batch.columns().iter();
-            columns
-                .map(|column| expanded::bytes(column.slice(self.given, rows).as_ref()))
-                .sum::<u64>()
-        };
-        while rows > 1 && expanded(rows) > BATCH_BYTES {
-            rows /= 2;
-        }
-        if rows == 1 && expanded(1) > ROW_BYTES {
-            return Err(ArrowError::MemoryError(format!(
-                "its next row would take more than {ROW_BYTES} bytes"
-            )));
-        }
-        let whole = rows == self.batch.num_rows();
-        let columns = self.batch.columns().iter().zip(self.plain.fields());
-        let columns = columns.map(|(column, field)| {
-            let slice = column.slice(self.given, rows);
-            made_plain(
-                if whole { slice } else { compact(slice) },
-                field.data_type(),
-            )
-        });
-        let options = RecordBatchOptions::new().with_row_count(Some(rows));
-        let batch = RecordBatch::try_new_with_options(
-            Arc::clone(&self.plain),
-            columns.collect::<Result<_, _>>()?,
-            &options,
-        )?;
-        self.given += rows;
-        Ok(batch)
-    }
 }
 
-/// Only the items of a slice's own rows. What follows would otherwise go through all of those of the record batch, for
-/// each of its slices.
-fn compact(slice: ArrayRef) -> ArrayRef {
-    if !slice.data_type().is_nested() {
-        return slice;
+impl IpcReader {
+    /// Whether a column that is read has the dictionary of this number. The others may be of any size.
+    fn wants(&self, dictionary: i64) -> bool {
+        #[expect(deprecated, reason = "nothing else says whose dictionary it is")]
+        let fields = self.wanted.fields_with_dict_id(dictionary);
+        !fields.is_empty()
     }
-    let rows = UInt32Array::from_iter_values(0..slice.len() as u32);
-    take(slice.as_ref(), &rows, None).unwrap_or(slice)
-}
 
-fn made_plain(array: ArrayRef, to: &DataType) -> Result<ArrayRef, ArrowError> {
-    if array.data_type() == to {
-        return Ok(array);
+    /// A file may have any number of dictionaries, which all stay.
+    fn check_dictionaries(&self) -> Result<(), ArrowError> {
+        let all = self.dictionaries.values();
+        let bytes: u64 = all
+            .map(|values| values.get_array_memory_size() as u64)
+            .sum();
+        match bytes > MOST_BYTES {
+            true => Err(ArrowError::MemoryError(format!(
+                "its dictionaries take {bytes} bytes, of which {MOST_BYTES} are possible; write it with smaller ones, or with none"
+            ))),
+            false => Ok(()),
+        }
     }
-    let strict = CastOptions {
-        safe: false,
-        ..CastOptions::default()
-    };
-    cast_with_options(&array, to, &strict)
 }
 
 impl SplitReader for IpcReader {
@@ -201,15 +169,13 @@ impl SplitReader for IpcReader {
                 self.rows += batch.num_rows() as u64;
                 decoded
             }
-            Err(reason) => Err(self.file.failure_or(DecodeError::Corrupt {
-                file: self.fitting.file().to_owned(),
-                row: self.rows,
-                reason,
-            })),
+            Err(fault) => Err(self
+                .file
+                .failure_or(fault.after(self.fitting.file(), self.rows))),
         };
         if decoded.is_err() {
             self.messages = None;
-            self.given = self.batch.num_rows();
+            self.pieces.end();
         }
         decoded.map(Some)
     }
@@ -219,7 +185,11 @@ impl SplitReader for IpcReader {
             return self.file.size();
         };
         let (before, last) = messages.bytes_read();
-        let share = u128::from(last) * self.given as u128 / self.batch.num_rows().max(1) as u128;
+        let (given, rows) = match self.pieces.progress() {
+            (_, 0) => (1, 1),
+            progress => progress,
+        };
+        let share = u128::from(last) * given as u128 / rows as u128;
         (before + share as u64).min(self.file.size())
     }
 }

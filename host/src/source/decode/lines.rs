@@ -174,6 +174,8 @@ impl<R: Read> Lines<R> {
             return Ok(self.lines_up_to(searched + newline + 1));
         }
         if self.filled == 0 {
+            // Nothing is read any more, and other files may be open for long.
+            self.buffer = Vec::new();
             return Ok(Filled::End);
         }
         // The last line has no newline; here it gets one, which `filled` does not count.

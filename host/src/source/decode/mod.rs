@@ -132,36 +132,46 @@ pub fn open(
 /// A file cannot be read, Parquet or Arrow files disagree, a sampled NDJSON file has lines and none of them is a JSON
 /// object, or a CSV file has no header.
 pub fn infer(recordings: &[Arc<dyn Recording>], format: Format) -> Result<Schema, DecodeError> {
-    match format {
-        Format::Ndjson => {
-            let mut sample = infer::Sample::default();
-            for recording in recordings {
-                sample.add_ndjson(&recording.name(), content::Content::open(recording)?)?;
-            }
-            Ok(sample.schema())
-        }
-        Format::Csv => {
-            let mut sample = infer::Sample::default();
-            for recording in recordings {
-                sample.add_csv(&recording.name(), content::Content::open(recording)?)?;
-            }
-            Ok(sample.schema())
-        }
-        Format::Parquet => {
-            let mut union = columnar::Union::default();
-            for recording in recordings {
-                union.add(&recording.name(), &parquet::schema(recording)?)?;
-            }
-            Ok(union.schema())
-        }
-        Format::ArrowIpc => {
-            let mut union = columnar::Union::default();
-            for recording in recordings {
-                union.add(&recording.name(), &ipc::schema(recording)?)?;
-            }
-            Ok(union.schema())
+    Ok(infer_events(recordings, format, &[])?.schema)
+}
+
+/// What recorded files show of an event.
+#[derive(Debug, Clone)]
+pub struct Inferred {
+    /// The columns.
+    pub schema: Schema,
+    /// Those of which the sample had no value: they are taken for texts, and may be anything.
+    pub unseen: Vec<String>,
+}
+
+/// As [`infer`]. In NDJSON and CSV, the columns `times` are points in time if they are texts: in UTC, or without a zone
+/// if no text of the sample has its offset.
+///
+/// # Errors
+/// As [`infer`].
+pub fn infer_events(
+    recordings: &[Arc<dyn Recording>],
+    format: Format,
+    times: &[&str],
+) -> Result<Inferred, DecodeError> {
+    let mut sample = infer::Sample::default();
+    let mut union = columnar::Union::default();
+    for recording in recordings {
+        let name = recording.name();
+        match format {
+            Format::Ndjson => sample.add_ndjson(&name, content::Content::open(recording)?)?,
+            Format::Csv => sample.add_csv(&name, content::Content::open(recording)?)?,
+            Format::Parquet => union.add(&name, &parquet::schema(recording)?)?,
+            Format::ArrowIpc => union.add(&name, &ipc::schema(recording)?)?,
         }
     }
+    Ok(match format.is_text() {
+        true => sample.inferred(times),
+        false => Inferred {
+            schema: union.schema(),
+            unseen: Vec::new(),
+        },
+    })
 }
 
 #[cfg(test)]

@@ -41,7 +41,11 @@ impl NdjsonReader {
             fields: Fields::new(schema.fields().iter().map(|field| field.name().as_str())),
             columns: Columns::new(&recording.name(), "JSON", schema)?,
         };
-        let lines = Lines::new(Content::open(recording)?, sizes.chunk, sizes.line);
+        let lines = Lines::new(
+            Content::open(recording)?,
+            sizes.chunk_of(recording.as_ref()),
+            sizes.line,
+        );
         Ok(Self::new(lines, 0, objects, batch_rows, sizes))
     }
 }

@@ -3,10 +3,14 @@
 //! In: a Parquet file. Out: its wanted columns, read by the `parquet` crate and made to fit the wanted types where that
 //! loses nothing (`columnar`). Only the wanted columns are read and decompressed, one page of each at a time.
 //!
+//! Texts and bytes are decoded as views, which keep a value of a dictionary once, and made plain in pieces of a bearable
+//! size: a small file may stand for more than memory holds.
+//!
 //! A row whose value is null in a column that may not be null is refused like a malformed line. Anything else that is
 //! wrong concerns more than a row, and is an error: a missing column, another type, a damaged page.
 
 mod chunks;
+mod width;
 
 use std::sync::Arc;
 
@@ -17,10 +21,12 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReader,
     ParquetRecordBatchReaderBuilder,
 };
+use parquet::errors::ParquetError;
 use parquet::file::metadata::PageIndexPolicy;
 
 use self::chunks::Chunks;
-use super::columnar::{Fitting, Watched, guarded, plain};
+use self::width::{affordable_rows, unreadable_codec};
+use super::columnar::{Fault, Fitting, Pieces, Watched, guarded, plain};
 use super::{DecodeError, Decoded, SplitReader};
 use crate::source::recording::Recording;
 
@@ -30,6 +36,9 @@ pub(super) struct ParquetReader {
     watched: Arc<Watched>,
     /// `None` after the end, and after an error: a reader that failed is in no known state.
     reader: Option<ParquetRecordBatchReader>,
+    /// The rows at hand.
+    pieces: Pieces,
+    batch_rows: usize,
     rows: u64,
     rows_in_file: u64,
 }
@@ -41,17 +50,30 @@ impl ParquetReader {
         schema: &SchemaRef,
         batch_rows: usize,
     ) -> Result<Self, DecodeError> {
-        let (watched, metadata) = footer(recording)?;
-        let (fitting, read) = Fitting::new(recording.name(), metadata.schema(), schema)?;
+        let Footer {
+            watched,
+            metadata,
+            plain,
+        } = footer(recording)?;
+        let (fitting, read) = Fitting::new(recording.name(), &plain, schema)?;
+        if let Some((column, codec)) = unreadable_codec(metadata.metadata(), &read) {
+            return Err(DecodeError::Codec {
+                file: recording.name(),
+                column,
+                codec,
+            });
+        }
+        let plain = (plain.project(&read)).expect("the places are those of columns");
         let rows_in_file =
             u64::try_from(metadata.metadata().file_metadata().num_rows()).unwrap_or(0);
-        let batch_rows = batch_rows.min(affordable_rows(&metadata, &read));
+        let batch_rows = batch_rows.clamp(1, 1 << 30);
+        let decoded_rows = batch_rows.min(affordable_rows(metadata.metadata(), &read));
         let chunks = Chunks(Arc::clone(&watched));
         let reader = guarded(|| {
             let mask = ProjectionMask::roots(metadata.parquet_schema(), read);
             ParquetRecordBatchReaderBuilder::new_with_metadata(chunks, metadata.clone())
                 .with_projection(mask)
-                .with_batch_size(batch_rows.clamp(1, 1 << 30))
+                .with_batch_size(decoded_rows)
                 .build()
         })
         .map_err(|reason| {
@@ -65,30 +87,46 @@ impl ParquetReader {
             fitting,
             watched,
             reader: Some(reader),
+            pieces: Pieces::new(Arc::new(plain)),
+            batch_rows,
             rows: 0,
             rows_in_file,
         })
     }
 
     fn read(&mut self) -> Result<Option<RecordBatch>, DecodeError> {
-        let Some(reader) = &mut self.reader else {
-            return Ok(None);
-        };
-        let reason = match guarded(|| reader.next().transpose()) {
+        let fault = match self.read_on() {
             Ok(Some(batch)) => return Ok(Some(batch)),
             Ok(None) if self.rows == self.rows_in_file => {
                 self.reader = None;
                 return Ok(None);
             }
-            Ok(None) => format!("the footer promises {} rows", self.rows_in_file),
-            Err(reason) => reason,
+            Ok(None) => Fault::Damaged(format!("the footer promises {} rows", self.rows_in_file)),
+            Err(fault) => fault,
         };
+        self.end();
+        let error = fault.after(self.fitting.file(), self.rows);
+        Err(self.watched.failure_or(error))
+    }
+
+    fn read_on(&mut self) -> Result<Option<RecordBatch>, Fault> {
+        while self.pieces.is_given_out() {
+            let Some(reader) = &mut self.reader else {
+                return Ok(None);
+            };
+            match guarded(|| reader.next().transpose())? {
+                Some(batch) => self.pieces.take_in(batch),
+                None => return Ok(None),
+            }
+        }
+        let rows = guarded(|| Ok::<_, String>(self.pieces.next(self.batch_rows)))??;
+        Ok(Some(rows))
+    }
+
+    /// Reads nothing any more.
+    fn end(&mut self) {
         self.reader = None;
-        Err(self.watched.failure_or(DecodeError::Corrupt {
-            file: self.fitting.file().to_owned(),
-            row: self.rows,
-            reason,
-        }))
+        self.pieces.end();
     }
 }
 
@@ -97,7 +135,8 @@ impl SplitReader for ParquetReader {
         let Some(batch) = self.read()? else {
             return Ok(None);
         };
-        let decoded = (self.fitting.fit(&batch, self.rows)).inspect_err(|_| self.reader = None)?;
+        let decoded = self.fitting.fit(&batch, self.rows);
+        let decoded = decoded.inspect_err(|_| self.end())?;
         self.rows += batch.num_rows() as u64;
         Ok(Some(decoded))
     }
@@ -115,51 +154,44 @@ impl SplitReader for ParquetReader {
 
 /// The columns of a file, with plain types.
 pub(super) fn schema(recording: &Arc<dyn Recording>) -> Result<Schema, DecodeError> {
-    let (_, metadata) = footer(recording)?;
-    Ok(metadata.schema().as_ref().clone())
+    Ok(footer(recording)?.plain)
 }
 
-/// A file, opened, and its metadata, the Arrow schema made plain.
-fn footer(
-    recording: &Arc<dyn Recording>,
-) -> Result<(Arc<Watched>, ArrowReaderMetadata), DecodeError> {
+/// A file, opened, and what its footer says.
+struct Footer {
+    watched: Arc<Watched>,
+    /// With texts and bytes as views, where that is possible.
+    metadata: ArrowReaderMetadata,
+    plain: Schema,
+}
+
+fn footer(recording: &Arc<dyn Recording>) -> Result<Footer, DecodeError> {
     let watched = Watched::open(recording, "Parquet")?;
     let chunks = Chunks(Arc::clone(&watched));
     let loaded = guarded(|| {
         // Whole columns are read from their start, so an index of their pages would only be parsed for nothing.
         let options = || ArrowReaderOptions::new().with_page_index_policy(PageIndexPolicy::Skip);
         let as_written = ArrowReaderMetadata::load(&chunks, options())?;
+        let read_as = |schema: &Schema| {
+            let options = options().with_schema(Arc::new(schema.clone()));
+            ArrowReaderMetadata::try_new(Arc::clone(as_written.metadata()), options)
+        };
         let plain = plain::schema(as_written.schema());
-        ArrowReaderMetadata::try_new(
-            Arc::clone(as_written.metadata()),
-            options().with_schema(Arc::new(plain)),
-        )
+        let metadata = read_as(&plain::with_views(&plain)).or_else(|_| read_as(&plain))?;
+        Ok::<_, ParquetError>((metadata, plain))
     });
     match loaded {
-        Ok(loaded) => Ok((watched, loaded)),
+        Ok((metadata, plain)) => Ok(Footer {
+            watched,
+            metadata,
+            plain,
+        }),
         Err(reason) => Err(watched.failure_or(DecodeError::Unreadable {
             file: recording.name(),
             format: "Parquet",
             reason,
         })),
     }
-}
-
-/// Bytes of a batch, at most, as far as the file's footer tells them.
-const BATCH_BYTES: u64 = 32 << 20;
-
-/// How many rows of some root columns make a batch of a bearable size, at least one. Goes by the row
-/// group with the widest rows; what dictionaries hide it cannot know.
-fn affordable_rows(metadata: &ArrowReaderMetadata, roots: &[usize]) -> usize {
-    let schema = metadata.parquet_schema();
-    let wanted = |column: usize| roots.contains(&schema.get_column_root_idx(column));
-    let widest = metadata.metadata().row_groups().iter().map(|group| {
-        let columns = group.columns().iter().enumerate();
-        let wanted = columns.filter(|(column, _)| wanted(*column));
-        let bytes: i64 = wanted.map(|(_, column)| column.uncompressed_size()).sum();
-        bytes.max(0) as u64 / group.num_rows().max(1) as u64
-    });
-    (BATCH_BYTES / widest.max().unwrap_or(1).max(1)).max(1) as usize
 }
 
 #[cfg(test)]

@@ -10,8 +10,10 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use super::ReplayError;
 use super::prepared::{Preparation, Prepared};
@@ -23,9 +25,14 @@ const READY_BYTES: usize = 48 << 20;
 /// Batches of one split that are ready before reading it ahead pauses.
 const READY_BATCHES: usize = 2;
 
-/// The threads that decode ahead. They end, and are waited for, when this is dropped.
+/// How often somebody who waits looks whether to stop.
+pub(super) const GLANCE: Duration = Duration::from_millis(100);
+
+/// The threads that decode ahead. They end when this is dropped, and are waited for, unless a stop
+/// was asked for: one may hang in a read that takes minutes to fail.
 pub(super) struct Ahead {
     shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
     threads: Vec<JoinHandle<()>>,
 }
 
@@ -68,6 +75,7 @@ impl Ahead {
         preparation: Preparation,
         names: SplitNames,
         threads: usize,
+        stop: &Arc<AtomicBool>,
     ) -> Result<Self, ReplayError> {
         let splits = readers.into_iter().map(|reader| Slot {
             reader: Some(reader),
@@ -90,6 +98,7 @@ impl Ahead {
         });
         let mut ahead = Self {
             shared,
+            stop: Arc::clone(stop),
             threads: Vec::with_capacity(threads),
         };
         for _ in 0..threads {
@@ -101,11 +110,14 @@ impl Ahead {
         Ok(ahead)
     }
 
-    /// The next batch of a split; none at its end. Waits for it.
+    /// The next batch of a split; none at its end. Waits for it, or for a stop, which is an error.
     pub(super) fn next(&self, split: usize) -> Next {
         let shared = &self.shared;
         let mut state = shared.lock();
         loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(ReplayError::Stopped);
+            }
             if let Some((next, bytes)) = state.splits[split].ready.pop_front() {
                 state.bytes -= bytes;
                 state.awaited = None;
@@ -122,8 +134,9 @@ impl Ahead {
             }
             state = shared
                 .ready
-                .wait(state)
-                .unwrap_or_else(PoisonError::into_inner);
+                .wait_timeout(state, GLANCE)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
     }
 }
@@ -132,6 +145,9 @@ impl Drop for Ahead {
     fn drop(&mut self) {
         self.shared.lock().stopped = true;
         self.shared.work.notify_all();
+        if self.stop.load(Ordering::Relaxed) {
+            return;
+        }
         for thread in self.threads.drain(..) {
             // Its panics were caught and told as errors; there is nobody left to tell of others.
             let _ = thread.join();

@@ -3,27 +3,24 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::ahead::Ahead;
+use super::opening::open_all;
 use super::pace::Pacer;
 use super::pieces::{Piece, Pieces};
 use super::prepared::Preparation;
 use super::split::Split;
 use super::{ReplayError, ReplaySpec, ReplaySummary, WatermarkSplit};
-use crate::source::decode::{self, DecodeError, Format, SplitReader};
+use crate::source::decode::Format;
 use crate::source::{ReadProgress, SourceBatch, SourceReject, SplitNames};
 use crate::stage::Stage;
 use crate::window::Watermark;
 
-/// Rows of all splits together that are decoded ahead of the merge, at most; more splits get smaller batches each.
-const ROWS_AHEAD: usize = 1 << 20;
-/// A split's batches have this many rows at least, but never more than the pipeline asked for.
-const LEAST_ROWS: usize = 1024;
+/// Bytes of a batch, more or less: rows may be long.
+const BATCH_BYTES: usize = 64 << 20;
 /// Rejects that are kept waiting for a row to go with.
 const MOST_REJECTS: usize = 4096;
-/// Files that are opened at once: opening one far away is mostly waiting.
-const OPENED_AT_ONCE: usize = 8;
 
 /// Recorded files, read from their start to their end.
 pub struct Replay {
@@ -46,6 +43,7 @@ pub struct Replay {
     progress: Arc<ReadProgress>,
     batch: Pieces,
     pacer: Option<Pacer>,
+    stop: Arc<AtomicBool>,
 }
 
 impl Replay {
@@ -55,7 +53,21 @@ impl Replay {
     ///
     /// A file cannot be opened, or has not the wanted columns; or there is no thread to be had.
     pub fn open(spec: ReplaySpec, progress: Arc<ReadProgress>) -> Result<Self, ReplayError> {
-        let readers = open_all(&spec)?;
+        Self::open_until(spec, progress, &Arc::default())
+    }
+
+    /// As [`Replay::open`], but whoever waits in it, here or for a batch, hears `stop` within a
+    /// moment. What then hangs in a read is left behind, and ends when the read does.
+    ///
+    /// # Errors
+    ///
+    /// [`ReplayError::Stopped`] as well.
+    pub fn open_until(
+        spec: ReplaySpec,
+        progress: Arc<ReadProgress>,
+        stop: &Arc<AtomicBool>,
+    ) -> Result<Self, ReplayError> {
+        let readers = open_all(&spec, stop)?;
         let names = spec.split_names();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = processors.min(readers.len()).max(1);
@@ -71,25 +83,19 @@ impl Replay {
             next_sequence: 0,
             rejects: Vec::new(),
             skipped: 0,
-            ahead: Ahead::start(readers, preparation, Arc::clone(&names), threads)?,
+            ahead: Ahead::start(readers, preparation, Arc::clone(&names), threads, stop)?,
             names,
             splits,
             spec,
             progress,
             batch: Pieces::default(),
-            pacer: pace.map(|pace| Pacer::new(pace, Arc::default())),
+            pacer: pace.map(|pace| Pacer::new(pace, Arc::clone(stop))),
+            stop: Arc::clone(stop),
         })
     }
 
-    /// Lets `stop` end every wait for the clock. The batch that comes then may be empty.
-    #[must_use]
-    pub fn until(mut self, stop: &Arc<AtomicBool>) -> Self {
-        let pace = self.spec.pace.clone();
-        self.pacer = pace.map(|pace| Pacer::new(pace, Arc::clone(stop)));
-        self
-    }
-
-    /// The next rows; `None` at the end of all files.
+    /// The next rows; `None` at the end of all files. A stop ends the wait for the clock with a
+    /// batch that may be empty, and any other wait with an error.
     ///
     /// # Errors
     ///
@@ -127,7 +133,8 @@ impl Replay {
             // A batch that is half full at the end of a decoded one goes on as it is: filling it up
             // would cost a copy, and where batches are cut makes no difference to anybody.
             let starved = !self.starved.is_empty();
-            if self.batch.rows == most || (starved && self.batch.rows * 2 >= most) {
+            let is_large = self.batch.bytes >= BATCH_BYTES;
+            if self.batch.rows == most || is_large || (starved && self.batch.rows * 2 >= most) {
                 return self.emit().map(Some);
             }
         }
@@ -151,6 +158,10 @@ impl Replay {
     /// must go first.
     fn feed(&mut self) -> Result<bool, ReplayError> {
         while let Some(number) = self.starved.last().copied() {
+            // All of a long recording may be outside of the wanted time, and give no batch.
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(ReplayError::Stopped);
+            }
             let more = match self.ahead.next(number)? {
                 Some(prepared) => {
                     self.skipped += prepared.skipped;
@@ -217,6 +228,8 @@ impl Replay {
             }
         }
         self.batch.push(piece);
+        self.batch.bytes =
+            (self.batch.bytes).saturating_add(split.row_bytes.saturating_mul(length));
         split.advance(length, self.next_sequence, &mut self.rejects);
         self.next_sequence += length as u64;
         match split.head() {
@@ -268,40 +281,6 @@ impl Replay {
             rejects,
         })
     }
-}
-
-/// Opens all files, several at once. Of several that do not open, the first is told.
-fn open_all(spec: &ReplaySpec) -> Result<Vec<Box<dyn SplitReader>>, DecodeError> {
-    let fair = (ROWS_AHEAD / spec.recordings.len().max(1)).max(LEAST_ROWS);
-    let rows = spec.batch_rows.min(fair);
-    let open = |number: usize| {
-        let recording = &spec.recordings[number];
-        decode::open(recording, spec.format, &spec.columns, rows)
-    };
-    let files = spec.recordings.len();
-    let next = AtomicUsize::new(0);
-    let mut opened: Vec<(usize, Result<_, _>)> = std::thread::scope(|scope| {
-        let opening = || {
-            let numbers = std::iter::from_fn(|| {
-                let number = next.fetch_add(1, Ordering::Relaxed);
-                (number < files).then_some(number)
-            });
-            numbers.map(|number| (number, open(number))).collect()
-        };
-        let others: Vec<_> = (1..OPENED_AT_ONCE.min(files))
-            .map(|_| scope.spawn(opening))
-            .collect();
-        let mut opened: Vec<_> = opening();
-        for other in others {
-            match other.join() {
-                Ok(some) => opened.extend(some),
-                Err(panic) => std::panic::resume_unwind(panic),
-            }
-        }
-        opened
-    });
-    opened.sort_unstable_by_key(|(number, _)| *number);
-    opened.into_iter().map(|(_, opened)| opened).collect()
 }
 
 /// What a position in a file of this format is called.

@@ -12,6 +12,7 @@
 mod ahead;
 mod event_time;
 mod merge;
+mod opening;
 mod pace;
 mod pieces;
 mod prepared;
@@ -139,6 +140,9 @@ pub enum ReplayError {
     /// Arrow cannot put the rows of several files together.
     #[error("cannot merge the rows of several files: {0}")]
     Arrow(#[from] arrow::error::ArrowError),
+    /// Somebody asked for a stop.
+    #[error("stopped before the end of the input")]
+    Stopped,
     /// The system gives no thread to decode on.
     #[error("cannot start a thread: {0}; run fewer pipelines at once")]
     Thread(#[source] std::io::Error),
@@ -156,7 +160,7 @@ impl ReplayError {
         match self {
             Self::Decode(error) => error.is_of_the_system(),
             Self::Arrow(_) | Self::Thread(_) | Self::Panicked { .. } => true,
-            Self::EventTime(_) | Self::Reject { .. } => false,
+            Self::EventTime(_) | Self::Reject { .. } | Self::Stopped => false,
         }
     }
 }

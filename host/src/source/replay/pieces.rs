@@ -22,6 +22,8 @@ pub(super) struct Pieces {
     pieces: Vec<Piece>,
     pub(super) origins: Origins,
     pub(super) rows: usize,
+    /// About what they take in memory.
+    pub(super) bytes: usize,
 }
 
 /// Neighbouring rows of one split.

@@ -21,6 +21,8 @@ pub(super) struct Split {
     rejects: VecDeque<(usize, SourceReject)>,
     /// How far its file was read for the rows at hand.
     bytes_read: u64,
+    /// About what each of them takes in memory.
+    pub(super) row_bytes: usize,
 }
 
 impl Split {
@@ -32,6 +34,7 @@ impl Split {
             next: 0,
             rejects: VecDeque::new(),
             bytes_read: 0,
+            row_bytes: 0,
         }
     }
 
@@ -75,6 +78,7 @@ impl Split {
     ) -> u64 {
         debug_assert!(self.head().is_none() && self.rejects.is_empty());
         self.next = 0;
+        self.row_bytes = prepared.bytes() / prepared.event_times.len().max(1);
         self.origins = prepared.origins;
         self.rejects = prepared.rejects;
         self.event_times = prepared.event_times;

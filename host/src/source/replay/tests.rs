@@ -430,11 +430,102 @@ fn a_stop_ends_the_wait() {
         clock: Arc::clone(&clock) as Arc<dyn Clock>,
     });
     let stop = Arc::new(AtomicBool::new(false));
-    let mut replay = Replay::open(spec, Arc::default()).unwrap().until(&stop);
+    let mut replay = Replay::open_until(spec, Arc::default(), &stop).unwrap();
     let first = replay.next_batch().unwrap().unwrap();
     assert_eq!(first.event_times.len(), 1);
     let none = replay.next_batch().unwrap().unwrap();
     assert_eq!(none.event_times.len(), 0);
     assert!(stop.load(Ordering::Relaxed));
     assert_eq!(clock.waits.lock().unwrap().len(), 1);
+}
+
+/// A recording that gives its first bytes, or not even those, and then nothing for ever.
+#[derive(Debug)]
+struct Hanging(Option<Bytes>);
+
+impl Recording for Hanging {
+    fn name(&self) -> String {
+        "hanging.ndjson".into()
+    }
+
+    fn size(&self) -> io::Result<u64> {
+        Ok(1 << 20)
+    }
+
+    fn stream(&self) -> io::Result<Box<dyn Read + Send>> {
+        struct Forever;
+        impl Read for Forever {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                loop {
+                    std::thread::park();
+                }
+            }
+        }
+        let first = io::Cursor::new(self.0.clone().unwrap_or_default());
+        Ok(Box::new(first.chain(Forever)))
+    }
+
+    fn read_at(&self, _: u64, _: usize) -> io::Result<Bytes> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+}
+
+/// A stop that is asked for once somebody waits.
+fn stop_soon() -> Arc<AtomicBool> {
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&stop);
+    std::thread::spawn(move || {
+        std::thread::park_timeout(Duration::from_millis(20));
+        flag.store(true, Ordering::Relaxed);
+    });
+    stop
+}
+
+#[test]
+fn a_stop_is_heard_while_a_file_hangs() {
+    let all = |recording: Hanging| spec(vec![Arc::new(recording) as Arc<dyn Recording>], 10);
+    let opening = all(Hanging(None));
+    let stopped = Replay::open_until(opening, Arc::default(), &stop_soon()).err();
+    assert!(matches!(stopped, Some(ReplayError::Stopped)), "{stopped:?}");
+    let reading = all(Hanging(Some(Bytes::from("{\"t\":1}\n{\"t\":2}\n{\"t\":"))));
+    let mut replay = Replay::open_until(reading, Arc::default(), &stop_soon()).unwrap();
+    let stopped = loop {
+        match replay.next_batch() {
+            Ok(batch) => assert!(batch.is_some(), "it has no end"),
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(stopped, ReplayError::Stopped), "{stopped}");
+}
+
+#[test]
+fn a_stop_is_heard_while_all_rows_are_skipped() {
+    let mut spec = spec(recordings(&[rows(&[1, 2, 3, 4, 5])]), 1);
+    spec.range.from = 100;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut replay = Replay::open_until(spec, Arc::default(), &stop).unwrap();
+    stop.store(true, Ordering::Relaxed);
+    assert!(matches!(replay.next_batch(), Err(ReplayError::Stopped)));
+    assert!(replay.summary().skipped < 5, "it went on to the end");
+}
+
+#[test]
+fn long_rows_make_small_batches() {
+    let line = format!("{{\"t\":1,\"text\":\"{}\"}}\n", "x".repeat(1 << 20));
+    let recording: Arc<dyn Recording> = Arc::new(Memory {
+        name: "long.ndjson".into(),
+        bytes: line.repeat(150).into(),
+        breaks: false,
+    });
+    let mut spec = spec(vec![recording], 10_000);
+    let mut fields = spec.columns.fields().to_vec();
+    fields.push(Arc::new(Field::new("text", DataType::Utf8, true)));
+    spec.columns = Arc::new(Schema::new(fields));
+    let mut replay = Replay::open(spec, Arc::default()).unwrap();
+    let mut rows = 0;
+    while let Some(batch) = replay.next_batch().unwrap() {
+        assert!(batch.rows.num_rows() <= 130, "{}", batch.rows.num_rows());
+        rows += batch.rows.num_rows();
+    }
+    assert_eq!(rows, 150);
 }

@@ -1,8 +1,8 @@
 //! Reading a range of an object, whatever the network does to it.
 //!
 //! `object_store` repeats requests that fail, and takes up a body that breaks off, a few times. What
-//! still fails is taken up here, at the byte where it stopped, until nothing at all has come for
-//! several tries. A body that stalls counts as broken.
+//! still fails is taken up here, at the byte where it stopped, until next to nothing has come for
+//! several tries: some three minutes at most. A body that stalls or only drips counts as broken.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -19,13 +19,17 @@ use tokio::sync::Semaphore;
 use super::error::{Hidden, Place, StorageError, StorageFault, changed, explain, is_transient};
 use super::url::Kind;
 
-/// Tries that bring no byte before reading is given up.
+/// Tries that bring next to nothing before reading is given up.
 const MOST_FAILURES: u32 = 6;
 /// The wait after the first of them; each further one is twice as long.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LONGEST_WAIT: Duration = Duration::from_secs(3);
-/// A body of which nothing comes for so long has broken off.
+/// A request that is not answered for so long is given up.
+const UNANSWERED: Duration = Duration::from_secs(30);
+/// A body of which next to nothing comes for so long has broken off.
 const STALLED: Duration = Duration::from_secs(20);
+/// Fewer bytes than these are next to nothing.
+const LEAST: usize = 4 << 10;
 /// Requests that are under way at once, over all objects of an environment.
 const MOST_REQUESTS: usize = 32;
 /// Bytes that all objects together may be read ahead.
@@ -97,7 +101,7 @@ impl Object {
                 Err(Broken::Changed) => return Err(changed(&self.name)),
                 Err(broken) => broken,
             };
-            if bytes.len() > before {
+            if bytes.len() - before >= LEAST {
                 (failures, wait) = (0, FIRST_WAIT);
             }
             failures += 1;
@@ -105,7 +109,9 @@ impl Object {
             if failures == MOST_FAILURES {
                 return Err(self.give_up(broken, at));
             }
-            tracing::debug!(object = %self.name, at, failures, "reading broke off and is taken up again");
+            if failures == 1 {
+                tracing::warn!(object = %self.name, at, "reading broke off or stalled, and is tried again");
+            }
             // No event says when a server is well again.
             #[expect(
                 clippy::disallowed_methods,
@@ -126,22 +132,35 @@ impl Object {
             range: Some(GetRange::Bounded(range)),
             ..GetOptions::default()
         };
-        let answer = self.store.get_opts(&self.path, options).await;
-        let answer = answer.map_err(Broken::For)?;
+        let answer = self.store.get_opts(&self.path, options);
+        let answer = match tokio::time::timeout(UNANSWERED, answer).await {
+            Ok(answer) => answer.map_err(Broken::For)?,
+            Err(_) => return Err(Broken::Off("the server does not answer")),
+        };
         let first = self.seen.get_or_init(|| answer.meta.clone());
         if !same_version(first, &answer.meta) || answer.meta.size != self.size {
             return Err(Broken::Changed);
         }
         let mut body = answer.into_stream();
         loop {
-            match tokio::time::timeout(STALLED, body.next()).await {
-                Err(_) => return Err(Broken::Off("nothing came any more")),
-                Ok(None) => return Ok(()),
-                Ok(Some(Err(error))) => return Err(Broken::For(error)),
-                Ok(Some(Ok(part))) => {
+            let enough = (bytes.len() + LEAST).min(most);
+            let some = async {
+                // With all bytes there, the end of the answer is waited for: the connection is
+                // then free for the next one.
+                while bytes.len() < enough || bytes.len() == most {
+                    let Some(part) = body.next().await.transpose()? else {
+                        return Ok(true);
+                    };
                     let wanted = part.len().min(most - bytes.len());
                     bytes.extend_from_slice(&part[..wanted]);
                 }
+                Ok(false)
+            };
+            match tokio::time::timeout(STALLED, some).await {
+                Err(_) => return Err(Broken::Off("next to nothing came any more")),
+                Ok(Ok(true)) => return Ok(()),
+                Ok(Ok(false)) => {}
+                Ok(Err(error)) => return Err(Broken::For(error)),
             }
         }
     }

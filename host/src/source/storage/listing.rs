@@ -1,5 +1,6 @@
 //! Which objects a URL stands for: one, those directly in a folder, or those that match a glob.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use futures::TryStreamExt;
@@ -9,6 +10,7 @@ use object_store::{Error, ObjectMeta, ObjectStore};
 
 use super::error::{StorageError, StorageFault};
 use super::url::{Kind, StoreUrl};
+use crate::config::is_left_out;
 
 /// A `*` stays within a name, as it does in a glob over local files.
 const MATCHING: MatchOptions = MatchOptions {
@@ -76,18 +78,16 @@ impl Wanted {
         }
     }
 
-    /// Whether a listed object is wanted. Writers keep what is unfinished or not data under names
-    /// that begin with `.` or `_`.
+    /// Whether a listed object is wanted.
     pub(super) fn takes(&self, key: &str, is_recording: impl Fn(&str) -> bool) -> bool {
-        let hidden = |name: &str| name.starts_with(['.', '_']);
-        let name = |key: &str| key.rsplit('/').next().unwrap_or_default().to_owned();
         match self {
             Self::Object(_) => true,
-            Self::Folder(_) => !hidden(&name(key)) && is_recording(key),
+            Self::Folder(_) => {
+                let name = key.rsplit('/').next().unwrap_or_default();
+                !is_left_out("", name) && is_recording(key)
+            }
             Self::Glob(pattern, _) => {
-                // Whoever writes the `_` wants it.
-                let asked = hidden(&name(pattern.as_str()));
-                (asked || !hidden(&name(key))) && pattern.matches_with(key, MATCHING)
+                pattern.matches_with(key, MATCHING) && !is_left_out(pattern.as_str(), key)
             }
         }
     }
@@ -115,6 +115,21 @@ impl Wanted {
     }
 }
 
+/// Leaves out objects that stand for folders: consoles and some writers make them, of 0 bytes, with a
+/// key that ends in `/`, which does not show here any more.
+pub(super) fn leave_out_markers(found: &mut Vec<ObjectMeta>, is_recording: impl Fn(&str) -> bool) {
+    let folders: HashSet<String> = (found.iter())
+        .flat_map(|object| {
+            let key = object.location.as_ref();
+            key.match_indices('/').map(|(end, _)| key[..end].to_owned())
+        })
+        .collect();
+    found.retain(|object| {
+        let key = object.location.as_ref();
+        object.size > 0 || (is_recording(key) && !folders.contains(key))
+    });
+}
+
 /// After `error` for one object: whether its store is there at all.
 pub(super) async fn is_there(
     store: &Arc<dyn ObjectStore>,
@@ -137,7 +152,12 @@ mod tests {
 
     #[test]
     fn globs_stay_in_their_folders_and_hidden_names_are_left_out() {
-        let cases: [(&str, &[&str], &[&str]); 5] = [
+        let cases: [(&str, &[&str], &[&str]); 6] = [
+            (
+                "s3://b/**/*.ndjson",
+                &["p/a.ndjson"],
+                &["p/_hid/a.ndjson", "_temporary/0/a.ndjson"],
+            ),
             (
                 "s3://b/rides/*.ndjson",
                 &["rides/a.ndjson", "rides/b.ndjson"],
@@ -163,6 +183,28 @@ mod tests {
             assert!(taken.iter().all(takes), "{url}");
             assert!(!left.iter().any(takes), "{url}");
         }
+    }
+
+    #[test]
+    fn objects_that_stand_for_folders_are_left_out() {
+        let object = |(key, size): &(&str, u64)| ObjectMeta {
+            location: Path::from(*key),
+            last_modified: Default::default(),
+            size: *size,
+            e_tag: None,
+            version: None,
+        };
+        let listed = [
+            ("m/2026", 0),
+            ("m/d.ndjson", 0),
+            ("m/d.ndjson/a.ndjson", 9),
+            ("m/empty.ndjson", 0),
+            ("m/whole", 9),
+        ];
+        let mut found: Vec<_> = listed.iter().map(object).collect();
+        leave_out_markers(&mut found, |key| key.ends_with(".ndjson"));
+        let left: Vec<&str> = found.iter().map(|found| found.location.as_ref()).collect();
+        assert_eq!(left, ["m/d.ndjson/a.ndjson", "m/empty.ndjson", "m/whole"]);
     }
 
     #[test]

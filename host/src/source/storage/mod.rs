@@ -86,6 +86,9 @@ impl Objects {
             }
             (Err(error), _) => return Err(at(&url, &hidden, &error)),
         };
+        if !matches!(wanted, Wanted::Object(_)) {
+            listing::leave_out_markers(&mut found, &is_recording);
+        }
         found.retain(|object| wanted.takes(object.location.as_ref(), &is_recording));
         found.sort_unstable_by(|a, b| a.location.cmp(&b.location));
         if found.is_empty() {

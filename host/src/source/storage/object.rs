@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use bytes::{Bytes, BytesMut};
@@ -83,6 +84,10 @@ impl RemoteObject {
 impl Recording for RemoteObject {
     fn name(&self) -> String {
         self.object.name.clone()
+    }
+
+    fn local_path(&self) -> Option<PathBuf> {
+        self.object.name.strip_prefix("file://").map(PathBuf::from)
     }
 
     fn size(&self) -> io::Result<u64> {

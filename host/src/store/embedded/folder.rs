@@ -4,13 +4,14 @@
 //! store.json                                  {"layout":2}: what makes the folder a store
 //! declarations/<group>/<feature>@<version>.json
 //! lanes/<pipeline>/<n>/                       the database of lane n of a pipeline
+//! lanes/<pipeline>/<n>.lock                   locked by the process that writes to it
 //! ```
 //!
 //! Names of pipelines, groups and features are percent-encoded where they hold anything but ASCII letters, digits,
-//! `_` and `-`. Files are written beside their place and renamed into it, so that a reader in another process sees all of a file
-//! or nothing of it.
+//! `_` and `-`. Files are written beside their place and renamed into it, so that a reader in another process sees all
+//! of a file or nothing of it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -99,6 +100,26 @@ impl Folder {
             });
         }
         Ok(folder)
+    }
+
+    /// Locks a lane for writing until the file is dropped, or the process ends.
+    pub(super) fn lock(&self, lane: &LaneName) -> Result<File, StoreError> {
+        let path = self.lanes().join(format!("{}.lock", lane.path()));
+        if let Some(folder) = path.parent() {
+            make_folder(folder)?;
+        }
+        let mut options = OpenOptions::new();
+        let options = options.write(true).create(true).truncate(false);
+        let file = options.open(&path).map_err(io("open", &path))?;
+        match file.try_lock() {
+            Err(TryLockError::WouldBlock) => Err(StoreError::Busy {
+                folder: self.0.clone(),
+                pipeline: lane.pipeline.clone(),
+                lane: lane.number,
+            }),
+            // Some network file systems know no locks; there the database notices a second writer.
+            Ok(()) | Err(TryLockError::Error(_)) => Ok(file),
+        }
     }
 
     pub(super) fn path(&self) -> &Path {

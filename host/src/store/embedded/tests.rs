@@ -378,7 +378,7 @@ async fn what_is_not_a_store_is_refused_with_a_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_second_writer_takes_over_and_the_first_is_told() {
+async fn a_second_writer_is_refused_or_takes_over_and_the_first_is_told() {
     let folder = TempDir::new().unwrap();
     let first = filled(folder.path(), 1).await;
     first
@@ -386,7 +386,22 @@ async fn a_second_writer_takes_over_and_the_first_is_told() {
         .await
         .unwrap();
     first.flush().await.unwrap();
-    let second = EmbeddedStore::open(folder.path(), &rides(1)).await.unwrap();
+    let refused = EmbeddedStore::open(folder.path(), &rides(1))
+        .await
+        .err()
+        .unwrap();
+    assert!(
+        refused
+            .to_string()
+            .contains("another process has lane 0 of pipeline rides"),
+        "{refused}"
+    );
+    // As on a file system that knows no locks.
+    let store_folder = Folder::open(folder.path()).unwrap();
+    let storage = Storage::open(&store_folder).unwrap();
+    let second = EmbeddedStore::open_on(store_folder, storage, &rides(1))
+        .await
+        .unwrap();
     first
         .write(0, items(1, 1, 1, &[row(1, 2, 20)]))
         .await

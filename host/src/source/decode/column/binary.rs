@@ -15,6 +15,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use super::super::origin::code;
 use super::super::scan::unescape;
 use super::{Column, Misfit, Written};
+use crate::config::types::type_name;
 
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
@@ -118,7 +119,7 @@ impl Column for FixedBinaryColumn {
         decode(written, &mut self.bytes)?;
         let found = self.bytes.len() - before;
         if found != self.width() {
-            let expected = DataType::FixedSizeBinary(self.size);
+            let expected = type_name(&DataType::FixedSizeBinary(self.size));
             return Err(Misfit::new(
                 code::BAD_VALUE,
                 format!("expected {expected}, found base64 of {found} bytes"),

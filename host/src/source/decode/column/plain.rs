@@ -22,6 +22,7 @@ use arrow::datatypes::{
 use super::super::scan::skip_number;
 use super::number::{Loss, integer, scaled};
 use super::{Column, Misfit, Written};
+use crate::config::types::type_name;
 
 /// The column for a plain type; `None` for other types.
 pub(super) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
@@ -131,7 +132,7 @@ where
         data_type,
         |written, data_type| {
             if !written.is_number() {
-                return Err(Misfit::wrong_type(&data_type.to_string(), written));
+                return Err(Misfit::wrong_type(&type_name(data_type), written));
             }
             integer(written.text, written.start, written.end)
                 .map_err(|loss| Misfit::loss(loss, data_type, written))
@@ -174,12 +175,12 @@ fn float<T: std::str::FromStr>(written: Written<'_>, data_type: &DataType) -> Re
         _ if written.is_number() => written.bytes(),
         Some(text @ (b"NaN" | b"Infinity" | b"-Infinity")) => text,
         Some(text @ (b"inf" | b"-inf" | b"nan")) if written.cell => text,
-        _ => return Err(Misfit::wrong_type(&data_type.to_string(), written)),
+        _ => return Err(Misfit::wrong_type(&type_name(data_type), written)),
     };
     let parsed = std::str::from_utf8(text)
         .ok()
         .and_then(|text| text.parse().ok());
-    parsed.ok_or_else(|| Misfit::bad_value(&data_type.to_string(), written))
+    parsed.ok_or_else(|| Misfit::bad_value(&type_name(data_type), written))
 }
 
 fn decimals<T: ArrowPrimitiveType>(
@@ -196,11 +197,11 @@ fn decimals<T: ArrowPrimitiveType>(
                 Some(text) if skip_number(text, 0) == Ok(text.len()) => text,
                 Some(_) => {
                     return Err(Misfit::bad_value(
-                        &format!("{data_type}: a number"),
+                        &format!("{}: a number", type_name(data_type)),
                         written,
                     ));
                 }
-                None => return Err(Misfit::wrong_type(&data_type.to_string(), written)),
+                None => return Err(Misfit::wrong_type(&type_name(data_type), written)),
             };
             scaled(number, precision, scale)
                 .and_then(|value| narrow(value).ok_or(Loss::Range))

@@ -19,6 +19,7 @@ use super::number::integer;
 use super::plain::PrimitiveColumn;
 use super::time::{BadTime, date, time, timestamp};
 use super::{Column, Misfit, Written};
+use crate::config::types::type_name;
 
 /// The column for a temporal type; `None` for other types.
 pub(super) fn column(data_type: &DataType) -> Option<Box<dyn Column>> {
@@ -85,7 +86,10 @@ fn timestamps<T: ArrowPrimitiveType<Native = i64>, const PER_SECOND: i64>(
 
 #[cold]
 fn bad_timestamp(bad: BadTime, written: Written<'_>, data_type: &DataType) -> Misfit {
-    let expected = format!("{data_type}: an RFC 3339 string such as \"2026-03-01T08:15:30.123Z\"");
+    let expected = format!(
+        "{}: an RFC 3339 string such as \"2026-03-01T08:15:30.123Z\"",
+        type_name(data_type)
+    );
     let misfit = Misfit::bad_value(&expected, written);
     let detail = match bad {
         BadTime::NoOffset => {
@@ -101,7 +105,7 @@ fn bad_timestamp(bad: BadTime, written: Written<'_>, data_type: &DataType) -> Mi
 fn units(written: Written<'_>, data_type: &DataType, expected: &str) -> Result<i64, Misfit> {
     if !written.is_number() {
         return Err(Misfit::wrong_type(
-            &format!("{data_type}: {expected}"),
+            &format!("{}: {expected}", type_name(data_type)),
             written,
         ));
     }
@@ -116,7 +120,7 @@ fn dates<T: ArrowPrimitiveType>(
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
         move |written, data_type| {
-            let expected = || format!("{data_type}: a string such as \"2026-01-31\"");
+            let expected = || format!("{}: a string such as \"2026-01-31\"", type_name(data_type));
             let text = written
                 .string()
                 .ok_or_else(|| Misfit::wrong_type(&expected(), written))?;
@@ -134,7 +138,12 @@ fn times<T: ArrowPrimitiveType>(
     Box::new(PrimitiveColumn::<T, _>::new(
         data_type,
         move |written, data_type| {
-            let expected = || format!("{data_type}: a string such as \"08:15:30.123\"");
+            let expected = || {
+                format!(
+                    "{}: a string such as \"08:15:30.123\"",
+                    type_name(data_type)
+                )
+            };
             let text = written
                 .string()
                 .ok_or_else(|| Misfit::wrong_type(&expected(), written))?;

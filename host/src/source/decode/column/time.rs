@@ -55,12 +55,20 @@ pub(super) fn timestamp(text: &[u8], zoned: bool) -> Result<Instant, BadTime> {
 fn any_timestamp(text: &[u8], zoned: bool) -> Result<Instant, BadTime> {
     let text = std::str::from_utf8(text).map_err(|e| BadTime::Unreadable(e.to_string()))?;
     let error = match text.parse::<jiff::Timestamp>() {
+        Ok(_) if offset_of_days(text) => {
+            let reason = "its offset from UTC is a day or more";
+            return Err(BadTime::Unreadable(reason.to_owned()));
+        }
         Ok(timestamp) => return Ok(Instant::of_nanoseconds(timestamp.as_nanosecond())),
         Err(error) => error,
     };
     let Ok(civil) = text.parse::<DateTime>() else {
         return Err(BadTime::Unreadable(error.to_string()));
     };
+    if text.contains('[') {
+        let reason = "it has a zone in brackets, and not the offset that says which instant it is";
+        return Err(BadTime::Unreadable(reason.to_owned()));
+    }
     if zoned {
         return Err(BadTime::NoOffset);
     }
@@ -68,6 +76,15 @@ fn any_timestamp(text: &[u8], zoned: bool) -> Result<Instant, BadTime> {
         .to_timestamp(civil)
         .map_err(|e| BadTime::Unreadable(e.to_string()))?;
     Ok(Instant::of_nanoseconds(timestamp.as_nanosecond()))
+}
+
+/// Whether a time has an offset above 23:59, which RFC 3339 does not know.
+fn offset_of_days(text: &str) -> bool {
+    let time = text
+        .split_once(['T', 't', ' '])
+        .map_or("", |(_, time)| time);
+    let offset = time.split_once(['+', '-']).map_or("", |(_, offset)| offset);
+    offset.get(..2).is_some_and(|hours| hours > "23")
 }
 
 /// `YYYY-MM-DDTHH:MM:SS[.fraction]Z`, the fraction of one to nine digits. `None` for anything else, a leap second too.
@@ -183,6 +200,27 @@ mod tests {
         text.parse::<jiff::Timestamp>()
             .ok()
             .map(|t| Instant::of_nanoseconds(t.as_nanosecond()))
+    }
+
+    #[test]
+    fn what_does_not_say_its_instant_is_refused() {
+        for text in [
+            "2001-01-01T00:00:00[Europe/Zurich]",
+            "2001-01-01T00:00:00+24:00",
+            "2001-01-01T00:00:00-25:59:59",
+        ] {
+            for zoned in [true, false] {
+                let refused = timestamp(text.as_bytes(), zoned);
+                assert!(matches!(refused, Err(BadTime::Unreadable(_))), "{text}");
+            }
+        }
+        for text in [
+            "2001-01-01T00:00:00+01:00[Europe/Zurich]",
+            "2001-01-01T00:00:00-23:59",
+            "2001-01-01 00:00:00+01",
+        ] {
+            assert!(timestamp(text.as_bytes(), true).is_ok(), "{text}");
+        }
     }
 
     proptest! {

@@ -62,6 +62,8 @@ impl Adapt {
             | (T::LargeUtf8, T::Utf8)
             | (T::Binary, T::LargeBinary)
             | (T::LargeBinary, T::Binary) => Self::Cast(to.clone()),
+            // As in the text formats, an integer counts units of the declared type.
+            (T::Int64, T::Timestamp(..)) => Self::Cast(to.clone()),
             _ if widens(from, to) => Self::Cast(to.clone()),
             (T::Timestamp(found, from_zone), T::Timestamp(wanted, to_zone)) => {
                 // A local time is no point in time: which one it is, only the file's owner knows.

@@ -129,15 +129,15 @@ fn a_bad_record_costs_nobody_else_anything() {
         reasons,
         [
             "expected 2 fields, as in the header, found 1",
-            "column `a`: expected Int64, found \"three\"",
+            "column `a`: expected int64, found \"three\"",
             "expected 2 fields, as in the header, found 3",
-            "column `a`: expected Int64, found \"5\\n\"",
+            "column `a`: expected int64, found \"5\\n\"",
             "byte 4: more text after the quote that closes a field",
             "byte 4: a quote inside a field that does not begin with one",
             "a quote is opened on this line and not closed: more text after the quote that closes a field 3 lines further down",
             "expected 2 fields, as in the header, found 1",
             "byte 7: more text after the quote that closes a field",
-            "column `a`: \"9223372036854775808\" is out of the range of Int64",
+            "column `a`: \"9223372036854775808\" is out of the range of int64",
         ]
     );
 }
@@ -196,11 +196,11 @@ fn columns_that_the_header_has_not() {
     assert_eq!(super::tests::read("x\n1\n2\n", &schema(&[])).rows.len(), 2);
     assert_eq!(
         error("1,x\n2,y\n", &two()).to_string(),
-        "test.csv: its first record is no header that names its columns: none of its columns (`1`, `x`) is wanted; `a` is"
+        "test.csv: its first record, which names its columns, cannot be used: none of its columns (`1`, `x`) is wanted; `a` is"
     );
     assert_eq!(
         error("a,b,a\n1,2,3\n", &two()).to_string(),
-        "test.csv: its first record is no header that names its columns: it has column `a` twice"
+        "test.csv: its first record, which names its columns, cannot be used: it has column `a` twice"
     );
     assert!(matches!(
         error("a,\"b\n", &two()),
@@ -217,7 +217,7 @@ fn columns_that_the_header_has_not() {
     let lists = schema(&[("a", DataType::new_list(DataType::Int64, true))]);
     let refused = error("a\n", &lists).to_string();
     assert!(
-        refused.contains("`a` is declared as List(Int64), which cannot be read from CSV"),
+        refused.contains("`a` is declared as list[int64], which cannot be read from CSV"),
         "{refused}"
     );
 }

@@ -16,6 +16,7 @@ use arrow_ipc::{MessageHeader, MetadataVersion, root_as_footer, root_as_message}
 
 use super::super::DecodeError;
 use super::super::columnar::{Watched, guarded};
+use super::lz4;
 use crate::source::recording::Recording;
 
 const MAGIC: &[u8] = b"ARROW1";
@@ -23,8 +24,8 @@ const MAGIC: &[u8] = b"ARROW1";
 const CONTINUATION: [u8; 4] = [0xff; 4];
 /// The length of the footer, four bytes, and the magic once more.
 const TRAILER: u64 = 10;
-/// Decompressed bytes of a message, at most.
-const MOST_BYTES: u64 = 2 << 30;
+/// Bytes of a message, at most, also once it is decompressed.
+pub(super) const MOST_BYTES: u64 = 1 << 30;
 /// Rows of a record batch, at most.
 const MOST_ROWS: i64 = i32::MAX as i64;
 
@@ -98,11 +99,7 @@ impl Messages {
     }
 
     /// The next message; `None` at the end.
-    pub(super) fn next(&mut self) -> Result<Option<Message>, String> {
-        self.read_next().map_err(|error| error.to_string())
-    }
-
-    fn read_next(&mut self) -> Result<Option<Message>, ArrowError> {
+    pub(super) fn next(&mut self) -> Result<Option<Message>, ArrowError> {
         let place = match &mut self.layout {
             Layout::File(places) => places.pop_front(),
             Layout::Stream(next) => {
@@ -117,6 +114,12 @@ impl Messages {
         let Some(place) = place else {
             return Ok(None);
         };
+        if place.metadata.saturating_add(place.body) > MOST_BYTES {
+            return Err(too_large(&format!(
+                "a message of {} bytes, of which {MOST_BYTES} are possible; write smaller record batches",
+                place.metadata.saturating_add(place.body)
+            )));
+        }
         self.read = (self.read.0 + self.read.1, place.metadata + place.body);
         let metadata = self.read_at(place.offset, place.metadata)?;
         let prefix = match metadata.starts_with(&CONTINUATION) {
@@ -140,7 +143,7 @@ impl Messages {
         if head.starts_with(MAGIC) {
             return self.read_footer();
         }
-        let message = (self.read_next()?).ok_or_else(|| broken("it has no schema"))?;
+        let message = (self.next()?).ok_or_else(|| broken("it has no schema"))?;
         let message = root_as_message(&message.metadata).map_err(flatbuffer)?;
         let schema = message
             .header_as_schema()
@@ -216,23 +219,18 @@ impl Message {
         &self.body
     }
 
-    /// What the message is, once it is clear that it fits into memory.
+    /// What the message is. Whether it fits into memory is to be checked.
     pub(super) fn header(&self) -> Result<(Header<'_>, MetadataVersion), ArrowError> {
         let message = root_as_message(&self.metadata).map_err(flatbuffer)?;
         let header = match message.header_type() {
             MessageHeader::NONE => Header::Nothing,
             MessageHeader::DictionaryBatch => {
                 let batch = message.header_as_dictionary_batch();
-                let batch = batch.ok_or_else(|| broken("a dictionary without content"))?;
-                let rows = batch.data();
-                self.check(&rows.ok_or_else(|| broken("a dictionary without values"))?)?;
-                Header::Dictionary(batch)
+                Header::Dictionary(batch.ok_or_else(|| broken("a dictionary without content"))?)
             }
             MessageHeader::RecordBatch => {
                 let batch = message.header_as_record_batch();
-                let batch = batch.ok_or_else(|| broken("a record batch without content"))?;
-                self.check(&batch)?;
-                Header::Rows(batch)
+                Header::Rows(batch.ok_or_else(|| broken("a record batch without content"))?)
             }
             other => {
                 let name = other.variant_name().unwrap_or("of an unknown kind");
@@ -242,8 +240,17 @@ impl Message {
         Ok((header, message.version()))
     }
 
+    /// As [`Message::check`], for the values of a dictionary.
+    pub(super) fn check_dictionary(
+        &self,
+        batch: &arrow_ipc::DictionaryBatch<'_>,
+    ) -> Result<(), ArrowError> {
+        let values = batch.data();
+        self.check(&values.ok_or_else(|| broken("a dictionary without values"))?)
+    }
+
     /// Checks where the buffers stand, and what they are when they are decompressed.
-    fn check(&self, batch: &arrow_ipc::RecordBatch<'_>) -> Result<(), ArrowError> {
+    pub(super) fn check(&self, batch: &arrow_ipc::RecordBatch<'_>) -> Result<(), ArrowError> {
         if !(0..=MOST_ROWS).contains(&batch.length()) {
             return Err(broken(&format!(
                 "a record batch of {} rows, of which {MOST_ROWS} are possible",
@@ -262,11 +269,15 @@ impl Message {
             {
                 let length = i64::from_le_bytes(*length).max(0);
                 bytes = bytes.saturating_add(length.cast_unsigned());
+                // The decoder of lz4 makes room for what comes, and looks at what was said afterwards.
+                if lz4::most_bytes(&content[8..]) > MOST_BYTES + lz4::LARGEST_BLOCK {
+                    return Err(too_large("a buffer that holds more than it says"));
+                }
             }
         }
         if bytes > MOST_BYTES {
-            return Err(broken(&format!(
-                "a record batch of {bytes} bytes once it is decompressed, of which {MOST_BYTES} are possible; write smaller ones"
+            return Err(too_large(&format!(
+                "a message of {bytes} bytes once it is decompressed, of which {MOST_BYTES} are possible; write smaller record batches"
             )));
         }
         Ok(())
@@ -282,6 +293,10 @@ fn checked_schema(schema: arrow_ipc::Schema<'_>) -> Result<Schema, ArrowError> {
 
 fn broken(what: &str) -> ArrowError {
     ArrowError::IpcError(what.to_owned())
+}
+
+fn too_large(what: &str) -> ArrowError {
+    ArrowError::MemoryError(what.to_owned())
 }
 
 fn early() -> ArrowError {

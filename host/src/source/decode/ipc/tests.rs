@@ -234,7 +234,7 @@ fn wanted_columns_alone_and_adapted() {
             error("nothing", DataType::Utf8)
                 .contains("has no column `nothing`; it has `dictionary`")
         );
-        assert!(error("dictionary", DataType::Int64).contains("expected Int64, found Utf8"));
+        assert!(error("dictionary", DataType::Int64).contains("expected int64, found utf8"));
     }
 }
 
@@ -385,8 +385,65 @@ fn sizes_that_no_memory_holds_are_refused() {
             }
         }
         let error = read(&bytes, &wanted, 64).unwrap_err().to_string();
-        assert!(error.contains("is damaged after row 0"), "{error}");
+        assert!(error.contains("within bounds of memory"), "{error}");
     }
+}
+
+/// Three dictionaries that nobody asks for, none of which is decoded: each is damaged.
+#[test]
+fn dictionaries_of_other_columns_are_not_decoded() {
+    let texts = |text: &str| -> ArrayRef {
+        let values: DictionaryArray<Int32Type> = vec![text; ROWS].into_iter().collect();
+        Arc::new(values)
+    };
+    let batch = RecordBatch::try_from_iter([
+        ("a", texts("unwanted")),
+        ("id", Arc::new(Int64Array::from(vec![7; ROWS])) as ArrayRef),
+        ("b", texts("wanted")),
+    ])
+    .unwrap();
+    for how in [WAYS[0], WAYS[1]] {
+        let mut bytes = write(&batch, how);
+        let places: Vec<usize> = (0..bytes.len() - 8)
+            .filter(|at| bytes[*at..].starts_with(b"unwanted"))
+            .collect();
+        for at in places {
+            bytes[at..at + 8].fill(0xff);
+        }
+        let wanted = schema(&[("id", DataType::Int64, true), ("b", DataType::Utf8, true)]);
+        let rows = read(&bytes, &wanted, 64).unwrap();
+        assert_eq!(rows.iter().map(|b| b.rows.num_rows()).sum::<usize>(), ROWS);
+        let unwanted = schema(&[("a", DataType::Utf8, true)]);
+        assert!(read(&bytes, &unwanted, 64).is_err(), "{how:?}");
+    }
+}
+
+/// A frame of lz4 that becomes more than the buffer says is refused before it is decompressed.
+#[test]
+fn a_buffer_that_says_less_than_it_holds_is_refused() {
+    let noise = (0..6000u32).flat_map(|i| i.wrapping_mul(2_654_435_761).to_le_bytes());
+    // The noise makes room for the frame below, and what follows makes it worth compressing.
+    let value: Vec<u8> = noise.chain(std::iter::repeat_n(0, 24_000)).collect();
+    let values: ArrayRef = Arc::new(BinaryArray::from(vec![value.as_slice()]));
+    let batch = RecordBatch::try_from_iter([("x", values)]).unwrap();
+    let how = Written {
+        compression: Some(CompressionType::LZ4_FRAME),
+        ..WAYS[0]
+    };
+    let mut bytes = write(&batch, how);
+    let magic = [0x04, 0x22, 0x4d, 0x18];
+    let head = [&(value.len() as u64).to_le_bytes()[..], &magic].concat();
+    let at = bytes.windows(12).position(|window| window == head);
+    let at = at.unwrap() + 8;
+    let frame = [&magic[..], &[0x60, 0x70, 0x73]].concat();
+    bytes[at..at + 7].copy_from_slice(&frame);
+    for block in 0..2000 {
+        let at = at + 7 + 5 * block;
+        bytes[at..at + 5].copy_from_slice(&[1, 0, 0, 0, 0]);
+    }
+    let wanted = schema(&[("x", DataType::Binary, true)]);
+    let error = read(&bytes, &wanted, 64).unwrap_err().to_string();
+    assert!(error.contains("more than it says"), "{error}");
 }
 
 #[test]

@@ -313,7 +313,7 @@ fn reasons_name_column_and_finding() {
     let reason = |file: &str| refused(file.as_bytes(), &stops).reason;
     assert_eq!(
         reason(r#"{"stops":[{"lat":1},{"lat":"north"}]}"#),
-        "column `stops[1].lat`: expected Float64, found the string \"north\""
+        "column `stops[1].lat`: expected float64, found the string \"north\""
     );
     assert_eq!(
         reason(r#"{"stops":[{}]}"#),

@@ -9,6 +9,7 @@ use arrow::datatypes::{
     DataType, Field, Int32Type, Schema, SchemaRef, TimeUnit, TimestampMicrosecondType,
     TimestampNanosecondType,
 };
+use base64::Engine as _;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::WriterProperties;
@@ -221,17 +222,17 @@ fn what_the_file_cannot_give_is_an_error_with_names() {
     assert_eq!(
         error("id", DataType::Utf8),
         format!(
-            "{path}: column `id`: expected Utf8, found Int64; declare the type that the file has"
+            "{path}: column `id`: expected utf8, found int64; declare the type that the file has"
         )
     );
-    assert!(error("id", DataType::Int32).contains("expected Int32, found Int64"));
-    assert!(error("at", DataType::Int64).contains("expected Int64, found Timestamp"));
+    assert!(error("id", DataType::Int32).contains("expected int32, found int64"));
+    assert!(error("at", DataType::Int64).contains("expected int64, found timestamp"));
     assert!(
         error("at", utc(TimeUnit::Second))
-            .contains("1000000 (Timestamp(ns, \"UTC\")), between rows 0 and 63")
+            .contains("1000000 (timestamp[ns, UTC]), between rows 0 and 63")
     );
     let strict = DataType::List(Arc::new(Field::new("item", DataType::Int32, false)));
-    assert!(error("list", strict).contains("expected List"));
+    assert!(error("list", strict).contains("expected list"));
     let local = RecordBatch::try_from_iter([(
         "t",
         Arc::new(TimestampMicrosecondArray::from(vec![1])) as ArrayRef,
@@ -373,4 +374,159 @@ fn files_are_inferred_with_plain_types_and_must_agree() {
     )
     .unwrap_err();
     assert!(matches!(error, DecodeError::Disagreement { .. }), "{error}");
+}
+
+/// One long value in a hundred thousand rows: a few kilobytes of file, and twenty gigabytes of text.
+#[test]
+fn a_long_value_of_many_rows_comes_in_small_batches() {
+    let long = "x".repeat(200_000);
+    let texts: DictionaryArray<Int32Type> = DictionaryArray::new(
+        Int32Array::from(vec![0; 100_000]),
+        Arc::new(StringArray::from(vec![long.as_str()])),
+    );
+    for data_type in [DataType::Utf8, DataType::LargeUtf8] {
+        let lists = ListArray::from_iter_primitive::<Int32Type, _, _>(
+            (0..100_000).map(|row| Some(vec![Some(row)])),
+        );
+        let batch = RecordBatch::try_from_iter([
+            ("x", Arc::new(texts.clone()) as ArrayRef),
+            ("list", Arc::new(lists) as ArrayRef),
+        ])
+        .unwrap();
+        let file = write(&batch);
+        assert!(file.as_file().metadata().unwrap().len() < 2 << 20);
+        let wanted = schema(&[
+            ("list", DataType::new_list(DataType::Int32, true), true),
+            ("x", data_type, true),
+        ]);
+        let recording = recording(file.path());
+        let mut reader = open(&recording, Format::Parquet, &wanted, 65_536).unwrap();
+        let mut rows = 0;
+        for _ in 0..5 {
+            let batch = reader.next_batch().unwrap().unwrap();
+            assert!(batch.rows.get_array_memory_size() < 40 << 20);
+            let first = batch.rows.column(0).as_list::<i32>().value(0);
+            assert_eq!(first.as_primitive::<Int32Type>().value(0), rows as i32);
+            rows += batch.rows.num_rows();
+        }
+        assert!(rows > 200, "{rows}");
+    }
+}
+
+/// `x` with 0 to 4, as another program wrote it, with checksums; ours are not written.
+const CHECKED: &str = "UEFSMRUAFVwVXBXWn48QHBUKFQAVBhUGHAAAAAIAAAAKAQAAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABAAAAAAAAAAVBBks\
+    NQAYBnNjaGVtYRUCABUEJQIYAXgAFgoZHBkcJgAcFQQZJQYAGRgBeBUAFgoWjAEWjAEmCEkcFQAVABUCADwpBhkmAAoAAAAWjAEWCiYIFowBACgg\
+    cGFycXVldC1jcHAtYXJyb3cgdmVyc2lvbiAyNi4wLjEZHBwAAAB+AAAAUEFSMQ==";
+
+/// Texts and bytes at any depth are decoded as views, and come back as they were.
+#[test]
+fn nested_texts_come_back_in_any_cut() {
+    let text =
+        |i: usize| (!i.is_multiple_of(5)).then(|| ["", "short", "a text that fits no view"][i % 3]);
+    let texts = || StringArray::from_iter((0..2 * ROWS).map(text));
+    let bytes = || LargeBinaryArray::from_iter((0..ROWS).map(|i| text(i).map(str::as_bytes)));
+    let pairs = || arrow::buffer::OffsetBuffer::from_repeated_length(2, ROWS);
+    let item = |data_type| Arc::new(Field::new("item", data_type, true));
+    let list = ListArray::new(item(DataType::Utf8), pairs(), Arc::new(texts()), None);
+    let fixed = FixedSizeListArray::new(item(DataType::Utf8), 2, Arc::new(texts()), None);
+    let inner = StructArray::from(vec![
+        (item(DataType::LargeBinary), Arc::new(bytes()) as ArrayRef),
+        (
+            Arc::new(Field::new("list", list.data_type().clone(), true)),
+            Arc::new(list.clone()) as ArrayRef,
+        ),
+    ]);
+    let keys = StringArray::from_iter_values((0..2 * ROWS).map(|i| format!("the key number {i}")));
+    let entries = StructArray::from(vec![
+        (
+            Arc::new(Field::new("keys", DataType::Utf8, false)),
+            Arc::new(keys) as ArrayRef,
+        ),
+        (
+            Arc::new(Field::new("values", DataType::Utf8, true)),
+            Arc::new(texts()) as ArrayRef,
+        ),
+    ]);
+    let field = Arc::new(Field::new("entries", entries.data_type().clone(), false));
+    let map = MapArray::new(field, pairs(), entries, None, false);
+    let columns: [(&str, ArrayRef); 4] = [
+        ("list", Arc::new(list)),
+        ("fixed", Arc::new(fixed)),
+        ("struct", Arc::new(inner)),
+        ("map", Arc::new(map)),
+    ];
+    let batch = RecordBatch::try_from_iter_with_nullable(
+        columns.map(|(name, column)| (name, column, true)),
+    )
+    .unwrap();
+    let file = write(&batch);
+    let wanted = Arc::new(infer(&[recording(file.path())], Format::Parquet).unwrap());
+    for rows in [7, ROWS] {
+        let read = read(file.path(), &wanted, rows).unwrap();
+        let whole = concat_batches(&wanted, read.iter().map(|decoded| &decoded.rows)).unwrap();
+        for (found, expected) in whole.columns().iter().zip(batch.columns()) {
+            assert_eq!(found.to_data(), expected.to_data());
+        }
+    }
+}
+
+#[test]
+fn a_page_whose_checksum_is_wrong_is_damage() {
+    let base64 = base64::engine::general_purpose::STANDARD;
+    let mut bytes = base64.decode(CHECKED).unwrap();
+    let wanted = schema(&[("x", DataType::Int64, true)]);
+    let file = NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &bytes).unwrap();
+    assert_eq!(
+        read(file.path(), &wanted, 10).unwrap()[0].rows.num_rows(),
+        5
+    );
+    let value = 3i64.to_le_bytes();
+    let at = bytes.windows(8).position(|window| window == value);
+    bytes[at.unwrap()] ^= 0x10;
+    std::fs::write(file.path(), &bytes).unwrap();
+    let error = read(file.path(), &wanted, 10).unwrap_err();
+    assert!(matches!(error, DecodeError::Corrupt { .. }), "{error}");
+}
+
+#[test]
+fn a_codec_that_is_not_there_is_named_when_the_file_is_opened() {
+    let file = write(&events());
+    let mut bytes = std::fs::read(file.path()).unwrap();
+    // In the footer zstd is 6 and brotli 4; both numbers are written twice as large.
+    for at in (0..bytes.len()).rev() {
+        let before = codecs(&bytes);
+        if bytes[at] != 12 {
+            continue;
+        }
+        bytes[at] = 8;
+        let after = codecs(&bytes);
+        let changed = before
+            .iter()
+            .zip(&after)
+            .filter(|(before, after)| before != after);
+        if before.len() != after.len() || changed.count() != 1 {
+            bytes[at] = 12;
+        }
+    }
+    std::fs::write(file.path(), &bytes).unwrap();
+    let wanted = schema(&[("city", DataType::Utf8, true)]);
+    let error = open(&recording(file.path()), Format::Parquet, &wanted, 64);
+    let error = error.err().unwrap().to_string();
+    assert!(
+        error.contains("`city` is compressed with brotli"),
+        "{error}"
+    );
+}
+
+/// How the columns of a file say that they are compressed; empty if it cannot be read.
+fn codecs(bytes: &[u8]) -> Vec<Compression> {
+    let metadata = parquet::file::metadata::ParquetMetaDataReader::new();
+    let metadata = metadata.parse_and_finish(&bytes::Bytes::copy_from_slice(bytes));
+    let Ok(metadata) = metadata else {
+        return Vec::new();
+    };
+    let groups = metadata.row_groups().iter();
+    let columns = groups.flat_map(|group| group.columns().iter());
+    columns.map(|column| column.compression()).collect()
 }

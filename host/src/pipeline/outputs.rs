@@ -1,0 +1,160 @@
+//! The files that a run writes, and what they must not be: anything that a run reads.
+
+use std::path::{Component, Path, PathBuf};
+
+use crate::config::{ConfigError, Environment, EventSource, Pipeline, Span};
+use crate::source::recording::Recording;
+
+/// The files that a run writes.
+#[derive(Debug, Clone)]
+pub(super) struct OutputPaths {
+    pub(super) features: Option<PathBuf>,
+    pub(super) rejects: PathBuf,
+    pub(super) late: PathBuf,
+    pub(super) invalid: PathBuf,
+}
+
+impl OutputPaths {
+    /// Where a pipeline's files are in an environment.
+    pub(super) fn of(pipeline: &Pipeline, environment: &Environment) -> Self {
+        let outputs = &pipeline.outputs;
+        let invalid = outputs.invalid_values(&pipeline.name.value);
+        Self {
+            features: (outputs.features.as_ref()).map(|file| environment.output_path(&file.value)),
+            rejects: environment.output_path(&outputs.rejects.value),
+            late: environment.output_path(&outputs.late.value),
+            invalid: environment.output_path(&invalid),
+        }
+    }
+
+    /// Refuses files in whose place, or in that of their `.partial`, something stands that is read,
+    /// or that the next run would take for recorded events.
+    pub(super) fn check<'a>(
+        &self,
+        pipeline: &Pipeline,
+        environment: &Environment,
+        event: &EventSource,
+        recordings: impl Iterator<Item = &'a dyn Recording>,
+    ) -> Result<(), ConfigError> {
+        let read = ReadPaths::of(pipeline, environment, recordings);
+        for (path, span) in self.with_places(pipeline) {
+            for path in [path.to_path_buf(), path.with_added_extension("partial")] {
+                let shown = path.display();
+                if let Some(what) = read.at(&path) {
+                    let message = format!("output file {shown} is {what}");
+                    let hint =
+                        "name another file, or let `output` of the environment be another folder";
+                    return Err(pipeline.diagnostic(span, message, hint).into());
+                }
+                if let Some(pattern) = environment.pattern_reading(event, &canonical(&path)) {
+                    let message = format!(
+                        "output file {shown} would be read as recorded events by the next run: `{}` in penstock.toml stands for it",
+                        pattern.value
+                    );
+                    let hint = "let `output` of the environment be a folder without recorded events, or narrow `files`";
+                    return Err(pipeline.diagnostic(span, message, hint).into());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn with_places<'a>(
+        &'a self,
+        pipeline: &Pipeline,
+    ) -> impl Iterator<Item = (&'a Path, Span)> + use<'a> {
+        let outputs = &pipeline.outputs;
+        let features = self.features.as_deref().zip(outputs.features.as_ref());
+        let features = features.map(|(path, file)| (path, file.span));
+        features.into_iter().chain([
+            (self.rejects.as_path(), outputs.rejects.span),
+            (self.late.as_path(), outputs.late.span),
+            (self.invalid.as_path(), outputs.rejects.span),
+        ])
+    }
+}
+
+/// What a run reads, and what each is.
+struct ReadPaths(Vec<(PathBuf, &'static str)>);
+
+impl ReadPaths {
+    fn of<'a>(
+        pipeline: &Pipeline,
+        environment: &Environment,
+        recordings: impl Iterator<Item = &'a dyn Recording>,
+    ) -> Self {
+        let recordings = recordings.filter_map(Recording::local_path);
+        let mut paths: Vec<(PathBuf, &'static str)> = recordings
+            .map(|path| (path, "one of the event's recorded files"))
+            .collect();
+        paths.push((
+            pipeline.transform.value.clone(),
+            "the transform's component",
+        ));
+        if let Some(map) = &pipeline.map {
+            paths.push((map.transform.value.clone(), "the mapper's component"));
+        }
+        paths.push((pipeline.source.path().to_owned(), "the pipeline's own file"));
+        paths.push((
+            environment.source.path().to_owned(),
+            "the environment's file",
+        ));
+        // A name that is a link is written over as a name, and what it leads to is read.
+        let both = paths
+            .into_iter()
+            .flat_map(|(path, what)| [(in_folder(&path), what), (canonical(&path), what)]);
+        Self(both.collect())
+    }
+
+    fn at(&self, path: &Path) -> Option<&'static str> {
+        let written = [in_folder(path), canonical(path)];
+        let mut read = self.0.iter();
+        read.find(|(path, _)| written.contains(path))
+            .map(|(_, what)| *what)
+    }
+}
+
+/// The path without links and detours, as far as it exists.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| {
+        let last = path.components().next_back();
+        match (last, path.parent().map(canonical)) {
+            // Out of a folder that is not there yet, and will be made.
+            (Some(Component::ParentDir), Some(folder)) => folder
+                .parent()
+                .map_or_else(|| folder.clone(), Path::to_owned),
+            _ => in_folder(path),
+        }
+    })
+}
+
+/// As [`canonical`], but for a link in the last place.
+fn in_folder(path: &Path) -> PathBuf {
+    let (Some(folder), Some(name)) = (path.parent(), path.file_name()) else {
+        return path.to_owned();
+    };
+    match folder.as_os_str().is_empty() {
+        true => canonical(Path::new(".")).join(name),
+        false => canonical(folder).join(name),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_compared_without_links_and_detours_even_where_nothing_is_yet() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        std::fs::write(root.join("a"), "").unwrap();
+        std::fs::create_dir(root.join("x")).unwrap();
+        std::os::unix::fs::symlink(root.join("a"), root.join("x/link")).unwrap();
+        assert_eq!(canonical(&root.join("x/../a")), root.join("a"));
+        assert_eq!(canonical(&root.join("x/link")), root.join("a"));
+        assert_eq!(in_folder(&root.join("x/link")), root.join("x/link"));
+        assert_eq!(canonical(&root.join("x/../x/new/b")), root.join("x/new/b"));
+        assert_eq!(canonical(&root.join("new/../a")), root.join("a"));
+        assert_eq!(canonical(&root.join("new/../b")), root.join("b"));
+    }
+}
