@@ -97,7 +97,7 @@ impl Window for Unruly {
         metrics::count("groups", 1);
         metrics::observe("rows", memory.rows as f64);
         let withholds = matches!(self.misdeed, Misdeed::Withhold) && !memory.ballast.is_empty();
-        (!withholds).then(|| Count { rows: memory.rows })
+        (!withholds).then_some(Count { rows: memory.rows })
     }
 }
 
