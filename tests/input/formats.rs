@@ -9,6 +9,7 @@ use penstock::source::decode::{self, Format};
 use penstock::source::recording::{LocalFile, Recording};
 
 use super::data::pipeline;
+use crate::support::servers::s3;
 use crate::support::{Folder, Tuning, transform};
 
 /// Rides as they are simulated, and a pipeline over `rides` in the format that its name shows.
@@ -22,10 +23,14 @@ fn rides(events: u64) -> (Folder, String) {
 }
 
 fn source(folder: &Folder, file: &str) {
+    source_with(folder, file, "");
+}
+
+fn source_with(folder: &Folder, file: &str, options: &str) {
     folder.write(
         "penstock.toml",
         format!(
-            "[environments.local]\nstore = \"store\"\noutput = \"out\"\n[environments.local.events.ride_offer]\nfiles = {file:?}\nevent_time = \"occurred_at\"\n"
+            "[environments.local]\nstore = \"store\"\noutput = \"out\"\n{options}[environments.local.events.ride_offer]\nfiles = {file:?}\nevent_time = \"occurred_at\"\n"
         ),
     );
 }
@@ -78,7 +83,7 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn every_format_gives_the_same_features() {
+fn every_format_gives_the_same_features_from_disk_and_from_object_storage() {
     let (folder, text) = rides(20_000);
     let batches = batches(&folder);
     let schema = batches[0].schema();
@@ -114,8 +119,11 @@ fn every_format_gives_the_same_features() {
         lanes: 2,
         batch_rows: 1000,
     };
+    let server = s3::start();
+    server.make_bucket("rides").unwrap();
+    let options = s3::options(server.port());
     let features = |file: &str| {
-        source(&folder, file);
+        source_with(&folder, file, &options);
         let report = folder
             .run(tuning)
             .unwrap_or_else(|error| panic!("{file}: {error}"));
@@ -134,6 +142,12 @@ fn every_format_gives_the_same_features() {
         "rides.arrows",
     ] {
         assert!(features(file) == expected, "{file} gives other features");
+        s3::put(server.port(), "rides", file, &folder.read(file));
+        let object = format!("s3://rides/{file}");
+        assert!(
+            features(&object) == expected,
+            "{object} gives other features"
+        );
     }
 }
 
