@@ -17,6 +17,7 @@ mod error;
 mod infer;
 mod ipc;
 mod lines;
+pub mod message;
 mod ndjson;
 mod origin;
 mod parquet;
