@@ -128,12 +128,45 @@ fn a_bare_batch_has_the_schema_that_came_before_or_was_declared() {
 fn a_schema_comes_from_a_file() {
     let rows = rides(vec![Some(1)]);
     let mut file = tempfile::NamedTempFile::new().unwrap();
-    std::io::Write::write_all(&mut file, &stream(&[rows.clone()])).unwrap();
+    std::io::Write::write_all(&mut file, &stream(std::slice::from_ref(&rows))).unwrap();
     let schema = ArrowSchema::read(file.path()).unwrap();
     assert_eq!(schema.infer().fields().len(), 3);
     let decoded = decode(&mut decoder(Some(schema)), &[bare(&rows)]);
     assert_eq!(decoded.rows.num_rows(), 1);
     assert!(ArrowSchema::read(std::path::Path::new("no such file")).is_err());
+}
+
+#[test]
+fn a_whole_file_is_a_message_too() {
+    let rows = rides(vec![Some(1), Some(2)]);
+    let mut writer = arrow_ipc::writer::FileWriter::try_new(Vec::new(), &rows.schema()).unwrap();
+    writer.write(&rows).unwrap();
+    writer.finish().unwrap();
+    let file = writer.into_inner().unwrap();
+    let decoded = decode(&mut decoder(None), &[file, bare(&rows)]);
+    assert_eq!(&decoded.message_of_row[..], [0, 0]);
+    assert_eq!(decoded.rejects.len(), 1);
+}
+
+#[test]
+fn messages_that_grow_large_are_not_all_taken_at_once() {
+    let long = "x".repeat(1 << 20);
+    let names: arrow::array::DictionaryArray<UInt32Type> = vec![&*long; 70].into_iter().collect();
+    let large = stream(&[batch(vec![("name", Arc::new(names))])]);
+    assert!(large.len() < 2 << 20);
+    let wanted = Arc::new(Schema::new(vec![Field::new("name", DataType::Utf8, true)]));
+    let mut decoder = MessageDecoder::new(&MessageFormat::ArrowIpc(None), &wanted).unwrap();
+    let messages = messages([Some(&large), Some(&large)]);
+    let first = decoder.decode(&messages, 0).unwrap();
+    assert_eq!((first.next, first.rows.num_rows()), (1, 70));
+    let second = decoder.decode(&messages, first.next).unwrap();
+    assert_eq!((second.next, second.message_of_row[0]), (2, 1));
+}
+
+#[test]
+fn a_decoder_goes_to_another_thread() {
+    fn is_send<T: Send>(_: &T) {}
+    is_send(&decoder(None));
 }
 
 proptest! {
