@@ -115,7 +115,9 @@ fn left(folder: &Folder, summary: &str) -> Left {
 fn values(folder: &Folder, key: u32) -> Value {
     let declared = std::fs::read_dir(folder.path("store/declarations/key")).unwrap();
     let names = declared.map(|file| file.unwrap().file_name().into_string().unwrap());
-    let mut names: Vec<String> = names.map(|name| name.replace(".json", "")).collect();
+    // What a kill left of a file that was being written is none.
+    let names = names.filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()));
+    let mut names: Vec<String> = names.collect();
     names.sort();
     let key = key.to_string();
     let mut arguments = vec!["get", "key", &key, "--json"];

@@ -203,6 +203,9 @@ impl Opened {
     pub(super) fn identity(&self) -> Identity {
         let (declaration, replay) = (&self.declaration, &self.replay);
         let mapper = self.mapping.as_ref().map(|mapping| mapping.digest());
+        let map_config = declaration.map.as_ref().map(|map| &map.config.value);
+        // What one row is mapped to is numbered within what was divided at once.
+        let rows = self.mapping.as_ref().map_or(0, |_| replay.batch_rows);
         let sizes = replay.recordings.iter().map(|recording| {
             let bytes = recording.size().ok();
             format!("{} ({bytes:?})", recording.name())
@@ -216,6 +219,8 @@ impl Opened {
         let parts = [
             ("transform", self.digest.clone()),
             ("mapper", mapper.unwrap_or_default().to_owned()),
+            ("mapper's configuration", format!("{map_config:?}")),
+            ("number of rows in a batch", rows.to_string()),
             ("configuration", declaration.config.value.clone()),
             ("window", format!("{:?}", declaration.window.value)),
             (

@@ -1,4 +1,5 @@
 //! Real servers that tests and people talk to: Apache Kafka, a Kinesis, an S3 and a DynamoDB, all on this machine.
+//! And one that is not real, since none is to be had: [`SchemaRegistryStandIn`].
 //!
 //! A [`Service`] knows how one kind of server is installed, started and asked whether it is well. [`install`] puts its
 //! programs below the target folder, once. A test holds a [`Server`], which ends with the test's process whatever
@@ -17,6 +18,7 @@ mod place;
 mod ports;
 mod process;
 mod s3;
+mod schema_registry;
 mod server;
 mod service;
 
@@ -28,6 +30,7 @@ pub use place::Place;
 pub use ports::free_ports;
 pub use process::{is_running, stop_what_runs};
 pub use s3::S3;
+pub use schema_registry::{Registration, SchemaRegistryStandIn};
 pub use server::Server;
 pub use service::{CREDENTIALS, Run, Service};
 

@@ -19,6 +19,7 @@ mod meta;
 mod replaying;
 mod timer;
 
+use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use self::log::Entry;
@@ -185,16 +186,28 @@ impl Commits {
             return Ok(resume);
         };
         resume.progress = Some(Progress::decode(&meta.progress)?);
-        let mut after: Option<Vec<u8>> = None;
+        // Windows take in all records of a key at once, so the last key of a look waits for the next.
+        let mut waiting: Vec<(Bytes, Bytes)> = Vec::new();
+        let mut after: Option<Bytes> = None;
         loop {
             let looked = commits.state.pairs(RECORDS, after.as_deref());
-            let pairs = self.io.block_on(looked)?;
-            let Some((last, _)) = pairs.last() else {
+            let mut pairs = std::mem::take(&mut waiting);
+            let known = pairs.len();
+            pairs.extend(self.io.block_on(looked)?);
+            after = pairs.last().map(|(key, _)| key.clone());
+            let is_end = pairs.len() == known;
+            if let Some((last, _)) = pairs.last().filter(|_| !is_end) {
+                let of_last = |(key, _): &(Bytes, Bytes)| Codec::is_one_key(key, last);
+                let before = pairs.iter().rposition(|pair| !of_last(pair));
+                waiting = pairs.split_off(before.map_or(0, |at| at + 1));
+            }
+            if !pairs.is_empty() {
+                let pairs = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
+                resume.records.push(codec.decode(pairs)?);
+            }
+            if is_end {
                 return Ok(resume);
-            };
-            after = Some(last.to_vec());
-            let pairs = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
-            resume.records.push(codec.decode(pairs)?);
+            }
         }
     }
 

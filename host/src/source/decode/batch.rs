@@ -301,7 +301,7 @@ impl Columns {
     }
 
     /// The rows so far; the columns are empty afterwards.
-    fn finish(&mut self, rows: usize) -> RecordBatch {
+    pub(super) fn finish(&mut self, rows: usize) -> RecordBatch {
         let columns = self.columns.iter_mut().map(|column| column.finish());
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
         RecordBatch::try_new_with_options(Arc::clone(&self.schema), columns.collect(), &options)

@@ -15,7 +15,8 @@ mod time;
 use arrow::array::ArrayRef;
 use arrow::datatypes::{DataType, Field};
 
-use self::number::Loss;
+pub(super) use self::number::{Loss, scaled};
+pub(super) use self::time::{BadTime, date, time as time_of_day, timestamp};
 use super::origin::code;
 use super::scan::skip_number;
 use crate::config::types::type_name;
@@ -190,7 +191,7 @@ impl Misfit {
     }
 
     #[cold]
-    fn within(mut self, step: String) -> Self {
+    pub(super) fn within(mut self, step: String) -> Self {
         self.path.push(step);
         self
     }

@@ -108,6 +108,12 @@ impl Sample {
         }
     }
 
+    /// Looks at a message; one that is no object is passed over.
+    pub(super) fn add_message(&mut self, message: &[u8]) {
+        // Decoding will refuse it, with the reason.
+        let _ = self.add_line(message);
+    }
+
     fn add_line(&mut self, line: &[u8]) -> Result<(), String> {
         // A line that turns out to be malformed at its end must leave no field behind, so each has a shape of its own.
         let mut shape = Shape::default();

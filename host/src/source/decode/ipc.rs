@@ -196,8 +196,23 @@ impl SplitReader for IpcReader {
 
 /// The columns of a file, with plain types.
 pub(super) fn schema(recording: &Arc<dyn Recording>) -> Result<Schema, DecodeError> {
-    let (_, written) = Messages::open(recording)?;
-    Ok(plain::schema(&written))
+    written_schema(recording).map(|written| plain::schema(&written))
+}
+
+/// The columns of a file as they were written.
+pub(super) fn written_schema(recording: &Arc<dyn Recording>) -> Result<Schema, DecodeError> {
+    Messages::open(recording).map(|(_, written)| written)
+}
+
+/// Columns with plain types.
+pub(super) fn plain_schema(written: &Schema) -> Schema {
+    plain::schema(written)
+}
+
+/// How long the schema is that bytes begin with; none if they begin with a record batch or a dictionary, 0 if with
+/// something else, which may be a file.
+pub(super) fn leading_schema(bytes: &[u8]) -> Result<Option<usize>, String> {
+    guarded(|| messages::leading_schema(bytes))
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! In: one recorded file (a *split*), its format, and the columns that are wanted. Out: [`Decoded`]
 //! batches, in file order, in which every record of the file is accounted for: it is a row with a known position,
-//! or a [`Malformed`] with a reason.
+//! or a [`Malformed`] with a reason. Messages of live streams become columns in [`message`].
 //!
 //! A record that cannot be read never stops a split and never leaves a trace in the columns. What stops it is an I/O
 //! error, a damaged Parquet, Arrow or compressed file, or a column that the file cannot give: a [`DecodeError`]. Decoding never holds a
@@ -17,6 +17,7 @@ mod error;
 mod infer;
 mod ipc;
 mod lines;
+pub mod message;
 mod ndjson;
 mod origin;
 mod parquet;

@@ -37,10 +37,7 @@ impl NdjsonReader {
         batch_rows: usize,
         sizes: Sizes,
     ) -> Result<Self, DecodeError> {
-        let objects = Objects {
-            fields: Fields::new(schema.fields().iter().map(|field| field.name().as_str())),
-            columns: Columns::new(&recording.name(), "JSON", schema)?,
-        };
+        let objects = Objects::new(&recording.name(), schema)?;
         let lines = Lines::new(
             Content::open(recording)?,
             sizes.chunk_of(recording.as_ref()),
@@ -95,6 +92,43 @@ impl Records for Objects {
 }
 
 impl Objects {
+    /// `schema` is what is wanted of `name`.
+    pub(super) fn new(name: &str, schema: &SchemaRef) -> Result<Self, DecodeError> {
+        Ok(Self {
+            fields: Fields::new(schema.fields().iter().map(|field| field.name().as_str())),
+            columns: Columns::new(name, "JSON", schema)?,
+        })
+    }
+
+    /// The columns that are filled.
+    pub(super) fn filled(&mut self) -> &mut Columns {
+        &mut self.columns
+    }
+
+    /// Appends a row for the one object that `text[at..end]` is; behind it stands a newline. After a refusal, parts of a
+    /// row may be left, or a whole one: see [`Columns::truncate`].
+    #[inline]
+    pub(super) fn read_message(
+        &mut self,
+        text: &[u8],
+        at: usize,
+        end: usize,
+        utf8: bool,
+    ) -> Result<(), Refusal> {
+        match self.decode_line(text, at, utf8, usize::MAX) {
+            Ok(Line::Object { next }) if next == end + 1 => Ok(()),
+            Ok(Line::Blank { next }) if next == end + 1 => Err(Refusal {
+                code: code::MALFORMED_JSON,
+                reason: "expected an object, found nothing".to_owned(),
+            }),
+            Err(refusal) if memchr::memchr(b'\n', &text[at..end]).is_none() => Err(refusal),
+            _ => Err(Refusal {
+                code: code::MALFORMED_JSON,
+                reason: "the message has several lines; write one object on one line".to_owned(),
+            }),
+        }
+    }
+
     /// Appends a row for the line at `at`. After a refusal, parts of a row may be left: see [`Columns::truncate`].
     #[inline]
     fn decode_line(

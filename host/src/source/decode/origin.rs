@@ -63,6 +63,20 @@ pub mod code {
     pub const MALFORMED_JSON: &str = "malformed_json";
     /// The record has another number of fields than the header, or a quote where none can be.
     pub const MALFORMED_CSV: &str = "malformed_csv";
+    /// The message is no record of its Avro schema.
+    pub const MALFORMED_AVRO: &str = "malformed_avro";
+    /// The message is no Protobuf message of its type.
+    pub const MALFORMED_PROTOBUF: &str = "malformed_protobuf";
+    /// The message is no Arrow IPC stream or record batch.
+    pub const MALFORMED_ARROW: &str = "malformed_arrow";
+    /// The message does not begin with a magic byte and the id of its schema.
+    pub const BAD_FRAMING: &str = "bad_framing";
+    /// The registry does not have the message's schema.
+    pub const UNKNOWN_SCHEMA: &str = "unknown_schema";
+    /// The registry has the message's schema, and it is none that this version reads.
+    pub const BAD_SCHEMA: &str = "bad_schema";
+    /// The message has no value: a deletion, in a compacted topic of Kafka.
+    pub const NO_VALUE: &str = "no_value";
     /// The line is not UTF-8.
     pub const INVALID_UTF8: &str = "invalid_utf8";
     /// The line is longer than the limit.

@@ -195,6 +195,17 @@ impl Codec {
         Ok(rows.iter().map(prefix).collect())
     }
 
+    /// Whether the keys of two records are of one key.
+    pub fn is_one_key(a: &[u8], b: &[u8]) -> bool {
+        let key = |record: &[u8]| {
+            record
+                .len()
+                .checked_sub(ID_BYTES)
+                .map(|end| record[..end].to_vec())
+        };
+        key(a) == key(b)
+    }
+
     /// The records that were put.
     ///
     /// # Errors

@@ -43,7 +43,7 @@ fn eight_digits(word: u64, count: usize) -> Option<u64> {
 
 /// Why a number has no exact form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Loss {
+pub(in super::super) enum Loss {
     /// Digits that are not zero stand further behind the point than the type has places.
     Fraction,
     /// More digits than the type holds.
@@ -52,7 +52,7 @@ pub(super) enum Loss {
 
 /// The number times 10 to the power of `scale`, which must be an integer of at most `precision` (up to 76) digits.
 /// `number` is a JSON number.
-pub(super) fn scaled(number: &[u8], precision: u8, scale: i8) -> Result<i256, Loss> {
+pub(in super::super) fn scaled(number: &[u8], precision: u8, scale: i8) -> Result<i256, Loss> {
     let (negative, unsigned) = match number {
         [b'-', rest @ ..] => (true, rest),
         _ => (false, number),

@@ -10,7 +10,7 @@ use jiff::tz::TimeZone;
 
 /// A point in time as seconds since 1970-01-01T00:00:00Z, rounded down, and nanoseconds above that.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Instant {
+pub(in super::super) struct Instant {
     pub(super) seconds: i64,
     pub(super) nanoseconds: u32,
 }
@@ -18,7 +18,7 @@ pub(super) struct Instant {
 impl Instant {
     /// In units of which a second has `per_second`: a power of ten up to a billion. `None` if it does not fit.
     #[inline]
-    pub(super) fn in_units(self, per_second: i64) -> Option<i64> {
+    pub(in super::super) fn in_units(self, per_second: i64) -> Option<i64> {
         let part = i64::from(self.nanoseconds) / (1_000_000_000 / per_second);
         self.seconds.checked_mul(per_second)?.checked_add(part)
     }
@@ -34,7 +34,7 @@ impl Instant {
 
 /// Why a text is no point in time.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum BadTime {
+pub(in super::super) enum BadTime {
     /// It has no offset from UTC, and the column has a time zone.
     NoOffset,
     /// It cannot be read.
@@ -44,7 +44,7 @@ pub(super) enum BadTime {
 /// Reads a timestamp. With `zoned`, the text must give its offset from UTC. Without, a text without offset is taken as it
 /// stands, and one with an offset is converted to UTC.
 #[inline]
-pub(super) fn timestamp(text: &[u8], zoned: bool) -> Result<Instant, BadTime> {
+pub(in super::super) fn timestamp(text: &[u8], zoned: bool) -> Result<Instant, BadTime> {
     match utc(text) {
         Some(instant) => Ok(instant),
         None => any_timestamp(text, zoned),
@@ -116,7 +116,7 @@ fn two(text: &[u8], at: usize, bad: &mut bool) -> u32 {
 
 /// `YYYY-MM-DD` as days since 1970-01-01.
 #[inline]
-pub(super) fn date(text: &[u8; 10]) -> Option<i32> {
+pub(in super::super) fn date(text: &[u8; 10]) -> Option<i32> {
     let mut bad = (text[4] != b'-') | (text[7] != b'-');
     let year = two(text, 0, &mut bad) * 100 + two(text, 2, &mut bad);
     let month = two(text, 5, &mut bad);
@@ -156,7 +156,7 @@ fn fraction(digits: &[u8]) -> Option<u32> {
 }
 
 /// `HH:MM:SS[.fraction]` as nanoseconds since midnight.
-pub(super) fn time(text: &[u8]) -> Option<i64> {
+pub(in super::super) fn time(text: &[u8]) -> Option<i64> {
     let (head, rest) = text.split_first_chunk::<8>()?;
     let second = time_of_day(head)?;
     let nanoseconds = match rest {

@@ -284,6 +284,26 @@ impl Message {
     }
 }
 
+/// See [`super::leading_schema`].
+pub(super) fn leading_schema(bytes: &[u8]) -> Result<Option<usize>, ArrowError> {
+    if bytes.starts_with(MAGIC) {
+        return Ok(Some(0));
+    }
+    let (prefix, rest) = match bytes.strip_prefix(&CONTINUATION) {
+        Some(rest) => (8, rest),
+        None => (4, bytes),
+    };
+    let (length, rest) = rest.split_first_chunk::<4>().ok_or_else(early)?;
+    let length = u32::from_le_bytes(*length) as usize;
+    let metadata = rest.get(..length).ok_or_else(early)?;
+    let message = root_as_message(metadata).map_err(flatbuffer)?;
+    match message.header_type() {
+        MessageHeader::Schema => Ok(Some(prefix + length)),
+        MessageHeader::RecordBatch | MessageHeader::DictionaryBatch => Ok(None),
+        _ => Err(broken("it does not begin with a schema or a record batch")),
+    }
+}
+
 fn checked_schema(schema: arrow_ipc::Schema<'_>) -> Result<Schema, ArrowError> {
     if !schema.endianness().equals_to_target_endianness() {
         return Err(broken("its numbers are in the other byte order"));

@@ -1,0 +1,34 @@
+//! Messages of a live stream, as they lie in it: bytes that are not decoded yet.
+
+use arrow::array::{BinaryArray, ListArray};
+use arrow::buffer::ScalarBuffer;
+
+/// Messages of one split in the order of their offsets, which rise. A row of everything for each.
+#[derive(Debug, Clone)]
+pub struct Messages {
+    /// The split: a Kafka partition or a Kinesis shard, by its number in this run.
+    pub split: u32,
+    /// Positions in the split.
+    pub offsets: ScalarBuffer<i64>,
+    /// When the source recorded them, in microseconds since 1970-01-01T00:00:00Z; `i64::MIN` where
+    /// it does not say.
+    pub timestamps: ScalarBuffer<i64>,
+    /// Their keys; null where there is none.
+    pub keys: BinaryArray,
+    /// What they say; null where there is nothing (Kafka calls that a tombstone).
+    pub values: BinaryArray,
+    /// Their headers, as lists of `{name: utf8, value: binary}`; none if nobody asked for them.
+    pub headers: Option<ListArray>,
+}
+
+impl Messages {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.offsets.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+}
