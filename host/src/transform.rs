@@ -12,7 +12,7 @@ use arrow::array::{Array, ArrayRef, AsArray, OffsetSizeTrait, RecordBatch};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use futures::future::BoxFuture;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// The Arrow type of every event time inside Penstock: microseconds since 1970-01-01T00:00:00Z.
 pub fn event_time_type() -> DataType {
@@ -270,7 +270,7 @@ fn advice(name: &str) -> String {
 }
 
 /// What a transform has told the operator, over all calls that succeeded.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize)]
 pub struct Figures {
     /// Counters by name.
     pub counts: BTreeMap<String, u64>,
@@ -285,7 +285,7 @@ pub struct Figures {
 }
 
 /// The values of a histogram, in short.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Observations {
     /// How many there were.
     pub count: u64,

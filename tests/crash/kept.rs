@@ -62,3 +62,35 @@ fn another_run_does_not_go_on_with_it_unless_it_begins_anew() {
     refused.fails(2, &["recorded files", "--fresh"]);
     assert_eq!(resumed(&folder, &["--fresh"]), None);
 }
+
+#[test]
+fn a_run_that_keeps_nothing_ends_an_interrupted_one() {
+    let (folder, good) = interrupted();
+    folder.write("events/b.ndjson", good);
+    let keeping = folder.text("pipeline.toml");
+    folder.write(
+        "pipeline.toml",
+        keeping.replace("commit_every = \"1ms\"", ""),
+    );
+    assert_eq!(resumed(&folder, &[]), None);
+    folder.write("pipeline.toml", keeping);
+    assert_eq!(
+        resumed(&folder, &[]),
+        None,
+        "nothing is interrupted any more"
+    );
+}
+
+#[test]
+fn a_test_of_a_pipeline_keeps_nothing_in_the_store() {
+    let folder = folder(3, WINDOWS[0], "commit_every = \"1ms\"");
+    let arguments = [
+        "test",
+        "pipeline.toml",
+        "--expect",
+        "expected.ndjson",
+        "--bless",
+    ];
+    folder.penstock(&arguments).fine();
+    assert!(!folder.path("store").exists());
+}

@@ -126,8 +126,6 @@ pub(super) struct Delivery {
     pub(super) watermarks: Vec<i64>,
     /// None if nothing is kept.
     pub(super) commits: Option<Commits>,
-    /// Whether what an earlier run delivered is delivered once more: the store has it already.
-    pub(super) replays: bool,
     pub(super) done: Delivered,
 }
 
@@ -150,16 +148,16 @@ impl Delivery {
         self.finish()
     }
 
-    /// Delivers what an interrupted run had delivered: its files were never complete.
+    /// Delivers what an interrupted run had delivered: its files were never complete. To the store
+    /// it changes nothing, unless another run has written there since.
     fn replay(&mut self) -> Result<(), DeliveryError> {
         let Some(mut replaying) = self.commits.as_ref().map(Commits::replaying) else {
             return Ok(());
         };
-        self.replays = true;
         while let Some((lane, message)) = replaying.next()? {
+            self.go_on()?;
             self.take(lane, message)?;
         }
-        self.replays = false;
         Ok(())
     }
 
@@ -342,7 +340,7 @@ impl Delivery {
     ) -> Result<(), DeliveryError> {
         let first_sequence = self.next_sequence[lane];
         self.next_sequence[lane] += rows.num_rows() as u64;
-        let Some(store) = self.sinks.store.as_ref().filter(|_| !self.replays) else {
+        let Some(store) = &self.sinks.store else {
             return Ok(());
         };
         let keys = self.plan.key.len();

@@ -269,11 +269,24 @@ fn start(
     };
     let source = Replay::open_until(opened.replay.clone(), Arc::clone(&progress.read), stop)
         .map_err(|error| read(error.into()))?;
-    let commits = commits(host, &opened, lanes_at.as_deref());
-    let (commits, resumes) = commits.map_err(|error| RunError::Delivery {
+    let epoch = match &lanes_at {
+        Some(lanes_at) => {
+            if opened.store.is_some() {
+                host.io.block_on(lanes_at.declare(&declarations(&opened)))?;
+            }
+            host.io.block_on(lanes_at.begin_epoch(&pipeline))?
+        }
+        None => 0,
+    };
+    let store = lanes_at.clone().filter(|_| opened.store.is_some());
+    let store = store.map(|store| store as Arc<dyn FeatureStore>);
+    let undelivered = |error: DeliveryError| RunError::Delivery {
         pipeline: pipeline.clone(),
-        error: error.into(),
-    })?;
+        error,
+    };
+    let sinks = sinks(&opened, store).map_err(|error| undelivered(error.into()))?;
+    let commits = commits(host, &opened, lanes_at.as_ref(), epoch);
+    let (commits, resumes) = commits.map_err(|error| undelivered(error.into()))?;
     let resumed = resumes.as_ref().map(|resumes| least_cursor(resumes));
     let mut resumes = resumes.into_iter().flatten();
     let timer = opened.keeping.as_ref().map(|keeping| {
@@ -284,19 +297,6 @@ fn start(
         })
     });
     let timer = timer.transpose()?;
-    let store = lanes_at.filter(|_| opened.store.is_some());
-    let store = store.map(|store| store as Arc<dyn FeatureStore>);
-    let epoch = match &store {
-        Some(store) => {
-            host.io.block_on(store.declare(&declarations(&opened)))?;
-            host.io.block_on(store.begin_epoch(&pipeline))?
-        }
-        None => 0,
-    };
-    let sinks = sinks(&opened, store).map_err(|error| RunError::Delivery {
-        pipeline: pipeline.clone(),
-        error: error.into(),
-    })?;
 
     let (to_delivery, from_all) = queue(DELIVERY_QUEUE);
     let delivery = Delivery {
@@ -313,7 +313,6 @@ fn start(
         next_sequence: vec![0; lanes],
         watermarks: vec![i64::MIN; lanes],
         commits,
-        replays: false,
         done: Delivered::default(),
     };
     let mut to_lanes = Vec::with_capacity(lanes);
@@ -382,18 +381,25 @@ fn start(
     })
 }
 
-/// What is kept of the pipeline's lanes, and where each goes on.
+/// What is kept of the pipeline's lanes, and where each goes on. A run that keeps nothing begins anew,
+/// and ends one that was interrupted.
 fn commits(
     host: &Host,
     opened: &Opened,
-    store: Option<&EmbeddedStore>,
+    store: Option<&Arc<EmbeddedStore>>,
+    epoch: u64,
 ) -> Result<(Option<Commits>, Option<Vec<Resume>>), CommitError> {
-    let Some(store) = store.filter(|_| opened.keeping.is_some()) else {
+    let Some(store) = store else {
         return Ok((None, None));
     };
+    if opened.keeping.is_none() {
+        host.io
+            .block_on(store.set_run(&opened.plan.pipeline, None))?;
+        return Ok((None, None));
+    }
     let (identity, io) = (opened.identity(), host.io.handle().clone());
     let (lanes, fresh) = (opened.lanes(), opened.fresh);
-    let (commits, resumes) = Commits::open(store, &opened.plan, identity, lanes, fresh, io)?;
+    let (commits, resumes) = Commits::open(store, &opened.plan, identity, lanes, fresh, epoch, io)?;
     Ok((Some(commits), resumes))
 }
 

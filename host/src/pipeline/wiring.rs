@@ -227,6 +227,11 @@ impl Opened {
                 "key",
                 format!("{:?}", key.map(|field| field.name()).collect::<Vec<_>>()),
             ),
+            ("event", declaration.event.value.clone()),
+            (
+                "columns of times",
+                format!("{:?} {:?}", replay.event_time, replay.arrival_time),
+            ),
             ("columns", columns.collect::<Vec<_>>().join(", ")),
             (
                 "features",

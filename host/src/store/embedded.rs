@@ -13,6 +13,7 @@ mod lanes;
 mod merge;
 mod pending;
 mod reader;
+mod runs;
 mod state;
 mod storage;
 
@@ -132,6 +133,26 @@ impl EmbeddedStore {
     /// [`StoreError::NoLane`] if the store was not opened with the lane.
     pub fn state(&self, pipeline: &str, lane: u32) -> Result<LaneState, StoreError> {
         Ok(LaneState::of(Arc::clone(self.lane(pipeline, lane)?)))
+    }
+
+    /// What is said of the run of a pipeline that is not over, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] when it cannot be read.
+    pub async fn run(&self, pipeline: &str) -> Result<Option<String>, StoreError> {
+        let (folder, pipeline) = (self.folder.clone(), pipeline.to_owned());
+        blocking(move || runs::read(&folder, &pipeline)).await
+    }
+
+    /// Says something of the run of a pipeline, durably; or that there is none that is not over.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Io`] when it cannot be written.
+    pub async fn set_run(&self, pipeline: &str, run: Option<String>) -> Result<(), StoreError> {
+        let (folder, pipeline) = (self.folder.clone(), pipeline.to_owned());
+        blocking(move || runs::write(&folder, &pipeline, run.as_deref())).await
     }
 
     fn lane(&self, pipeline: &str, lane: u32) -> Result<&Arc<Lane>, StoreError> {

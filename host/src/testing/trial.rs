@@ -182,7 +182,9 @@ impl<'a> Trial<'a> {
             let file = OutputFile { path, format };
             Located::new(file, Span::WHOLE_FILE)
         };
+        // Nothing of the environment is touched.
         pipeline.outputs.store = false;
+        pipeline.run.commit_every = None;
         pipeline.outputs.features = Some(file(features.to_owned(), format));
         pipeline.outputs.rejects = file(folder.path("rejects.ndjson"), OutputFormat::Ndjson);
         pipeline.outputs.late = file(folder.path("late.ndjson"), OutputFormat::Ndjson);

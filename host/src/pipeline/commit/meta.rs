@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::ToCommit;
 use crate::pipeline::accounting::{Accounting, Reason};
 use crate::pipeline::lane::LaneReport;
-use crate::transform::Figures;
+use crate::transform::{Figures, Observations};
 use crate::window::Codec;
 
 /// The version of what is kept of a lane, other than by the windows.
@@ -31,12 +31,20 @@ impl Identity {
     }
 }
 
+/// A run that is not over.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct Run {
+    /// What lanes have kept counts if it is of this generation.
+    pub(super) generation: u64,
+    pub(super) identity: Identity,
+}
+
 /// How far a lane has come.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct LaneMeta {
     layout: u32,
     windows_layout: u32,
-    pub(super) identity: Identity,
+    pub(super) generation: u64,
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
     /// Entries of the log that count.
@@ -50,23 +58,18 @@ pub(super) struct LaneMeta {
     late: u64,
     poisoned: u64,
     rejected: Vec<(Reason, u64)>,
-    figures: Figures,
+    figures: Told,
 }
 
 impl LaneMeta {
-    pub(super) fn new(
-        identity: Identity,
-        commit: &ToCommit,
-        entries: u64,
-        progress: Vec<u8>,
-    ) -> Self {
+    pub(super) fn new(generation: u64, commit: &ToCommit, entries: u64, progress: Vec<u8>) -> Self {
         let report = &commit.report;
         let accounting = &report.accounting;
         let rejected = accounting.rejected.iter();
         Self {
             layout: LAYOUT,
             windows_layout: Codec::LAYOUT,
-            identity,
+            generation,
             cursor: commit.cursor,
             entries,
             progress,
@@ -79,7 +82,7 @@ impl LaneMeta {
             rejected: rejected
                 .map(|(reason, count)| (reason.clone(), *count))
                 .collect(),
-            figures: report.figures.clone(),
+            figures: Told::of(&report.figures),
         }
     }
 
@@ -117,7 +120,54 @@ impl LaneMeta {
             },
             windows: self.windows,
             watermark: self.watermark,
-            figures: self.figures.clone(),
+            figures: self.figures.figures(),
+        }
+    }
+}
+
+/// What a transform told. Floats are kept as their bits: not all have a form in JSON.
+#[derive(Debug, Serialize, Deserialize)]
+struct Told {
+    counts: BTreeMap<String, u64>,
+    /// Of each its count, and the bits of its sum, least and greatest.
+    observations: BTreeMap<String, [u64; 4]>,
+    dropped: u64,
+    clock_reads: u64,
+    random_reads: u64,
+}
+
+impl Told {
+    fn of(figures: &Figures) -> Self {
+        let observations = figures.observations.iter().map(|(name, all)| {
+            let floats = [all.sum, all.least, all.greatest].map(f64::to_bits);
+            (name.clone(), [all.count, floats[0], floats[1], floats[2]])
+        });
+        Self {
+            counts: figures.counts.clone(),
+            observations: observations.collect(),
+            dropped: figures.dropped,
+            clock_reads: figures.clock_reads,
+            random_reads: figures.random_reads,
+        }
+    }
+
+    fn figures(&self) -> Figures {
+        let observations = self.observations.iter().map(|(name, all)| {
+            let [count, sum, least, greatest] = *all;
+            let observations = Observations {
+                count,
+                sum: f64::from_bits(sum),
+                least: f64::from_bits(least),
+                greatest: f64::from_bits(greatest),
+            };
+            (name.clone(), observations)
+        });
+        Figures {
+            counts: self.counts.clone(),
+            observations: observations.collect(),
+            dropped: self.dropped,
+            clock_reads: self.clock_reads,
+            random_reads: self.random_reads,
         }
     }
 }

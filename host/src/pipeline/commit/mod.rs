@@ -19,12 +19,14 @@ mod meta;
 mod replaying;
 mod timer;
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
 use self::log::Entry;
 pub(super) use self::meta::Identity;
-use self::meta::LaneMeta;
+use self::meta::{LaneMeta, Run};
 pub(super) use self::replaying::Replaying;
 pub(super) use self::timer::{CommitDue, CommitTimer};
 use super::lane::{FromLane, LaneReport};
@@ -67,9 +69,21 @@ pub enum CommitError {
     /// The state cannot be read or written.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// What is kept cannot be used.
-    #[error("{0}; `--fresh` forgets it and begins anew")]
-    State(#[from] StateError),
+    /// What windows keep cannot be kept, or used.
+    #[error("{error}{}", advice(error))]
+    State {
+        /// What is wrong.
+        #[from]
+        error: StateError,
+    },
+    /// What is said of the interrupted run is no JSON.
+    #[error(
+        "what is kept of an interrupted run cannot be used: {reason}; `--fresh` forgets it and begins anew"
+    )]
+    Run {
+        /// What is wrong.
+        reason: String,
+    },
     /// What is kept is of another layout, or no JSON.
     #[error(
         "the state of lane {lane} cannot be used: {reason}; `--fresh` forgets it and begins anew"
@@ -93,10 +107,19 @@ pub enum CommitError {
     Arrow(#[from] arrow::error::ArrowError),
 }
 
+fn advice(error: &StateError) -> &'static str {
+    match error {
+        StateError::Type { .. } => ", or leave `run.commit_every` out",
+        _ => "; `--fresh` forgets it and begins anew",
+    }
+}
+
 /// The commits of a pipeline's lanes.
 pub(super) struct Commits {
+    pipeline: String,
+    store: Arc<EmbeddedStore>,
     lanes: Vec<LaneCommits>,
-    identity: Identity,
+    generation: u64,
     io: Handle,
 }
 
@@ -111,66 +134,95 @@ struct LaneCommits {
 }
 
 impl Commits {
-    /// Opens what is kept of a pipeline's lanes, and says where each goes on. With `fresh`, or
-    /// without a commit of every lane, all begin anew.
+    /// Opens what is kept of a pipeline's lanes, and says where each goes on; nothing if all begin
+    /// anew, which they do with `fresh`, too. A run that begins is of this `generation`, which no
+    /// run before it had.
     pub(super) fn open(
-        store: &EmbeddedStore,
+        store: &Arc<EmbeddedStore>,
         plan: &Plan,
         identity: Identity,
         lanes: usize,
         fresh: bool,
+        generation: u64,
         io: Handle,
     ) -> Result<(Self, Option<Vec<Resume>>), CommitError> {
-        let mut commits = Self {
-            lanes: Vec::with_capacity(lanes),
-            identity,
-            io,
-        };
-        let mut metas = Vec::new();
+        let pipeline = plan.pipeline.clone();
+        let mut lane_commits = Vec::with_capacity(lanes);
         for lane in 0..lanes {
-            let state = store.state(&plan.pipeline, lane as u32)?;
             let windows = plan.windows();
             let codec = windows.map(|windows| Codec::new(&plan.key_schema, &windows.spec.state));
-            if !fresh {
-                metas.extend(commits.meta(lane, &state)?);
-            }
-            commits.lanes.push(LaneCommits {
-                state,
+            lane_commits.push(LaneCommits {
+                state: store.state(&pipeline, lane as u32)?,
                 codec: codec.transpose()?,
                 unwritten: StateBatch::default(),
                 next_entry: 0,
                 progress: None,
             });
         }
-        // A lane that never committed has judged nothing for certain, and begins at the first row.
-        if metas.is_empty() {
-            commits.clear()?;
-            return Ok((commits, None));
+        let mut commits = Self {
+            pipeline,
+            store: Arc::clone(store),
+            lanes: lane_commits,
+            generation,
+            io,
+        };
+        let goes_on = !fresh && commits.takes_up(&identity)?;
+        if !goes_on {
+            commits.begin(identity)?;
         }
         let mut resumes = Vec::with_capacity(lanes);
+        let mut any = false;
         for lane in 0..lanes {
-            let meta = metas.iter().position(|(of, _)| *of == lane);
-            resumes.push(match meta {
-                None => Resume::default(),
-                Some(at) => commits.resume(lane, metas.swap_remove(at).1)?,
-            });
+            // A lane that did not commit in this run begins at the first row.
+            resumes.push(
+                match goes_on.then(|| commits.meta(lane)).transpose()?.flatten() {
+                    Some(meta) => {
+                        any = true;
+                        commits.resume(lane, meta)?
+                    }
+                    None => {
+                        commits.io.block_on(clear(&commits.lanes[lane].state))?;
+                        Resume::default()
+                    }
+                },
+            );
         }
-        Ok((commits, Some(resumes)))
+        Ok((commits, any.then_some(resumes)))
     }
 
-    fn meta(
-        &self,
-        lane: usize,
-        state: &LaneState,
-    ) -> Result<Option<(usize, LaneMeta)>, CommitError> {
-        let Some(bytes) = self.io.block_on(state.get(META))? else {
+    /// Whether there is an interrupted run, which then goes on.
+    fn takes_up(&mut self, identity: &Identity) -> Result<bool, CommitError> {
+        let Some(run) = self.io.block_on(self.store.run(&self.pipeline))? else {
+            return Ok(false);
+        };
+        let run: Run = serde_json::from_str(&run).map_err(|error| CommitError::Run {
+            reason: error.to_string(),
+        })?;
+        if let Some(what) = identity.difference(&run.identity) {
+            return Err(CommitError::Other { what });
+        }
+        self.generation = run.generation;
+        Ok(true)
+    }
+
+    fn begin(&self, identity: Identity) -> Result<(), CommitError> {
+        let run = Run {
+            generation: self.generation,
+            identity,
+        };
+        let run = serde_json::to_string(&run).expect("an identity has only texts");
+        Ok(self
+            .io
+            .block_on(self.store.set_run(&self.pipeline, Some(run)))?)
+    }
+
+    /// How far a lane had come, if it committed in this run.
+    fn meta(&self, lane: usize) -> Result<Option<LaneMeta>, CommitError> {
+        let Some(bytes) = self.io.block_on(self.lanes[lane].state.get(META))? else {
             return Ok(None);
         };
         let meta = LaneMeta::decode(&bytes).map_err(|reason| CommitError::Meta { lane, reason })?;
-        match self.identity.difference(&meta.identity) {
-            None => Ok(Some((lane, meta))),
-            Some(what) => Err(CommitError::Other { what }),
-        }
+        Ok((meta.generation == self.generation).then_some(meta))
     }
 
     fn resume(&mut self, lane: usize, meta: LaneMeta) -> Result<Resume, CommitError> {
@@ -250,7 +302,7 @@ impl Commits {
             })?;
             progress = changes.progress.encode();
         }
-        let meta = LaneMeta::new(self.identity.clone(), commit, lane.next_entry, progress);
+        let meta = LaneMeta::new(self.generation, commit, lane.next_entry, progress);
         batch.put(META, &meta.encode());
         self.io.block_on(async {
             lane.state.apply(batch).await?;
@@ -259,8 +311,10 @@ impl Commits {
         Ok(())
     }
 
-    /// Forgets everything that is kept: the run is over, or begins anew.
+    /// Forgets everything that is kept: the run is over.
     pub(super) fn clear(&mut self) -> Result<(), CommitError> {
+        // Without this nothing else counts, should this be interrupted.
+        self.io.block_on(self.store.set_run(&self.pipeline, None))?;
         for lane in &self.lanes {
             self.io.block_on(clear(&lane.state))?;
         }
@@ -287,21 +341,19 @@ fn entry_key(entry: u64) -> Vec<u8> {
 }
 
 async fn clear(state: &LaneState) -> Result<(), StoreError> {
-    // Without this nothing else counts, should this be interrupted.
-    let mut batch = StateBatch::default();
-    if state.get(META).await?.is_some() {
-        batch.remove(META);
-        state.apply(batch).await?;
-    }
-    let mut after: Option<Vec<u8>> = None;
+    let mut after: Option<Bytes> = None;
     loop {
         let pairs = state.pairs(&[], after.as_deref()).await?;
         let Some((last, _)) = pairs.last() else {
-            return state.flush().await;
+            break;
         };
-        after = Some(last.to_vec());
+        after = Some(last.clone());
         let mut batch = StateBatch::default();
         pairs.iter().for_each(|(key, _)| batch.remove(key));
         state.apply(batch).await?;
+    }
+    match after {
+        Some(_) => state.flush().await,
+        None => Ok(()),
     }
 }

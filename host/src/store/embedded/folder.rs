@@ -3,6 +3,8 @@
 //! ```text
 //! store.json                                  {"layout":2}: what makes the folder a store
 //! declarations/<group>/<feature>@<version>.json
+//! epochs/<pipeline>                           the last epoch of a pipeline
+//! runs/<pipeline>                             what is said of a run that is not over
 //! lanes/<pipeline>/<n>/                       the database of lane n of a pipeline
 //! lanes/<pipeline>/<n>.lock                   locked by the process that writes to it
 //! ```
