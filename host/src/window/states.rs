@@ -114,10 +114,15 @@ impl States {
 
     /// Gives a slot back, of whose state a record may be kept.
     pub(super) fn release_record(&mut self, slot: u32, id: RecordId) {
+        self.note_record_gone(slot, id);
+        self.release(slot);
+    }
+
+    /// The record of a slot's state is no longer wanted, if one is kept.
+    pub(super) fn note_record_gone(&mut self, slot: u32, id: RecordId) {
         if self.marks.is_kept(slot) {
             self.note_gone(self.key(slot), id);
         }
-        self.release(slot);
     }
 
     /// A record is kept and no longer wanted.

@@ -368,14 +368,12 @@ impl Unbounded {
     }
 
     /// Ends a life that was laid aside: what is not emitted yet never will be.
-    fn discard(&mut self, LaidAside { life, pending, .. }: LaidAside) {
-        if life.value != NONE {
-            self.states.release(life.value);
+    fn discard(&mut self, over: LaidAside) {
+        for (period, slot) in &over.pending {
+            let id = RecordId::Period(*period);
+            self.states.note_record_gone(*slot, id);
         }
-        for (period, slot) in pending {
-            let id = RecordId::Period(period);
-            self.states.release_record(slot, id);
-        }
+        self.let_go(over);
     }
 
     /// Lets go of a life that was laid aside, of which the records stay.

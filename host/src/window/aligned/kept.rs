@@ -71,7 +71,7 @@ impl Aligned {
             let mut facts = Reading(records.facts.get(record));
             match records.ids[record] {
                 RecordId::Pane(pane) if records.has_state[record] => {
-                    let born = facts.number().map_err(|error| damaged(&error))?;
+                    let born = facts.number()?;
                     let slot = self.states.add(*key);
                     self.open.entry(pane).or_default().insert(*key, slot);
                     self.of_slot.set(slot, Group { pane, born });
@@ -79,14 +79,13 @@ impl Aligned {
                     panes.push((*key, pane));
                 }
                 RecordId::Revision(end, length) if (length as usize) < self.folds.len() => {
-                    let times = facts.number().map_err(|error| damaged(&error))?;
-                    let silent = facts.flag().map_err(|error| damaged(&error))?;
+                    let times = facts.number()?;
+                    let silent = facts.flag()?;
                     let of_window = (length as usize, *key);
                     self.revisions.load(end, of_window, times as u32, silent);
                 }
                 RecordId::Due => {
-                    let due = facts.number().map_err(|error| damaged(&error))?;
-                    self.states.keys.set_due(*key, Some(due));
+                    self.states.keys.set_due(*key, Some(facts.number()?));
                 }
                 id => return Err(damaged(&format!("{id:?} is in aligned windows")).into()),
             }

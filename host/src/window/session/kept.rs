@@ -5,7 +5,7 @@ use super::place::{Emitted, Session};
 use crate::window::WindowError;
 use crate::window::span::Span;
 use crate::window::state::{
-    Changes, Gathering, Progress, Reading, RecordId, Records, damaged, put,
+    Changes, Gathering, Progress, Reading, RecordId, Records, StateError, damaged, put,
 };
 use crate::window::states::NONE;
 
@@ -58,7 +58,7 @@ impl Sessions {
             let facts = records.facts.get(record);
             match records.ids[record] {
                 RecordId::Session(number) if records.has_state[record] => {
-                    let (session, emitted) = session(facts).map_err(|error| damaged(&error))?;
+                    let (session, emitted) = session(facts)?;
                     let slot = self.states.add(*key);
                     self.emitted.set(slot, emitted);
                     self.numbers.set(slot, number);
@@ -66,8 +66,9 @@ impl Sessions {
                     loaded.push((session, *key, slot));
                 }
                 RecordId::Due => {
-                    let due = Reading(facts).number().map_err(|error| damaged(&error))?;
-                    self.states.keys.set_due(*key, Some(due));
+                    self.states
+                        .keys
+                        .set_due(*key, Some(Reading(facts).number()?));
                 }
                 id => return Err(damaged(&format!("{id:?} is in sessions")).into()),
             }
@@ -144,7 +145,7 @@ fn put_session(session: &Session, emitted: &Emitted, out: &mut Vec<u8>) {
     );
 }
 
-fn session(facts: &[u8]) -> Result<(Session, Emitted), bytes::TryGetError> {
+fn session(facts: &[u8]) -> Result<(Session, Emitted), StateError> {
     let mut facts = Reading(facts);
     let flags = facts.number()?;
     let applied: Span = facts.span()?;

@@ -1,8 +1,9 @@
 //! Numbers as bytes, and back: little-endian, one after the other.
 
-use bytes::{Buf, TryGetError};
+use bytes::Buf;
 
 use super::super::span::Span;
+use super::codec::{StateError, damaged};
 
 /// Puts whole numbers.
 pub(in crate::window) fn put(out: &mut Vec<u8>, numbers: impl IntoIterator<Item = i64>) {
@@ -15,15 +16,15 @@ pub(in crate::window) fn put(out: &mut Vec<u8>, numbers: impl IntoIterator<Item 
 pub(in crate::window) struct Reading<'a>(pub(in crate::window) &'a [u8]);
 
 impl Reading<'_> {
-    pub(in crate::window) fn number(&mut self) -> Result<i64, TryGetError> {
-        self.0.try_get_i64_le()
+    pub(in crate::window) fn number(&mut self) -> Result<i64, StateError> {
+        self.0.try_get_i64_le().map_err(|error| damaged(&error))
     }
 
-    pub(in crate::window) fn flag(&mut self) -> Result<bool, TryGetError> {
+    pub(in crate::window) fn flag(&mut self) -> Result<bool, StateError> {
         Ok(self.number()? != 0)
     }
 
-    pub(in crate::window) fn span(&mut self) -> Result<Span, TryGetError> {
+    pub(in crate::window) fn span(&mut self) -> Result<Span, StateError> {
         Ok(Span {
             first: self.number()?,
             last: self.number()?,

@@ -5,7 +5,7 @@ use super::Unbounded;
 use super::life::Life;
 use crate::window::WindowError;
 use crate::window::state::{
-    Changes, Gathering, Progress, Reading, RecordId, Records, damaged, put,
+    Changes, Gathering, Progress, Reading, RecordId, Records, StateError, damaged, put,
 };
 use crate::window::states::NONE;
 
@@ -69,7 +69,7 @@ impl Unbounded {
             match (records.ids[record], slot) {
                 (RecordId::Life, value) => {
                     let facts = records.facts.get(record);
-                    let kept = life(facts).map_err(|error| damaged(&error))?;
+                    let kept = life(facts)?;
                     if kept.changed {
                         self.changed.push(*key);
                     }
@@ -89,8 +89,7 @@ impl Unbounded {
                     self.lives[*key as usize].pending += 1;
                 }
                 (RecordId::Due, None) => {
-                    let due = Reading(records.facts.get(record)).number();
-                    let due = due.map_err(|error| damaged(&error))?;
+                    let due = Reading(records.facts.get(record)).number()?;
                     self.states.keys.set_due(*key, Some(due));
                 }
                 (id, _) => return Err(damaged(&format!("{id:?} is in unbounded windows")).into()),
@@ -150,7 +149,7 @@ fn put_life(life: &Life, out: &mut Vec<u8>) {
     );
 }
 
-fn life(facts: &[u8]) -> Result<Life, bytes::TryGetError> {
+fn life(facts: &[u8]) -> Result<Life, StateError> {
     let mut facts = Reading(facts);
     let flags = facts.number()?;
     Ok(Life {
