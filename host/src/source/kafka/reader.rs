@@ -1,0 +1,499 @@
+//! The thread that polls the client: one loop over orders, rebalances and messages.
+//!
+//! How a partition starts. An assignment is accepted at once, and without any partition, so that
+//! the group is not held up by lanes that open. A partition is added (`incremental_assign`, at its
+//! offset) when its cursor is known; its queue is split off before that. librdkafka 2.12 keeps a
+//! queue that a program has split off, also over an assignment, so no message of it can get into
+//! the common queue. Nothing is ever sought: a seek fails while a partition is only just starting.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::Message;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use super::flow::Step;
+use super::member::{Member, Rebalance};
+use super::partition::{Found, Partition, Stage};
+use super::shared::{Order, Orders, Shared};
+use super::{KafkaEvent, KafkaSettings, Start};
+use crate::clock::Clock;
+use crate::kafka::{FaultKind, Topic, blame, is_fencing};
+
+/// How long the thread sleeps unless somebody rings. librdkafka rings for what is new only; this
+/// bounds how late everything else is seen.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How long a broker may take to say where a partition begins and ends.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A broker that has sent nothing for this long is not known to have nothing, in microseconds: an
+/// idle one answers every `fetch.wait.max.ms`, which is half a second.
+const SILENCE: i64 = 3_000_000;
+
+/// How long after it failed a start is tried again.
+const AGAIN: Duration = Duration::from_secs(1);
+
+/// A partition that is to be started.
+#[derive(Debug, Clone, Copy)]
+struct ToStart {
+    partition: u32,
+    cursor: Option<i64>,
+    /// Not before this time; zero for one that has not failed yet.
+    due: Duration,
+}
+
+impl ToStart {
+    fn at_once(partition: u32, cursor: Option<i64>) -> Self {
+        Self {
+            partition,
+            cursor,
+            due: Duration::ZERO,
+        }
+    }
+}
+
+/// The thread's state.
+pub(super) struct Reader {
+    consumer: Arc<BaseConsumer<Member>>,
+    settings: KafkaSettings,
+    shared: Arc<Shared>,
+    clock: Arc<dyn Clock>,
+    /// Those that are ours.
+    partitions: BTreeMap<u32, Partition>,
+    to_start: Vec<ToStart>,
+    /// How many there were at first: later ones are read from their first message.
+    at_first: u32,
+    count: u32,
+    reachable: bool,
+}
+
+impl Reader {
+    pub(super) fn new(
+        consumer: BaseConsumer<Member>,
+        settings: &KafkaSettings,
+        shared: Arc<Shared>,
+        clock: Arc<dyn Clock>,
+        topic: Topic,
+    ) -> Self {
+        Self {
+            consumer: Arc::new(consumer),
+            settings: settings.clone(),
+            shared,
+            clock,
+            partitions: BTreeMap::new(),
+            to_start: Vec::new(),
+            at_first: topic.partitions,
+            count: topic.partitions,
+            reachable: true,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        loop {
+            let orders = self.shared.take_orders();
+            let leave = orders.leave;
+            self.obey(orders);
+            if leave {
+                break;
+            }
+            let more = self.serve();
+            self.rebalance();
+            let now = self.clock.now();
+            self.observe(now);
+            let more = self.read(now) || more;
+            let status = self.partitions.values().map(Partition::status);
+            self.shared.show(status.collect());
+            if !more {
+                self.shared.wait(TICK);
+            }
+        }
+    }
+
+    fn obey(&mut self, orders: Orders) {
+        // Commits first: a release says that they are complete.
+        self.store(&orders.commits);
+        for order in orders.orders {
+            match order {
+                Order::Start { partition, cursor } => {
+                    self.to_start.push(ToStart::at_once(partition, cursor));
+                }
+                Order::Release(number) => {
+                    if let Some(partition) = self.partitions.get_mut(&number)
+                        && let Stage::Revoked { released, .. } = &mut partition.stage
+                    {
+                        *released = true;
+                    }
+                }
+            }
+        }
+        self.start_all();
+        self.give_up_released();
+    }
+
+    /// Starts what is to be started; what fails is tried again after a while.
+    fn start_all(&mut self) {
+        let now = self.clock.now();
+        for order in std::mem::take(&mut self.to_start) {
+            if order.due > now {
+                self.to_start.push(order);
+            } else if let Err(error) = self.start(order.partition, order.cursor) {
+                if order.due.is_zero() {
+                    let doing = format!(
+                        "find where to start partition {} of `{}`",
+                        order.partition, self.settings.topic
+                    );
+                    self.trouble(blame(&doing, &error).to_string());
+                }
+                self.to_start.push(ToStart {
+                    due: now + AGAIN,
+                    ..order
+                });
+            }
+        }
+    }
+
+    /// Has offsets committed by the client, which sends them every now and then, and when their
+    /// partition goes.
+    fn store(&self, commits: &BTreeMap<u32, i64>) {
+        let mut offsets = TopicPartitionList::new();
+        for (number, next) in commits {
+            if self.partitions.get(number).is_some_and(Partition::is_started) {
+                add(&mut offsets, &self.settings.topic, *number, *next);
+            }
+        }
+        if offsets.count() > 0
+            && let Err(error) = self.consumer.store_offsets(&offsets)
+        {
+            tracing::debug!(%error, "offsets were not kept for Kafka");
+        }
+    }
+
+    fn start(&mut self, number: u32, cursor: Option<i64>) -> KafkaResult<()> {
+        let topic = self.settings.topic.as_str();
+        let Some(partition) = self.partitions.get_mut(&number) else {
+            return Ok(());
+        };
+        if !matches!(partition.stage, Stage::Waiting) {
+            return Ok(());
+        }
+        let (low, high) = self.consumer.fetch_watermarks(topic, number as i32, PATIENCE)?;
+        (partition.low, partition.high) = (low, high);
+        let offset = match cursor {
+            Some(cursor) if (low..=high).contains(&cursor) => cursor,
+            Some(wanted) => {
+                self.shared.tell(KafkaEvent::Missing {
+                    partition: number,
+                    wanted,
+                    low,
+                    high,
+                });
+                return Ok(());
+            }
+            None => match self.settings.start {
+                Start::Earliest => low,
+                Start::Latest if number < self.at_first => high,
+                Start::Latest => low,
+                // Nothing where all are older.
+                Start::Timestamp(time) => since(&self.consumer, topic, number, time)?.unwrap_or(high),
+            },
+        };
+        let Some(mut queue) = self.consumer.split_partition_queue(topic, number as i32) else {
+            return Err(KafkaError::MetadataFetch(Code::UnknownPartition));
+        };
+        let bell = Arc::clone(&self.shared);
+        queue.set_nonempty_callback(move || bell.ring());
+        let mut assigned = TopicPartitionList::new();
+        add(&mut assigned, topic, number, offset);
+        self.consumer.incremental_assign(&assigned)?;
+        partition.start(queue, offset);
+        self.shared.tell(KafkaEvent::Started {
+            partition: number,
+            offset,
+        });
+        Ok(())
+    }
+
+    /// Has the client tell what it has to tell, and gives whether there may be more of it.
+    fn serve(&mut self) -> bool {
+        let before = self.consumer.context().served();
+        for _ in 0..64 {
+            let served = self.consumer.context().served();
+            match self.consumer.poll(Duration::ZERO) {
+                Some(Ok(message)) => {
+                    if let Ok(number) = u32::try_from(message.partition())
+                        && let Some(partition) = self.partitions.get_mut(&number)
+                    {
+                        partition.take_stray(&message, &self.settings, &self.shared);
+                    }
+                }
+                Some(Err(KafkaError::MessageConsumptionFatal(code))) => self.fail(code),
+                // It was noted as a trouble.
+                Some(Err(_)) => {}
+                None if self.consumer.context().served() == served => break,
+                None => {}
+            }
+        }
+        self.consumer.context().served() != before
+    }
+
+    fn fail(&mut self, code: Code) {
+        let reason = self.consumer.client().fatal_error();
+        let reason = reason.map_or_else(|| code.to_string(), |(_, reason)| reason);
+        let mut fault = blame(
+            &format!("read `{}` as a member of `{}`", self.settings.topic, self.settings.group),
+            &KafkaError::MessageConsumptionFatal(code),
+        );
+        fault.message = format!("{} ({reason})", fault.message);
+        if is_fencing(code) {
+            fault.kind = FaultKind::Fenced;
+            fault.hint = format!(
+                "another process reads as `instance` {:?}; give each process its own",
+                self.settings.instance.as_deref().unwrap_or_default()
+            );
+        }
+        self.lose(&self.partitions.keys().copied().collect::<Vec<_>>());
+        self.shared.fail(fault);
+    }
+
+    fn rebalance(&mut self) {
+        while let Some(rebalance) = self.consumer.context().next_rebalance() {
+            match rebalance {
+                Rebalance::Assign(numbers) => self.accept(&numbers),
+                Rebalance::Revoke {
+                    partitions,
+                    lost: true,
+                } => self.lose(&numbers_of(&partitions)),
+                Rebalance::Revoke { partitions, .. } => self.revoke(&numbers_of(&partitions)),
+            }
+        }
+        // A group that has waited for too long takes what it was waiting for, without an event.
+        let revoked: Vec<u32> = self.revoked().map(|it| it.number).collect();
+        if !revoked.is_empty() && self.consumer.assignment_lost() {
+            self.lose(&revoked);
+        }
+    }
+
+    fn accept(&mut self, numbers: &[i32]) {
+        let numbers = numbers_of(numbers);
+        for &number in &numbers {
+            let partition = Partition::new(number, self.settings.window_bytes);
+            self.partitions.insert(number, partition);
+        }
+        if let Err(error) = self.consumer.incremental_assign(&TopicPartitionList::new()) {
+            self.trouble(blame("accept an assignment", &error).to_string());
+        }
+        if !numbers.is_empty() {
+            self.shared.tell(KafkaEvent::Assigned(numbers));
+        }
+    }
+
+    fn revoke(&mut self, numbers: &[u32]) {
+        for number in numbers {
+            if let Some(partition) = self.partitions.get_mut(number) {
+                let started = partition.is_started();
+                partition.stage = Stage::Revoked {
+                    started,
+                    released: false,
+                };
+            }
+        }
+        self.to_start.retain(|it| !numbers.contains(&it.partition));
+        if !numbers.is_empty() {
+            self.shared.tell(KafkaEvent::Revoked(numbers.to_vec()));
+        }
+        self.give_up_released();
+    }
+
+    fn lose(&mut self, numbers: &[u32]) {
+        if !numbers.is_empty() {
+            self.shared.tell(KafkaEvent::Lost(numbers.to_vec()));
+        }
+        self.to_start.retain(|it| !numbers.contains(&it.partition));
+        self.unassign(numbers);
+    }
+
+    /// The group waits for one answer to a revocation, so it is given when all are released.
+    fn give_up_released(&mut self) {
+        let revoked: Vec<u32> = self.revoked().map(|it| it.number).collect();
+        let waiting = self.revoked().any(|it| {
+            matches!(it.stage, Stage::Revoked { released: false, .. })
+        });
+        if !revoked.is_empty() && !waiting {
+            self.unassign(&revoked);
+        }
+    }
+
+    fn revoked(&self) -> impl Iterator<Item = &Partition> {
+        let all = self.partitions.values();
+        all.filter(|it| matches!(it.stage, Stage::Revoked { .. }))
+    }
+
+    fn unassign(&mut self, numbers: &[u32]) {
+        let mut gone = TopicPartitionList::new();
+        for number in numbers {
+            // The client refuses the whole list for one that it does not have.
+            if let Some(partition) = self.partitions.remove(number)
+                && partition.is_started()
+            {
+                gone.add_partition(&self.settings.topic, *number as i32);
+            }
+        }
+        if let Err(error) = self.consumer.incremental_unassign(&gone) {
+            self.trouble(blame("give partitions up", &error).to_string());
+        }
+    }
+
+    /// Looks at statistics and troubles. Statistics first: they are the older news.
+    fn observe(&mut self, now: Duration) {
+        if let Some(statistics) = self.consumer.context().take_statistics() {
+            self.learn(&statistics, now);
+        }
+        for (code, reason) in self.consumer.context().troubles().take() {
+            match code {
+                Code::AllBrokersDown => {
+                    if self.reachable {
+                        self.reachable = false;
+                        tracing::warn!(topic = self.settings.topic, "no Kafka broker answers");
+                        self.shared.tell(KafkaEvent::Unreachable(reason));
+                    }
+                }
+                // Part of a connection's life, and in the log.
+                Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => {}
+                code => {
+                    let doing = format!("read `{}`", self.settings.topic);
+                    let fault = blame(&doing, &KafkaError::Global(code));
+                    self.trouble(format!("{} ({reason}); {}", fault.message, fault.hint));
+                }
+            }
+        }
+    }
+
+    fn learn(&mut self, statistics: &Statistics, now: Duration) {
+        let mut brokers = statistics.brokers.values().filter(|it| it.nodeid >= 0);
+        if !self.reachable && brokers.any(|it| it.state == "UP") {
+            self.reachable = true;
+            tracing::warn!(topic = self.settings.topic, "a Kafka broker answers again");
+            self.shared.tell(KafkaEvent::Reachable);
+        }
+        let Some(topic) = statistics.topics.get(&self.settings.topic) else {
+            return;
+        };
+        let known = topic.partitions.values();
+        let known = known.filter(|it| it.partition >= 0 && !it.unknown).count() as u32;
+        if known > self.count {
+            let before = self.count;
+            self.count = known;
+            self.shared.tell(KafkaEvent::Grown {
+                before,
+                after: known,
+            });
+        }
+        for (number, partition) in &mut self.partitions {
+            let Some(told) = topic.partitions.get(&(*number as i32)) else {
+                continue;
+            };
+            partition.low = partition.low.max(told.lo_offset);
+            let end = if told.ls_offset >= 0 { told.ls_offset } else { told.hi_offset };
+            partition.high = partition.high.max(end);
+            let mut brokers = statistics.brokers.values();
+            let heard = brokers.any(|it| {
+                it.nodeid == told.leader && it.state == "UP" && (0..SILENCE).contains(&it.rxidle)
+            });
+            if heard {
+                partition.confirm(now);
+            }
+        }
+    }
+
+    /// Reads a batch of each partition, in turn, and gives whether there may be more.
+    fn read(&mut self, now: Duration) -> bool {
+        let mut more = false;
+        let mut deleted = Vec::new();
+        for partition in self.partitions.values_mut() {
+            if matches!(partition.stage, Stage::Reading(_)) {
+                let step = partition.window.look(now);
+                if step != Step::Nothing {
+                    let mut one = TopicPartitionList::new();
+                    one.add_partition(&self.settings.topic, partition.number as i32);
+                    let done = if step == Step::Pause {
+                        partition.count_pause();
+                        self.consumer.pause(&one)
+                    } else {
+                        self.consumer.resume(&one)
+                    };
+                    done.expect("librdkafka pauses and resumes whatever it is given");
+                }
+            }
+            match partition.read(&self.settings, &self.shared, now) {
+                Found::More => more = true,
+                Found::Nothing => {}
+                Found::Deleted => deleted.push((partition.number, partition.next)),
+            }
+        }
+        for (number, wanted) in deleted {
+            self.restart(number, wanted);
+        }
+        more
+    }
+
+    /// Has a partition wait for a start from another place.
+    fn restart(&mut self, number: u32, wanted: i64) {
+        self.unassign(&[number]);
+        let mut partition = Partition::new(number, self.settings.window_bytes);
+        (partition.next, partition.known) = (wanted, true);
+        self.partitions.insert(number, partition);
+        // Where it begins now is asked there, and told as an event, if nothing answers differently.
+        self.to_start.push(ToStart::at_once(number, Some(wanted)));
+    }
+
+    fn trouble(&self, text: String) {
+        tracing::warn!(topic = self.settings.topic, "{text}");
+        self.shared.tell(KafkaEvent::Trouble(text));
+    }
+}
+
+impl Drop for Reader {
+    /// Also when the thread panics: the client does not close before its partitions are given up.
+    fn drop(&mut self) {
+        self.partitions.clear();
+        self.consumer.context().leave(&self.consumer);
+        self.shared.show(Vec::new());
+    }
+}
+
+/// The offset of the first message that was recorded at `time` (microseconds) or later.
+fn since(
+    consumer: &BaseConsumer<Member>,
+    topic: &str,
+    partition: u32,
+    time: i64,
+) -> KafkaResult<Option<i64>> {
+    // Kafka counts milliseconds, and nothing from before `time` is wanted.
+    let millis = time.div_euclid(1000) + i64::from(time.rem_euclid(1000) > 0);
+    let mut times = TopicPartitionList::new();
+    add(&mut times, topic, partition, millis.max(0));
+    let found = consumer.offsets_for_times(times, PATIENCE)?;
+    for found in found.elements() {
+        found.error()?;
+        if let Offset::Offset(offset) = found.offset() {
+            return Ok(Some(offset));
+        }
+    }
+    Ok(None)
+}
+
+/// The client counts partitions with a sign, and gives none that is negative.
+fn numbers_of(partitions: &[i32]) -> Vec<u32> {
+    let numbers = partitions.iter().filter_map(|it| u32::try_from(*it).ok());
+    numbers.collect()
+}
+
+fn add(list: &mut TopicPartitionList, topic: &str, partition: u32, offset: i64) {
+    list.add_partition_offset(topic, partition as i32, Offset::Offset(offset))
+        .expect("offsets of messages, and times since 1970, are not negative");
+}
