@@ -7,6 +7,7 @@
 mod contract;
 mod examples;
 mod input;
+mod kafka;
 mod map;
 mod sandbox;
 mod services;

@@ -46,8 +46,12 @@ impl<C: ClientContext> Reach<'_, C> {
     /// No broker answers, they refuse who we are, or there is no such topic.
     pub(crate) fn topic(&self) -> Result<Topic, KafkaFault> {
         let mut last = String::new();
-        for (attempt, seconds) in ATTEMPTS.into_iter().enumerate() {
-            match self.client.fetch_metadata(Some(self.topic), Duration::from_secs(seconds)) {
+        let mut made = 0;
+        for seconds in ATTEMPTS {
+            match self
+                .client
+                .fetch_metadata(Some(self.topic), Duration::from_secs(seconds))
+            {
                 Ok(metadata) => {
                     if let Some(topic) = self.read(&metadata)? {
                         return Ok(topic);
@@ -56,10 +60,11 @@ impl<C: ClientContext> Reach<'_, C> {
                 }
                 Err(error) => last = self.judge(&error)?.unwrap_or(last),
             }
-            if self.stop.load(Ordering::Relaxed) {
+            made += 1;
+            if self.stop.load(Ordering::Relaxed) || made == ATTEMPTS.len() {
                 break;
             }
-            let left = ATTEMPTS.len() - attempt - 1;
+            let left = ATTEMPTS.len() - made;
             tracing::warn!(
                 bootstrap = self.settings.bootstrap(),
                 topic = self.topic,
@@ -70,9 +75,8 @@ impl<C: ClientContext> Reach<'_, C> {
         Err(KafkaFault::new(
             FaultKind::Unreachable,
             format!(
-                "cannot reach a Kafka broker at {} after {} attempts: {last}",
-                self.settings.bootstrap(),
-                ATTEMPTS.len()
+                "cannot reach a Kafka broker at {} after {made} attempts: {last}",
+                self.settings.bootstrap()
             ),
             remedy(Code::AllBrokersDown).1,
         ))
@@ -80,7 +84,11 @@ impl<C: ClientContext> Reach<'_, C> {
 
     /// What an answer says of the topic; nothing where it is only just being made.
     fn read(&self, metadata: &Metadata) -> Result<Option<Topic>, KafkaFault> {
-        let Some(topic) = metadata.topics().iter().find(|topic| topic.name() == self.topic) else {
+        let Some(topic) = metadata
+            .topics()
+            .iter()
+            .find(|topic| topic.name() == self.topic)
+        else {
             return Ok(None);
         };
         match topic.error().map(Code::from) {
@@ -100,7 +108,12 @@ impl<C: ClientContext> Reach<'_, C> {
         let all = self.client.fetch_metadata(None, Duration::from_secs(10));
         let names: Vec<String> = all.map_or_else(
             |_| Vec::new(),
-            |all| all.topics().iter().map(|topic| topic.name().to_owned()).collect(),
+            |all| {
+                all.topics()
+                    .iter()
+                    .map(|topic| topic.name().to_owned())
+                    .collect()
+            },
         );
         let near = near(self.topic, &names);
         let hint = if near.is_empty() {
@@ -122,11 +135,16 @@ impl<C: ClientContext> Reach<'_, C> {
     fn judge(&self, error: &KafkaError) -> Result<Option<String>, KafkaFault> {
         (self.serve)();
         let troubles = self.troubles.take();
-        let denied = troubles.iter().find(|(code, _)| remedy(*code).0 == FaultKind::Denied);
+        let denied = troubles
+            .iter()
+            .find(|(code, _)| remedy(*code).0 == FaultKind::Denied);
         if let Some((code, reason)) = denied {
             return Err(KafkaFault::new(
                 FaultKind::Denied,
-                format!("a Kafka broker at {} refuses us: {reason}", self.settings.bootstrap()),
+                format!(
+                    "a Kafka broker at {} refuses us: {reason}",
+                    self.settings.bootstrap()
+                ),
                 remedy(*code).1,
             ));
         }
@@ -153,7 +171,9 @@ fn near(wanted: &str, names: &[String]) -> Vec<String> {
         .collect();
     near.sort();
     near.truncate(3);
-    near.into_iter().map(|(_, name)| format!("`{name}`")).collect()
+    near.into_iter()
+        .map(|(_, name)| format!("`{name}`"))
+        .collect()
 }
 
 #[cfg(test)]

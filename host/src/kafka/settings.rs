@@ -16,18 +16,51 @@ const OURS: [(&str, &str); 19] = [
     ("metadata.broker.list", "use `bootstrap`"),
     ("group.id", "use `group`"),
     ("group.instance.id", "use `instance`"),
-    ("group.protocol", "partitions are divided by the classic protocol, cooperatively"),
-    ("group.remote.assignor", "partitions are divided by the classic protocol, cooperatively"),
-    ("partition.assignment.strategy", "it is cooperative-sticky, so that a lane that stays is not disturbed"),
-    ("auto.offset.reset", "use `start`; a cursor that the topic no longer holds is never skipped silently"),
-    ("enable.auto.commit", "offsets are committed behind the state that they belong to"),
-    ("auto.commit.enable", "offsets are committed behind the state that they belong to"),
-    ("enable.auto.offset.store", "offsets are committed behind the state that they belong to"),
-    ("offset.store.method", "offsets are committed behind the state that they belong to"),
-    ("enable.partition.eof", "it is on, so that an idle topic can be told from a slow one"),
+    (
+        "group.protocol",
+        "partitions are divided by the classic protocol, cooperatively",
+    ),
+    (
+        "group.remote.assignor",
+        "partitions are divided by the classic protocol, cooperatively",
+    ),
+    (
+        "partition.assignment.strategy",
+        "it is cooperative-sticky, so that a lane that stays is not disturbed",
+    ),
+    (
+        "auto.offset.reset",
+        "use `start`; a cursor that the topic no longer holds is never skipped silently",
+    ),
+    (
+        "enable.auto.commit",
+        "offsets are committed behind the state that they belong to",
+    ),
+    (
+        "auto.commit.enable",
+        "offsets are committed behind the state that they belong to",
+    ),
+    (
+        "enable.auto.offset.store",
+        "offsets are committed behind the state that they belong to",
+    ),
+    (
+        "offset.store.method",
+        "offsets are committed behind the state that they belong to",
+    ),
+    (
+        "enable.partition.eof",
+        "it is on, so that an idle topic can be told from a slow one",
+    ),
     ("allow.auto.create.topics", "topics are made on purpose"),
-    ("statistics.interval.ms", "it is one second, for lag and idleness are read from statistics"),
-    ("transactional.id", "it is made of the pipeline and the lane, so that a lane has one writer"),
+    (
+        "statistics.interval.ms",
+        "it is one second, for lag and idleness are read from statistics",
+    ),
+    (
+        "transactional.id",
+        "it is made of the pipeline and the lane, so that a lane has one writer",
+    ),
     ("enable.idempotence", "it is on"),
     ("log_level", "use PENSTOCK_LOG=librdkafka=debug"),
     ("log.queue", "use PENSTOCK_LOG=librdkafka=debug"),
@@ -35,7 +68,14 @@ const OURS: [(&str, &str); 19] = [
 
 /// Parts of names whose values are never shown.
 const SECRET: [&str; 8] = [
-    "password", "secret", "key.pem", "username", "jaas", "token", "keytab", "oauthbearer.config",
+    "password",
+    "secret",
+    "key.pem",
+    "username",
+    "jaas",
+    "token",
+    "keytab",
+    "oauthbearer.config",
 ];
 
 /// What a Kafka client is made with. Its values are not shown.
@@ -136,7 +176,11 @@ impl Table {
         let Some(text) = self.take(name) else {
             return Ok(usual);
         };
-        let number = text.replace('_', "").parse().ok().filter(|number| *number > 0);
+        let number = text
+            .replace('_', "")
+            .parse()
+            .ok()
+            .filter(|number| *number > 0);
         number.ok_or_else(|| wrong(name, &text, "a whole number from 1 on"))
     }
 
@@ -192,7 +236,11 @@ fn check(own: &[&str], name: &str, value: &str) -> Result<(), KafkaFault> {
     {
         return Err(unknown(own, name));
     }
-    let told = if is_secret(name) { "librdkafka refuses its value".to_owned() } else { told };
+    let told = if is_secret(name) {
+        "librdkafka refuses its value".to_owned()
+    } else {
+        told
+    };
     Err(KafkaFault::new(
         FaultKind::Setting,
         format!("the Kafka setting `{name}` is wrong: {told}"),
@@ -201,15 +249,26 @@ fn check(own: &[&str], name: &str, value: &str) -> Result<(), KafkaFault> {
 }
 
 fn unknown(own: &[&str], name: &str) -> KafkaFault {
-    let names = own.iter().chain(NAMES).filter(|known| OURS.iter().all(|(ours, _)| ours != *known));
+    let names = own
+        .iter()
+        .chain(NAMES)
+        .filter(|known| OURS.iter().all(|(ours, _)| ours != *known));
     // `_` and `-` are what people write for `.`, which is what librdkafka writes.
     let folded = name.to_lowercase().replace(['_', '-'], ".");
     let nearest = names
-        .map(|known| (strsim::osa_distance(&folded, &known.replace('_', ".")), known))
+        .map(|known| {
+            (
+                strsim::osa_distance(&folded, &known.replace('_', ".")),
+                known,
+            )
+        })
         .min()
         .filter(|(distance, known)| *distance <= (known.len() / 3).max(1));
     let hint = nearest.map_or_else(
-        || "see docs/kafka.md, and CONFIGURATION.md of librdkafka 2.12, for those there are".to_owned(),
+        || {
+            "see docs/kafka.md, and CONFIGURATION.md of librdkafka 2.12, for those there are"
+                .to_owned()
+        },
         |(_, known)| format!("did you mean `{known}`?"),
     );
     KafkaFault::new(
@@ -228,7 +287,9 @@ mod tests {
     use super::*;
 
     fn client(entries: &[(&str, &str)]) -> Result<ClientSettings, KafkaFault> {
-        let entries = entries.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        let entries = entries
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
         let mut table = Table::new(entries);
         table.take("topic");
         table.client()
@@ -251,7 +312,10 @@ mod tests {
             ("boostrap", "`bootstrap`"),
         ] {
             let told = refused(name, "1");
-            assert_eq!(told, format!("there is no Kafka setting `{name}`; did you mean {nearest}?"));
+            assert_eq!(
+                told,
+                format!("there is no Kafka setting `{name}`; did you mean {nearest}?")
+            );
         }
         assert!(refused("colour", "blue").contains("docs/kafka.md"));
     }
@@ -260,7 +324,10 @@ mod tests {
     fn what_penstock_sets_is_refused_with_the_reason() {
         for (name, instead) in OURS {
             let told = refused(name, "1");
-            assert_eq!(told, format!("the Kafka setting `{name}` is not yours to set; {instead}"));
+            assert_eq!(
+                told,
+                format!("the Kafka setting `{name}` is not yours to set; {instead}")
+            );
             assert!(NAMES.contains(&name), "{name}");
         }
     }
@@ -268,12 +335,18 @@ mod tests {
     #[test]
     fn wrong_values_are_refused_and_secrets_never_shown() {
         let told = refused("session.timeout.ms", "soon");
-        assert!(told.contains("`session.timeout.ms` is wrong") && told.contains("soon"), "{told}");
+        assert!(
+            told.contains("`session.timeout.ms` is wrong") && told.contains("soon"),
+            "{told}"
+        );
         let settings = client(&[("bootstrap", "a:1"), ("sasl.password", "hunter2")]);
         let settings = settings.expect("they are right");
         assert!(!format!("{settings:?}").contains("hunter2"));
         assert_eq!(settings.config().get("sasl.password"), Some("hunter2"));
         let fault = client(&[("topic", "t")]).expect_err("there is no broker");
-        assert!(fault.to_string().contains("`bootstrap` is missing"), "{fault}");
+        assert!(
+            fault.to_string().contains("`bootstrap` is missing"),
+            "{fault}"
+        );
     }
 }

@@ -6,8 +6,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::ProducerContext;
 use rdkafka::message::DeliveryResult;
+use rdkafka::producer::ProducerContext;
 
 /// How many errors are kept for whoever asks. Later ones push out the earliest: librdkafka repeats
 /// those that last.

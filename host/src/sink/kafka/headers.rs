@@ -39,13 +39,14 @@ pub(super) fn read(headers: &impl Headers, lane: &str) -> Option<Published> {
     for index in 0..headers.count() {
         // A name that is no UTF-8 makes rdkafka panic. Whoever writes such a message into a topic of
         // Penstock's must not keep its lanes from starting.
-        let header = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            headers.try_get(index)
-        }));
+        let header =
+            std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| headers.try_get(index)));
         let Some(header) = header.ok().flatten() else {
             continue;
         };
-        let text = header.value.and_then(|value| std::str::from_utf8(value).ok());
+        let text = header
+            .value
+            .and_then(|value| std::str::from_utf8(value).ok());
         match header.key {
             LANE => of_lane = text == Some(lane),
             EPOCH => epoch = text.and_then(|text| text.parse().ok()),

@@ -58,7 +58,7 @@ impl LaneProducer {
         let producer = producer.map_err(|error| ClientSettings::refuse(&error))?;
         Reach {
             client: producer.client(),
-            serve: &|| producer.poll(Duration::ZERO),
+            serve: &|| (0..64).for_each(|_| producer.poll(Duration::ZERO)),
             troubles: producer.client().context(),
             settings: &to.settings.client,
             topic: &to.settings.topic,
@@ -177,11 +177,13 @@ impl LaneProducer {
     }
 
     /// Acts again for as long as the client says that it is of use, and there is time.
-    fn attempt(
-        &self,
-        act: impl Fn(&BaseProducer<Troubles>) -> KafkaResult<()>,
-    ) -> KafkaResult<()> {
-        let attempts = self.to.settings.timeout.as_secs().div_ceil(ATTEMPT.as_secs());
+    fn attempt(&self, act: impl Fn(&BaseProducer<Troubles>) -> KafkaResult<()>) -> KafkaResult<()> {
+        let attempts = self
+            .to
+            .settings
+            .timeout
+            .as_secs()
+            .div_ceil(ATTEMPT.as_secs());
         let mut left = attempts.max(1);
         loop {
             let done = act(&self.producer);

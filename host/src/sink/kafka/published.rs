@@ -4,7 +4,7 @@
 //! partition the lane's last message is its greatest, and of the partitions the greatest counts.
 //! It is looked for backwards, in stretches that grow.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -41,12 +41,13 @@ impl LaneTopic {
     /// Open the lane first ([`super::LaneProducer::open`]): that ends what its last owner left open.
     /// Transactions of other lanes are waited for, as long as the sink's timeout.
     ///
-    /// `since` says, in microseconds, that no row of the lane is dated earlier. Without it, a topic
-    /// in which the lane has published nothing is read whole.
+    /// `since` says, in microseconds, that no row of the lane is dated earlier; what lies before the
+    /// first message of that time is not looked at. Without it, a topic in which the lane has
+    /// published nothing is read whole.
     ///
     /// # Errors
     ///
-    /// No broker answers, or transactions of others stay open for too long.
+    /// No broker answers, transactions of others stay open for too long, or `stop` is set.
     pub fn published(
         &self,
         since: Option<i64>,
@@ -70,6 +71,7 @@ impl LaneTopic {
                 committed: &committed,
                 all: &all,
                 partition,
+                stop,
             };
             greatest = greatest.max(tail.last(since)?);
         }
@@ -90,6 +92,7 @@ struct Tail<'a> {
     committed: &'a BaseConsumer<Troubles>,
     all: &'a BaseConsumer<Troubles>,
     partition: i32,
+    stop: &'a AtomicBool,
 }
 
 impl Tail<'_> {
@@ -128,7 +131,7 @@ impl Tail<'_> {
             if stable >= end {
                 return Ok((low, end));
             }
-            if left.is_zero() {
+            if left.is_zero() || self.stop.load(Ordering::Relaxed) {
                 return Err(KafkaFault::new(
                     FaultKind::Unreachable,
                     format!(
@@ -181,13 +184,17 @@ impl Tail<'_> {
                 Some(Err(KafkaError::PartitionEOF(_))) => break,
                 // The client goes on by itself, or falls silent.
                 Some(Err(_)) => {}
-                None if silence >= self.to.settings.timeout => {
+                None if silence >= self.to.settings.timeout
+                    || self.stop.load(Ordering::Relaxed) =>
+                {
                     return Err(self.blame(&KafkaError::Global(Code::OperationTimedOut)));
                 }
                 None => silence += GLANCE,
             }
         }
-        self.committed.unassign().map_err(|error| self.blame(&error))?;
+        self.committed
+            .unassign()
+            .map_err(|error| self.blame(&error))?;
         Ok(last)
     }
 

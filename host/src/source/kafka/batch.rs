@@ -118,8 +118,10 @@ impl HeaderBuilder {
             Field::new("name", DataType::Utf8, false),
             Field::new("value", DataType::Binary, true),
         ]);
-        let columns: Vec<ArrayRef> =
-            vec![Arc::new(self.names.finish()), Arc::new(self.values.finish())];
+        let columns: Vec<ArrayRef> = vec![
+            Arc::new(self.names.finish()),
+            Arc::new(self.values.finish()),
+        ];
         let headers = StructArray::new(fields.clone(), columns, None);
         let item = Field::new("item", DataType::Struct(fields), false);
         // The ends rise, for each is the count at its time.

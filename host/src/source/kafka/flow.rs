@@ -119,16 +119,28 @@ mod tests {
         let mut window = Window::new(100);
         let at = Duration::from_millis;
         let first = window.hold(60, &shared);
-        assert_eq!((window.look(at(0)), window.flow()), (Step::Nothing, Flow::Open));
+        assert_eq!(
+            (window.look(at(0)), window.flow()),
+            (Step::Nothing, Flow::Open)
+        );
         let second = window.hold(60, &shared);
-        assert_eq!((window.look(at(1)), window.flow()), (Step::Nothing, Flow::Full(at(1))));
+        assert_eq!(
+            (window.look(at(1)), window.flow()),
+            (Step::Nothing, Flow::Full(at(1)))
+        );
         drop(first);
         assert_eq!((window.look(at(2)), window.held()), (Step::Nothing, 60));
         assert_eq!(window.flow(), Flow::Full(at(1)));
         assert_eq!(window.look(at(2000)), Step::Nothing);
-        assert_eq!((window.look(at(2001)), window.flow()), (Step::Pause, Flow::Paused));
+        assert_eq!(
+            (window.look(at(2001)), window.flow()),
+            (Step::Pause, Flow::Paused)
+        );
         assert_eq!(window.look(at(9000)), Step::Nothing);
         drop(second);
-        assert_eq!((window.look(at(9001)), window.flow()), (Step::Resume, Flow::Open));
+        assert_eq!(
+            (window.look(at(9001)), window.flow()),
+            (Step::Resume, Flow::Open)
+        );
     }
 }

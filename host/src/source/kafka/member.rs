@@ -48,12 +48,18 @@ impl Member {
     }
 
     pub(super) fn next_rebalance(&self) -> Option<Rebalance> {
-        let mut rebalances = self.rebalances.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rebalances = self
+            .rebalances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         rebalances.pop_front()
     }
 
     pub(super) fn take_statistics(&self) -> Option<Box<Statistics>> {
-        let mut statistics = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut statistics = self
+            .statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         statistics.take()
     }
 
@@ -96,7 +102,10 @@ impl ClientContext for Member {
 
     fn stats(&self, statistics: Statistics) {
         self.count();
-        let mut kept = self.statistics.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut kept = self
+            .statistics
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         *kept = Some(Box::new(statistics));
     }
 
@@ -128,7 +137,11 @@ impl ConsumerContext for Member {
             }
             return;
         }
-        let partitions = partitions.elements().iter().map(|it| it.partition()).collect();
+        let partitions = partitions
+            .elements()
+            .iter()
+            .map(|it| it.partition())
+            .collect();
         let rebalance = if assigned {
             Rebalance::Assign(partitions)
         } else {
@@ -137,7 +150,10 @@ impl ConsumerContext for Member {
                 lost: consumer.assignment_lost(),
             }
         };
-        let mut rebalances = self.rebalances.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rebalances = self
+            .rebalances
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         rebalances.push_back(rebalance);
     }
 

@@ -15,10 +15,12 @@
 mod batch;
 mod flow;
 mod member;
+mod observing;
 mod partition;
 mod reader;
 mod settings;
 mod shared;
+mod starting;
 mod status;
 
 use std::sync::Arc;
@@ -157,7 +159,10 @@ impl KafkaSource {
             .map_err(|error| {
                 KafkaFault::new(
                     FaultKind::Refused,
-                    format!("cannot start the thread that reads `{}`: {error}", settings.topic),
+                    format!(
+                        "cannot start the thread that reads `{}`: {error}",
+                        settings.topic
+                    ),
                     "let this process have more threads",
                 )
             })?;

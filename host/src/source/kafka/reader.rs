@@ -1,10 +1,4 @@
 //! The thread that polls the client: one loop over orders, rebalances and messages.
-//!
-//! How a partition starts. An assignment is accepted at once, and without any partition, so that
-//! the group is not held up by lanes that open. A partition is added (`incremental_assign`, at its
-//! offset) when its cursor is known; its queue is split off before that. librdkafka 2.12 keeps a
-//! queue that a program has split off, also over an assignment, so no message of it can get into
-//! the common queue. Nothing is ever sought: a seek fails while a partition is only just starting.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,15 +6,15 @@ use std::time::Duration;
 
 use rdkafka::Message;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
-use rdkafka::statistics::Statistics;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::flow::Step;
 use super::member::{Member, Rebalance};
 use super::partition::{Found, Partition, Stage};
 use super::shared::{Order, Orders, Shared};
-use super::{KafkaEvent, KafkaSettings, Start};
+use super::starting::ToStart;
+use super::{KafkaEvent, KafkaSettings};
 use crate::clock::Clock;
 use crate::kafka::{FaultKind, Topic, blame, is_fencing};
 
@@ -28,48 +22,21 @@ use crate::kafka::{FaultKind, Topic, blame, is_fencing};
 /// bounds how late everything else is seen.
 const TICK: Duration = Duration::from_millis(100);
 
-/// How long a broker may take to say where a partition begins and ends.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// A broker that has sent nothing for this long is not known to have nothing, in microseconds: an
-/// idle one answers every `fetch.wait.max.ms`, which is half a second.
-const SILENCE: i64 = 3_000_000;
-
-/// How long after it failed a start is tried again.
-const AGAIN: Duration = Duration::from_secs(1);
-
-/// A partition that is to be started.
-#[derive(Debug, Clone, Copy)]
-struct ToStart {
-    partition: u32,
-    cursor: Option<i64>,
-    /// Not before this time; zero for one that has not failed yet.
-    due: Duration,
-}
-
-impl ToStart {
-    fn at_once(partition: u32, cursor: Option<i64>) -> Self {
-        Self {
-            partition,
-            cursor,
-            due: Duration::ZERO,
-        }
-    }
-}
-
 /// The thread's state.
 pub(super) struct Reader {
-    consumer: Arc<BaseConsumer<Member>>,
-    settings: KafkaSettings,
-    shared: Arc<Shared>,
-    clock: Arc<dyn Clock>,
+    pub(super) consumer: Arc<BaseConsumer<Member>>,
+    pub(super) settings: KafkaSettings,
+    pub(super) shared: Arc<Shared>,
+    pub(super) clock: Arc<dyn Clock>,
     /// Those that are ours.
-    partitions: BTreeMap<u32, Partition>,
-    to_start: Vec<ToStart>,
+    pub(super) partitions: BTreeMap<u32, Partition>,
+    pub(super) to_start: Vec<ToStart>,
     /// How many there were at first: later ones are read from their first message.
-    at_first: u32,
-    count: u32,
-    reachable: bool,
+    pub(super) at_first: u32,
+    pub(super) count: u32,
+    pub(super) reachable: bool,
+    /// Whether nothing more will come.
+    pub(super) failed: bool,
 }
 
 impl Reader {
@@ -90,6 +57,7 @@ impl Reader {
             at_first: topic.partitions,
             count: topic.partitions,
             reachable: true,
+            failed: false,
         }
     }
 
@@ -135,34 +103,16 @@ impl Reader {
         self.give_up_released();
     }
 
-    /// Starts what is to be started; what fails is tried again after a while.
-    fn start_all(&mut self) {
-        let now = self.clock.now();
-        for order in std::mem::take(&mut self.to_start) {
-            if order.due > now {
-                self.to_start.push(order);
-            } else if let Err(error) = self.start(order.partition, order.cursor) {
-                if order.due.is_zero() {
-                    let doing = format!(
-                        "find where to start partition {} of `{}`",
-                        order.partition, self.settings.topic
-                    );
-                    self.trouble(blame(&doing, &error).to_string());
-                }
-                self.to_start.push(ToStart {
-                    due: now + AGAIN,
-                    ..order
-                });
-            }
-        }
-    }
-
     /// Has offsets committed by the client, which sends them every now and then, and when their
     /// partition goes.
     fn store(&self, commits: &BTreeMap<u32, i64>) {
         let mut offsets = TopicPartitionList::new();
         for (number, next) in commits {
-            if self.partitions.get(number).is_some_and(Partition::is_started) {
+            if self
+                .partitions
+                .get(number)
+                .is_some_and(Partition::is_started)
+            {
                 add(&mut offsets, &self.settings.topic, *number, *next);
             }
         }
@@ -171,51 +121,6 @@ impl Reader {
         {
             tracing::debug!(%error, "offsets were not kept for Kafka");
         }
-    }
-
-    fn start(&mut self, number: u32, cursor: Option<i64>) -> KafkaResult<()> {
-        let topic = self.settings.topic.as_str();
-        let Some(partition) = self.partitions.get_mut(&number) else {
-            return Ok(());
-        };
-        if !matches!(partition.stage, Stage::Waiting) {
-            return Ok(());
-        }
-        let (low, high) = self.consumer.fetch_watermarks(topic, number as i32, PATIENCE)?;
-        (partition.low, partition.high) = (low, high);
-        let offset = match cursor {
-            Some(cursor) if (low..=high).contains(&cursor) => cursor,
-            Some(wanted) => {
-                self.shared.tell(KafkaEvent::Missing {
-                    partition: number,
-                    wanted,
-                    low,
-                    high,
-                });
-                return Ok(());
-            }
-            None => match self.settings.start {
-                Start::Earliest => low,
-                Start::Latest if number < self.at_first => high,
-                Start::Latest => low,
-                // Nothing where all are older.
-                Start::Timestamp(time) => since(&self.consumer, topic, number, time)?.unwrap_or(high),
-            },
-        };
-        let Some(mut queue) = self.consumer.split_partition_queue(topic, number as i32) else {
-            return Err(KafkaError::MetadataFetch(Code::UnknownPartition));
-        };
-        let bell = Arc::clone(&self.shared);
-        queue.set_nonempty_callback(move || bell.ring());
-        let mut assigned = TopicPartitionList::new();
-        add(&mut assigned, topic, number, offset);
-        self.consumer.incremental_assign(&assigned)?;
-        partition.start(queue, offset);
-        self.shared.tell(KafkaEvent::Started {
-            partition: number,
-            offset,
-        });
-        Ok(())
     }
 
     /// Has the client tell what it has to tell, and gives whether there may be more of it.
@@ -245,7 +150,10 @@ impl Reader {
         let reason = self.consumer.client().fatal_error();
         let reason = reason.map_or_else(|| code.to_string(), |(_, reason)| reason);
         let mut fault = blame(
-            &format!("read `{}` as a member of `{}`", self.settings.topic, self.settings.group),
+            &format!(
+                "read `{}` as a member of `{}`",
+                self.settings.topic, self.settings.group
+            ),
             &KafkaError::MessageConsumptionFatal(code),
         );
         fault.message = format!("{} ({reason})", fault.message);
@@ -257,6 +165,7 @@ impl Reader {
             );
         }
         self.lose(&self.partitions.keys().copied().collect::<Vec<_>>());
+        self.failed = true;
         self.shared.fail(fault);
     }
 
@@ -321,7 +230,13 @@ impl Reader {
     fn give_up_released(&mut self) {
         let revoked: Vec<u32> = self.revoked().map(|it| it.number).collect();
         let waiting = self.revoked().any(|it| {
-            matches!(it.stage, Stage::Revoked { released: false, .. })
+            matches!(
+                it.stage,
+                Stage::Revoked {
+                    released: false,
+                    ..
+                }
+            )
         });
         if !revoked.is_empty() && !waiting {
             self.unassign(&revoked);
@@ -345,68 +260,6 @@ impl Reader {
         }
         if let Err(error) = self.consumer.incremental_unassign(&gone) {
             self.trouble(blame("give partitions up", &error).to_string());
-        }
-    }
-
-    /// Looks at statistics and troubles. Statistics first: they are the older news.
-    fn observe(&mut self, now: Duration) {
-        if let Some(statistics) = self.consumer.context().take_statistics() {
-            self.learn(&statistics, now);
-        }
-        for (code, reason) in self.consumer.context().troubles().take() {
-            match code {
-                Code::AllBrokersDown => {
-                    if self.reachable {
-                        self.reachable = false;
-                        tracing::warn!(topic = self.settings.topic, "no Kafka broker answers");
-                        self.shared.tell(KafkaEvent::Unreachable(reason));
-                    }
-                }
-                // Part of a connection's life, and in the log.
-                Code::BrokerTransportFailure | Code::Resolve | Code::OperationTimedOut => {}
-                code => {
-                    let doing = format!("read `{}`", self.settings.topic);
-                    let fault = blame(&doing, &KafkaError::Global(code));
-                    self.trouble(format!("{} ({reason}); {}", fault.message, fault.hint));
-                }
-            }
-        }
-    }
-
-    fn learn(&mut self, statistics: &Statistics, now: Duration) {
-        let mut brokers = statistics.brokers.values().filter(|it| it.nodeid >= 0);
-        if !self.reachable && brokers.any(|it| it.state == "UP") {
-            self.reachable = true;
-            tracing::warn!(topic = self.settings.topic, "a Kafka broker answers again");
-            self.shared.tell(KafkaEvent::Reachable);
-        }
-        let Some(topic) = statistics.topics.get(&self.settings.topic) else {
-            return;
-        };
-        let known = topic.partitions.values();
-        let known = known.filter(|it| it.partition >= 0 && !it.unknown).count() as u32;
-        if known > self.count {
-            let before = self.count;
-            self.count = known;
-            self.shared.tell(KafkaEvent::Grown {
-                before,
-                after: known,
-            });
-        }
-        for (number, partition) in &mut self.partitions {
-            let Some(told) = topic.partitions.get(&(*number as i32)) else {
-                continue;
-            };
-            partition.low = partition.low.max(told.lo_offset);
-            let end = if told.ls_offset >= 0 { told.ls_offset } else { told.hi_offset };
-            partition.high = partition.high.max(end);
-            let mut brokers = statistics.brokers.values();
-            let heard = brokers.any(|it| {
-                it.nodeid == told.leader && it.state == "UP" && (0..SILENCE).contains(&it.rxidle)
-            });
-            if heard {
-                partition.confirm(now);
-            }
         }
     }
 
@@ -451,7 +304,7 @@ impl Reader {
         self.to_start.push(ToStart::at_once(number, Some(wanted)));
     }
 
-    fn trouble(&self, text: String) {
+    pub(super) fn trouble(&self, text: String) {
         tracing::warn!(topic = self.settings.topic, "{text}");
         self.shared.tell(KafkaEvent::Trouble(text));
     }
@@ -466,34 +319,13 @@ impl Drop for Reader {
     }
 }
 
-/// The offset of the first message that was recorded at `time` (microseconds) or later.
-fn since(
-    consumer: &BaseConsumer<Member>,
-    topic: &str,
-    partition: u32,
-    time: i64,
-) -> KafkaResult<Option<i64>> {
-    // Kafka counts milliseconds, and nothing from before `time` is wanted.
-    let millis = time.div_euclid(1000) + i64::from(time.rem_euclid(1000) > 0);
-    let mut times = TopicPartitionList::new();
-    add(&mut times, topic, partition, millis.max(0));
-    let found = consumer.offsets_for_times(times, PATIENCE)?;
-    for found in found.elements() {
-        found.error()?;
-        if let Offset::Offset(offset) = found.offset() {
-            return Ok(Some(offset));
-        }
-    }
-    Ok(None)
-}
-
 /// The client counts partitions with a sign, and gives none that is negative.
 fn numbers_of(partitions: &[i32]) -> Vec<u32> {
     let numbers = partitions.iter().filter_map(|it| u32::try_from(*it).ok());
     numbers.collect()
 }
 
-fn add(list: &mut TopicPartitionList, topic: &str, partition: u32, offset: i64) {
+pub(super) fn add(list: &mut TopicPartitionList, topic: &str, partition: u32, offset: i64) {
     list.add_partition_offset(topic, partition as i32, Offset::Offset(offset))
         .expect("offsets of messages, and times since 1970, are not negative");
 }

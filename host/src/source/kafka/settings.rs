@@ -49,7 +49,10 @@ impl KafkaSettings {
         let start = table.take("start");
         Ok(Self {
             topic: table.need("topic", "the topic to read")?,
-            group: table.need("group", "a name for all processes that read the topic together")?,
+            group: table.need(
+                "group",
+                "a name for all processes that read the topic together",
+            )?,
             start: start.map_or(Ok(Start::Earliest), |text| Start::parse(&text))?,
             instance: table.take("instance").filter(|name| !name.is_empty()),
             headers: match table.take("headers").as_deref() {
@@ -144,7 +147,11 @@ mod tests {
     #[test]
     fn wrong_settings_are_refused() {
         for (name, value, told) in [
-            ("start", "yesterday", "set it to `earliest`, `latest` or a time"),
+            (
+                "start",
+                "yesterday",
+                "set it to `earliest`, `latest` or a time",
+            ),
             ("headers", "yes", "set it to `true` or `false`"),
             ("batch_messages", "0", "set it to a whole number from 1 on"),
             ("windowbytes", "1", "did you mean `window_bytes`?"),
