@@ -71,6 +71,27 @@ fn members_share_partitions_and_each_message_is_read_once() {
 }
 
 #[test]
+fn what_is_not_given_up_is_taken() {
+    let (bootstrap, topic) = (SHARED.bootstrap(), "kafka-stubborn");
+    create(&bootstrap, topic, 2);
+    let settings = settings(&bootstrap, topic, &[("max.poll.interval.ms", "6000")]);
+    let cursors = Cursors::default();
+    let mut first = Member::join(&settings, &cursors);
+    first.until("it has both", |it| it.started.len() == 2);
+    first.stubborn = true;
+    let mut second = Member::join(&settings, &cursors);
+    let taken = |members: &[&mut Member]| members[1].started.len() == 1;
+    all_until(&mut [&mut first, &mut second], "one is taken", taken);
+    // The other one is not disturbed.
+    let gone = second.owned.first().unwrap();
+    let told = [format!("revoked [{gone}]"), format!("lost [{gone}]")];
+    assert_eq!(first.told, told);
+    assert_eq!(first.owned.len(), 1);
+    first.leave();
+    second.leave();
+}
+
+#[test]
 fn offsets_are_told_to_kafka_for_tools_that_show_lag() {
     let (bootstrap, topic) = (SHARED.bootstrap(), "kafka-lag");
     create(&bootstrap, topic, 1);

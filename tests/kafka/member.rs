@@ -69,6 +69,8 @@ pub(super) struct Member {
     /// Batches that this member sits on, if it does.
     pub(super) kept: Option<Vec<Batch>>,
     pub(super) failed: Option<KafkaFault>,
+    /// Whether it keeps what it is asked to give up.
+    pub(super) stubborn: bool,
 }
 
 impl Member {
@@ -85,6 +87,7 @@ impl Member {
             started: BTreeMap::new(),
             kept: None,
             failed: None,
+            stubborn: false,
         }
     }
 
@@ -112,6 +115,9 @@ impl Member {
             KafkaEvent::Messages(batch) => self.note(batch),
             KafkaEvent::AtEnd { partition, .. } => {
                 self.ended.insert(partition);
+            }
+            KafkaEvent::Revoked(partitions) if self.stubborn => {
+                self.told.push(format!("revoked {partitions:?}"));
             }
             KafkaEvent::Revoked(partitions) => {
                 for partition in partitions {

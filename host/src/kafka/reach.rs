@@ -58,7 +58,7 @@ impl<C: ClientContext> Reach<'_, C> {
                     }
                     last = "the topic has no leader yet".to_owned();
                 }
-                Err(error) => last = self.judge(&error)?.unwrap_or(last),
+                Err(error) => self.judge(&error, &mut last)?,
             }
             made += 1;
             if self.stop.load(Ordering::Relaxed) || made == ATTEMPTS.len() {
@@ -130,9 +130,9 @@ impl<C: ClientContext> Reach<'_, C> {
         )
     }
 
-    /// The reason why an attempt failed. It is an error where further attempts are of no use: then
-    /// the brokers would only see more wrong logins.
-    fn judge(&self, error: &KafkaError) -> Result<Option<String>, KafkaFault> {
+    /// Notes why an attempt failed. It is an error where further attempts are of no use: then the
+    /// brokers would only see more wrong logins.
+    fn judge(&self, error: &KafkaError, last: &mut String) -> Result<(), KafkaFault> {
         (self.serve)();
         let troubles = self.troubles.take();
         let denied = troubles
@@ -152,11 +152,17 @@ impl<C: ClientContext> Reach<'_, C> {
         if fault.kind != FaultKind::Unreachable {
             return Err(fault);
         }
-        // "All brokers down" says less than what came before it.
+        // "All brokers down" says less than what came before it, and librdkafka does not repeat
+        // what is the same as before.
         let told = troubles
             .into_iter()
             .rfind(|(code, _)| *code != Code::AllBrokersDown);
-        Ok(told.map(|(_, reason)| reason).or(Some(fault.message)))
+        if let Some((_, reason)) = told {
+            *last = reason;
+        } else if last.is_empty() {
+            *last = fault.message;
+        }
+        Ok(())
     }
 }
 

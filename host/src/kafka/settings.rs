@@ -96,6 +96,11 @@ impl ClientSettings {
         self.passed.contains_key(name)
     }
 
+    /// What the user has set it to.
+    pub(crate) fn value(&self, name: &str) -> Option<&str> {
+        self.passed.get(name).map(String::as_str)
+    }
+
     /// As librdkafka takes it; whoever makes a client adds what Penstock sets.
     pub(crate) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

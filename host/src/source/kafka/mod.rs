@@ -75,8 +75,9 @@ pub enum KafkaEvent {
         /// The offset after the last one that there is.
         high: i64,
     },
-    /// These are to go to another member. No more of them will come. The group waits until each is
-    /// given up by [`KafkaSource::release`], and for no longer than `max.poll.interval.ms`.
+    /// These are to go to another member, and no more of them will come. Others wait until all are
+    /// given up by [`KafkaSource::release`]; after three quarters of `max.poll.interval.ms` they are
+    /// lost.
     Revoked(Vec<u32>),
     /// These were taken: this process was silent for too long, or another one took its place.
     /// Somebody else may be reading them already, so nothing of them may be committed any more.

@@ -35,6 +35,8 @@ pub(super) struct Reader {
     pub(super) at_first: u32,
     pub(super) count: u32,
     pub(super) reachable: bool,
+    /// Since when partitions are revoked that were not released.
+    revoked_since: Option<Duration>,
     /// Whether nothing more will come.
     pub(super) failed: bool,
 }
@@ -57,6 +59,7 @@ impl Reader {
             at_first: topic.partitions,
             count: topic.partitions,
             reachable: true,
+            revoked_since: None,
             failed: false,
         }
     }
@@ -180,9 +183,22 @@ impl Reader {
                 Rebalance::Revoke { partitions, .. } => self.revoke(&numbers_of(&partitions)),
             }
         }
-        // A group that has waited for too long takes what it was waiting for, without an event.
+        self.end_patience();
+    }
+
+    /// Gives revoked partitions up that nobody releases. A group that divides anew meanwhile waits
+    /// for this member no longer than `max.poll.interval.ms`, takes everything from it then, and has
+    /// no way to tell before it has answered.
+    fn end_patience(&mut self) {
         let revoked: Vec<u32> = self.revoked().map(|it| it.number).collect();
-        if !revoked.is_empty() && self.consumer.assignment_lost() {
+        if revoked.is_empty() {
+            self.revoked_since = None;
+            return;
+        }
+        let now = self.clock.now();
+        let since = *self.revoked_since.get_or_insert(now);
+        if now.saturating_sub(since) >= self.settings.patience() || self.consumer.assignment_lost()
+        {
             self.lose(&revoked);
         }
     }

@@ -1,8 +1,13 @@
 //! Settings of a Kafka source.
 
+use std::time::Duration;
+
 use rdkafka::ClientConfig;
 
 use crate::kafka::{ClientSettings, KafkaFault, Table, wrong};
+
+/// librdkafka's own `max.poll.interval.ms`.
+const MAX_POLL_INTERVAL: u64 = 300_000;
 
 /// What a source is made with. The table of docs/kafka.md explains each.
 #[derive(Debug, Clone)]
@@ -66,6 +71,13 @@ impl KafkaSettings {
             window_bytes: table.number("window_bytes", 16 << 20)?,
             client: table.client()?,
         })
+    }
+
+    /// How long lanes may take to give a partition up: less than the group waits for an answer.
+    pub(super) fn patience(&self) -> Duration {
+        let interval = self.client.value("max.poll.interval.ms");
+        let interval = interval.and_then(|text| text.parse().ok());
+        Duration::from_millis(interval.unwrap_or(MAX_POLL_INTERVAL)) * 3 / 4
     }
 
     pub(super) fn consumer(&self) -> ClientConfig {
@@ -138,6 +150,10 @@ mod tests {
         .expect("they are right");
         assert_eq!(settings.start, Start::Timestamp(1_000_000));
         assert_eq!(settings.window_bytes, 1_000_000);
+        assert_eq!(settings.patience(), Duration::from_secs(225));
+        let native = ClientConfig::new().create_native_config();
+        let interval = native.and_then(|native| native.get("max.poll.interval.ms"));
+        assert_eq!(interval.ok(), Some(MAX_POLL_INTERVAL.to_string()));
         let config = settings.consumer();
         assert_eq!(config.get("group.instance.id"), Some("host-1"));
         assert_eq!(config.get("queued.max.messages.kbytes"), Some("976"));
