@@ -11,7 +11,7 @@ use rdkafka::types::{RDKafkaApiKey as Request, RDKafkaRespErr as Answer};
 use super::member::{Cursors, Member, settings};
 use super::publish::{at, row, to};
 
-const STOP: AtomicBool = AtomicBool::new(false);
+static STOP: AtomicBool = AtomicBool::new(false);
 
 fn broker(topic: &str) -> MockCluster<'static, DefaultProducerContext> {
     let broker = MockCluster::new(1).unwrap();

@@ -112,7 +112,7 @@ impl Member {
             KafkaEvent::Started { partition, offset } => {
                 self.started.insert(partition, offset);
             }
-            KafkaEvent::Messages(batch) => self.note(batch),
+            KafkaEvent::Messages(batch) => self.note(*batch),
             KafkaEvent::AtEnd { partition, .. } => {
                 self.ended.insert(partition);
             }

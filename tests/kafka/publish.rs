@@ -13,7 +13,7 @@ use rdkafka::{ClientConfig, Timestamp};
 
 use crate::support::servers::kafka::{LIMIT, SHARED, create};
 
-const STOP: AtomicBool = AtomicBool::new(false);
+static STOP: AtomicBool = AtomicBool::new(false);
 
 pub(super) fn to(bootstrap: &str, topic: &str, lane: u32, more: &[(&str, &str)]) -> LaneTopic {
     let own = [("bootstrap", bootstrap), ("topic", topic)];

@@ -190,7 +190,7 @@ mod tests {
     fn near_topics_are_those_that_differ_by_little() {
         let names = ["rides", "Rides-v2", "drivers", "__consumer_offsets", "ride"];
         let names = names.map(str::to_owned);
-        assert_eq!(near("ridse", &names), ["`rides`", "`ride`"]);
+        assert_eq!(near("ridse", &names), ["`ride`", "`rides`"]);
         assert_eq!(near("rides-v1", &names), ["`Rides-v2`", "`rides`"]);
         assert!(near("payments", &names).is_empty());
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::shared::Shared;
+use super::mailbox::Mailbox;
 
 /// How long a window is full before its partition is paused.
 ///
@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 pub struct Held {
     bytes: usize,
     window: Arc<AtomicUsize>,
-    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
 }
 
 impl Held {
@@ -31,7 +31,7 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.window.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.shared.ring();
+        self.mailbox.ring();
     }
 }
 
@@ -79,12 +79,12 @@ impl Window {
         self.held.load(Ordering::Acquire)
     }
 
-    pub(super) fn hold(&self, bytes: usize, shared: &Arc<Shared>) -> Held {
+    pub(super) fn hold(&self, bytes: usize, mailbox: &Arc<Mailbox>) -> Held {
         self.held.fetch_add(bytes, Ordering::AcqRel);
         Held {
             bytes,
             window: Arc::clone(&self.held),
-            shared: Arc::clone(shared),
+            mailbox: Arc::clone(mailbox),
         }
     }
 
@@ -115,15 +115,15 @@ mod tests {
 
     #[test]
     fn a_window_closes_when_full_and_opens_when_half_empty() {
-        let shared = Arc::new(Shared::default());
+        let mailbox = Arc::new(Mailbox::default());
         let mut window = Window::new(100);
         let at = Duration::from_millis;
-        let first = window.hold(60, &shared);
+        let first = window.hold(60, &mailbox);
         assert_eq!(
             (window.look(at(0)), window.flow()),
             (Step::Nothing, Flow::Open)
         );
-        let second = window.hold(60, &shared);
+        let second = window.hold(60, &mailbox);
         assert_eq!(
             (window.look(at(1)), window.flow()),
             (Step::Nothing, Flow::Full(at(1)))

@@ -14,12 +14,12 @@
 
 mod batch;
 mod flow;
+mod mailbox;
 mod member;
 mod observing;
 mod partition;
 mod reader;
 mod settings;
-mod shared;
 mod starting;
 mod status;
 
@@ -30,10 +30,10 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
+use self::mailbox::{Mailbox, Order};
 use self::member::Member;
 use self::reader::Reader;
 pub use self::settings::{KafkaSettings, Start};
-use self::shared::{Order, Shared};
 pub use self::status::{PartitionState, PartitionStatus};
 use super::messages::Messages;
 use crate::clock::Clock;
@@ -55,7 +55,7 @@ pub enum KafkaEvent {
         offset: i64,
     },
     /// Messages of one partition.
-    Messages(Batch),
+    Messages(Box<Batch>),
     /// Everything of a partition was read, as the broker says, up to but without this offset.
     AtEnd {
         /// The partition.
@@ -109,7 +109,7 @@ pub struct Batch {
 /// A member of a group that reads a topic.
 #[derive(Debug)]
 pub struct KafkaSource {
-    shared: Arc<Shared>,
+    mailbox: Arc<Mailbox>,
     thread: Option<JoinHandle<()>>,
     partitions: u32,
 }
@@ -128,7 +128,7 @@ impl KafkaSource {
         clock: Arc<dyn Clock>,
         stop: &AtomicBool,
     ) -> Result<Self, KafkaFault> {
-        let shared = Arc::new(Shared::default());
+        let mailbox = Arc::new(Mailbox::default());
         let config = settings.consumer();
         let consumer: Result<BaseConsumer<Member>, _> =
             config.create_with_context(Member::default());
@@ -143,13 +143,13 @@ impl KafkaSource {
             stop,
         }
         .topic()?;
-        let bell = Arc::clone(&shared);
+        let bell = Arc::clone(&mailbox);
         consumer.set_nonempty_callback(move || bell.ring());
         consumer
             .subscribe(&[&settings.topic])
             .map_err(|error| blame(&format!("subscribe to `{}`", settings.topic), &error))?;
-        let ending = Ending(Arc::clone(&shared), settings.topic.clone());
-        let reader = Reader::new(consumer, settings, Arc::clone(&shared), clock, topic);
+        let ending = Ending(Arc::clone(&mailbox), settings.topic.clone());
+        let reader = Reader::new(consumer, settings, Arc::clone(&mailbox), clock, topic);
         let thread = std::thread::Builder::new()
             .name(format!("kafka-{}", settings.topic))
             .spawn(move || {
@@ -168,7 +168,7 @@ impl KafkaSource {
                 )
             })?;
         Ok(Self {
-            shared,
+            mailbox,
             thread: Some(thread),
             partitions: topic.partitions,
         })
@@ -185,29 +185,29 @@ impl KafkaSource {
     ///
     /// Nothing more will come: this member was fenced, or the client has failed for good.
     pub fn next(&self, wait: Duration) -> Result<Option<KafkaEvent>, KafkaFault> {
-        self.shared.next(wait)
+        self.mailbox.next(wait)
     }
 
     /// Reads an assigned partition from `cursor` on, the offset of the next message to read, or
     /// where the settings say if there is none.
     pub fn start(&self, partition: u32, cursor: Option<i64>) {
-        self.shared.order(Order::Start { partition, cursor });
+        self.mailbox.order(Order::Start { partition, cursor });
     }
 
     /// Gives up a revoked partition: its lanes have committed.
     pub fn release(&self, partition: u32) {
-        self.shared.order(Order::Release(partition));
+        self.mailbox.order(Order::Release(partition));
     }
 
     /// Tells the group how far a partition has been read, for tools that show lag: `next` is the
     /// offset of the next message to read. It is sent some time later. A failure changes nothing.
     pub fn commit(&self, partition: u32, next: i64) {
-        self.shared.commit(partition, next);
+        self.mailbox.commit(partition, next);
     }
 
     /// How far each partition that is ours has been read, by rising number.
     pub fn status(&self) -> Vec<PartitionStatus> {
-        self.shared.status()
+        self.mailbox.status()
     }
 
     /// Leaves the group, for which this waits up to `patience`. What was committed is sent first; a
@@ -215,7 +215,7 @@ impl KafkaSource {
     ///
     /// Gives whether all of that was done in time.
     pub fn leave(mut self, patience: Duration) -> bool {
-        let left = self.shared.leave(patience);
+        let left = self.mailbox.leave(patience);
         if left && let Some(thread) = self.thread.take() {
             // A panic in there has been printed, and there is nothing left to do.
             let _ = thread.join();
@@ -226,12 +226,12 @@ impl KafkaSource {
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
-        self.shared.leave(Duration::ZERO);
+        self.mailbox.leave(Duration::ZERO);
     }
 }
 
 /// Says that the thread has ended, however it did.
-struct Ending(Arc<Shared>, String);
+struct Ending(Arc<Mailbox>, String);
 
 impl Drop for Ending {
     fn drop(&mut self) {

@@ -26,7 +26,7 @@ impl Reader {
                     if self.reachable {
                         self.reachable = false;
                         tracing::warn!(topic = self.settings.topic, "no Kafka broker answers");
-                        self.shared.tell(KafkaEvent::Unreachable(reason));
+                        self.mailbox.tell(KafkaEvent::Unreachable(reason));
                     }
                 }
                 // What has failed for good was said as that.
@@ -48,7 +48,7 @@ impl Reader {
         if !self.reachable && brokers.any(|it| it.state == "UP") {
             self.reachable = true;
             tracing::warn!(topic = self.settings.topic, "a Kafka broker answers again");
-            self.shared.tell(KafkaEvent::Reachable);
+            self.mailbox.tell(KafkaEvent::Reachable);
         }
         let Some(topic) = statistics.topics.get(&self.settings.topic) else {
             return;
@@ -58,7 +58,7 @@ impl Reader {
         if known > self.count {
             let before = self.count;
             self.count = known;
-            self.shared.tell(KafkaEvent::Grown {
+            self.mailbox.tell(KafkaEvent::Grown {
                 before,
                 after: known,
             });

@@ -10,8 +10,8 @@ use rdkafka::message::BorrowedMessage;
 
 use super::batch::BatchBuilder;
 use super::flow::{Flow, Window};
+use super::mailbox::Mailbox;
 use super::member::Member;
-use super::shared::Shared;
 use super::status::{PartitionState, PartitionStatus};
 use super::{Batch, KafkaEvent, KafkaSettings};
 
@@ -100,7 +100,7 @@ impl Partition {
     pub(super) fn read(
         &mut self,
         settings: &KafkaSettings,
-        shared: &Arc<Shared>,
+        mailbox: &Arc<Mailbox>,
         now: Duration,
     ) -> Found {
         let Stage::Reading(queue) = &self.stage else {
@@ -137,12 +137,12 @@ impl Partition {
             }
         }
         self.next = next;
-        self.emit(batch, shared);
+        self.emit(batch, mailbox);
         if ended {
             self.ended = true;
             self.at_end = Some(now);
             self.high = self.high.max(self.next);
-            shared.tell(KafkaEvent::AtEnd {
+            mailbox.tell(KafkaEvent::AtEnd {
                 partition: self.number,
                 next: self.next,
             });
@@ -156,27 +156,27 @@ impl Partition {
         &mut self,
         message: &BorrowedMessage<'_>,
         settings: &KafkaSettings,
-        shared: &Arc<Shared>,
+        mailbox: &Arc<Mailbox>,
     ) {
         if matches!(self.stage, Stage::Reading(_)) {
             let mut batch = BatchBuilder::new(settings.headers);
             take(message, &mut batch, &mut self.next);
-            self.emit(batch, shared);
+            self.emit(batch, mailbox);
         }
     }
 
-    fn emit(&mut self, batch: BatchBuilder, shared: &Arc<Shared>) {
+    fn emit(&mut self, batch: BatchBuilder, mailbox: &Arc<Mailbox>) {
         if batch.len() == 0 {
             return;
         }
         self.ended = false;
         self.at_end = None;
         self.high = self.high.max(self.next);
-        let held = self.window.hold(batch.bytes(), shared);
-        shared.tell(KafkaEvent::Messages(Batch {
+        let held = self.window.hold(batch.bytes(), mailbox);
+        mailbox.tell(KafkaEvent::Messages(Box::new(Batch {
             messages: batch.finish(self.number),
             held,
-        }));
+        })));
     }
 
     /// Notes that the broker has answered lately, and so would have given what there is.

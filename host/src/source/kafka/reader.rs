@@ -10,9 +10,9 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::flow::Step;
+use super::mailbox::{Mailbox, Order, Orders};
 use super::member::{Member, Rebalance};
 use super::partition::{Found, Partition, Stage};
-use super::shared::{Order, Orders, Shared};
 use super::starting::ToStart;
 use super::{KafkaEvent, KafkaSettings};
 use crate::clock::Clock;
@@ -26,7 +26,7 @@ const TICK: Duration = Duration::from_millis(100);
 pub(super) struct Reader {
     pub(super) consumer: Arc<BaseConsumer<Member>>,
     pub(super) settings: KafkaSettings,
-    pub(super) shared: Arc<Shared>,
+    pub(super) mailbox: Arc<Mailbox>,
     pub(super) clock: Arc<dyn Clock>,
     /// Those that are ours.
     pub(super) partitions: BTreeMap<u32, Partition>,
@@ -45,14 +45,14 @@ impl Reader {
     pub(super) fn new(
         consumer: BaseConsumer<Member>,
         settings: &KafkaSettings,
-        shared: Arc<Shared>,
+        mailbox: Arc<Mailbox>,
         clock: Arc<dyn Clock>,
         topic: Topic,
     ) -> Self {
         Self {
             consumer: Arc::new(consumer),
             settings: settings.clone(),
-            shared,
+            mailbox,
             clock,
             partitions: BTreeMap::new(),
             to_start: Vec::new(),
@@ -66,7 +66,7 @@ impl Reader {
 
     pub(super) fn run(mut self) {
         loop {
-            let orders = self.shared.take_orders();
+            let orders = self.mailbox.take_orders();
             let leave = orders.leave;
             self.obey(orders);
             if leave {
@@ -78,9 +78,9 @@ impl Reader {
             self.observe(now);
             let more = self.read(now) || more;
             let status = self.partitions.values().map(Partition::status);
-            self.shared.show(status.collect());
+            self.mailbox.show(status.collect());
             if !more {
-                self.shared.wait(TICK);
+                self.mailbox.wait(TICK);
             }
         }
     }
@@ -136,7 +136,7 @@ impl Reader {
                     if let Ok(number) = u32::try_from(message.partition())
                         && let Some(partition) = self.partitions.get_mut(&number)
                     {
-                        partition.take_stray(&message, &self.settings, &self.shared);
+                        partition.take_stray(&message, &self.settings, &self.mailbox);
                     }
                 }
                 Some(Err(KafkaError::MessageConsumptionFatal(code))) => self.fail(code),
@@ -169,7 +169,7 @@ impl Reader {
         }
         self.lose(&self.partitions.keys().copied().collect::<Vec<_>>());
         self.failed = true;
-        self.shared.fail(fault);
+        self.mailbox.fail(fault);
     }
 
     fn rebalance(&mut self) {
@@ -213,7 +213,7 @@ impl Reader {
             self.trouble(blame("accept an assignment", &error).to_string());
         }
         if !numbers.is_empty() {
-            self.shared.tell(KafkaEvent::Assigned(numbers));
+            self.mailbox.tell(KafkaEvent::Assigned(numbers));
         }
     }
 
@@ -229,14 +229,14 @@ impl Reader {
         }
         self.to_start.retain(|it| !numbers.contains(&it.partition));
         if !numbers.is_empty() {
-            self.shared.tell(KafkaEvent::Revoked(numbers.to_vec()));
+            self.mailbox.tell(KafkaEvent::Revoked(numbers.to_vec()));
         }
         self.give_up_released();
     }
 
     fn lose(&mut self, numbers: &[u32]) {
         if !numbers.is_empty() {
-            self.shared.tell(KafkaEvent::Lost(numbers.to_vec()));
+            self.mailbox.tell(KafkaEvent::Lost(numbers.to_vec()));
         }
         self.to_start.retain(|it| !numbers.contains(&it.partition));
         self.unassign(numbers);
@@ -298,7 +298,7 @@ impl Reader {
                     done.expect("librdkafka pauses and resumes whatever it is given");
                 }
             }
-            match partition.read(&self.settings, &self.shared, now) {
+            match partition.read(&self.settings, &self.mailbox, now) {
                 Found::More => more = true,
                 Found::Nothing => {}
                 Found::Deleted => deleted.push((partition.number, partition.next)),
@@ -322,7 +322,7 @@ impl Reader {
 
     pub(super) fn trouble(&self, text: String) {
         tracing::warn!(topic = self.settings.topic, "{text}");
-        self.shared.tell(KafkaEvent::Trouble(text));
+        self.mailbox.tell(KafkaEvent::Trouble(text));
     }
 }
 
@@ -331,7 +331,7 @@ impl Drop for Reader {
     fn drop(&mut self) {
         self.partitions.clear();
         self.consumer.context().leave(&self.consumer);
-        self.shared.show(Vec::new());
+        self.mailbox.show(Vec::new());
     }
 }
 

@@ -99,7 +99,7 @@ impl Reader {
         let offset = match cursor {
             Some(cursor) if (low..=high).contains(&cursor) => cursor,
             Some(wanted) => {
-                self.shared.tell(KafkaEvent::Missing {
+                self.mailbox.tell(KafkaEvent::Missing {
                     partition: number,
                     wanted,
                     low,
@@ -120,7 +120,7 @@ impl Reader {
         let Some(mut queue) = self.consumer.split_partition_queue(topic, number as i32) else {
             return Err(KafkaError::MetadataFetch(Code::UnknownPartition));
         };
-        let bell = Arc::clone(&self.shared);
+        let bell = Arc::clone(&self.mailbox);
         queue.set_nonempty_callback(move || bell.ring());
         let mut assigned = TopicPartitionList::new();
         add(&mut assigned, topic, number, offset);
@@ -128,7 +128,7 @@ impl Reader {
         self.consumer.resume(&assigned)?;
         self.consumer.incremental_assign(&assigned)?;
         partition.start(queue, offset);
-        self.shared.tell(KafkaEvent::Started {
+        self.mailbox.tell(KafkaEvent::Started {
             partition: number,
             offset,
         });

@@ -31,7 +31,7 @@ pub(super) struct Orders {
 
 /// Both sides hold one.
 #[derive(Debug, Default)]
-pub(super) struct Shared {
+pub(super) struct Mailbox {
     inbox: Mutex<Inbox>,
     /// Rings when an event has come, or the thread has ended.
     came: Condvar,
@@ -49,7 +49,7 @@ struct Inbox {
     ended: bool,
 }
 
-impl Shared {
+impl Mailbox {
     pub(super) fn next(&self, wait: Duration) -> Result<Option<KafkaEvent>, KafkaFault> {
         let inbox = held(&self.inbox);
         let waited = self.came.wait_timeout_while(inbox, wait, |inbox| {
@@ -95,7 +95,7 @@ impl Shared {
 }
 
 /// The thread's side.
-impl Shared {
+impl Mailbox {
     pub(super) fn tell(&self, event: KafkaEvent) {
         let mut inbox = held(&self.inbox);
         let minor = matches!(
