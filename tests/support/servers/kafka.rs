@@ -9,9 +9,10 @@ use futures::executor::block_on;
 use penstock_servers::{Kafka, Server};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
-use rdkafka::client::DefaultClientContext;
+use rdkafka::client::{ClientContext, DefaultClientContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 /// Longer than anything takes, on a machine that does a lot besides.
@@ -65,21 +66,27 @@ pub(crate) fn create(bootstrap: &str, topic: &str, partitions: i32) {
     let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
     let made = block_on(admin.create_topics([&new], &AdminOptions::new()));
     made.unwrap().remove(0).unwrap();
-    let leaders = || {
+    led(&admin, topic, partitions as usize);
+}
+
+/// Waits until the broker leads this many partitions of a topic: it says that they are made before.
+fn led(admin: &AdminClient<DefaultClientContext>, topic: &str, partitions: usize) {
+    let led = || {
         let metadata = admin.inner().fetch_metadata(Some(topic), LIMIT).unwrap();
         let partitions = metadata.topics()[0].partitions();
-        partitions.len() == partitions.iter().filter(|it| it.leader() >= 0).count()
-            && !partitions.is_empty()
+        partitions.iter().filter(|it| it.leader() >= 0).count()
     };
-    while !leaders() {}
+    while led() < partitions {}
 }
 
 /// Gives a topic more partitions.
 #[track_caller]
 pub(crate) fn grow(bootstrap: &str, topic: &str, partitions: usize) {
     let new = NewPartitions::new(topic, partitions);
-    let grown = block_on(admin(bootstrap).create_partitions([&new], &AdminOptions::new()));
+    let admin = admin(bootstrap);
+    let grown = block_on(admin.create_partitions([&new], &AdminOptions::new()));
     grown.unwrap().remove(0).unwrap();
+    led(&admin, topic, partitions);
 }
 
 /// Deletes the messages of a partition before an offset.
@@ -102,8 +109,23 @@ fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
 
 /// A producer without transactions, for what tests read.
 pub(crate) struct Writer {
-    producer: BaseProducer,
+    producer: BaseProducer<Delivered>,
     topic: String,
+}
+
+/// Sees to it that no message is lost without a word.
+struct Delivered;
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, _opaque: ()) {
+        if let Err((error, _)) = delivery {
+            panic!("a message was not delivered: {error}");
+        }
+    }
 }
 
 impl Writer {
@@ -111,7 +133,7 @@ impl Writer {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", bootstrap);
         Self {
-            producer: config.create().unwrap(),
+            producer: config.create_with_context(Delivered).unwrap(),
             topic: topic.to_owned(),
         }
     }
