@@ -8,6 +8,7 @@ mod contract;
 mod crash;
 mod examples;
 mod input;
+mod kafka;
 mod map;
 mod sandbox;
 mod services;

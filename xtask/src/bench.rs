@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     command,
-    machine::{self, LINKER, WASM_TARGET},
+    machine::{self, LIBRDKAFKA, LINKER, WASM_TARGET},
     transforms,
     workspace::Workspace,
 };
@@ -29,7 +29,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         workspace.has_package(PACKAGE),
         "the workspace has no package {PACKAGE}, which does the measuring"
     );
-    machine::prepare(&[LINKER, WASM_TARGET])?;
+    machine::prepare(&[LINKER, LIBRDKAFKA, WASM_TARGET])?;
     transforms::build(workspace)?;
     command::run(
         workspace

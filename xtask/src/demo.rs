@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     command,
-    machine::{self, LINKER, WASM_TARGET},
+    machine::{self, LIBRDKAFKA, LINKER, WASM_TARGET},
     transforms,
     workspace::Workspace,
 };
@@ -44,7 +44,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     let penstock = workspace.target.join("release/penstock");
 
     say("What the machine needs");
-    machine::prepare(&[LINKER, WASM_TARGET])?;
+    machine::prepare(&[LINKER, LIBRDKAFKA, WASM_TARGET])?;
     println!("all there");
 
     say("Transforms: the examples, built to WebAssembly components");

@@ -44,6 +44,29 @@ pub(crate) const LINKER: Part = Part {
     },
 };
 
+/// What librdkafka, the client of Kafka, is built with: its sources come with its crate.
+pub(crate) const LIBRDKAFKA: Part = Part {
+    name: "make, a C++ compiler, pkg-config and OpenSSL's headers (for librdkafka)",
+    present: || {
+        command::succeeds("make", &["--version"])
+            && command::succeeds("c++", &["--version"])
+            && command::succeeds("pkg-config", &["--exists", "openssl"])
+    },
+    comes_from: ComesFrom::System {
+        apt: &["make", "g++", "pkg-config", "libssl-dev"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install make gcc-c++ pkgconf openssl-devel"),
+            ("pacman", "sudo pacman -S make gcc pkgconf openssl"),
+            (
+                "zypper",
+                "sudo zypper install make gcc-c++ pkgconf libopenssl-devel",
+            ),
+            ("apk", "sudo apk add bash build-base pkgconf openssl-dev"),
+            ("brew", "brew install pkgconf openssl"),
+        ],
+    },
+};
+
 /// Rust's standard library for transforms.
 pub(crate) const WASM_TARGET: Part = Part {
     name: "the Rust target wasm32-unknown-unknown",

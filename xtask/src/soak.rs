@@ -10,7 +10,7 @@ use clap::Args;
 
 use crate::{
     command,
-    machine::{self, LINKER, WASI_TARGET, WASM_TARGET},
+    machine::{self, LIBRDKAFKA, LINKER, WASI_TARGET, WASM_TARGET},
     transforms,
     workspace::Workspace,
 };
@@ -47,7 +47,7 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
-    machine::prepare(&[LINKER, WASM_TARGET, WASI_TARGET])?;
+    machine::prepare(&[LINKER, LIBRDKAFKA, WASM_TARGET, WASI_TARGET])?;
     transforms::build(workspace)?;
     let folder = workspace.root.join("target").join("soak");
     let noted = folder.join(format!("seed-{}-times-{}", options.seed, options.times));

@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::{
     command,
-    machine::{self, CLIPPY, LINKER, RUSTFMT, WASI_TARGET, WASM_TARGET},
+    machine::{self, CLIPPY, LIBRDKAFKA, LINKER, RUSTFMT, WASI_TARGET, WASM_TARGET},
     services, tidy, transforms,
     workspace::Workspace,
 };
@@ -32,7 +32,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
 
 fn run_steps(workspace: &Workspace, options: &Options, report: &mut Report) -> Result<()> {
     report.step("machine", |_| {
-        machine::prepare(&[LINKER, WASM_TARGET, WASI_TARGET, RUSTFMT, CLIPPY])?;
+        machine::prepare(&[
+            LINKER,
+            LIBRDKAFKA,
+            WASM_TARGET,
+            WASI_TARGET,
+            RUSTFMT,
+            CLIPPY,
+        ])?;
         if options.quick {
             return Ok(());
         }

@@ -9,6 +9,7 @@
 
 mod error;
 mod file;
+pub mod kafka;
 mod ordered;
 mod partial;
 mod rejects;

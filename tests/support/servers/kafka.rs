@@ -3,8 +3,20 @@
 use std::io::Write;
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
+use std::time::Duration;
 
+use futures::executor::block_on;
 use penstock_servers::{Kafka, Server};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
+use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::DeliveryResult;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+/// Longer than anything takes, on a machine that does a lot besides.
+pub(crate) const LIMIT: Duration = Duration::from_secs(120);
 
 /// The broker for tests that leave it alone, each with topics and groups of its own names. It starts at the first use.
 /// Whoever stops or freezes a broker starts an own one.
@@ -45,4 +57,113 @@ pub(crate) fn make_topic(kafka: &Server<Kafka>, topic: &str, partitions: u32) {
     let partitions = partitions.to_string();
     let arguments = ["--create", "--topic", topic, "--partitions", &partitions];
     done(kafka, "TopicCommand", &arguments, "");
+}
+
+/// Makes a topic by a client, which is quicker than the tools, and waits until the broker leads it.
+#[track_caller]
+pub(crate) fn create(bootstrap: &str, topic: &str, partitions: i32) {
+    let admin = admin(bootstrap);
+    let new = NewTopic::new(topic, partitions, TopicReplication::Fixed(1));
+    let made = block_on(admin.create_topics([&new], &AdminOptions::new()));
+    made.unwrap().remove(0).unwrap();
+    led(&admin, topic, partitions as usize);
+}
+
+/// Waits until the broker leads this many partitions of a topic: it says that they are made before.
+fn led(admin: &AdminClient<DefaultClientContext>, topic: &str, partitions: usize) {
+    let led = || {
+        let metadata = admin.inner().fetch_metadata(Some(topic), LIMIT).unwrap();
+        let partitions = metadata.topics()[0].partitions();
+        partitions.iter().filter(|it| it.leader() >= 0).count()
+    };
+    while led() < partitions {}
+}
+
+/// Gives a topic more partitions.
+#[track_caller]
+pub(crate) fn grow(bootstrap: &str, topic: &str, partitions: usize) {
+    let new = NewPartitions::new(topic, partitions);
+    let admin = admin(bootstrap);
+    let grown = block_on(admin.create_partitions([&new], &AdminOptions::new()));
+    grown.unwrap().remove(0).unwrap();
+    led(&admin, topic, partitions);
+}
+
+/// Deletes the messages of a partition before an offset.
+#[track_caller]
+pub(crate) fn delete_before(bootstrap: &str, topic: &str, partition: i32, offset: i64) {
+    let mut offsets = TopicPartitionList::new();
+    let offset = Offset::Offset(offset);
+    offsets
+        .add_partition_offset(topic, partition, offset)
+        .unwrap();
+    let deleted = block_on(admin(bootstrap).delete_records(&offsets, &AdminOptions::new()));
+    deleted.unwrap().elements()[0].error().unwrap();
+}
+
+fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
+    let mut config = ClientConfig::new();
+    config.set("bootstrap.servers", bootstrap);
+    config.create().unwrap()
+}
+
+/// A producer without transactions, for what tests read.
+pub(crate) struct Writer {
+    producer: BaseProducer<Delivered>,
+    topic: String,
+}
+
+/// Sees to it that no message is lost without a word.
+struct Delivered;
+
+impl ClientContext for Delivered {}
+
+impl ProducerContext for Delivered {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, delivery: &DeliveryResult<'_>, _opaque: ()) {
+        if let Err((error, _)) = delivery {
+            panic!("a message was not delivered: {error}");
+        }
+    }
+}
+
+impl Writer {
+    pub(crate) fn new(bootstrap: &str, topic: &str) -> Self {
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", bootstrap);
+        Self {
+            producer: config.create_with_context(Delivered).unwrap(),
+            topic: topic.to_owned(),
+        }
+    }
+
+    /// Writes to a partition, and waits until the broker has it.
+    #[track_caller]
+    pub(crate) fn write(&self, partition: i32, values: impl IntoIterator<Item = impl AsRef<[u8]>>) {
+        for value in values {
+            let record = BaseRecord::<[u8], [u8]>::to(&self.topic);
+            self.send(record.partition(partition).payload(value.as_ref()));
+        }
+        self.producer.flush(LIMIT).unwrap();
+    }
+
+    /// Sends one message, whose topic is to be this writer's.
+    #[track_caller]
+    pub(crate) fn send(&self, mut record: BaseRecord<'_, [u8], [u8]>) {
+        loop {
+            match self.producer.send(record) {
+                Ok(()) => return,
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    record = back;
+                    self.producer.poll(Duration::from_millis(10));
+                }
+                Err((error, _)) => panic!("{error}"),
+            }
+        }
+    }
+
+    pub(crate) fn flush(&self) {
+        self.producer.flush(LIMIT).unwrap();
+    }
 }

@@ -7,7 +7,7 @@ use super::{
 
 /// The rooms below `host/src`, and what of the others each may name: a room, or one module of it. Whoever needs more
 /// either has code in the wrong room or changes the design; `docs/architecture.md` shows it to newcomers.
-const ROOMS: [(&str, &[&str]); 14] = [
+const ROOMS: [(&str, &[&str]); 15] = [
     // Of the sandbox only what looks at a component, and the child process that compiles.
     (
         "cli",
@@ -54,8 +54,13 @@ const ROOMS: [(&str, &[&str]); 14] = [
             "transform",
         ],
     ),
-    ("source", &["clock", "config", "stage", "text", "window"]),
-    ("sink", &["stage", "text"]),
+    (
+        "source",
+        &["clock", "config", "kafka", "stage", "text", "window"],
+    ),
+    ("sink", &["kafka", "stage", "text"]),
+    // What a source and a sink of Kafka's share, which may not name each other.
+    ("kafka", &[]),
     ("config", &["store"]),
     // The names of types are the same in configurations and in declarations.
     ("store", &["config::types", "text"]),

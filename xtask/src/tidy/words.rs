@@ -24,8 +24,12 @@ const KNOWN_NAMES: [(&[&str], Where, &str); 6] = [
     ),
     (
         &["rdkafka"],
-        Where::Only(&["host/src/source/kafka", "host/src/sink/kafka"]),
-        "only the Kafka source and sink know their client",
+        Where::Only(&[
+            "host/src/kafka/",
+            "host/src/source/kafka/",
+            "host/src/sink/kafka/",
+        ]),
+        "only the Kafka source and sink, and what they share, know their client",
     ),
     (
         &["aws_sdk_", "aws_config"],
