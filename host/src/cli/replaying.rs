@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::clock::{Clock, SystemClock};
-use crate::source::replay::{Pace, TimeRange};
+use crate::source::prepared::TimeRange;
+use crate::source::replay::Pace;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]

@@ -11,10 +11,13 @@
 
 mod accounting;
 mod commit;
+mod dealer;
 mod delivery;
 mod event_schema;
+mod features;
 mod invalid;
 pub mod lane;
+pub mod live;
 mod map;
 mod opener;
 mod outputs;
