@@ -5,6 +5,7 @@
 
 pub mod decode;
 pub mod kafka;
+pub mod live;
 pub mod messages;
 pub mod recording;
 pub mod replay;
