@@ -10,6 +10,7 @@
 //! here reads a wall clock but for when to commit: what a run gives depends on its input alone.
 
 mod accounting;
+mod checked;
 mod commit;
 mod dealer;
 mod delivery;
@@ -32,6 +33,7 @@ mod wiring;
 mod working;
 
 pub use accounting::{Accounting, Mapped, Reason};
+pub use checked::check;
 pub use commit::CommitError;
 pub use delivery::Deliveries;
 pub use map::{MapAgain, MappedRows, Remapper};

@@ -274,7 +274,8 @@ fn start(
     let epoch = match &lanes_at {
         Some(lanes_at) => {
             if opened.store.is_some() {
-                host.io.block_on(lanes_at.declare(&declarations(&opened.features)))?;
+                host.io
+                    .block_on(lanes_at.declare(&declarations(&opened.features)))?;
             }
             host.io.block_on(lanes_at.begin_epoch(&pipeline))?
         }

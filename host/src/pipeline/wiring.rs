@@ -17,11 +17,12 @@ use super::recordings;
 use super::working::{Working, check_interfaces};
 use crate::clock::Clock;
 use crate::config::{
-    ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline,
+    ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline, Source,
     WindowKind,
 };
 use crate::sandbox::{self, Component, ComponentError, Sandbox};
 use crate::source::decode::{DecodeError, Format};
+use crate::source::live::DeclaredError;
 use crate::source::prepared::TimeRange;
 use crate::source::recording::Recording;
 use crate::source::replay::ReplaySpec;
@@ -77,6 +78,9 @@ pub enum WiringError {
         /// Whether the network or the store failed, rather than what was asked of them.
         of_the_system: bool,
     },
+    /// A live event cannot be read as it is declared.
+    #[error(transparent)]
+    Live(#[from] DeclaredError),
     /// The recorded files cannot be read.
     #[error(transparent)]
     Source(#[from] DecodeError),
@@ -98,6 +102,7 @@ impl WiringError {
         match self {
             Self::Config(_) => false,
             Self::Storage { of_the_system, .. } => *of_the_system,
+            Self::Live(error) => error.of_the_system,
             Self::Component { error, .. } => matches!(error, ComponentError::Compile(_)),
             Self::Open { error, .. } => matches!(error, CallError::Exhausted { .. }),
             Self::Source(error) => error.is_of_the_system(),
@@ -296,14 +301,14 @@ pub fn open(
 }
 
 /// What a pipeline reads, and where it writes.
-struct Read {
-    recordings: Vec<Arc<dyn Recording>>,
-    format: Format,
-    found: EventSchema,
-    outputs: OutputPaths,
+pub(super) struct Read {
+    pub(super) recordings: Vec<Arc<dyn Recording>>,
+    pub(super) format: Format,
+    pub(super) found: EventSchema,
+    pub(super) outputs: OutputPaths,
 }
 
-fn put_together(
+pub(super) fn put_together(
     host: &Host,
     pipeline: Pipeline,
     environment: &Environment,
@@ -361,7 +366,8 @@ fn put_together(
     let window = &pipeline.window.value;
     // Without a bound on how far ahead rows may be, nobody asks when they came in.
     let arrival_time = event.arrival_time.as_ref();
-    if window.max_future.is_some() && arrival_time.is_none() {
+    let is_recorded = matches!(event.source, Source::Files(_));
+    if window.max_future.is_some() && arrival_time.is_none() && is_recorded {
         tracing::warn!(
             pipeline = pipeline.name.value,
             "`max_future` does nothing: event `{}` has no `arrival_time` in penstock.toml",

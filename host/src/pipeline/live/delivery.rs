@@ -110,9 +110,7 @@ impl LaneDelivery {
     fn emitted(&mut self, output: &Output) -> Result<(), LiveDeliveryError> {
         let (rows, failures) = self.features.validated(output)?;
         if !failures.is_empty() {
-            let shown = self
-                .invalid
-                .rows(output, self.features.all(), &failures)?;
+            let shown = self.invalid.rows(output, self.features.all(), &failures)?;
             for line in record_lines(&shown) {
                 self.outbox.put(Destination::Invalid, line + "\n");
             }

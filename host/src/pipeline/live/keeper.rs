@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 
 use super::outbox::Kept;
-use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit, load_records};
+use crate::pipeline::commit::{CommitError, Identity, KeptReport, Resume, ToCommit, load_records};
 use crate::pipeline::plan::Plan;
 use crate::source::live::SplitCursor;
 use crate::store::embedded::{LiveLane, StateBatch};
@@ -41,6 +41,9 @@ pub enum KeeperError {
         /// What is wrong.
         error: StateError,
     },
+    /// Its records cannot be read.
+    #[error(transparent)]
+    Records(#[from] CommitError),
     /// What is kept is of another layout, or damaged.
     #[error(
         "the state of lane {lane} cannot be used: {reason}; use the build that wrote it, or begin anew with `--fresh`"

@@ -205,7 +205,11 @@ impl Member {
                 Ok(end) => self.ended(end),
                 Err(error) if error.is_fenced() => {
                     let pipeline = self.shared.name();
-                    tracing::warn!(pipeline, partition, "another process has the lane; it is ours no longer");
+                    tracing::warn!(
+                        pipeline,
+                        partition,
+                        "another process has the lane; it is ours no longer"
+                    );
                     self.fenced.insert(partition, self.shared.clock.now());
                 }
                 Err(error) => self.fail_partition(partition, error),

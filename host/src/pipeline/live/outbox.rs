@@ -83,7 +83,6 @@ pub enum OutboxError {
 
 /// What a lane has to send to files, a file for each destination.
 pub(super) struct Outbox {
-    lane: u32,
     files: BTreeMap<Destination, Queue>,
 }
 
@@ -122,18 +121,13 @@ impl Outbox {
             }
             files.insert(destination, queue);
         }
-        Ok(Self { lane, files })
+        Ok(Self { files })
     }
 
     /// Takes lines that are to be sent after the next commit.
     pub(super) fn put(&mut self, destination: Destination, lines: impl AsRef<[u8]>) {
         let queue = self.files.get_mut(&destination).expect("all are there");
         queue.lines.extend_from_slice(lines.as_ref());
-    }
-
-    /// Bytes that wait for a commit.
-    pub(super) fn bytes(&self) -> usize {
-        self.files.values().map(|queue| queue.lines.len()).sum()
     }
 
     /// Makes what waits a part of the next commit, and takes what was sent out of it.
@@ -173,11 +167,6 @@ impl Outbox {
             }
         }
         Ok(())
-    }
-
-    /// The lane's number.
-    pub(super) fn lane(&self) -> u32 {
-        self.lane
     }
 }
 

@@ -332,7 +332,9 @@ impl Partition {
             to_lanes.push(to_lane);
             tasks.push((number, task));
         }
-        let mapping = shared.opened.mapping(&format!("{}/{}", shared.name(), self.number))?;
+        let mapping = shared
+            .opened
+            .mapping(&format!("{}/{}", shared.name(), self.number))?;
         let plan = Arc::clone(&shared.opened.plan);
         let stop = Arc::clone(&self.flags.lost);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop).map_err(ReadError::from)?;
@@ -359,7 +361,14 @@ impl Partition {
         }
         let (plan, io) = (&shared.opened.plan, shared.io.clone());
         let expected = shared.expected.clone();
-        Ok(Keeper::take(number, lane, plan, expected, shared.epoch, io)?)
+        Ok(Keeper::take(
+            number,
+            lane,
+            plan,
+            expected,
+            shared.epoch,
+            io,
+        )?)
     }
 
     #[expect(clippy::type_complexity, reason = "the two ends of a task")]
@@ -409,7 +418,10 @@ impl Partition {
                 return Err(ReadError::Stopped.into());
             }
             if self.flags.leave.load(Ordering::Relaxed) {
-                lanes.dealer.tell_all(|| ToLane::Stop).map_err(ReadError::from)?;
+                lanes
+                    .dealer
+                    .tell_all(|| ToLane::Stop)
+                    .map_err(ReadError::from)?;
                 return Ok(());
             }
             let Ok(intake) = self.incoming.recv() else {

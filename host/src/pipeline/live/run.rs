@@ -165,7 +165,10 @@ impl Shared {
 
     /// Whether what is kept of a lane is to be forgotten: once in this process, if at all.
     pub(super) fn is_to_forget(&self, lane: u32) -> bool {
-        let mut forgotten = self.forgotten.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut forgotten = self
+            .forgotten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         self.opened.fresh && forgotten.insert(lane)
     }
 }
@@ -184,9 +187,7 @@ pub fn run(
     let mut stores: HashMap<PathBuf, Arc<EmbeddedStore>> = HashMap::new();
     for opened in &pipelines {
         if !stores.contains_key(&opened.store) {
-            let store = host
-                .io
-                .block_on(EmbeddedStore::open(&opened.store, &[]))?;
+            let store = host.io.block_on(EmbeddedStore::open(&opened.store, &[]))?;
             stores.insert(opened.store.clone(), Arc::new(store));
         }
     }

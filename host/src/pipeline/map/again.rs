@@ -49,7 +49,12 @@ impl MapAgain {
     pub(in crate::pipeline) fn mapping(&self, label: &str) -> Result<Mapping, CallError> {
         let mapper = block_on(self.opener.open_mapper(label))?;
         let (opener, plan) = (self.opener.clone(), self.plan.clone());
-        Ok(Mapping::new(Box::new(mapper), opener, label.to_owned(), plan))
+        Ok(Mapping::new(
+            Box::new(mapper),
+            opener,
+            label.to_owned(),
+            plan,
+        ))
     }
 }
 
