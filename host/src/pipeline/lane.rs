@@ -20,6 +20,7 @@ use super::commit::{CommitDue, Resume, ToCommit};
 use super::delivery::ToDelivery;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
+use super::residence::{Kept, Residence};
 use crate::sink::Mark;
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
@@ -173,6 +174,8 @@ pub(super) struct Lane {
     plan: Arc<Plan>,
     calls: Calls,
     windows: Windows,
+    /// Which keys the windows have in memory; none if all.
+    residence: Option<Residence>,
     /// Whether a window may be emitted more than once.
     revises: bool,
     watermark: i64,
@@ -182,12 +185,14 @@ pub(super) struct Lane {
 }
 
 /// When a lane commits, and what it need not do again.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(super) struct LaneCommits {
     /// None if nothing is kept.
     pub(super) due: Option<CommitDue>,
     /// What an earlier run left.
     pub(super) resume: Resume,
+    /// Where the state is kept, if it is.
+    pub(super) kept: Option<Kept>,
 }
 
 impl LaneCommits {
@@ -247,10 +252,13 @@ impl Lane {
         plan: Arc<Plan>,
         windows: &WindowPlan,
         transform: Box<dyn Windowed>,
-        commits: LaneCommits,
+        mut commits: LaneCommits,
         out: Outlet,
     ) -> Result<Self, LaneError> {
+        let kept = commits.kept.take();
+        let residence = kept.map(|kept| Residence::new(windows, &plan.key_schema, kept));
         Ok(Self {
+            residence: residence.transpose()?,
             calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
             windows: Windows::new(&windows.shape, &plan.key_schema, &windows.spec)?,
             revises: windows.shape.revises(),
@@ -280,7 +288,11 @@ impl Lane {
             }
         }
         self.report.watermark = self.watermark;
-        self.report.windows += self.windows.end(&mut self.calls, &mut self.out).await?;
+        let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
+        self.report.windows += match &mut self.residence {
+            Some(residence) => residence.end(windows, calls, out).await?,
+            None => windows.end(calls, out).await?,
+        };
         self.progress(i64::MAX, u64::MAX).await?;
         self.report.figures += &self.calls.figures();
         let report = Box::new(std::mem::take(&mut self.report));
@@ -290,46 +302,52 @@ impl Lane {
 
     /// Goes on where an earlier run stopped.
     async fn resume(&mut self) -> Result<(), LaneError> {
-        if self.commits.due.is_some() {
-            self.windows.keep();
-        }
-        let Some(progress) = self.commits.resume.progress else {
+        let Some(residence) = &mut self.residence else {
             return Ok(());
         };
-        self.windows.resume(progress);
-        for records in std::mem::take(&mut self.commits.resume.records) {
-            self.windows.load(&records, &mut self.calls).await?;
+        let resume = &mut self.commits.resume;
+        let (progress, journal) = (resume.progress, resume.journal);
+        residence
+            .start(&mut self.windows, progress, journal)
+            .await?;
+        if progress.is_some() {
+            self.report = std::mem::take(&mut resume.report);
+            self.watermark = self.report.watermark;
         }
-        self.report = std::mem::take(&mut self.commits.resume.report);
-        self.watermark = self.report.watermark;
         Ok(())
     }
 
     /// Hands over what is to be committed, if it is time: everything before `cursor` was judged.
     async fn commit(&mut self, cursor: u64) -> Result<(), LaneError> {
-        if !self.commits.are_due() {
+        let Some(residence) = &mut self.residence else {
+            return Ok(());
+        };
+        let must = residence.must_commit(&self.windows);
+        if !self.commits.are_due() && !must {
             return Ok(());
         }
-        let changes = self.windows.changes()?;
-        let bytes = changes.bytes();
+        let kept = residence.changes(&mut self.windows)?;
+        let bytes = kept.bytes();
         let mut report = self.report.clone();
         report.watermark = self.watermark;
         report.figures += &self.calls.figures();
         let commit = ToCommit {
-            changes: Some(changes),
+            kept: Some(kept),
             cursor,
             report,
         };
         let message = FromLane::Commit(Box::new(commit));
-        Ok(self.out.send(message, bytes).await?)
+        self.out.send(message, bytes).await?;
+        residence.committed().await
     }
 
     async fn batch(&mut self, batch: LaneBatch) -> Result<(), LaneError> {
         let rows = self.rows(&batch);
-        let outcome = self
-            .windows
-            .batch(&rows, &mut self.calls, &mut self.out)
-            .await?;
+        let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
+        let outcome = match &mut self.residence {
+            Some(residence) => residence.batch(windows, &rows, calls, out).await?,
+            None => windows.batch(&rows, calls, out).await?,
+        };
         self.account(&batch, outcome).await?;
         self.watermark = self.watermark.max(batch.watermark);
         // A window that is emitted more than once may be so at this very watermark again.

@@ -71,7 +71,7 @@ impl Passing {
             return Ok(());
         }
         let commit = ToCommit {
-            changes: None,
+            kept: None,
             cursor,
             report: self.report.clone(),
         };

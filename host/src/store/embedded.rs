@@ -7,6 +7,7 @@ mod catalog;
 mod disk;
 mod epochs;
 mod folder;
+mod groups;
 mod keys;
 mod lane;
 mod lanes;
@@ -31,7 +32,7 @@ use self::folder::{Folder, LaneName};
 use self::lane::Lane;
 use self::lanes::LaneReaders;
 pub use self::reader::EmbeddedReader;
-pub use self::state::{LaneState, StateBatch};
+pub use self::state::{LaneState, Pairs, StateBatch};
 use self::storage::Storage;
 use super::{
     Declaration, FeatureName, FeatureReader, FeatureStore, FeatureValue, Items, StoreError,

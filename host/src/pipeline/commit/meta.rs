@@ -11,7 +11,7 @@ use crate::transform::{Figures, Observations};
 use crate::window::Codec;
 
 /// The version of what is kept of a lane, other than by the windows.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// What must be the same for an interrupted run to go on, by what a person calls it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,6 +49,8 @@ pub(super) struct LaneMeta {
     pub(super) cursor: u64,
     /// Entries of the log that count.
     pub(super) entries: u64,
+    /// Entries of the journal that are to be carried out.
+    pub(super) journal: u64,
     /// The windows' progress, as its bytes.
     pub(super) progress: Vec<u8>,
     watermark: i64,
@@ -72,6 +74,7 @@ impl LaneMeta {
             generation,
             cursor: commit.cursor,
             entries,
+            journal: commit.kept.as_ref().map_or(0, |kept| kept.journal),
             progress,
             watermark: report.watermark,
             windows: report.windows,
