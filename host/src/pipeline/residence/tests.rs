@@ -244,7 +244,7 @@ fn keys_that_come_and_go_do_not_show() {
     let memory = prop_oneof![3 => 0..3_000_usize, 2 => 3_000..30_000_usize, 1 => Just(1 << 20)];
     let steps = prop::collection::vec(0..8_u8, 0..40);
     let mut runner = TestRunner::new(Config {
-        max_shrink_iters: 2_000,
+        max_shrink_iters: 500,
         failure_persistence: None,
         ..Config::with_cases(300 * times)
     });
