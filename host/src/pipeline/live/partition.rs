@@ -27,6 +27,7 @@ use crate::pipeline::lane::{Lane, LaneError, LaneReport, Outlet, Place, ToLane};
 use crate::pipeline::passing::Passing;
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
+use crate::pipeline::residence::Kept;
 use crate::source::kafka::{Batch, KafkaSource};
 use crate::source::live::{LiveSplit, SplitCursor};
 use crate::source::messages::Messages;
@@ -245,6 +246,8 @@ impl Partition {
                 lane: number,
                 error: Box::new(error.into()),
             })?;
+            let has_windows = shared.opened.plan.windows().is_some();
+            let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane()));
             let delivery = LaneDelivery {
                 features: Arc::clone(&shared.opened.features),
                 invalid: InvalidRows::new(&shared.opened.plan),
@@ -258,7 +261,7 @@ impl Partition {
             let thread = std::thread::Builder::new().name(format!("delivery-{number}"));
             let thread = thread.spawn(move || delivery.run(from_lane));
             deliveries.push((number, thread.map_err(PartitionError::Thread)?));
-            let (to_lane, task) = self.lane(number, taken, to_delivery)?;
+            let (to_lane, task) = self.lane(number, taken, kept, to_delivery)?;
             to_lanes.push(to_lane);
             tasks.push((number, task));
         }
@@ -306,6 +309,7 @@ impl Partition {
         &self,
         number: u32,
         taken: Taken,
+        kept: Option<Kept>,
         delivery: Sender<crate::pipeline::delivery::ToDelivery>,
     ) -> Result<
         (
@@ -316,7 +320,7 @@ impl Partition {
     > {
         let shared = &self.shared;
         let plan = Arc::clone(&shared.opened.plan);
-        let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume);
+        let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume, kept);
         let out = Outlet {
             lane: number as usize,
             delivery,
@@ -428,6 +432,7 @@ impl Partition {
                 if self.is_told_to_go() {
                     return Ok(());
                 }
+                let greatest = lanes.split.cursor().greatest;
                 let Some(read) = self.decode(lanes, &piece, next)? else {
                     return Ok(());
                 };
@@ -435,6 +440,7 @@ impl Partition {
                     split: self.number,
                     start: piece.offsets[next],
                     after: Some(read.cursor),
+                    greatest,
                 };
                 next = read.next;
                 lanes.dealer.deal(read.batch, Some(place))?;
@@ -496,6 +502,7 @@ impl Partition {
             split: self.number,
             start: cursor.position,
             after: Some(cursor),
+            greatest: cursor.greatest,
         };
         Ok(lanes.dealer.deal(nothing, Some(place))?)
     }
