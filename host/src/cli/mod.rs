@@ -7,6 +7,7 @@ mod componentize;
 mod dev;
 mod get;
 mod inspect;
+mod live;
 mod progress;
 mod record;
 mod replaying;

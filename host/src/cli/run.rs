@@ -1,4 +1,5 @@
-//! `penstock run`: pipelines over recorded events, and the summary of what came of them.
+//! `penstock run`: pipelines over recorded events, and the summary of what came of them. Those over live
+//! streams are in `live`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,15 +10,19 @@ use arrow::datatypes::Schema;
 use serde_json::json;
 
 use super::Failure;
+use super::live;
 use super::progress::ProgressLine;
 use super::replaying::Replaying;
 use super::show::{self, say};
 use super::signals::Signals;
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, print_duration, types};
+use crate::config::{
+    DEFAULT_ENVIRONMENT, Environment, Source, load_pipelines, print_duration, types,
+};
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
 
-/// Runs pipelines over the events of an environment, and writes the features they compute.
+/// Runs pipelines over the events of an environment, and writes the features they compute: over recorded
+/// events to their end, over live streams until it is stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,6 +31,8 @@ Examples:
   penstock run p.toml --from 2026-01-31 --to 2026-02-01       one day of the recorded events
   penstock run p.toml --speed 10x                             ten times as fast as they happened
   penstock run p.toml --fresh                                 not where an interrupted run stopped
+
+  penstock run pipelines --env production                     live streams, until SIGTERM or Ctrl-C
 
 Events may be on object storage: files = \"s3://bucket/rides/*.ndjson\" in penstock.toml.
 The events come from penstock.toml, beside the pipeline or in a folder above it. Exit code 1 says
@@ -75,10 +82,31 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let host = super::host()?;
     let signals = Signals::catch(&host)?;
-    let mut opened = Vec::new();
+    let mut found = Vec::new();
     for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
+        let event = environment.event(&pipeline).map_err(Failure::input)?;
+        let is_live = matches!(event.source, Source::Live(_));
+        found.push((pipeline, environment, is_live));
+    }
+    if found.iter().any(|(.., is_live)| *is_live) {
+        arguments.replaying.refuse_for_live()?;
+        if found.iter().any(|(.., is_live)| !is_live) {
+            return Err(Failure::Input(
+                "some of these pipelines read live streams and others recorded files; run them in two processes, as the ones end and the others do not".to_owned(),
+            ));
+        }
+        let found = found.into_iter();
+        let found = found.map(|(pipeline, environment, _)| (pipeline, environment));
+        let how = live::How {
+            fresh: arguments.fresh,
+            json: arguments.json,
+        };
+        return live::run(host, &signals, found.collect(), how);
+    }
+    let mut opened = Vec::new();
+    for (pipeline, environment, _) in found {
         let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
         pipeline.replay.range = range;
         pipeline.fresh = arguments.fresh;
@@ -299,7 +327,7 @@ fn print(report: &RunReport, elapsed: Duration) {
 }
 
 /// Where rows ended: of those that were read, and with a mapper of those that they became.
-fn print_rows(accounting: &Accounting) {
+pub(super) fn print_rows(accounting: &Accounting) {
     let line = |what: &str, rows: u64| say!("  {what:<13}{:>14}", show::count(rows));
     if let Some(mapped) = &accounting.mapped {
         line("mapped", mapped.mapped);
@@ -357,7 +385,7 @@ fn print_applied(accounting: &Accounting) {
 
 /// The two sums of a mapper: rows in are those filtered, rejected and mapped; rows out are those
 /// applied, rejected after it, late and poisoned.
-fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> {
+pub(super) fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> {
     let mapped = accounting.mapped.as_ref()?;
     Some(json!({
         "rows_in": mapped.rows_in,
@@ -372,13 +400,30 @@ fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> {
     }))
 }
 
+/// Rows by where they ended.
+pub(super) fn rows_to_json(accounting: &Accounting) -> serde_json::Value {
+    json!({
+        "read": accounting.read,
+        "applied": accounting.applied,
+        "partly_late": accounting.partly_late,
+        "filtered": accounting.filtered,
+        "rejected": accounting.rejected_in_all(),
+        "late": accounting.late,
+        "quarantined": accounting.quarantined,
+        "poisoned": accounting.poisoned,
+    })
+}
+
+/// Refused rows by reason.
+pub(super) fn rejected_to_json(accounting: &Accounting) -> serde_json::Value {
+    let rejected = accounting.rejected.iter();
+    rejected
+        .map(|(reason, count)| json!({"stage": reason.stage, "code": reason.code, "rows": count}))
+        .collect()
+}
+
 fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
     let accounting = &report.accounting;
-    let rejected: Vec<_> = accounting
-        .rejected
-        .iter()
-        .map(|(reason, count)| json!({"stage": reason.stage, "code": reason.code, "rows": count}))
-        .collect();
     let files: Vec<_> = report
         .files
         .iter()
@@ -389,17 +434,8 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
         "transform": report.transform,
         "mapper": report.mapper,
         "map": map_to_json(accounting),
-        "events": {
-            "read": accounting.read,
-            "applied": accounting.applied,
-            "partly_late": accounting.partly_late,
-            "filtered": accounting.filtered,
-            "rejected": accounting.rejected_in_all(),
-            "late": accounting.late,
-            "quarantined": accounting.quarantined,
-            "poisoned": accounting.poisoned,
-        },
-        "rejected_by_reason": rejected,
+        "events": rows_to_json(accounting),
+        "rejected_by_reason": rejected_to_json(accounting),
         "windows": report.windows,
         "rows": report.rows,
         "feature_values": report.values,

@@ -12,10 +12,13 @@
 mod accounting;
 mod checked;
 mod commit;
+mod dealer;
 mod delivery;
 mod event_schema;
+mod features;
 mod invalid;
 pub mod lane;
+pub mod live;
 mod map;
 mod opener;
 mod outputs;

@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use super::accounting::Accounting;
-use super::commit::{CommitError, CommitTimer, Commits, Resume};
+use super::commit::{CommitError, CommitTimer, Commits, LaneCommits, Resume};
+use super::dealer::Dealer;
 use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
+use super::features::{DeliveredFeature, Features};
 use super::invalid::InvalidValues;
-use super::lane::{Lane, LaneCommits, LaneError, Outlet, ToLane};
+use super::lane::{Lane, LaneError, Outlet, ToLane};
 use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
@@ -272,7 +274,8 @@ fn start(
     let epoch = match &lanes_at {
         Some(lanes_at) => {
             if opened.store.is_some() {
-                host.io.block_on(lanes_at.declare(&declarations(&opened)))?;
+                host.io
+                    .block_on(lanes_at.declare(&declarations(&opened.features)))?;
             }
             host.io.block_on(lanes_at.begin_epoch(&pipeline))?
         }
@@ -301,7 +304,7 @@ fn start(
     let (to_delivery, from_all) = queue(DELIVERY_QUEUE);
     let delivery = Delivery {
         plan: Arc::clone(&opened.plan),
-        features: opened.features,
+        features: Features::new(Arc::clone(&opened.plan), opened.features),
         sinks,
         splits: opened.replay.split_names(),
         format: opened.replay.format,
@@ -326,10 +329,8 @@ fn start(
             delivery: to_delivery.clone(),
             stop: Arc::clone(stop),
         };
-        let commits = LaneCommits {
-            due: timer.as_ref().map(CommitTimer::due),
-            resume: resumes.next().unwrap_or_default(),
-        };
+        let due = timer.as_ref().map(CommitTimer::due);
+        let commits = LaneCommits::new(due, resumes.next().unwrap_or_default());
         let plan = Arc::clone(&opened.plan);
         let task = match (opened.plan.windows(), transforms.next()) {
             (Some(windows), Some(transform)) => {
@@ -351,14 +352,11 @@ fn start(
     let mapper = opened.mapping.as_ref();
     let mapper = mapper.map(|mapping| mapping.digest().to_owned());
     let has_windows = opened.plan.windows().is_some();
-    let reader = Reader {
-        plan: opened.plan,
-        source,
-        mapping: opened.mapping,
-        lanes: to_lanes,
-        delivery: to_delivery,
-        stop: Arc::clone(stop),
-    };
+    let stop_dealing = Arc::clone(stop);
+    let (plan, mapping) = (opened.plan, opened.mapping);
+    let dealer = Dealer::new(plan, mapping, to_lanes, Some(to_delivery), stop_dealing);
+    let dealer = dealer.map_err(|error| read(error.into()))?;
+    let reader = Reader { source, dealer };
     // Delivery first: should the second thread not start, the first ends when its queue does.
     let threads = thread("delivery", move || delivery.run(from_all))
         .and_then(|delivery| Ok((delivery, thread("reader", move || reader.run())?)));
@@ -416,8 +414,8 @@ fn thread<T: Send + 'static>(
 }
 
 /// What a store must know of a pipeline's features.
-fn declarations(opened: &Opened) -> Vec<Declaration> {
-    let features = opened.features.iter();
+pub(super) fn declarations(features: &[DeliveredFeature]) -> Vec<Declaration> {
+    let features = features.iter();
     features
         .map(|feature| {
             let declaration = &feature.declaration;
