@@ -10,6 +10,7 @@ mod examples;
 mod input;
 mod kafka;
 mod map;
+mod record;
 mod sandbox;
 mod services;
 mod support;

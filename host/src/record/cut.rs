@@ -92,7 +92,11 @@ impl Cut {
                     let goal = *part.goal.get_or_insert(status.high);
                     part.done |= part.next >= goal;
                 }
-                Until::Time { reached, .. } => part.done |= is_past(status.at_end, reached),
+                // What is known of the stream is ahead of what has come here.
+                Until::Time { reached, .. } => {
+                    let all_came = status.next.is_some_and(|next| part.next >= next);
+                    part.done |= all_came && is_past(status.at_end, reached);
+                }
                 _ => {}
             }
         }
@@ -171,6 +175,9 @@ mod tests {
         assert!(cut.is_reached(1, &[]));
         assert_eq!(cut.admit(&messages(&[5], &[7])), 0);
         assert!(!cut.at_end(0, 6));
+        let mut behind = Cut::new(until);
+        behind.begin(0, 0);
+        assert!(!behind.is_reached(1, &[status(Some(2), 2, Some(9))]));
         let mut quiet = Cut::new(until);
         quiet.begin(0, 0);
         assert!(quiet.is_reached(1, &[status(Some(0), 0, Some(5))]));
