@@ -128,7 +128,7 @@ fn recorders_that_share_a_folder_divide_its_partitions() {
     let number = second.id();
     until("files under way of the second", &mut first, || {
         write(10);
-        paths(&out, &format!(".*.parquet.{number}.partial")) > 0
+        paths(&out, &format!(".*.parquet.{number}-*.partial")) > 0
     });
     kill_process(Pid::from_child(&second), Signal::TERM).unwrap();
     assert_eq!(second.wait().unwrap().code(), Some(130));

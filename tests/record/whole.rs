@@ -100,6 +100,10 @@ fn a_recording_holds_what_was_produced_and_goes_on() {
         ])
     );
     assert_eq!(told[0]["record"], "{\"offer_id\":");
+    assert_eq!(
+        told[0]["detail"],
+        "byte 13: expected a value, found the end of the line"
+    );
 
     // What came meanwhile is added, and nothing else.
     send(0, 2_500, 2_600);

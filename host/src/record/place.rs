@@ -4,10 +4,11 @@
 //! or, for an object store, in a temporary file that has no name.
 
 use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io::{self, BufWriter, ErrorKind, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, LazyLock};
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -211,17 +212,29 @@ impl Drop for Unfinished {
 
 fn begin_beside(path: &Path) -> io::Result<(File, Option<Unfinished>)> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
+    make_folder(folder)?;
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    // Two processes may believe for a while that a partition is theirs.
-    let partial = folder.join(format!(".{name}.{}{PARTIAL}", std::process::id()));
+    // Two processes may believe for a while that a partition is theirs, and in different containers both may
+    // have the same number.
+    static TOKEN: LazyLock<u64> = LazyLock::new(|| RandomState::new().build_hasher().finish());
+    let process = format!("{}-{:016x}", std::process::id(), *TOKEN);
+    let partial = folder.join(format!(".{name}.{process}{PARTIAL}"));
     let mut options = OpenOptions::new();
-    let file = options
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .open(&partial)?;
+    let file = options.write(true).create_new(true).open(&partial)?;
     Ok((file, Some(Unfinished(partial))))
+}
+
+/// Makes a folder, durably: a recording whose beginning is forgotten begins elsewhere.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    fs::create_dir_all(folder)?;
+    let above = folder.ancestors().skip(1).take(2);
+    for above in above.filter(|above| !above.as_os_str().is_empty()) {
+        File::open(above)?.sync_all()?;
+    }
+    Ok(())
 }
 
 fn begin_nameless() -> io::Result<(File, Option<Unfinished>)> {
