@@ -9,6 +9,7 @@ mod get;
 mod inspect;
 mod live;
 mod progress;
+mod record;
 mod replaying;
 mod run;
 mod show;
@@ -56,6 +57,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Record(Box<record::Arguments>),
     Get(get::Arguments),
     Test(test::Arguments),
     Dev(dev::Arguments),
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
     }
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
