@@ -18,6 +18,7 @@ use super::invalid::InvalidValues;
 use super::lane::{FromLane, Output, Refused};
 use super::plan::Plan;
 use super::queue::Receiver;
+use super::telemetry::{DeliveryTelemetry, LaneTelemetry};
 use crate::sink::{FileSink, FileSummary, Position, Record, Reject, RejectSink, SinkError};
 use crate::source::SplitNames;
 use crate::source::decode::Format;
@@ -127,14 +128,21 @@ pub(super) struct Delivery {
     /// None if nothing is kept.
     pub(super) commits: Option<Commits>,
     pub(super) done: Delivered,
+    pub(super) telemetry: Arc<DeliveryTelemetry>,
+    /// Of each lane.
+    pub(super) lane_telemetry: Vec<Arc<LaneTelemetry>>,
 }
 
 impl Delivery {
     /// Works until every part of the pipeline is done.
-    pub(super) fn run(
-        mut self,
-        mut input: Receiver<ToDelivery>,
-    ) -> Result<Delivered, DeliveryError> {
+    pub(super) fn run(self, input: Receiver<ToDelivery>) -> Result<Delivered, DeliveryError> {
+        let telemetry = Arc::clone(&self.telemetry);
+        let delivered = self.work(input);
+        telemetry.heartbeat.end();
+        delivered
+    }
+
+    fn work(mut self, mut input: Receiver<ToDelivery>) -> Result<Delivered, DeliveryError> {
         let delivered = self.replay().and_then(|()| self.deliver(&mut input));
         // Also after a failure: what was written must be durable.
         let flushed = match &self.sinks.store {
@@ -173,7 +181,10 @@ impl Delivery {
         let mut working = self.lanes;
         while working > 0 {
             self.go_on()?;
-            match input.receive_blocking().ok_or(DeliveryError::Incomplete)? {
+            self.telemetry.heartbeat.rest();
+            let message = input.receive_blocking().ok_or(DeliveryError::Incomplete)?;
+            self.telemetry.heartbeat.work();
+            match message {
                 ToDelivery::Reader { refused, sequence } => {
                     self.refuse(0, &refused)?;
                     if let Some(last) = sequence.checked_sub(1) {
@@ -208,7 +219,12 @@ impl Delivery {
             }
             FromLane::Commit(commit) => {
                 if let Some(commits) = &mut self.commits {
+                    // Durability is up to a disk or a service.
+                    self.telemetry.heartbeat.wait();
+                    let begun = self.telemetry.heartbeat.now();
                     commits.commit(lane, &commit)?;
+                    self.lane_telemetry[lane].committed(begun);
+                    self.telemetry.heartbeat.work();
                 }
             }
             FromLane::Done(report) => {
@@ -273,6 +289,7 @@ impl Delivery {
     }
 
     fn emitted(&mut self, lane: usize, output: Output) -> Result<(), DeliveryError> {
+        let invalid_before = self.done.invalid;
         let rows = self.validated(lane, &output)?;
         let Output { length, marks, .. } = output;
         self.done.rows += rows.num_rows() as u64;
@@ -291,6 +308,8 @@ impl Delivery {
         self.progress
             .values
             .fetch_add(values as u64, Ordering::Relaxed);
+        let invalid = self.done.invalid - invalid_before;
+        self.lane_telemetry[lane].delivered(rows.num_rows() as u64, values as u64, invalid);
         Ok(())
     }
 
@@ -376,16 +395,17 @@ impl Delivery {
                 first_sequence,
                 features: &columns,
             })?;
+            self.telemetry.heartbeat.wait();
             self.io.block_on(store.write(lane as u32, items))?;
+            self.telemetry.heartbeat.work();
         }
         Ok(())
     }
 
     fn finish(mut self) -> Result<Delivered, DeliveryError> {
         if self.done.invalid > 0 {
-            let (pipeline, values) = (&self.plan.pipeline, self.done.invalid);
+            let values = self.done.invalid;
             tracing::warn!(
-                pipeline,
                 values,
                 "feature values broke their validation and were removed"
             );

@@ -20,6 +20,7 @@ use super::commit::{CommitDue, Resume, ToCommit};
 use super::delivery::ToDelivery;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
+use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
@@ -208,6 +209,8 @@ pub(super) struct Outlet {
     pub(super) lane: usize,
     pub(super) delivery: Sender<ToDelivery>,
     pub(super) stop: Arc<AtomicBool>,
+    /// What the lane tells while it works.
+    pub(super) telemetry: Arc<LaneTelemetry>,
 }
 
 impl Outlet {
@@ -217,9 +220,19 @@ impl Outlet {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Closed);
         }
-        self.delivery
-            .send(ToDelivery::Lane(self.lane, message), bytes)
-            .await
+        self.telemetry.heartbeat.wait();
+        let sent = self
+            .delivery
+            .send(ToDelivery::Lane(self.lane, message), bytes);
+        let sent = sent.await;
+        self.telemetry.heartbeat.work();
+        sent
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.telemetry.heartbeat.end();
     }
 }
 
@@ -269,10 +282,19 @@ impl Lane {
             match input.receive().await {
                 Some(ToLane::Batch(batch)) => {
                     let cursor = batch.sequences.end;
+                    let began = self.out.telemetry.batch_begins();
                     if let Some(batch) = self.commits.left(batch) {
                         self.batch(batch).await?;
                         self.commit(cursor).await?;
                     }
+                    let LaneReport {
+                        accounting,
+                        windows,
+                        ..
+                    } = &self.report;
+                    self.out
+                        .telemetry
+                        .batch_ends(began, accounting, *windows, self.watermark);
                 }
                 Some(ToLane::End) => break,
                 // Without an end the reader has failed, and what is open must stay open.
@@ -284,6 +306,10 @@ impl Lane {
         self.progress(i64::MAX, u64::MAX).await?;
         self.report.figures += &self.calls.figures();
         let report = Box::new(std::mem::take(&mut self.report));
+        let (accounting, windows) = (&report.accounting, report.windows);
+        self.out
+            .telemetry
+            .publish(accounting, windows, self.watermark);
         self.out.send(FromLane::Done(report), 0).await?;
         Ok(())
     }
@@ -302,6 +328,14 @@ impl Lane {
         }
         self.report = std::mem::take(&mut self.commits.resume.report);
         self.watermark = self.report.watermark;
+        let LaneReport {
+            accounting,
+            windows,
+            ..
+        } = &self.report;
+        self.out
+            .telemetry
+            .resume(accounting, *windows, self.watermark);
         Ok(())
     }
 

@@ -25,6 +25,8 @@ mod reader;
 mod recordings;
 mod run;
 mod shape;
+mod spans;
+pub mod telemetry;
 mod wiring;
 mod working;
 

@@ -36,6 +36,8 @@ impl Passing {
             },
             _ => std::mem::take(&mut resume.report),
         };
+        out.telemetry
+            .resume(&report.accounting, 0, report.watermark);
         Self {
             emitted: plan.emitted_schema(),
             plan,
@@ -51,10 +53,15 @@ impl Passing {
             match input.receive().await {
                 Some(ToLane::Batch(batch)) => {
                     let cursor = batch.sequences.end;
+                    let began = self.out.telemetry.batch_begins();
                     if let Some(batch) = self.commits.left(batch) {
                         self.batch(batch).await?;
                         self.commit(cursor).await?;
                     }
+                    let (accounting, watermark) = (&self.report.accounting, self.report.watermark);
+                    self.out
+                        .telemetry
+                        .batch_ends(began, accounting, 0, watermark);
                 }
                 Some(ToLane::End) => break,
                 None => return Err(LaneError::Closed),

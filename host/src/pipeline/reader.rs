@@ -25,6 +25,7 @@ use super::lane::{LaneBatch, Refused, ToLane};
 use super::map::{Mapping, Part};
 use super::plan::Plan;
 use super::queue::{Closed, Sender};
+use super::telemetry::ReaderTelemetry;
 use crate::source::replay::{Replay, ReplayError, ReplaySummary};
 use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
 use crate::stage::Stage;
@@ -88,11 +89,20 @@ pub(super) struct Reader {
     pub(super) lanes: Vec<Sender<ToLane>>,
     pub(super) delivery: Sender<ToDelivery>,
     pub(super) stop: Arc<AtomicBool>,
+    pub(super) telemetry: Arc<ReaderTelemetry>,
 }
 
 impl Reader {
     /// Reads to the end of the source, and gives the accounts of what never reached a lane.
-    pub(super) fn run(mut self) -> Result<ReaderReport, ReadError> {
+    pub(super) fn run(self) -> Result<ReaderReport, ReadError> {
+        let telemetry = Arc::clone(&self.telemetry);
+        let read = self.read();
+        telemetry.heartbeat.end();
+        read
+    }
+
+    fn read(mut self) -> Result<ReaderReport, ReadError> {
+        let telemetry = Arc::clone(&self.telemetry);
         let mut accounting = Accounting {
             mapped: self.mapping.as_ref().map(|_| Mapped::default()),
             ..Accounting::default()
@@ -100,6 +110,8 @@ impl Reader {
         let mut mapping = self.mapping.take();
         let divider = Divider::new(&self.plan, self.lanes.len())?;
         let mut watermark = i64::MIN;
+        // Between batches it waits for disks, servers, or until a row is due.
+        telemetry.heartbeat.wait();
         while let Some(batch) = self.source.next_batch()? {
             accounting.read += (batch.rows.num_rows() + batch.rejects.len()) as u64;
             let mut way = Way::of(batch, watermark);
@@ -107,6 +119,7 @@ impl Reader {
                 if self.stop.load(Ordering::Relaxed) {
                     return Err(ReadError::Stopped);
                 }
+                telemetry.heartbeat.work();
                 let part = match &mut mapping {
                     None => Part::whole(&way.batch),
                     Some(mapping) => {
@@ -114,6 +127,7 @@ impl Reader {
                     }
                 };
                 self.send(&mut way, part, &divider, &mut accounting)?;
+                telemetry.accounts.publish(&accounting);
             }
             watermark = way.batch.watermark;
         }
@@ -153,6 +167,7 @@ impl Reader {
             refused,
             sequence: sequences.end,
         };
+        self.telemetry.heartbeat.wait();
         self.delivery.send_blocking(message, bytes)?;
 
         let shares = divider.divide(&part.rows, &keyless)?;
