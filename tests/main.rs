@@ -12,6 +12,7 @@ mod kafka;
 mod map;
 mod sandbox;
 mod services;
+mod serving;
 mod support;
 mod testing;
 mod windows;

@@ -8,6 +8,7 @@ pub mod config;
 pub mod kafka;
 pub mod pipeline;
 pub mod sandbox;
+pub mod serve;
 pub mod simulate;
 pub mod sink;
 pub mod source;

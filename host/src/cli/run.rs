@@ -8,14 +8,18 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::Schema;
 use serde_json::json;
 
-use super::Failure;
 use super::progress::ProgressLine;
 use super::replaying::Replaying;
 use super::show::{self, say};
 use super::signals::Signals;
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, print_duration, types};
+use super::{Failure, logs};
+use crate::config::{
+    DEFAULT_ENVIRONMENT, Environment, Pipeline, load_pipelines, print_duration, types,
+};
+use crate::pipeline::telemetry::Telemetry;
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
+use crate::serve::{ServeError, Server};
 
 /// Runs pipelines over the events of an environment, and writes the features they compute.
 #[derive(Debug, clap::Args)]
@@ -48,6 +52,10 @@ pub(super) struct Arguments {
     fresh: bool,
     #[command(flatten)]
     replaying: Replaying,
+    /// Answer /health, /ready, /metrics and /status over HTTP here, such as 127.0.0.1:9464; in place of
+    /// the environment's `listen`. Nobody is asked who they are. Off unless one of the two says so.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -75,10 +83,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let host = super::host()?;
     let signals = Signals::catch(&host)?;
-    let mut opened = Vec::new();
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&host.clock)));
+    let mut found = Vec::new();
     for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
+        telemetry.pipeline(&pipeline.name.value);
+        found.push((pipeline, environment));
+    }
+    // Before pipelines are opened, which may take a while: whoever asks learns that.
+    let server = listen(arguments, &found)?
+        .map(|address| start_server(&host, &address, &telemetry, &signals));
+    let server = server.transpose().map_err(|error| match error {
+        ServeError::Taken { .. } => Failure::work(error),
+        ServeError::Listen { .. } => Failure::input(error),
+    })?;
+    let mut opened = Vec::new();
+    for (pipeline, environment) in found {
         let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
         pipeline.replay.range = range;
         pipeline.fresh = arguments.fresh;
@@ -92,7 +113,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pipelines: Vec<(Opened, Arc<Progress>)> = opened
         .into_iter()
         .map(|pipeline| {
-            let progress = Arc::new(Progress::default());
+            let progress = Arc::new(Progress {
+                telemetry: telemetry.pipeline(&pipeline.plan.pipeline),
+                ..Progress::default()
+            });
             progress
                 .read
                 .bytes_total
@@ -110,6 +134,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let reports = pipeline::run(&host, pipelines, &stop);
     let elapsed = began.elapsed();
     drop(line);
+    if let Some(server) = server {
+        server.close();
+    }
     if stop.load(Ordering::Relaxed) {
         // A read that hangs is left behind.
         let Host { lanes, io, .. } = host;
@@ -120,7 +147,42 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         true => Failure::input(error),
         false => Failure::work(error),
     })?;
-    report(&reports, elapsed, arguments.json)
+    signals.outcome(false, report(&reports, elapsed, arguments.json))
+}
+
+/// Where to answer over HTTP, if anywhere.
+fn listen(
+    arguments: &Arguments,
+    found: &[(Pipeline, Environment)],
+) -> Result<Option<String>, Failure> {
+    if let Some(address) = &arguments.listen {
+        return Ok(Some(address.clone()));
+    }
+    let mut addresses = found.iter().filter_map(|(_, found)| found.listen.as_ref());
+    let Some(first) = addresses.next() else {
+        return Ok(None);
+    };
+    match addresses.find(|address| *address != first) {
+        None => Ok(Some(first.clone())),
+        Some(other) => Err(Failure::Input(format!(
+            "these pipelines are to listen on {first} and on {other}, and a process listens once; choose one with --listen"
+        ))),
+    }
+}
+
+fn start_server(
+    host: &Host,
+    address: &str,
+    telemetry: &Arc<Telemetry>,
+    signals: &Signals,
+) -> Result<Server, ServeError> {
+    let (io, telemetry) = (host.io.handle(), Arc::clone(telemetry));
+    let server = Server::start(io, address, telemetry, signals.stopping())?;
+    logs::note(&format!(
+        "listening on http://{}: /health, /ready, /metrics, /status",
+        server.address()
+    ));
+    Ok(server)
 }
 
 /// A folder may hold more files than a process may usually open: all of them are merged at once.
@@ -134,17 +196,16 @@ fn raise_open_files() {
 }
 
 fn tell_schema(pipeline: &Opened) {
-    eprintln!(
-        "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:",
-        pipeline.declaration.event.value
-    );
     let (schema, left_out) = declared_schema(&pipeline.event_schema);
-    eprintln!("  schema = {schema}");
+    logs::note(&format!(
+        "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:\n  schema = {schema}",
+        pipeline.declaration.event.value
+    ));
     if !left_out.is_empty() {
-        eprintln!(
+        logs::note(&format!(
             "left out, because a schema has no name for their types: {}",
             show::printable(&left_out.join(", "))
-        );
+        ));
     }
 }
 
