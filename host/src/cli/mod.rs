@@ -8,6 +8,7 @@ mod dev;
 mod get;
 mod health;
 mod inspect;
+mod live;
 mod logs;
 mod progress;
 mod replaying;

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::clock::{Clock, SystemClock};
-use crate::source::replay::{Pace, TimeRange};
+use crate::source::prepared::TimeRange;
+use crate::source::replay::Pace;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -38,6 +39,16 @@ impl Replaying {
             ));
         }
         Ok(range)
+    }
+
+    /// Refuses what a live stream cannot do.
+    pub(super) fn refuse_for_live(&self) -> Result<(), Failure> {
+        if self.from.is_none() && self.to.is_none() && self.speed.0.is_none() {
+            return Ok(());
+        }
+        Err(Failure::Input(
+            "--from, --to and --speed are for recorded events; where a live stream begins, `start` in its table of penstock.toml says".into(),
+        ))
     }
 
     /// The pace, on the real clock.

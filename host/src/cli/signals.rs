@@ -3,8 +3,8 @@
 //! Both stop gracefully. They are caught also by the first process of a container, for which the system has no
 //! default of its own.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
 
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -24,7 +24,6 @@ enum Asked {
 pub(super) struct Signals {
     stop: Arc<AtomicBool>,
     at_work: Arc<AtomicBool>,
-    first: Arc<OnceLock<Asked>>,
 }
 
 /// The exit code of a program that somebody stopped.
@@ -43,10 +42,8 @@ impl Signals {
         let signals = Self {
             stop: Arc::default(),
             at_work: Arc::default(),
-            first: Arc::default(),
         };
         let (stop, at_work) = (Arc::clone(&signals.stop), Arc::clone(&signals.at_work));
-        let first = Arc::clone(&signals.first);
         host.io.spawn(async move {
             loop {
                 let asked = tokio::select! {
@@ -57,9 +54,7 @@ impl Signals {
                     logs::error("stopped before anything was read");
                     std::process::exit(STOPPED);
                 }
-                // Before the flag: whoever sees that may ask for this.
-                let is_first = first.set(asked).is_ok();
-                stop.store(true, Ordering::Relaxed);
+                let is_first = !stop.swap(true, Ordering::Relaxed);
                 match asked {
                     _ if is_first => {
                         logs::note(
@@ -84,15 +79,5 @@ impl Signals {
     /// The flag that the first signal sets.
     pub(super) fn stopping(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
-    }
-
-    /// How a program ends whose pipelines `ended` so. A live stream has no end, so to be stopped by a supervisor is
-    /// how such a run ends well. Recorded input that was not read to its end is work that was not done.
-    pub(super) fn outcome(&self, live: bool, ended: Result<(), Failure>) -> Result<(), Failure> {
-        let by_supervisor = self.first.get() == Some(&Asked::Terminate);
-        match ended {
-            Err(Failure::Stopped(_)) if live && by_supervisor => Ok(()),
-            ended => ended,
-        }
     }
 }

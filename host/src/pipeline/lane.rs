@@ -16,12 +16,13 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::accounting::Accounting;
-use super::commit::{CommitDue, Resume, ToCommit};
+use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
+use crate::source::live::SplitCursor;
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
 use crate::text::instant;
@@ -37,6 +38,9 @@ pub(super) enum ToLane {
     Batch(LaneBatch),
     /// The source was read to its end: all windows close.
     End,
+    /// The lane is to end and go on later, here or elsewhere: what it did is committed, and everything
+    /// that is open stays open.
+    Stop,
 }
 
 /// The rows of a source's batch that belong to one lane, and how far the source has come.
@@ -59,6 +63,28 @@ pub(super) struct LaneBatch {
     pub(super) origins: Arc<Origins>,
     /// The watermark after the last of the rows that were divided.
     pub(super) watermark: i64,
+    /// Where in a live stream they stand; none for recorded events.
+    pub(super) place: Option<Place>,
+    /// What never reached a lane, before the last of the rows that were divided. The first lane of a
+    /// live stream accounts for it.
+    pub(super) unreached: Option<Box<Unreached>>,
+}
+
+/// The place of a batch in a live stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) split: u32,
+    /// The position of the source's batch's first message.
+    pub(super) start: i64,
+    /// The cursor once everything up to here is judged; none within a source's batch.
+    pub(super) after: Option<SplitCursor>,
+}
+
+/// Rows and records that never reached a lane.
+#[derive(Debug)]
+pub(super) struct Unreached {
+    pub(super) accounting: Accounting,
+    pub(super) refused: Vec<Refused>,
 }
 
 impl LaneBatch {
@@ -182,28 +208,6 @@ pub(super) struct Lane {
     out: Outlet,
 }
 
-/// When a lane commits, and what it need not do again.
-#[derive(Debug, Default)]
-pub(super) struct LaneCommits {
-    /// None if nothing is kept.
-    pub(super) due: Option<CommitDue>,
-    /// What an earlier run left.
-    pub(super) resume: Resume,
-}
-
-impl LaneCommits {
-    /// The rows of a batch that were not judged by an earlier run; none if all were.
-    pub(super) fn left(&self, batch: LaneBatch) -> Option<LaneBatch> {
-        let cursor = self.resume.cursor;
-        (batch.sequences.end > cursor).then(|| batch.from(cursor))
-    }
-
-    /// Whether it is time to commit.
-    pub(super) fn are_due(&mut self) -> bool {
-        self.due.as_mut().is_some_and(CommitDue::take)
-    }
-}
-
 /// A lane's way to delivery.
 pub(super) struct Outlet {
     pub(super) lane: usize,
@@ -227,6 +231,14 @@ impl Outlet {
         let sent = sent.await;
         self.telemetry.heartbeat.work();
         sent
+    }
+
+    pub(super) async fn send_refused(&self, refused: Vec<Refused>) -> Result<(), Closed> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let bytes = refused.iter().map(Refused::bytes).sum();
+        self.send(FromLane::Refused(refused), bytes).await
     }
 }
 
@@ -275,17 +287,25 @@ impl Lane {
         })
     }
 
-    /// Works until the source ends.
+    /// Works until the source ends, or the lane is stopped.
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         self.resume().await?;
         loop {
-            match input.receive().await {
+            let message = tokio::select! {
+                biased;
+                () = self.commits.wait() => {
+                    self.commit().await?;
+                    continue;
+                }
+                message = input.receive() => message,
+            };
+            match message {
                 Some(ToLane::Batch(batch)) => {
-                    let cursor = batch.sequences.end;
+                    let (end, place) = (batch.sequences.end, batch.place);
                     let began = self.out.telemetry.batch_begins();
                     if let Some(batch) = self.commits.left(batch) {
                         self.batch(batch).await?;
-                        self.commit(cursor).await?;
+                        self.commits.judged(end, place);
                     }
                     let LaneReport {
                         accounting,
@@ -296,27 +316,41 @@ impl Lane {
                         .telemetry
                         .batch_ends(began, accounting, *windows, self.watermark);
                 }
-                Some(ToLane::End) => break,
+                Some(ToLane::End) => {
+                    self.report.watermark = self.watermark;
+                    self.report.windows += self.windows.end(&mut self.calls, &mut self.out).await?;
+                    self.progress(i64::MAX, u64::MAX).await?;
+                    break;
+                }
+                Some(ToLane::Stop) => {
+                    if self.commits.has_some() {
+                        self.commit().await?;
+                    }
+                    break;
+                }
                 // Without an end the reader has failed, and what is open must stay open.
                 None => return Err(LaneError::Closed),
             }
         }
-        self.report.watermark = self.watermark;
-        self.report.windows += self.windows.end(&mut self.calls, &mut self.out).await?;
-        self.progress(i64::MAX, u64::MAX).await?;
-        self.report.figures += &self.calls.figures();
-        let report = Box::new(std::mem::take(&mut self.report));
-        let (accounting, windows) = (&report.accounting, report.windows);
+        let report = Box::new(self.report());
         self.out
             .telemetry
-            .publish(accounting, windows, self.watermark);
+            .publish(&report.accounting, report.windows, self.watermark);
         self.out.send(FromLane::Done(report), 0).await?;
         Ok(())
     }
 
+    /// What there is to say so far.
+    fn report(&self) -> LaneReport {
+        let mut report = self.report.clone();
+        report.watermark = self.watermark;
+        report.figures += &self.calls.figures();
+        report
+    }
+
     /// Goes on where an earlier run stopped.
     async fn resume(&mut self) -> Result<(), LaneError> {
-        if self.commits.due.is_some() {
+        if self.commits.keeps() {
             self.windows.keep();
         }
         let Some(progress) = self.commits.resume.progress else {
@@ -339,26 +373,21 @@ impl Lane {
         Ok(())
     }
 
-    /// Hands over what is to be committed, if it is time: everything before `cursor` was judged.
-    async fn commit(&mut self, cursor: u64) -> Result<(), LaneError> {
-        if !self.commits.are_due() {
-            return Ok(());
-        }
+    /// Hands over what is to be committed.
+    async fn commit(&mut self) -> Result<(), LaneError> {
         let changes = self.windows.changes()?;
         let bytes = changes.bytes();
-        let mut report = self.report.clone();
-        report.watermark = self.watermark;
-        report.figures += &self.calls.figures();
-        let commit = ToCommit {
-            changes: Some(changes),
-            cursor,
-            report,
-        };
+        let report = self.report();
+        let commit = self.commits.take(Some(changes), report);
         let message = FromLane::Commit(Box::new(commit));
         Ok(self.out.send(message, bytes).await?)
     }
 
-    async fn batch(&mut self, batch: LaneBatch) -> Result<(), LaneError> {
+    async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
+        if let Some(unreached) = batch.unreached.take() {
+            self.report.accounting += &unreached.accounting;
+            self.out.send_refused(unreached.refused).await?;
+        }
         let rows = self.rows(&batch);
         let outcome = self
             .windows
@@ -414,12 +443,8 @@ impl Lane {
         let late = outcome.late.iter().map(late_reject).collect();
         describe(batch, late, Stage::Late, &mut refused)?;
         describe(batch, outcome.rejects, Stage::Transform, &mut refused)?;
-        if refused.is_empty() {
-            return Ok(());
-        }
         refused.sort_by_key(|refused| (refused.sequence, refused.part));
-        let bytes = refused.iter().map(Refused::bytes).sum();
-        Ok(self.out.send(FromLane::Refused(refused), bytes).await?)
+        Ok(self.out.send_refused(refused).await?)
     }
 
     async fn progress(&mut self, closed_up_to: i64, sequence: u64) -> Result<(), LaneError> {

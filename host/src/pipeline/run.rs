@@ -9,10 +9,12 @@ use std::thread::JoinHandle;
 use tracing::{Instrument as _, Span};
 
 use super::accounting::Accounting;
-use super::commit::{CommitError, CommitTimer, Commits, Resume};
+use super::commit::{CommitError, CommitTimer, Commits, LaneCommits, Resume};
+use super::dealer::Dealer;
 use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
+use super::features::{DeliveredFeature, Features};
 use super::invalid::InvalidValues;
-use super::lane::{Lane, LaneCommits, LaneError, Outlet, ToLane};
+use super::lane::{Lane, LaneError, Outlet, ToLane};
 use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
@@ -286,7 +288,8 @@ fn start(
     let epoch = match &lanes_at {
         Some(lanes_at) => {
             if opened.store.is_some() {
-                host.io.block_on(lanes_at.declare(&declarations(&opened)))?;
+                host.io
+                    .block_on(lanes_at.declare(&declarations(&opened.features)))?;
             }
             host.io.block_on(lanes_at.begin_epoch(&pipeline))?
         }
@@ -322,8 +325,7 @@ fn start(
     let delivery_telemetry = telemetry.delivery("", &host.clock);
     let _ = delivery_telemetry.queue.set(to_delivery.fill());
     let delivery = Delivery {
-        plan: Arc::clone(&opened.plan),
-        features: opened.features,
+        features: Features::new(Arc::clone(&opened.plan), opened.features),
         sinks,
         splits: opened.replay.split_names(),
         format: opened.replay.format,
@@ -355,10 +357,8 @@ fn start(
         if timer.is_some() {
             out.telemetry.awaits_commits();
         }
-        let commits = LaneCommits {
-            due: timer.as_ref().map(CommitTimer::due),
-            resume: resumes.next().unwrap_or_default(),
-        };
+        let due = timer.as_ref().map(CommitTimer::due);
+        let commits = LaneCommits::new(due, resumes.next().unwrap_or_default());
         let plan = Arc::clone(&opened.plan);
         let span = spans::lane(&pipeline, number, &opened.digest);
         let task = match (opened.plan.windows(), transforms.next()) {
@@ -382,15 +382,19 @@ fn start(
     let mapper = opened.mapping.as_ref();
     let mapper = mapper.map(|mapping| mapping.digest().to_owned());
     let has_windows = opened.plan.windows().is_some();
-    let reader = Reader {
-        plan: opened.plan,
-        source,
-        mapping: opened.mapping,
-        lanes: to_lanes,
-        delivery: to_delivery,
-        stop: Arc::clone(stop),
-        telemetry: telemetry.reader("", &host.clock),
-    };
+    let stop_dealing = Arc::clone(stop);
+    let (plan, mapping) = (opened.plan, opened.mapping);
+    let reading = telemetry.reader("", &host.clock);
+    let dealer = Dealer::new(
+        plan,
+        mapping,
+        to_lanes,
+        Some(to_delivery),
+        stop_dealing,
+        reading,
+    );
+    let dealer = dealer.map_err(|error| read(error.into()))?;
+    let reader = Reader { source, dealer };
     // Delivery first: should the second thread not start, the first ends when its queue does.
     let span = |part| spans::part(&pipeline, part, &opened.digest);
     let threads = thread("delivery", span, move || delivery.run(from_all))
@@ -453,8 +457,8 @@ fn thread<T: Send + 'static>(
 }
 
 /// What a store must know of a pipeline's features.
-fn declarations(opened: &Opened) -> Vec<Declaration> {
-    let features = opened.features.iter();
+pub(super) fn declarations(features: &[DeliveredFeature]) -> Vec<Declaration> {
+    let features = features.iter();
     features
         .map(|feature| {
             let declaration = &feature.declaration;

@@ -13,13 +13,26 @@ pub(super) fn lane(pipeline: &str, lane: usize, digest: &str) -> Span {
     error_span!("lane", pipeline, lane, generation)
 }
 
-/// Of the reader or the delivery of a pipeline.
+/// Of the reader, the delivery or the member of a pipeline.
 pub(super) fn part(pipeline: &str, part: &'static str, digest: &str) -> Span {
     let generation = short(digest);
     match part {
         "reader" => error_span!("reader", pipeline, generation),
+        "member" => error_span!("member", pipeline, generation),
         _ => error_span!("delivery", pipeline, generation),
     }
+}
+
+/// Of the reader of a partition.
+pub(super) fn partition(pipeline: &str, split: u32, digest: &str) -> Span {
+    let generation = short(digest);
+    error_span!("reader", pipeline, split, generation)
+}
+
+/// Of the delivery of one lane.
+pub(super) fn delivery(pipeline: &str, lane: u32, digest: &str) -> Span {
+    let generation = short(digest);
+    error_span!("delivery", pipeline, lane, generation)
 }
 
 fn short(digest: &str) -> &str {

@@ -16,7 +16,7 @@ use super::process::ProcessFigures;
 use crate::pipeline::Accounting;
 use crate::pipeline::telemetry::{
     DeliveryTelemetry, Doing, LaneTelemetry, PipelineState, PipelineTelemetry, ReaderTelemetry,
-    Recorded, SplitTelemetry, Telemetry, Totals,
+    Recorded, SplitStatus, Telemetry, Totals,
 };
 
 /// Codes of rejects with a series of their own, of each stage of a pipeline; the others are one, `other`.
@@ -101,7 +101,7 @@ struct Seen {
     totals: Totals,
     lanes: Vec<(u32, Arc<LaneTelemetry>)>,
     readers: Vec<(String, Arc<ReaderTelemetry>)>,
-    splits: Vec<(String, Arc<SplitTelemetry>)>,
+    splits: Vec<SplitStatus>,
     deliveries: Vec<(String, Arc<DeliveryTelemetry>)>,
 }
 
@@ -150,11 +150,11 @@ fn by_lane<'a, N: 'a>(
 /// A series for each split of which `value` gives a number.
 fn by_split<'a, N: 'a>(
     seen: &'a [Seen],
-    value: impl Fn(&SplitTelemetry) -> Option<N> + Copy + 'a,
+    value: impl Fn(&SplitStatus) -> Option<N> + Copy + 'a,
 ) -> impl Iterator<Item = (Labels, N)> + 'a {
     seen.iter().flat_map(move |seen| {
         let splits = seen.splits.iter();
-        splits.filter_map(move |(name, split)| Some((seen.split_labels(name), value(split)?)))
+        splits.filter_map(move |split| Some((seen.split_labels(&split.split), value(split)?)))
     })
 }
 
@@ -371,59 +371,55 @@ fn source(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
         bytes("penstock_source_read", "Recorded input that was read"),
         recorded(|read| read.bytes_read),
     )?;
-    let readers = seen.iter().flat_map(|seen| {
-        let of_splits = seen.readers.iter().filter(|(split, _)| !split.is_empty());
-        of_splits.map(|(split, reader)| (seen.split_labels(split), reader.accounts.here().read))
-    });
-    families.counter(
-        plain("penstock_split_records_read", "Records read from the split"),
-        readers,
-    )?;
     families.gauge(
         plain(
             "penstock_split_position",
             "Position of the next record to be read",
         ),
-        by_split(seen, |split| split.position.get()),
+        by_split(seen, |split| split.position),
     )?;
     families.gauge(
         plain(
             "penstock_split_end_position",
             "Position after the last record that there is",
         ),
-        by_split(seen, |split| split.end.get()),
+        by_split(seen, |split| split.end),
     )?;
     families.gauge(
         plain(
             "penstock_split_lag_records",
             "Records that are there and were not read",
         ),
-        by_split(seen, SplitTelemetry::lag),
+        by_split(seen, |split| split.lag),
     )?;
     families.gauge(
         plain(
             "penstock_split_paused",
             "Whether reading rests because the lane has enough to do",
         ),
-        by_split(seen, |split| {
-            Some(u64::from(split.paused.load(Ordering::Relaxed)))
-        }),
-    )?;
-    families.gauge(
-        plain(
-            "penstock_split_idle",
-            "Whether it was read to its end for so long that no watermark waits for it",
-        ),
-        by_split(seen, |split| {
-            Some(u64::from(split.idle.load(Ordering::Relaxed)))
-        }),
+        by_split(seen, |split| Some(u64::from(split.paused))),
     )?;
     families.counter(
         plain(
-            "penstock_split_troubles",
-            "Troubles of the source that were tried again",
+            "penstock_split_pauses",
+            "How often reading rested because the lane had enough to do",
         ),
-        by_split(seen, |split| load(&split.troubles)),
+        by_split(seen, |split| Some(split.pauses)),
+    )?;
+    families.gauge(
+        bytes(
+            "penstock_split_held",
+            "What of the split is under way: read, and not worked on",
+        ),
+        by_split(seen, |split| Some(split.held_bytes)),
+    )?;
+    let freshness = seen.iter().flat_map(|seen| {
+        let readers = seen.readers.iter();
+        readers.map(|(split, reader)| (seen.split_labels(split), reader.freshness.snapshot()))
+    });
+    families.histogram(
+        seconds("penstock_freshness", "Time from an event's arrival at the source until what it led to is durable and can be read"),
+        freshness,
     )
 }
 
@@ -492,10 +488,6 @@ fn times(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
             "Time that the lane took for a batch, waiting for delivery included",
         ),
         by_lane(seen, |lane| Some(lane.batches.snapshot())),
-    )?;
-    families.histogram(
-        seconds("penstock_freshness", "Time from an event's arrival at the source until what it led to is durable and can be read"),
-        by_lane(seen, |lane| Some(lane.freshness.snapshot())),
     )
 }
 
@@ -507,8 +499,11 @@ fn queues_and_parts(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
                 labels.push(("queue", "lane".to_owned()));
                 Some((labels, lane.queue.get()?))
             });
-            let deliveries = seen.deliveries.iter().filter_map(|(split, delivery)| {
-                let mut labels = seen.split_labels(split);
+            let deliveries = seen.deliveries.iter().filter_map(|(lane, delivery)| {
+                let mut labels = seen.labels();
+                if !lane.is_empty() {
+                    labels.push(("lane", lane.clone()));
+                }
                 labels.push(("queue", "delivery".to_owned()));
                 Some((labels, delivery.queue.get()?))
             });

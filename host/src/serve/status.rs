@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use super::process::ProcessFigures;
 use crate::pipeline::Accounting;
 use crate::pipeline::telemetry::{
-    HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill, SplitTelemetry,
+    HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill, SplitStatus,
     Telemetry,
 };
 use crate::text;
@@ -67,12 +67,12 @@ fn of_pipeline(name: &str, pipeline: &PipelineTelemetry) -> Value {
         "feature_values": totals.values,
         "invalid_values": totals.invalid,
         "watermark": pipeline.watermark().and_then(instant),
-        "splits": splits.iter().map(|(name, split)| of_split(name, split)).collect::<Vec<_>>(),
+        "splits": splits.iter().map(|split| of_split(split, pipeline)).collect::<Vec<_>>(),
         "lanes": lanes.iter().map(|(number, lane)| of_lane(*number, lane)).collect::<Vec<_>>(),
         "delivery_queues": deliveries
             .iter()
-            .map(|(split, delivery)| json!({
-                "split": Some(split).filter(|split| !split.is_empty()),
+            .map(|(lane, delivery)| json!({
+                "lane": lane.parse::<u32>().ok(),
                 "queue": delivery.queue.get().map(queue),
             }))
             .collect::<Vec<_>>(),
@@ -88,14 +88,18 @@ fn of_pipeline(name: &str, pipeline: &PipelineTelemetry) -> Value {
     })
 }
 
-fn of_split(name: &str, split: &SplitTelemetry) -> Value {
+fn of_split(split: &SplitStatus, pipeline: &PipelineTelemetry) -> Value {
+    let readers = pipeline.readers();
+    let reader = readers.iter().find(|(name, _)| *name == split.split);
     json!({
-        "split": name,
-        "position": split.position.get(),
-        "end": split.end.get(),
-        "lag_records": split.lag(),
-        "paused": split.paused.load(Ordering::Relaxed),
-        "idle": split.idle.load(Ordering::Relaxed),
+        "split": split.split,
+        "position": split.position,
+        "end": split.end,
+        "lag_records": split.lag,
+        "paused": split.paused,
+        "pauses": split.pauses,
+        "held_bytes": split.held_bytes,
+        "freshness": reader.map(|(_, reader)| durations(&reader.freshness.snapshot())),
     })
 }
 
@@ -114,7 +118,6 @@ fn of_lane(number: u32, lane: &LaneTelemetry) -> Value {
         "commit_age_s": lane.since_commit().map(|age| age.as_secs_f64()),
         "commits": durations(&lane.commits.snapshot()),
         "batches": durations(&lane.batches.snapshot()),
-        "freshness": durations(&lane.freshness.snapshot()),
         "state_bytes": lane.state_bytes.get(),
         "resident_keys": lane.resident_keys.get(),
         "outbox_rows": lane.outbox_rows.get(),

@@ -7,7 +7,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::pipeline::Accounting;
 use crate::pipeline::telemetry::by_hand::ByHand;
-use crate::pipeline::telemetry::{Generation, PipelineState};
+use crate::pipeline::telemetry::{Generation, PipelineState, SplitStatus};
 use crate::stage::Stage;
 
 /// A sample's name and labels, and its value.
@@ -100,11 +100,21 @@ fn at_work(clock: &Arc<ByHand>) -> Arc<Telemetry> {
         ..Accounting::default()
     };
     read.reject(Stage::Decode, "bad \"json\"\n");
-    pipeline.reader("t/0", &shared).accounts.publish(&read);
-    let split = pipeline.split("t/0");
-    split.position.set(100);
-    split.end.set(130);
-    split.pause(true);
+    let reader = pipeline.reader("t/0", &shared);
+    reader.accounts.publish(&read);
+    reader.arrived(100, 0, 12);
+    reader.readable(100, 2_000_000);
+    pipeline.set_splits(|| {
+        vec![SplitStatus {
+            split: "t/0".into(),
+            position: Some(100),
+            end: Some(130),
+            lag: Some(30),
+            paused: true,
+            held_bytes: 7,
+            pauses: 2,
+        }]
+    });
     for number in 0..2 {
         let lane = pipeline.lane(number, Some("t/0"), &shared);
         let mut accounting = Accounting {
@@ -121,13 +131,12 @@ fn at_work(clock: &Arc<ByHand>) -> Arc<Telemetry> {
         lane.batch_ends(began, &accounting, 4, 1_500_000);
         lane.delivered(5, 9, 1);
         lane.committed(lane.heartbeat.now());
-        lane.fresh(0, 2_000_000, 6);
         lane.state_bytes.set(1_000);
         lane.resident_keys.set(10);
         lane.outbox_rows.set(2);
         lane.traps.fetch_add(1, Ordering::Relaxed);
     }
-    pipeline.delivery("t/0", &shared).heartbeat.work();
+    pipeline.delivery("1", &shared).heartbeat.work();
     clock.pass(Duration::from_secs(4));
     Arc::new(telemetry)
 }
@@ -182,8 +191,8 @@ fn every_metric_parses_and_says_what_was_told() {
     );
     assert_eq!(value("penstock_split_paused", &[("split", "t/0")]), 1.0);
     assert_eq!(
-        value("penstock_split_records_read_total", &[("split", "t/0")]),
-        20.0
+        value("penstock_split_pauses_total", &[("split", "t/0")]),
+        2.0
     );
     let lane = [("lane", "0")];
     assert_eq!(
@@ -197,15 +206,15 @@ fn every_metric_parses_and_says_what_was_told() {
     let bucket = |le| {
         value(
             "penstock_freshness_seconds_bucket",
-            &[("lane", "0"), ("le", le)],
+            &[("split", "t/0"), ("le", le)],
         )
     };
     assert_eq!(
         (bucket("1.0"), bucket("2.5"), bucket("+Inf")),
-        (0.0, 6.0, 6.0)
+        (0.0, 12.0, 12.0)
     );
     assert_eq!(
-        value("penstock_part_busy_seconds", &[("part", "delivery t/0")]),
+        value("penstock_part_busy_seconds", &[("part", "delivery 1")]),
         4.0
     );
     assert_eq!(
@@ -326,7 +335,7 @@ fn a_server_answers_and_ends() {
     clock.pass(Duration::from_secs(1_000));
     let (code, reason) = ask("/health");
     assert_eq!(code, 503);
-    assert!(reason.contains("its delivery t/0 has worked"), "{reason}");
+    assert!(reason.contains("its delivery 1 has worked"), "{reason}");
     stopping.store(true, Ordering::Relaxed);
     assert_eq!(ask("/ready"), (503, "the process is stopping\n".into()));
     server.close();

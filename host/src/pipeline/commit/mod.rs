@@ -14,23 +14,29 @@
 //!
 //! Entries are written as they come, and count only up to the number that the last commit says.
 
+mod lane;
 mod log;
 mod meta;
 mod replaying;
+mod report;
 mod timer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 
+pub(super) use self::lane::LaneCommits;
 use self::log::Entry;
 pub(super) use self::meta::Identity;
 use self::meta::{LaneMeta, Run};
 pub(super) use self::replaying::Replaying;
+pub(super) use self::report::KeptReport;
 pub(super) use self::timer::{CommitDue, CommitTimer};
 use super::lane::{FromLane, LaneReport};
 use super::plan::Plan;
+use crate::source::live::SplitCursor;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedStore, LaneState, StateBatch};
 use crate::window::{Changes, Codec, Edit, Progress, Records, StateError};
@@ -49,6 +55,8 @@ pub(super) struct ToCommit {
     pub(super) changes: Option<Changes>,
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
+    /// How far each split of a live stream was judged.
+    pub(super) splits: BTreeMap<u32, SplitCursor>,
     /// What it has to say so far.
     pub(super) report: LaneReport,
 }
@@ -58,9 +66,18 @@ pub(super) struct ToCommit {
 pub(super) struct Resume {
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
+    /// How far each split of a live stream was judged.
+    pub(super) splits: BTreeMap<u32, SplitCursor>,
     pub(super) report: LaneReport,
     pub(super) progress: Option<Progress>,
     pub(super) records: Vec<Records>,
+}
+
+impl Resume {
+    /// Whether anything was judged before.
+    pub(super) fn goes_on(&self) -> bool {
+        self.cursor > 0 || !self.splits.is_empty()
+    }
 }
 
 /// Why nothing can be committed, or an interrupted run cannot go on.
@@ -118,12 +135,12 @@ fn advice(error: &StateError) -> &'static str {
 pub(super) struct Commits {
     pipeline: String,
     store: Arc<EmbeddedStore>,
-    lanes: Vec<LaneCommits>,
+    lanes: Vec<Keeper>,
     generation: u64,
     io: Handle,
 }
 
-struct LaneCommits {
+struct Keeper {
     state: LaneState,
     codec: Option<Codec>,
     /// Entries that are not written yet.
@@ -147,14 +164,15 @@ impl Commits {
         io: Handle,
     ) -> Result<(Self, Option<Vec<Resume>>), CommitError> {
         let pipeline = plan.pipeline.clone();
-        let mut lane_commits = Vec::with_capacity(lanes);
+        let mut keepers = Vec::with_capacity(lanes);
         for lane in 0..lanes {
             let windows = plan.windows();
             let codec = windows.map(|windows| Codec::new(&plan.key_schema, &windows.spec.state));
-            lane_commits.push(LaneCommits {
-                state: store.state(&pipeline, lane as u32)?,
+            let state = store.state(&pipeline, lane as u32)?;
+            keepers.push(Keeper {
                 codec: codec.transpose()?,
-                unwritten: StateBatch::default(),
+                unwritten: state.batch(),
+                state,
                 next_entry: 0,
                 progress: None,
             });
@@ -162,7 +180,7 @@ impl Commits {
         let mut commits = Self {
             pipeline,
             store: Arc::clone(store),
-            lanes: lane_commits,
+            lanes: keepers,
             generation,
             io,
         };
@@ -230,6 +248,7 @@ impl Commits {
         commits.next_entry = meta.entries;
         let mut resume = Resume {
             cursor: meta.cursor,
+            splits: BTreeMap::new(),
             report: meta.report(),
             progress: None,
             records: Vec::new(),
@@ -238,29 +257,8 @@ impl Commits {
             return Ok(resume);
         };
         resume.progress = Some(Progress::decode(&meta.progress)?);
-        // Windows take in all records of a key at once, so the last key of a look waits for the next.
-        let mut waiting: Vec<(Bytes, Bytes)> = Vec::new();
-        let mut after: Option<Bytes> = None;
-        loop {
-            let looked = commits.state.pairs(RECORDS, after.as_deref());
-            let mut pairs = std::mem::take(&mut waiting);
-            let known = pairs.len();
-            pairs.extend(self.io.block_on(looked)?);
-            after = pairs.last().map(|(key, _)| key.clone());
-            let is_end = pairs.len() == known;
-            if let Some((last, _)) = pairs.last().filter(|_| !is_end) {
-                let of_last = |(key, _): &(Bytes, Bytes)| Codec::is_one_key(key, last);
-                let before = pairs.iter().rposition(|pair| !of_last(pair));
-                waiting = pairs.split_off(before.map_or(0, |at| at + 1));
-            }
-            if !pairs.is_empty() {
-                let pairs = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
-                resume.records.push(codec.decode(pairs)?);
-            }
-            if is_end {
-                return Ok(resume);
-            }
-        }
+        resume.records = load_records(&commits.state, codec, &self.io)?;
+        Ok(resume)
     }
 
     /// What the lanes had sent on when they committed, to be given to the files once more.
@@ -283,7 +281,7 @@ impl Commits {
             }
         }
         if lane.unwritten.bytes() >= LOG_BYTES {
-            let batch = std::mem::take(&mut lane.unwritten);
+            let batch = std::mem::replace(&mut lane.unwritten, lane.state.batch());
             self.io.block_on(lane.state.apply(batch))?;
         }
         Ok(())
@@ -293,7 +291,7 @@ impl Commits {
     pub(super) fn commit(&mut self, lane: usize, commit: &ToCommit) -> Result<(), CommitError> {
         let lane = &mut self.lanes[lane];
         lane.log_progress();
-        let mut batch = std::mem::take(&mut lane.unwritten);
+        let mut batch = std::mem::replace(&mut lane.unwritten, lane.state.batch());
         let mut progress = Vec::new();
         if let (Some(changes), Some(codec)) = (&commit.changes, &lane.codec) {
             codec.encode(changes, |edit| match edit {
@@ -322,7 +320,7 @@ impl Commits {
     }
 }
 
-impl LaneCommits {
+impl Keeper {
     fn log_progress(&mut self) {
         if let Some(progress) = self.progress.take() {
             self.push(progress);
@@ -340,7 +338,40 @@ fn entry_key(entry: u64) -> Vec<u8> {
     [&[LOG][..], &entry.to_be_bytes()].concat()
 }
 
-async fn clear(state: &LaneState) -> Result<(), StoreError> {
+/// All records of a lane's windows, a key's together.
+pub(super) fn load_records(
+    state: &LaneState,
+    codec: &Codec,
+    io: &Handle,
+) -> Result<Vec<Records>, CommitError> {
+    let mut records = Vec::new();
+    // Windows take in all records of a key at once, so the last key of a look waits for the next.
+    let mut waiting: Vec<(Bytes, Bytes)> = Vec::new();
+    let mut after: Option<Bytes> = None;
+    loop {
+        let looked = state.pairs(RECORDS, after.as_deref());
+        let mut pairs = std::mem::take(&mut waiting);
+        let known = pairs.len();
+        pairs.extend(io.block_on(looked)?);
+        after = pairs.last().map(|(key, _)| key.clone());
+        let is_end = pairs.len() == known;
+        if let Some((last, _)) = pairs.last().filter(|_| !is_end) {
+            let of_last = |(key, _): &(Bytes, Bytes)| Codec::is_one_key(key, last);
+            let before = pairs.iter().rposition(|pair| !of_last(pair));
+            waiting = pairs.split_off(before.map_or(0, |at| at + 1));
+        }
+        if !pairs.is_empty() {
+            let pairs = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
+            records.push(codec.decode(pairs)?);
+        }
+        if is_end {
+            return Ok(records);
+        }
+    }
+}
+
+/// Forgets everything that is kept of a lane.
+pub(super) async fn clear(state: &LaneState) -> Result<(), StoreError> {
     let mut after: Option<Bytes> = None;
     loop {
         let pairs = state.pairs(&[], after.as_deref()).await?;
@@ -348,7 +379,7 @@ async fn clear(state: &LaneState) -> Result<(), StoreError> {
             break;
         };
         after = Some(last.clone());
-        let mut batch = StateBatch::default();
+        let mut batch = state.batch();
         pairs.iter().for_each(|(key, _)| batch.remove(key));
         state.apply(batch).await?;
     }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::accounts::Accounts;
 use super::gauge::Gauge;
 use super::heartbeat::Heartbeat;
-use super::histogram::{DURATIONS, FRESHNESS, Histogram};
+use super::histogram::{DURATIONS, Histogram};
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::queue::QueueFill;
@@ -39,8 +39,6 @@ pub struct LaneTelemetry {
     pub commits: Histogram,
     /// When the last commit was durable, or since when one is awaited: milliseconds of the heartbeat's clock.
     committed_at: Gauge,
-    /// From an event's arrival at the source to where what it led to is durable and can be read.
-    pub freshness: Histogram,
     /// Bytes of its windows' state in memory.
     pub state_bytes: Gauge,
     /// Keys whose state is in memory.
@@ -68,7 +66,6 @@ impl LaneTelemetry {
             batches: Histogram::new(&DURATIONS),
             commits: Histogram::new(&DURATIONS),
             committed_at: Gauge::default(),
-            freshness: Histogram::new(&FRESHNESS),
             state_bytes: Gauge::default(),
             resident_keys: Gauge::default(),
             outbox_rows: Gauge::default(),
@@ -132,14 +129,6 @@ impl LaneTelemetry {
         self.committed_at.set_count(now.as_millis() as u64);
     }
 
-    /// What `rows` events led to can be read: they had arrived at `arrived`, and it is `now`, both in microseconds
-    /// since 1970. An event of the future counts as fresh.
-    pub fn fresh(&self, arrived: i64, now: i64, rows: u64) {
-        let age = now.saturating_sub(arrived).max(0) as u64;
-        self.freshness
-            .observe_many(Duration::from_micros(age), rows);
-    }
-
     /// Windows that closed since the lane was opened here.
     pub fn windows(&self) -> u64 {
         let all = self.windows.load(Ordering::Relaxed);
@@ -190,10 +179,5 @@ mod tests {
         lane.committed(begun);
         assert_eq!(lane.commits.snapshot().at_most_s(1.0), Some(0.005));
         assert_eq!(lane.since_commit(), Some(Duration::ZERO));
-        lane.fresh(1_000_000, 1_400_000, 7);
-        lane.fresh(9_000_000, 1_400_000, 1);
-        let freshness = lane.freshness.snapshot();
-        assert_eq!((freshness.count(), freshness.buckets[0].1), (8, 1));
-        assert_eq!(freshness.at_most_s(1.0), Some(0.5));
     }
 }

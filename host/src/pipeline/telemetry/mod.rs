@@ -13,6 +13,7 @@ mod parts;
 mod state;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -21,7 +22,7 @@ pub use self::gauge::Gauge;
 pub use self::heartbeat::{Doing, Heartbeat};
 pub use self::histogram::{DURATIONS, FRESHNESS, Histogram, HistogramSnapshot};
 pub use self::lane::LaneTelemetry;
-pub use self::parts::{DeliveryTelemetry, ReaderTelemetry, SplitTelemetry};
+pub use self::parts::{DeliveryTelemetry, ReaderTelemetry, SplitStatus};
 pub use self::state::{Generation, PipelineState};
 use super::accounting::Accounting;
 pub use super::queue::QueueFill;
@@ -35,6 +36,15 @@ pub struct Telemetry {
     pipelines: Mutex<BTreeMap<String, Arc<PipelineTelemetry>>>,
 }
 
+/// Asks a live stream how far its splits were read.
+struct AskSplits(Box<dyn Fn() -> Vec<SplitStatus> + Send>);
+
+impl fmt::Debug for AskSplits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AskSplits").finish_non_exhaustive()
+    }
+}
+
 /// What a pipeline tells.
 #[derive(Debug, Default)]
 pub struct PipelineTelemetry {
@@ -45,7 +55,7 @@ pub struct PipelineTelemetry {
     lanes: Mutex<BTreeMap<u32, Arc<LaneTelemetry>>>,
     readers: Mutex<BTreeMap<String, Arc<ReaderTelemetry>>>,
     deliveries: Mutex<BTreeMap<String, Arc<DeliveryTelemetry>>>,
-    splits: Mutex<BTreeMap<String, Arc<SplitTelemetry>>>,
+    splits: Mutex<Option<AskSplits>>,
     gone: Gone,
 }
 
@@ -206,37 +216,32 @@ impl PipelineTelemetry {
         listed(&self.readers)
     }
 
-    /// A delivery has come, for the lanes of this split; an empty name stands for all of them.
-    pub fn delivery(&self, split: &str, clock: &Arc<dyn Clock>) -> Arc<DeliveryTelemetry> {
+    /// A delivery has come, for the lane of this number; an empty name stands for all of them.
+    pub fn delivery(&self, lane: &str, clock: &Arc<dyn Clock>) -> Arc<DeliveryTelemetry> {
         let delivery = Arc::new(DeliveryTelemetry::new(Arc::clone(clock)));
-        locked(&self.deliveries).insert(split.into(), Arc::clone(&delivery));
+        locked(&self.deliveries).insert(lane.into(), Arc::clone(&delivery));
         delivery
     }
 
     /// A delivery has left.
-    pub fn close_delivery(&self, split: &str) {
-        locked(&self.deliveries).remove(split);
+    pub fn close_delivery(&self, lane: &str) {
+        locked(&self.deliveries).remove(lane);
     }
 
-    /// The deliveries that are here, by split.
+    /// The deliveries that are here, by lane.
     pub fn deliveries(&self) -> Vec<(String, Arc<DeliveryTelemetry>)> {
         listed(&self.deliveries)
     }
 
-    /// A split of a live stream has come, or is here already.
-    pub fn split(&self, name: &str) -> Arc<SplitTelemetry> {
-        let mut splits = locked(&self.splits);
-        Arc::clone(splits.entry(name.into()).or_default())
+    /// Notes whom to ask how far the splits of its live stream were read. It must answer at once.
+    pub fn set_splits(&self, ask: impl Fn() -> Vec<SplitStatus> + Send + 'static) {
+        *locked(&self.splits) = Some(AskSplits(Box::new(ask)));
     }
 
-    /// A split has left.
-    pub fn close_split(&self, name: &str) {
-        locked(&self.splits).remove(name);
-    }
-
-    /// The splits that are here, by name.
-    pub fn splits(&self) -> Vec<(String, Arc<SplitTelemetry>)> {
-        listed(&self.splits)
+    /// How far the splits of its live stream were read that are here; none if its input is recorded.
+    pub fn splits(&self) -> Vec<SplitStatus> {
+        let ask = locked(&self.splits);
+        ask.as_ref().map(|AskSplits(ask)| ask()).unwrap_or_default()
     }
 
     /// The least watermark of the lanes, in microseconds; none before every lane has one.
@@ -263,8 +268,8 @@ impl PipelineTelemetry {
         for (number, lane) in self.lanes() {
             add(named("lane", &number.to_string()), &lane.heartbeat);
         }
-        for (split, delivery) in self.deliveries() {
-            add(named("delivery", &split), &delivery.heartbeat);
+        for (lane, delivery) in self.deliveries() {
+            add(named("delivery", &lane), &delivery.heartbeat);
         }
         parts
     }
@@ -389,7 +394,7 @@ mod tests {
         let pipeline = PipelineTelemetry::default();
         pipeline.reader("", &clock).heartbeat.wait();
         pipeline.lane(3, None, &clock).heartbeat.work();
-        pipeline.delivery("t/1", &clock).heartbeat.end();
+        pipeline.delivery("3", &clock).heartbeat.end();
         let parts = pipeline.parts();
         let parts: Vec<_> = parts
             .iter()
@@ -400,7 +405,7 @@ mod tests {
             [
                 ("reader", Doing::Waiting),
                 ("lane 3", Doing::Working),
-                ("delivery t/1", Doing::Ended),
+                ("delivery 3", Doing::Ended),
             ]
         );
     }
