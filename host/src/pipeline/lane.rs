@@ -384,16 +384,17 @@ impl Lane {
     }
 
     async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
+        let mut refused = Vec::new();
         if let Some(unreached) = batch.unreached.take() {
             self.report.accounting += &unreached.accounting;
-            self.out.send_refused(unreached.refused).await?;
+            refused = unreached.refused;
         }
         let rows = self.rows(&batch);
         let outcome = self
             .windows
             .batch(&rows, &mut self.calls, &mut self.out)
             .await?;
-        self.account(&batch, outcome).await?;
+        self.account(&batch, outcome, refused).await?;
         self.watermark = self.watermark.max(batch.watermark);
         // A window that is emitted more than once may be so at this very watermark again.
         let closed_up_to = match self.revises {
@@ -429,8 +430,14 @@ impl Lane {
         }
     }
 
-    /// Counts what became of the rows, and sends on those that were refused.
-    async fn account(&mut self, batch: &LaneBatch, outcome: Outcome) -> Result<(), LaneError> {
+    /// Counts what became of the rows, and sends on those that were refused, with those that were so
+    /// before they reached the lane.
+    async fn account(
+        &mut self,
+        batch: &LaneBatch,
+        outcome: Outcome,
+        mut refused: Vec<Refused>,
+    ) -> Result<(), LaneError> {
         let accounting = &mut self.report.accounting;
         accounting.applied += outcome.applied;
         accounting.partly_late += outcome.partly_late;
@@ -439,7 +446,6 @@ impl Lane {
             accounting.reject(Stage::Transform, &reject.code);
         }
         self.report.windows += outcome.closed;
-        let mut refused = Vec::new();
         let late = outcome.late.iter().map(late_reject).collect();
         describe(batch, late, Stage::Late, &mut refused)?;
         describe(batch, outcome.rejects, Stage::Transform, &mut refused)?;

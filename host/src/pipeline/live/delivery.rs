@@ -75,16 +75,25 @@ pub(super) struct LaneDelivery {
 
 /// How a lane ended.
 pub(super) struct LaneEnd {
-    pub(super) report: LaneReport,
+    /// Its accounts if it was done.
+    pub(super) done: Result<LaneReport, LiveDeliveryError>,
+    /// To be closed.
     pub(super) lane: LiveLane,
 }
 
 impl LaneDelivery {
     /// Works until the lane is done.
-    pub(super) fn run(
-        mut self,
-        mut input: Receiver<ToDelivery>,
-    ) -> Result<LaneEnd, LiveDeliveryError> {
+    pub(super) fn run(mut self, mut input: Receiver<ToDelivery>) -> LaneEnd {
+        LaneEnd {
+            done: self.deliver(&mut input),
+            lane: self.keeper.into_lane(),
+        }
+    }
+
+    fn deliver(
+        &mut self,
+        input: &mut Receiver<ToDelivery>,
+    ) -> Result<LaneReport, LiveDeliveryError> {
         // What the last owner committed and may not have sent.
         self.telemetry.heartbeat.wait();
         self.outbox.send()?;
@@ -103,12 +112,7 @@ impl LaneDelivery {
                 FromLane::Refused(refused) => self.refused(&refused),
                 FromLane::Progress { .. } => {}
                 FromLane::Commit(commit) => self.commit(&commit)?,
-                FromLane::Done(report) => {
-                    return Ok(LaneEnd {
-                        report: *report,
-                        lane: self.keeper.into_lane(),
-                    });
-                }
+                FromLane::Done(report) => return Ok(*report),
             }
         }
     }

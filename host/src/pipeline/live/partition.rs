@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
-use std::sync::mpsc;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -38,6 +38,9 @@ use crate::store::StoreError;
 
 /// Bytes that may wait for one lane, and for its delivery. There may be many partitions.
 const QUEUE: usize = 8 << 20;
+
+/// How long it may go unnoticed that a lane has ended while there is nothing to give it.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// How long to wait before a schema registry is asked again, at first and at most.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
@@ -267,12 +270,23 @@ struct Partition {
 struct Lanes {
     dealer: Dealer,
     tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
-    deliveries: Vec<(u32, JoinHandle<Result<LaneEnd, LiveDeliveryError>>)>,
+    deliveries: Vec<(u32, JoinHandle<LaneEnd>)>,
     /// Where lanes had committed, by rising position.
     cuts: Vec<i64>,
     split: LiveSplit,
     /// Whether any lane goes on where it had committed.
     goes_on: bool,
+}
+
+impl Lanes {
+    fn are_at_work(&self) -> bool {
+        let deliveries = self.deliveries.iter();
+        let tasks = self.tasks.iter();
+        !deliveries
+            .map(|(_, thread)| thread.is_finished())
+            .any(|ended| ended)
+            && !tasks.map(|(_, task)| task.is_finished()).any(|ended| ended)
+    }
 }
 
 impl Partition {
@@ -458,8 +472,11 @@ impl Partition {
                 return Ok(());
             }
             self.telling.reading.heartbeat.rest();
-            let Ok(intake) = self.incoming.recv() else {
-                return Err(ReadError::Stopped.into());
+            let intake = match self.incoming.recv_timeout(GLANCE) {
+                Ok(intake) => intake,
+                Err(RecvTimeoutError::Timeout) if lanes.are_at_work() => continue,
+                Err(RecvTimeoutError::Timeout) => return Err(ReadError::Closed.into()),
+                Err(RecvTimeoutError::Disconnected) => return Err(ReadError::Stopped.into()),
             };
             match intake {
                 Intake::Look => {}
@@ -471,6 +488,9 @@ impl Partition {
                         lanes.split = split.map_err(ReadError::from)?;
                         self.note(lanes, cursor)?;
                         lanes.goes_on = true;
+                    } else {
+                        // The group may not know of it, or no longer.
+                        self.shared.source.commit(self.number, offset);
                     }
                 }
                 Intake::Messages(batch) => self.messages(lanes, &batch.messages)?,
@@ -628,18 +648,21 @@ impl Partition {
             ..PartitionEnd::default()
         };
         for (lane, delivery) in lanes.deliveries {
-            match delivery.join() {
-                Ok(Ok(ended)) => {
-                    if let Err(error) = shared.io.block_on(shared.store.close_lane(ended.lane)) {
-                        failures.push(error.into());
-                    }
-                    end.lanes.insert(lane, ended.report);
+            let Ok(ended) = delivery.join() else {
+                failures.push(PartitionError::Panicked("delivery"));
+                continue;
+            };
+            let closed = shared.io.block_on(shared.store.close_lane(ended.lane));
+            match ended.done {
+                Ok(report) => {
+                    end.lanes.insert(lane, report);
+                    failures.extend(closed.err().map(PartitionError::from));
                 }
-                Ok(Err(error)) => failures.push(PartitionError::Delivery {
+                // That the database of a lane that is lost does not close is no surprise.
+                Err(error) => failures.push(PartitionError::Delivery {
                     lane,
                     error: Box::new(error),
                 }),
-                Err(_) => failures.push(PartitionError::Panicked("delivery")),
             }
         }
         let cause = failures.iter().position(|error| !error.is_consequence());
