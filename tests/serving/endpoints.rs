@@ -10,15 +10,7 @@ use rustix::process::Signal;
 use serde_json::Value;
 
 use super::{flights, start};
-use crate::support::{HOST, Tuning};
-
-fn ask(address: &str, path: &str) -> (u16, String) {
-    let url = format!("http://{address}{path}");
-    HOST.io.block_on(async {
-        let answer = reqwest::get(url).await.unwrap();
-        (answer.status().as_u16(), answer.text().await.unwrap())
-    })
-}
+use crate::support::{Tuning, ask};
 
 /// Asks until the answer is as wanted.
 fn wait_for(address: &str, path: &str, wanted: impl Fn(u16, &str) -> bool) -> String {

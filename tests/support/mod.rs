@@ -42,6 +42,16 @@ pub(crate) fn cases(usual: u32) -> proptest::test_runner::Config {
     proptest::test_runner::Config::with_cases(usual * times)
 }
 
+/// What a `penstock run --listen` answers, and with which code.
+pub(crate) fn ask(address: &str, path: &str) -> (u16, String) {
+    let url = format!("http://{address}{path}");
+    HOST.io.block_on(async {
+        let answer = reqwest::get(url).await.expect("it answers");
+        let code = answer.status().as_u16();
+        (code, answer.text().await.expect("the answer is a text"))
+    })
+}
+
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
