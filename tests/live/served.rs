@@ -64,6 +64,13 @@ fn what_is_told_while_it_works_is_what_is_reported_at_the_end() {
     let running = || status(&address)["state"] == "running";
     wait(running, || "it has caught up".to_owned());
 
+    // Whoever has nothing to do is not taken to be at work, however long that lasts.
+    let is_at_rest = || {
+        let told = status(&address);
+        let mut parts = told["parts"].as_array().unwrap().iter();
+        parts.all(|part| part["doing"] == "resting")
+    };
+    wait(is_at_rest, || format!("all rest: {}", status(&address)));
     // Everything is committed, so nothing of this changes any more.
     let told = status(&address);
     assert_eq!(told["events"]["read"], 500);

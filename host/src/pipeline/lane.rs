@@ -291,6 +291,7 @@ impl Lane {
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         self.resume().await?;
         loop {
+            self.out.telemetry.heartbeat.rest();
             let message = tokio::select! {
                 biased;
                 () = self.commits.wait() => {

@@ -48,6 +48,7 @@ impl Passing {
     /// Works until the source ends, or the lane is stopped.
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         loop {
+            self.out.telemetry.heartbeat.rest();
             let message = tokio::select! {
                 biased;
                 () = self.commits.wait() => {

@@ -99,7 +99,6 @@ impl LaneTelemetry {
     ) {
         self.publish(accounting, windows, watermark);
         self.batches.observe(self.since(began));
-        self.heartbeat.rest();
     }
 
     /// Publishes what the lane has counted in all.
