@@ -168,7 +168,7 @@ impl Dealer {
             let watermarks = part.watermarks.as_ref().map(pick);
             let bytes = rows.get_array_memory_size() + 24 * rows.num_rows();
             let bytes = bytes + std::mem::take(&mut unreached_bytes);
-            let message = ToLane::Batch(LaneBatch {
+            let message = ToLane::Batch(Box::new(LaneBatch {
                 event_times,
                 watermarks,
                 rows,
@@ -179,7 +179,7 @@ impl Dealer {
                 watermark: way.watermark,
                 place,
                 unreached: unreached.take(),
-            });
+            }));
             lane.send_blocking(message, bytes)?;
         }
         Ok(())

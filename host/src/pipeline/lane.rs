@@ -35,7 +35,7 @@ use crate::window::{
 #[derive(Debug)]
 pub(super) enum ToLane {
     /// Rows, and the progress after them.
-    Batch(LaneBatch),
+    Batch(Box<LaneBatch>),
     /// The source was read to its end: all windows close.
     End,
     /// The lane is to end and go on later, here or elsewhere: what it did is committed, and everything
@@ -304,7 +304,7 @@ impl Lane {
                 Some(ToLane::Batch(batch)) => {
                     let (end, place) = (batch.sequences.end, batch.place);
                     let began = self.out.telemetry.batch_begins();
-                    if let Some(batch) = self.commits.left(batch) {
+                    if let Some(batch) = self.commits.left(*batch) {
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
                     }

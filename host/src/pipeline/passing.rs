@@ -61,7 +61,7 @@ impl Passing {
                 Some(ToLane::Batch(batch)) => {
                     let (end, place) = (batch.sequences.end, batch.place);
                     let began = self.out.telemetry.batch_begins();
-                    if let Some(batch) = self.commits.left(batch) {
+                    if let Some(batch) = self.commits.left(*batch) {
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
                     }

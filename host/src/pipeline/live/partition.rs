@@ -15,8 +15,9 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use tracing::Instrument as _;
 
-use super::delivery::{LaneDelivery, LaneEnd, LiveDeliveryError};
-use super::keeper::{Keeper, KeeperError, Taken};
+use super::delivery::{LaneDelivery, LaneEnd};
+use super::error::PartitionError;
+use super::keeper::{Keeper, Taken};
 use super::opening::OnMissing;
 use super::outbox::Outbox;
 use super::run::Shared;
@@ -34,7 +35,6 @@ use crate::source::kafka::{Batch, KafkaSource};
 use crate::source::live::{LiveSplit, SplitCursor};
 use crate::source::messages::Messages;
 use crate::source::{Origins, SourceBatch};
-use crate::store::StoreError;
 
 /// Bytes that may wait for one lane, and for its delivery. There may be many partitions.
 const QUEUE: usize = 8 << 20;
@@ -91,88 +91,6 @@ pub(super) struct PartitionEnd {
     pub(super) lanes: BTreeMap<u32, LaneReport>,
     /// Whether it was lost: what its lanes say was not committed.
     pub(super) is_lost: bool,
-}
-
-/// Why a partition cannot be worked on.
-#[derive(Debug, thiserror::Error)]
-pub enum PartitionError {
-    /// It cannot be read on.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A lane cannot go on.
-    #[error("lane {lane}: {error}")]
-    Lane {
-        /// The lane.
-        lane: u32,
-        /// Why.
-        error: LaneError,
-    },
-    /// What a lane computed cannot be delivered.
-    #[error("lane {lane}: {error}")]
-    Delivery {
-        /// The lane.
-        lane: u32,
-        /// Why.
-        error: Box<LiveDeliveryError>,
-    },
-    /// A lane cannot be opened.
-    #[error(transparent)]
-    Keeper(#[from] KeeperError),
-    /// A lane cannot be opened or closed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The transform does not open.
-    #[error("the transform does not open: {0}")]
-    Open(#[from] crate::transform::CallError),
-    /// What was to be read next is gone.
-    #[error(
-        "the stream holds offsets {low} to {high} of partition {partition}, and {wanted} comes next: {} Let `on_missing = \"earliest\"` of the event go on with what there is, or begin anew with `--fresh`",
-        gone(*wanted, *low)
-    )]
-    Missing {
-        /// The partition.
-        partition: u32,
-        /// The offset that comes next.
-        wanted: i64,
-        /// The first that there is.
-        low: i64,
-        /// The one after the last that there is.
-        high: i64,
-    },
-    /// There is no thread to be had.
-    #[error("cannot start a thread: {0}; let this process have more, or run more processes")]
-    Thread(std::io::Error),
-    /// A thread or task ended in a panic.
-    #[error("its {0} panicked, which is a fault of Penstock; please report it")]
-    Panicked(&'static str),
-}
-
-fn gone(wanted: i64, low: i64) -> String {
-    match low.checked_sub(wanted) {
-        Some(lost @ 1..) => format!("{lost} messages were deleted before they were read."),
-        _ => "the topic was made anew.".to_owned(),
-    }
-}
-
-impl PartitionError {
-    /// Whether somebody else has a lane by now.
-    pub(super) fn is_fenced(&self) -> bool {
-        match self {
-            Self::Delivery { error, .. } => error.is_fenced(),
-            Self::Store(error) | Self::Keeper(KeeperError::Store(error)) => error.is_fenced(),
-            _ => false,
-        }
-    }
-
-    /// Whether this only follows from another part's failure.
-    fn is_consequence(&self) -> bool {
-        match self {
-            Self::Read(error) => matches!(error, ReadError::Closed | ReadError::Stopped),
-            Self::Lane { error, .. } => matches!(error, LaneError::Closed),
-            Self::Delivery { error, .. } => matches!(**error, LiveDeliveryError::Incomplete),
-            _ => false,
-        }
-    }
 }
 
 impl Working {
@@ -280,12 +198,10 @@ struct Lanes {
 
 impl Lanes {
     fn are_at_work(&self) -> bool {
-        let deliveries = self.deliveries.iter();
-        let tasks = self.tasks.iter();
-        !deliveries
-            .map(|(_, thread)| thread.is_finished())
-            .any(|ended| ended)
-            && !tasks.map(|(_, task)| task.is_finished()).any(|ended| ended)
+        let mut deliveries = self.deliveries.iter();
+        let mut tasks = self.tasks.iter();
+        !deliveries.any(|(_, thread)| thread.is_finished())
+            && !tasks.any(|(_, task)| task.is_finished())
     }
 }
 

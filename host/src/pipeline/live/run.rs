@@ -7,10 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
+use super::error::PartitionError;
 use super::keeper::Expected;
 use super::member::Member;
 use super::opening::OpenedLive;
-use super::partition::PartitionError;
 use super::telling;
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
