@@ -4,4 +4,5 @@ mod killed;
 mod pipeline;
 mod rebalanced;
 mod refused;
+mod served;
 mod topic;

@@ -9,6 +9,7 @@ use super::signals::Signals;
 use crate::config::{Environment, Pipeline};
 use crate::pipeline::Host;
 use crate::pipeline::live::{self, LiveError, LiveReport};
+use crate::pipeline::telemetry::Telemetry;
 
 /// How they are run.
 pub(super) struct How {
@@ -19,19 +20,21 @@ pub(super) struct How {
 }
 
 pub(super) fn run(
-    host: Host,
+    host: &Host,
     signals: &Signals,
+    telemetry: &Telemetry,
     pipelines: Vec<(Pipeline, Environment)>,
     how: How,
 ) -> Result<(), Failure> {
     let mut opened = Vec::new();
     for (pipeline, environment) in pipelines {
-        let mut pipeline = live::open(&host, pipeline, &environment)?;
+        let mut pipeline = live::open(host, pipeline, &environment)?;
         pipeline.fresh = how.fresh;
+        pipeline.telemetry = telemetry.pipeline(&pipeline.plan.pipeline);
         opened.push(pipeline);
     }
     let stop = signals.stop_work();
-    let reports = live::run(&host, opened, &stop).map_err(|error| match error.is_bad_input() {
+    let reports = live::run(host, opened, &stop).map_err(|error| match error.is_bad_input() {
         true => Failure::input(error),
         false => Failure::work(error),
     })?;

@@ -4,6 +4,7 @@
 //! [environments.local]                     # the default; `--env NAME` chooses another
 //! store = "data/store"                     # folder of the embedded store; default ".penstock/store"
 //! output = "data/out"                      # where output files go; default "penstock-out"
+//! listen = "127.0.0.1:9464"                # where a run answers /health and /metrics; nowhere by default
 //!
 //! [environments.local.object_store]        # what object stores are opened with, beside AWS_… and the like
 //! aws_region = "eu-central-1"
@@ -78,6 +79,8 @@ pub struct Environment {
     pub events: BTreeMap<String, EventSource>,
     /// What object stores are opened with.
     pub store_options: StoreOptions,
+    /// `host:port` on which a run answers whether it is well; none unless it is asked to.
+    pub listen: Option<String>,
     /// For each event, the environments of the file that have it recorded.
     pub(super) recorded_in: Arc<BTreeMap<String, Vec<String>>>,
 }

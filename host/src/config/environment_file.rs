@@ -86,6 +86,9 @@ fn read_environment(
     let mut table = node.table("`[environments.NAME]` and its keys below")?;
     let store = read_folder(file, table.optional("store"), ".penstock/store");
     let output = read_folder(file, table.optional("output"), "penstock-out");
+    let listen = table.optional("listen").map_or(Some(None), |node| {
+        node.string("\"127.0.0.1:9464\"").map(Some)
+    });
     let options = table
         .optional("object_store")
         .map_or_else(|| Some(StoreOptions::default()), |node| read_options(&node));
@@ -108,6 +111,7 @@ fn read_environment(
         output: output?,
         events,
         store_options: options?,
+        listen: listen?.map(|listen| listen.value),
         recorded_in: Arc::default(),
     })
 }

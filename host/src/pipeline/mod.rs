@@ -30,6 +30,8 @@ mod recordings;
 mod residence;
 mod run;
 mod shape;
+mod spans;
+pub mod telemetry;
 mod wiring;
 mod working;
 

@@ -18,6 +18,7 @@ use crate::pipeline::features::Features;
 use crate::pipeline::invalid::InvalidRows;
 use crate::pipeline::lane::{FromLane, LaneReport, Output, Refused};
 use crate::pipeline::queue::Receiver;
+use crate::pipeline::telemetry::{DeliveryTelemetry, LaneTelemetry};
 use crate::sink::{Position, Record, Reject, reject_line};
 use crate::source::record_lines;
 use crate::stage::Stage;
@@ -68,6 +69,8 @@ pub(super) struct LaneDelivery {
     pub(super) committed: Committed,
     /// Set when the lane is ours no longer.
     pub(super) lost: Arc<AtomicBool>,
+    pub(super) telemetry: Arc<DeliveryTelemetry>,
+    pub(super) lane_telemetry: Arc<LaneTelemetry>,
 }
 
 /// How a lane ended.
@@ -92,12 +95,15 @@ impl LaneDelivery {
         input: &mut Receiver<ToDelivery>,
     ) -> Result<LaneReport, LiveDeliveryError> {
         // What the last owner committed and may not have sent.
+        self.telemetry.heartbeat.wait();
         self.outbox.send()?;
         loop {
             if self.lost.load(Ordering::Relaxed) {
                 return Err(LiveDeliveryError::Incomplete);
             }
+            self.telemetry.heartbeat.rest();
             let message = input.receive_blocking();
+            self.telemetry.heartbeat.work();
             let Some(ToDelivery::Lane(_, message)) = message else {
                 return Err(LiveDeliveryError::Incomplete);
             };
@@ -125,6 +131,9 @@ impl LaneDelivery {
         features.items(&rows, output.length, epoch, first, |items| {
             keeper.write(&items)
         })?;
+        let values = self.features.values(&rows, output.length);
+        let (rows, removed) = (rows.num_rows() as u64, failures.len() as u64);
+        self.lane_telemetry.delivered(rows, values, removed);
         Ok(())
     }
 
@@ -153,7 +162,11 @@ impl LaneDelivery {
 
     fn commit(&mut self, commit: &ToCommit) -> Result<(), LiveDeliveryError> {
         let outbox = self.outbox.commit(&mut self.keeper);
+        // Durability is up to a disk or a service.
+        self.telemetry.heartbeat.wait();
+        let begun = self.telemetry.heartbeat.now();
         self.keeper.commit(commit, self.rows, outbox)?;
+        self.lane_telemetry.committed(begun);
         self.outbox.send()?;
         self.committed.tell(&commit.splits);
         Ok(())

@@ -22,6 +22,7 @@ mod opening;
 mod outbox;
 mod partition;
 mod run;
+mod telling;
 
 pub use self::error::PartitionError;
 pub use self::keeper::KeeperError;

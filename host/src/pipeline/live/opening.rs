@@ -14,6 +14,7 @@ use crate::pipeline::features::Features;
 use crate::pipeline::map::{MapAgain, Mapping};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
+use crate::pipeline::telemetry::PipelineTelemetry;
 use crate::pipeline::wiring::{Host, Opened, WiringError};
 use crate::source::kafka::KafkaSettings;
 use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
@@ -33,6 +34,8 @@ pub struct OpenedLive {
     pub digest: String,
     /// Whether what is kept of its lanes is forgotten.
     pub fresh: bool,
+    /// What its parts tell while they work.
+    pub telemetry: Arc<PipelineTelemetry>,
     pub(super) kafka: KafkaSettings,
     pub(super) spec: Arc<LiveSpec>,
     pub(super) on_missing: OnMissing,
@@ -137,6 +140,7 @@ pub fn open(
         plan,
         digest,
         fresh: false,
+        telemetry: Arc::default(),
         kafka,
         spec: Arc::new(spec),
         on_missing: stream.on_missing,

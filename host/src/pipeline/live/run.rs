@@ -11,10 +11,13 @@ use super::error::PartitionError;
 use super::keeper::Expected;
 use super::member::Member;
 use super::opening::OpenedLive;
+use super::telling;
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::commit::CommitTimer;
 use crate::pipeline::run::{declarations, state_memory};
+use crate::pipeline::spans;
+use crate::pipeline::telemetry::PipelineState;
 use crate::pipeline::wiring::Host;
 use crate::source::kafka::{FaultKind, KafkaFault, KafkaSource};
 use crate::store::embedded::EmbeddedStore;
@@ -236,6 +239,9 @@ fn start(
     let (clock, stop) = (Arc::clone(&host.clock), Arc::clone(stop));
     let (lanes, io) = (host.lanes.handle().clone(), host.io.handle().clone());
     let thread = std::thread::Builder::new().name(pipeline.clone());
+    let telemetry = Arc::clone(&opened.telemetry);
+    telemetry.set_generation(telling::generation(&opened));
+    let span = spans::part(&pipeline, "member", &opened.digest);
     let work = move || {
         let pipeline = opened.plan.pipeline.clone();
         if opened.serves {
@@ -250,6 +256,8 @@ fn start(
         })?;
         let timer = CommitTimer::start(Arc::clone(&clock), opened.commit_every);
         let timer = timer.map_err(|error| LiveError::Thread { pipeline, error })?;
+        let source = Arc::new(source);
+        telling::tell_splits(&opened.telemetry, &source);
         let shared = Shared {
             expected: Expected {
                 transform: opened.digest.clone(),
@@ -257,7 +265,7 @@ fn start(
                 partitions: source.partitions(),
                 is_keyed: opened.plan.windows().is_some(),
             },
-            source: Arc::new(source),
+            source,
             opened,
             store,
             epoch,
@@ -268,6 +276,14 @@ fn start(
             forgotten: Mutex::default(),
         };
         Member::new(Arc::new(shared)).run(&stop)
+    };
+    let work = move || {
+        let ended = span.in_scope(work);
+        telemetry.set_state(match &ended {
+            Ok(_) => PipelineState::Finished,
+            Err(error) => PipelineState::Failed(error.to_string()),
+        });
+        ended
     };
     thread
         .spawn(work)
