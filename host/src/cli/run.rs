@@ -16,7 +16,7 @@ use super::replaying::Replaying;
 use super::show::{self, say};
 use super::signals::Signals;
 use crate::config::{
-    DEFAULT_ENVIRONMENT, Environment, Source, load_pipelines, print_duration, types,
+    DEFAULT_ENVIRONMENT, Environment, Pipeline, Source, load_pipelines, print_duration, types,
 };
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
@@ -105,6 +105,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         };
         return live::run(host, &signals, found.collect(), how);
     }
+    let unwritten: Vec<(String, String)> = found
+        .iter()
+        .flat_map(|(pipeline, ..)| {
+            let name = &pipeline.name.value;
+            let lines = unwritten(pipeline).into_iter();
+            lines.map(move |line| (name.clone(), line))
+        })
+        .collect();
     let mut opened = Vec::new();
     for (pipeline, environment, _) in found {
         let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
@@ -148,7 +156,32 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         true => Failure::input(error),
         false => Failure::work(error),
     })?;
+    for (pipeline, line) in unwritten {
+        eprintln!("pipeline {pipeline}: not written: {line}");
+    }
     report(&reports, elapsed, arguments.json)
+}
+
+/// What a pipeline's file asks for, and runs over recorded events do not write.
+pub(super) fn unwritten(pipeline: &Pipeline) -> Vec<String> {
+    let outputs = &pipeline.outputs;
+    let topics = outputs.topics.iter();
+    let topics = topics.map(|topic| {
+        format!(
+            "topic `{}`, since the events are recorded ones",
+            topic.value
+        )
+    });
+    let side = outputs.side().into_iter();
+    let side = side.filter_map(|(what, output)| {
+        let topic = output.topic.as_ref()?;
+        let file = output.file.path.display();
+        Some(format!(
+            "topic `{}`, since the events are recorded ones; {what} go to {file}",
+            topic.value
+        ))
+    });
+    topics.chain(side).collect()
 }
 
 /// A folder may hold more files than a process may usually open: all of them are merged at once.

@@ -29,6 +29,7 @@ mod reader;
 mod recordings;
 mod run;
 mod shape;
+mod topics;
 mod wiring;
 mod working;
 
@@ -41,4 +42,5 @@ pub use opener::Opener;
 pub use plan::{Plan, WindowPlan, Work};
 pub use reader::ReadError;
 pub use run::{Progress, RunError, RunReport, run};
+pub use topics::{OutputTopic, OutputTopics};
 pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

@@ -17,7 +17,8 @@ use arrow::array::RecordBatch;
 use super::delivery::{LaneDelivery, LaneEnd, LiveDeliveryError};
 use super::keeper::{Keeper, KeeperError, Taken};
 use super::opening::OnMissing;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Waiting};
+use super::rows::RowMessages;
 use super::run::Shared;
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
@@ -60,10 +61,18 @@ pub(super) enum Intake {
 /// What a partition is told besides messages.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flags {
-    /// It is to commit, and to give the partition up.
+    /// It is to commit, and to give the partition up. It is not to wait for anybody who does not answer.
     pub(super) leave: Arc<AtomicBool>,
     /// Nothing may be committed any more.
     pub(super) lost: Arc<AtomicBool>,
+}
+
+impl Flags {
+    /// Lets everything of the partition stop, wherever it waits.
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.leave.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A partition at work, as its member sees it.
@@ -153,6 +162,16 @@ impl PartitionError {
         }
     }
 
+    /// Whether the pipeline was given something that it cannot work on.
+    pub(super) fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
+            | Self::Missing { .. } => true,
+            Self::Delivery { error, .. } => error.is_bad_input(),
+            _ => false,
+        }
+    }
+
     /// Whether this only follows from another part's failure.
     fn is_consequence(&self) -> bool {
         match self {
@@ -176,6 +195,7 @@ impl Working {
         let work = Partition {
             shared: Arc::clone(shared),
             number: partition,
+            wake: intake.clone(),
             incoming,
             flags: flags.clone(),
         };
@@ -202,7 +222,7 @@ impl Working {
 
     /// Lets it stop without another commit.
     pub(super) fn lose(&self) {
-        self.flags.lost.store(true, Ordering::Relaxed);
+        self.flags.lose();
         self.tell(Intake::Look);
     }
 
@@ -243,6 +263,8 @@ struct Partition {
     shared: Arc<Shared>,
     number: u32,
     incoming: mpsc::Receiver<Intake>,
+    /// For deliveries that fail while there is nothing to read.
+    wake: mpsc::Sender<Intake>,
     flags: Flags,
 }
 
@@ -264,13 +286,13 @@ impl Partition {
             Ok(lanes) => lanes,
             Err(error) => {
                 // Whatever was opened is of no use without the others.
-                self.flags.lost.store(true, Ordering::Relaxed);
+                self.flags.lose();
                 return Err(error);
             }
         };
         let read = self.read(&mut lanes);
         if read.is_err() {
-            self.flags.lost.store(true, Ordering::Relaxed);
+            self.flags.lose();
         }
         let ended = self.end(lanes, read.err());
         if ended.as_ref().is_ok_and(|ended| !ended.is_lost) {
@@ -309,24 +331,43 @@ impl Partition {
                 lane: index,
                 lanes: Arc::clone(&positions),
             };
-            let paths = |destination| shared.opened.outputs.path(destination, number);
-            let outbox = Outbox::new(number, paths, &taken.outbox, &keeper);
-            let outbox = outbox.map_err(|error| PartitionError::Delivery {
+            let undelivered = |error| PartitionError::Delivery {
                 lane: number,
-                error: Box::new(error.into()),
-            })?;
+                error: Box::new(error),
+            };
+            let waiting = Waiting {
+                clock: Arc::clone(&shared.clock),
+                stop: Arc::clone(&self.flags.leave),
+            };
+            let outputs = &shared.opened.outputs;
+            let addressees = outputs.addressees(shared.name(), number);
+            let outbox = Outbox::new(number, addressees, &taken.outbox, &waiting);
+            let outbox = outbox.map_err(|error| undelivered(error.into()))?;
+            let messages = RowMessages::new(&shared.opened.plan, outputs.forms());
+            let messages = messages.map_err(|error| undelivered(error.into()))?;
             let delivery = LaneDelivery {
                 features: Arc::clone(&shared.opened.features),
                 invalid: InvalidRows::new(&shared.opened.plan),
                 keeper,
                 outbox,
+                messages,
+                generation: shared.epoch,
                 split: format!("{}/{}", shared.opened.topic(), self.number),
                 rows: taken.rows,
                 committed,
                 lost: Arc::clone(&self.flags.lost),
             };
             let thread = std::thread::Builder::new().name(format!("delivery-{number}"));
-            let thread = thread.spawn(move || delivery.run(from_lane));
+            let (flags, wake) = (self.flags.clone(), self.wake.clone());
+            let deliver = move || {
+                let ended = delivery.run(from_lane);
+                if ended.is_err() {
+                    flags.lose();
+                    let _ = wake.send(Intake::Look);
+                }
+                ended
+            };
+            let thread = thread.spawn(deliver);
             deliveries.push((number, thread.map_err(PartitionError::Thread)?));
             let (to_lane, task) = self.lane(number, taken, to_delivery)?;
             to_lanes.push(to_lane);

@@ -1,11 +1,13 @@
 //! Settings of a Kafka sink, and what a lane is called there.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::kafka::{ClientSettings, KafkaFault, Table};
+use crate::kafka::{ClientSettings, KafkaFault, Reach, Table, Troubles};
 
 /// What a sink is made with. The table of docs/kafka.md explains each.
 #[derive(Debug, Clone)]
@@ -20,24 +22,49 @@ pub struct KafkaSinkSettings {
     pub client: ClientSettings,
 }
 
-/// A lane of a pipeline, by the name that the broker knows it by.
+/// What of a lane goes to one topic: what its messages say that they come from, and by which id the
+/// broker knows its producer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lane(String);
+pub struct Lane {
+    name: String,
+    id: String,
+}
 
 impl Lane {
-    /// Lane `number` of `pipeline`.
+    /// Lane `number` of `pipeline`, with one topic for its rows.
     pub fn new(pipeline: &str, number: u32) -> Self {
-        Self(format!("{pipeline}/{number}"))
+        let name = format!("{pipeline}/{number}");
+        Self {
+            id: name.clone(),
+            name,
+        }
+    }
+
+    /// The lane's rows, as they go to one of several topics.
+    #[must_use]
+    pub fn rows_to(self, topic: &str) -> Self {
+        let id = format!("{}/rows/{topic}", self.name);
+        Self { id, ..self }
+    }
+
+    /// What it gives beside its rows, numbered by itself: `rides/3/late`.
+    #[must_use]
+    pub fn beside(self, what: &str) -> Self {
+        let name = format!("{}/{what}", self.name);
+        Self {
+            id: name.clone(),
+            name,
+        }
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.0
+        &self.name
     }
 }
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.name)
     }
 }
 
@@ -55,6 +82,16 @@ impl LaneTopic {
             settings: settings.clone(),
             lane,
         }
+    }
+
+    /// The lane.
+    pub fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.settings.topic
     }
 }
 
@@ -75,10 +112,30 @@ impl KafkaSinkSettings {
         })
     }
 
+    /// Asks the brokers whether they know us and have the topic.
+    ///
+    /// # Errors
+    ///
+    /// Settings do not go together, no broker answers, credentials are refused, or there is no such topic.
+    pub fn reach(&self, stop: &AtomicBool) -> Result<(), KafkaFault> {
+        let reader: Result<BaseConsumer<Troubles>, _> =
+            self.reader().create_with_context(Troubles::default());
+        let reader = reader.map_err(|error| ClientSettings::refuse(&error))?;
+        let reach = Reach {
+            client: reader.client(),
+            serve: &|| (0..64).for_each(|_| drop(reader.poll(Duration::ZERO))),
+            troubles: reader.context(),
+            settings: &self.client,
+            topic: &self.topic,
+            stop,
+        };
+        reach.topic().map(drop)
+    }
+
     pub(super) fn producer(&self, lane: &Lane) -> ClientConfig {
         let mut config = self.client.config();
         config
-            .set("transactional.id", lane.name())
+            .set("transactional.id", &lane.id)
             .set("enable.idempotence", "true");
         let window = (self.window_bytes >> 10).clamp(1, 2_097_151).to_string();
         for (name, usual) in [
