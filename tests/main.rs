@@ -9,6 +9,7 @@ mod crash;
 mod examples;
 mod input;
 mod kafka;
+mod live;
 mod map;
 mod sandbox;
 mod services;

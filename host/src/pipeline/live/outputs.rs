@@ -105,7 +105,7 @@ impl LiveOutputs {
         });
         let topics = self.topics.iter().map(|topic| Addressee {
             name: format!("topics/{}", topic.name),
-            to: To::Topic(LaneTopic::new(&topic.settings, of().rows_to(&topic.name))),
+            to: To::Topic(LaneTopic::new(&topic.settings, of())),
         });
         side.chain(features).chain(topics).collect()
     }

@@ -22,49 +22,30 @@ pub struct KafkaSinkSettings {
     pub client: ClientSettings,
 }
 
-/// What of a lane goes to one topic: what its messages say that they come from, and by which id the
-/// broker knows its producer.
+/// A lane of a pipeline, by the name that its messages bear.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Lane {
-    name: String,
-    id: String,
-}
+pub struct Lane(String);
 
 impl Lane {
-    /// Lane `number` of `pipeline`, with one topic for its rows.
+    /// Lane `number` of `pipeline`.
     pub fn new(pipeline: &str, number: u32) -> Self {
-        let name = format!("{pipeline}/{number}");
-        Self {
-            id: name.clone(),
-            name,
-        }
-    }
-
-    /// The lane's rows, as they go to one of several topics.
-    #[must_use]
-    pub fn rows_to(self, topic: &str) -> Self {
-        let id = format!("{}/rows/{topic}", self.name);
-        Self { id, ..self }
+        Self(format!("{pipeline}/{number}"))
     }
 
     /// What it gives beside its rows, numbered by itself: `rides/3/late`.
     #[must_use]
     pub fn beside(self, what: &str) -> Self {
-        let name = format!("{}/{what}", self.name);
-        Self {
-            id: name.clone(),
-            name,
-        }
+        Self(format!("{self}/{what}"))
     }
 
     pub(super) fn name(&self) -> &str {
-        &self.name
+        &self.0
     }
 }
 
 impl fmt::Display for Lane {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.name)
+        f.write_str(&self.0)
     }
 }
 
@@ -135,7 +116,8 @@ impl KafkaSinkSettings {
     pub(super) fn producer(&self, lane: &Lane) -> ClientConfig {
         let mut config = self.client.config();
         config
-            .set("transactional.id", &lane.id)
+            // The same pipeline may run in several environments of one Kafka, to different topics.
+            .set("transactional.id", format!("{lane}/{}", self.topic))
             .set("enable.idempotence", "true");
         let window = (self.window_bytes >> 10).clamp(1, 2_097_151).to_string();
         for (name, usual) in [
