@@ -306,7 +306,8 @@ fn start(
     });
     let timer = timer.transpose()?;
 
-    let (to_delivery, from_all) = queue(DELIVERY_QUEUE);
+    let (to_delivery, from_all) = queue(waiting(&opened, DELIVERY_QUEUE, 1));
+    let lane_queue = waiting(&opened, LANE_QUEUE, lanes);
     let delivery = Delivery {
         plan: Arc::clone(&opened.plan),
         features: opened.features,
@@ -326,8 +327,8 @@ fn start(
     let mut to_lanes = Vec::with_capacity(lanes);
     let mut tasks = Vec::with_capacity(lanes);
     let mut transforms = opened.transforms.into_iter();
-    for number in 0..lanes {
-        let (to_lane, from_reader) = queue::<ToLane>(LANE_QUEUE);
+    for (number, kept) in kept.into_iter().enumerate() {
+        let (to_lane, from_reader) = queue::<ToLane>(lane_queue);
         to_lanes.push(to_lane);
         let out = Outlet {
             lane: number,
@@ -337,7 +338,7 @@ fn start(
         let commits = LaneCommits {
             due: timer.as_ref().map(CommitTimer::due),
             resume: resumes.next().unwrap_or_default(),
-            kept: kept[number].take(),
+            kept,
         };
         let plan = Arc::clone(&opened.plan);
         let task = match (opened.plan.windows(), transforms.next()) {
@@ -412,9 +413,18 @@ fn commits(
     Ok((Some(commits), resumes))
 }
 
+/// Bytes that may wait in one of `queues` queues: at most `most`, and together no more than a part of
+/// what states may take, if they are bounded.
+fn waiting(opened: &Opened, most: usize, queues: usize) -> usize {
+    let keeping = opened.keeping.as_ref();
+    let part = keeping.map(|keeping| usize::try_from(keeping.state_memory / 32 / queues as u64));
+    part.and_then(Result::ok)
+        .map_or(most, |part| part.clamp(1 << 16, most))
+}
+
 /// Bytes of windows in memory, of those that a lane's state may take in all.
 fn state_memory(bytes: u64) -> usize {
-    usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+    usize::try_from(bytes / 4).unwrap_or(usize::MAX)
 }
 
 fn least_cursor(resumes: &[Resume]) -> u64 {
