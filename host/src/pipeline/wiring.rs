@@ -437,7 +437,7 @@ pub(super) fn put_together(
             pace: None,
             disorder: window.disorder,
             every_watermark,
-            batch_rows: pipeline.run.batch_rows,
+            batch_rows: batch_rows(&pipeline),
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
         outputs,
@@ -468,6 +468,17 @@ pub fn lanes_of(pipeline: &Pipeline) -> usize {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = pipeline.run.lanes.map(|lanes| lanes as usize);
     lanes.unwrap_or_else(|| processors().min(MOST_DEFAULT_LANES))
+}
+
+/// Rows of a batch, at most. Lanes that commit do so between two batches, and what may change in one
+/// must not be more than they have memory for.
+fn batch_rows(pipeline: &Pipeline) -> usize {
+    const STATE_BYTES: u64 = 1 << 14;
+    let rows = pipeline.run.batch_rows;
+    match pipeline.run.commit_every {
+        None => rows,
+        Some(_) => rows.min((pipeline.run.state_memory / STATE_BYTES).max(256) as usize),
+    }
 }
 
 /// The key's columns. Rows in which one is null are refused, so that none is null after that.
