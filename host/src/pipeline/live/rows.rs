@@ -82,6 +82,7 @@ impl RowMessages {
         let is_json = |form: &Form| *form != Form::Arrow;
         let lines = self.forms.iter().any(is_json).then(|| record_lines(rows));
         let lines = lines.unwrap_or_default();
+        let tombstones = self.is_one_an_entity;
         let line = |row: usize| Some(lines[row].as_bytes());
         let dating = Dating::now();
         let mut arrow = Vec::new();
@@ -89,7 +90,7 @@ impl RowMessages {
             for row in 0..rows.num_rows() {
                 let value = match (form, &mut self.arrow) {
                     (Form::Lines, _) => line(row),
-                    _ if self.is_one_an_entity && is_true(withdrawn.as_ref(), row) => None,
+                    _ if tombstones && is_true(withdrawn.as_ref(), row) => None,
                     (Form::Arrow, Some(encoder)) => {
                         encoder.encode(&rows.slice(row, 1), &mut arrow)?;
                         Some(arrow.as_slice())

@@ -31,8 +31,8 @@ use crate::store::embedded::StateBatch;
 
 const OUTBOX: u8 = 3;
 
-/// Bytes of messages that are an entry, about.
-const ENTRY_BYTES: usize = 1 << 20;
+/// Bytes of messages that are an entry, about: what of them is in memory at most.
+const ENTRY_BYTES: usize = 256 << 10;
 
 /// Whom a lane sends to.
 pub(super) struct Addressee {
