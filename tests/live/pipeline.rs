@@ -3,7 +3,6 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
-use std::sync::LazyLock;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
@@ -12,15 +11,14 @@ use penstock::store::embedded::EmbeddedStore;
 use penstock::store::{FeatureName, FeatureReader};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
-use tempfile::TempDir;
 
 use super::topic::Topic;
 use crate::crash::stream::KEYS;
 use crate::support::servers::kafka::LIMIT;
 use crate::support::{Folder, HOST, transform};
 
-/// Compiled components, for all processes of these tests.
-static CACHE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().unwrap());
+/// Where all processes of these tests keep compiled components.
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/live-cache");
 
 /// A pipeline over a topic, with a store and files of its own.
 pub(super) struct Pipeline {
@@ -147,7 +145,7 @@ validation = {{ max = 3000.0 }}
         let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
             .args(["run", "pipeline.toml", "--json"])
             .current_dir(self.folder.path(""))
-            .env("PENSTOCK_CACHE", CACHE.path().join("cache"))
+            .env("PENSTOCK_CACHE", CACHE)
             .env("PENSTOCK_LOG", "info,slatedb=error")
             .env("INSTANCE", name)
             .stdout(Stdio::from(file("stdout")))

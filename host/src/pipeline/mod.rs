@@ -27,6 +27,7 @@ mod plan;
 mod queue;
 mod reader;
 mod recordings;
+mod residence;
 mod run;
 mod shape;
 mod wiring;

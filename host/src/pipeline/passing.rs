@@ -57,7 +57,7 @@ impl Passing {
             match message {
                 Some(ToLane::Batch(batch)) => {
                     let (end, place) = (batch.sequences.end, batch.place);
-                    if let Some(batch) = self.commits.left(batch) {
+                    if let Some(batch) = self.commits.left(*batch) {
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
                     }

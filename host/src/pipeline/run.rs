@@ -16,6 +16,7 @@ use super::lane::{Lane, LaneError, Outlet, ToLane};
 use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
+use super::residence::Kept;
 use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
@@ -291,6 +292,13 @@ fn start(
     let commits = commits(host, &opened, lanes_at.as_ref(), epoch);
     let (commits, resumes) = commits.map_err(|error| undelivered(error.into()))?;
     let resumed = resumes.as_ref().map(|resumes| least_cursor(resumes));
+    let mut kept: Vec<Option<Kept>> = (0..lanes).map(|_| None).collect();
+    if let (Some(commits), Some(keeping)) = (&commits, &opened.keeping) {
+        let memory = state_memory(keeping.state_memory / lanes as u64);
+        kept = (0..lanes)
+            .map(|lane| Some(commits.kept(lane, memory)))
+            .collect();
+    }
     let mut resumes = resumes.into_iter().flatten();
     let timer = opened.keeping.as_ref().map(|keeping| {
         let clock = Arc::clone(&host.clock);
@@ -330,7 +338,8 @@ fn start(
             stop: Arc::clone(stop),
         };
         let due = timer.as_ref().map(CommitTimer::due);
-        let commits = LaneCommits::new(due, resumes.next().unwrap_or_default());
+        let resume = resumes.next().unwrap_or_default();
+        let commits = LaneCommits::new(due, resume, kept[number].take());
         let plan = Arc::clone(&opened.plan);
         let task = match (opened.plan.windows(), transforms.next()) {
             (Some(windows), Some(transform)) => {
@@ -399,6 +408,11 @@ fn commits(
     let (lanes, fresh) = (opened.lanes(), opened.fresh);
     let (commits, resumes) = Commits::open(store, &opened.plan, identity, lanes, fresh, epoch, io)?;
     Ok((Some(commits), resumes))
+}
+
+/// Bytes of windows in memory, of those that a lane's state may take in all.
+pub(super) fn state_memory(bytes: u64) -> usize {
+    usize::try_from(bytes / 2).unwrap_or(usize::MAX)
 }
 
 fn least_cursor(resumes: &[Resume]) -> u64 {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::partition::{Intake, PartitionEnd, PartitionError, Working};
+use super::error::PartitionError;
+use super::partition::{Intake, PartitionEnd, Working};
 use super::run::{LaneAccount, LiveError, LiveReport, Shared};
 use crate::pipeline::lane::LaneReport;
 use crate::source::kafka::{KafkaEvent, KafkaFault, KafkaSource};

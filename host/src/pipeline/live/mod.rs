@@ -15,6 +15,7 @@
 //! slow partition holds up the member, and so the group.
 
 mod delivery;
+mod error;
 mod keeper;
 mod member;
 mod opening;
@@ -22,6 +23,7 @@ mod outbox;
 mod partition;
 mod run;
 
+pub use self::error::PartitionError;
 pub use self::keeper::KeeperError;
 pub use self::opening::{OpenedLive, open};
 pub use self::outbox::OutboxError;

@@ -14,8 +14,9 @@ use std::time::Duration;
 
 use arrow::array::RecordBatch;
 
-use super::delivery::{LaneDelivery, LaneEnd, LiveDeliveryError};
-use super::keeper::{Keeper, KeeperError, Taken};
+use super::delivery::{LaneDelivery, LaneEnd};
+use super::error::PartitionError;
+use super::keeper::{Keeper, Taken};
 use super::opening::OnMissing;
 use super::outbox::Outbox;
 use super::run::Shared;
@@ -26,11 +27,11 @@ use crate::pipeline::lane::{Lane, LaneError, LaneReport, Outlet, Place, ToLane};
 use crate::pipeline::passing::Passing;
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
+use crate::pipeline::residence::Kept;
 use crate::source::kafka::{Batch, KafkaSource};
 use crate::source::live::{LiveSplit, SplitCursor};
 use crate::source::messages::Messages;
 use crate::source::{Origins, SourceBatch};
-use crate::store::StoreError;
 
 /// Bytes that may wait for one lane, and for its delivery. There may be many partitions.
 const QUEUE: usize = 8 << 20;
@@ -83,88 +84,6 @@ pub(super) struct PartitionEnd {
     pub(super) lanes: BTreeMap<u32, LaneReport>,
     /// Whether it was lost: what its lanes say was not committed.
     pub(super) is_lost: bool,
-}
-
-/// Why a partition cannot be worked on.
-#[derive(Debug, thiserror::Error)]
-pub enum PartitionError {
-    /// It cannot be read on.
-    #[error(transparent)]
-    Read(#[from] ReadError),
-    /// A lane cannot go on.
-    #[error("lane {lane}: {error}")]
-    Lane {
-        /// The lane.
-        lane: u32,
-        /// Why.
-        error: LaneError,
-    },
-    /// What a lane computed cannot be delivered.
-    #[error("lane {lane}: {error}")]
-    Delivery {
-        /// The lane.
-        lane: u32,
-        /// Why.
-        error: Box<LiveDeliveryError>,
-    },
-    /// A lane cannot be opened.
-    #[error(transparent)]
-    Keeper(#[from] KeeperError),
-    /// A lane cannot be opened or closed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The transform does not open.
-    #[error("the transform does not open: {0}")]
-    Open(#[from] crate::transform::CallError),
-    /// What was to be read next is gone.
-    #[error(
-        "the stream holds offsets {low} to {high} of partition {partition}, and {wanted} comes next: {} Let `on_missing = \"earliest\"` of the event go on with what there is, or begin anew with `--fresh`",
-        gone(*wanted, *low)
-    )]
-    Missing {
-        /// The partition.
-        partition: u32,
-        /// The offset that comes next.
-        wanted: i64,
-        /// The first that there is.
-        low: i64,
-        /// The one after the last that there is.
-        high: i64,
-    },
-    /// There is no thread to be had.
-    #[error("cannot start a thread: {0}; let this process have more, or run more processes")]
-    Thread(std::io::Error),
-    /// A thread or task ended in a panic.
-    #[error("its {0} panicked, which is a fault of Penstock; please report it")]
-    Panicked(&'static str),
-}
-
-fn gone(wanted: i64, low: i64) -> String {
-    match low.checked_sub(wanted) {
-        Some(lost @ 1..) => format!("{lost} messages were deleted before they were read."),
-        _ => "the topic was made anew.".to_owned(),
-    }
-}
-
-impl PartitionError {
-    /// Whether somebody else has a lane by now.
-    pub(super) fn is_fenced(&self) -> bool {
-        match self {
-            Self::Delivery { error, .. } => error.is_fenced(),
-            Self::Store(error) | Self::Keeper(KeeperError::Store(error)) => error.is_fenced(),
-            _ => false,
-        }
-    }
-
-    /// Whether this only follows from another part's failure.
-    fn is_consequence(&self) -> bool {
-        match self {
-            Self::Read(error) => matches!(error, ReadError::Closed | ReadError::Stopped),
-            Self::Lane { error, .. } => matches!(error, LaneError::Closed),
-            Self::Delivery { error, .. } => matches!(**error, LiveDeliveryError::Incomplete),
-            _ => false,
-        }
-    }
 }
 
 impl Working {
@@ -263,12 +182,10 @@ struct Lanes {
 
 impl Lanes {
     fn are_at_work(&self) -> bool {
-        let deliveries = self.deliveries.iter();
-        let tasks = self.tasks.iter();
-        !deliveries
-            .map(|(_, thread)| thread.is_finished())
-            .any(|ended| ended)
-            && !tasks.map(|(_, task)| task.is_finished()).any(|ended| ended)
+        let mut deliveries = self.deliveries.iter();
+        let mut tasks = self.tasks.iter();
+        !deliveries.any(|(_, thread)| thread.is_finished())
+            && !tasks.any(|(_, task)| task.is_finished())
     }
 }
 
@@ -329,6 +246,8 @@ impl Partition {
                 lane: number,
                 error: Box::new(error.into()),
             })?;
+            let has_windows = shared.opened.plan.windows().is_some();
+            let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane()));
             let delivery = LaneDelivery {
                 features: Arc::clone(&shared.opened.features),
                 invalid: InvalidRows::new(&shared.opened.plan),
@@ -342,7 +261,7 @@ impl Partition {
             let thread = std::thread::Builder::new().name(format!("delivery-{number}"));
             let thread = thread.spawn(move || delivery.run(from_lane));
             deliveries.push((number, thread.map_err(PartitionError::Thread)?));
-            let (to_lane, task) = self.lane(number, taken, to_delivery)?;
+            let (to_lane, task) = self.lane(number, taken, kept, to_delivery)?;
             to_lanes.push(to_lane);
             tasks.push((number, task));
         }
@@ -390,6 +309,7 @@ impl Partition {
         &self,
         number: u32,
         taken: Taken,
+        kept: Option<Kept>,
         delivery: Sender<crate::pipeline::delivery::ToDelivery>,
     ) -> Result<
         (
@@ -400,7 +320,7 @@ impl Partition {
     > {
         let shared = &self.shared;
         let plan = Arc::clone(&shared.opened.plan);
-        let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume);
+        let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume, kept);
         let out = Outlet {
             lane: number as usize,
             delivery,
@@ -512,6 +432,7 @@ impl Partition {
                 if self.is_told_to_go() {
                     return Ok(());
                 }
+                let greatest = lanes.split.cursor().greatest;
                 let Some(read) = self.decode(lanes, &piece, next)? else {
                     return Ok(());
                 };
@@ -519,6 +440,7 @@ impl Partition {
                     split: self.number,
                     start: piece.offsets[next],
                     after: Some(read.cursor),
+                    greatest,
                 };
                 next = read.next;
                 lanes.dealer.deal(read.batch, Some(place))?;
@@ -580,6 +502,7 @@ impl Partition {
             split: self.number,
             start: cursor.position,
             after: Some(cursor),
+            greatest: cursor.greatest,
         };
         Ok(lanes.dealer.deal(nothing, Some(place))?)
     }

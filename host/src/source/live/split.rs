@@ -333,23 +333,27 @@ fn refuse_keys(
     let mut kept = 0;
     let mut rejects = rejects.into_iter().peekable();
     let mut all = Vec::new();
-    for row in 0..=good.len() {
-        while let Some(mut reject) = rejects.next_if(|reject| reject.before_row as usize <= row) {
+    for (row, (message, is_good)) in (0..).zip(message_of_row.iter().zip(good)) {
+        while let Some(mut reject) = rejects.next_if(|reject| reject.before_row <= row) {
             reject.before_row = kept;
             all.push(reject);
         }
-        match good.get(row) {
-            Some(true) => kept += 1,
-            Some(false) => all.push(MessageReject {
-                message: message_of_row[row],
-                before_row: kept,
-                code: code::INVALID_UTF8,
-                detail: "the message's key is no UTF-8, and its column is `utf8`".to_owned(),
-                record: String::new(),
-            }),
-            None => {}
+        if *is_good {
+            kept += 1;
+            continue;
         }
+        all.push(MessageReject {
+            message: *message,
+            before_row: kept,
+            code: code::INVALID_UTF8,
+            detail: "the message's key is no UTF-8, and its column is `utf8`".to_owned(),
+            record: String::new(),
+        });
     }
+    all.extend(rejects.map(|reject| MessageReject {
+        before_row: kept,
+        ..reject
+    }));
     all
 }
 

@@ -1,3 +1,5 @@
+//! What becomes of the messages of a split.
+
 use std::sync::Arc;
 
 use arrow::array::{AsArray, BinaryArray};
