@@ -14,6 +14,7 @@ mod map;
 mod record;
 mod sandbox;
 mod services;
+mod serving;
 mod support;
 mod testing;
 mod windows;

@@ -9,6 +9,7 @@ pub mod kafka;
 pub mod pipeline;
 pub mod record;
 pub mod sandbox;
+pub mod serve;
 pub mod simulate;
 pub mod sink;
 pub mod source;

@@ -4,4 +4,6 @@ mod killed;
 mod pipeline;
 mod rebalanced;
 mod refused;
+mod served;
+mod sinks;
 mod topic;

@@ -9,6 +9,7 @@ use super::signals::Signals;
 use crate::config::{Environment, Pipeline};
 use crate::pipeline::Host;
 use crate::pipeline::live::{self, LiveError, LiveReport};
+use crate::pipeline::telemetry::Telemetry;
 
 /// How they are run.
 pub(super) struct How {
@@ -19,19 +20,24 @@ pub(super) struct How {
 }
 
 pub(super) fn run(
-    host: Host,
+    host: &Host,
     signals: &Signals,
+    telemetry: &Telemetry,
     pipelines: Vec<(Pipeline, Environment)>,
     how: How,
 ) -> Result<(), Failure> {
     let mut opened = Vec::new();
     for (pipeline, environment) in pipelines {
-        let mut pipeline = live::open(&host, pipeline, &environment)?;
+        for line in live::unwritten(&pipeline) {
+            eprintln!("pipeline {}: not written: {line}", pipeline.name.value);
+        }
+        let mut pipeline = live::open(host, pipeline, &environment)?;
         pipeline.fresh = how.fresh;
+        pipeline.telemetry = telemetry.pipeline(&pipeline.plan.pipeline);
         opened.push(pipeline);
     }
     let stop = signals.stop_work();
-    let reports = live::run(&host, opened, &stop).map_err(|error| match error.is_bad_input() {
+    let reports = live::run(host, opened, &stop).map_err(|error| match error.is_bad_input() {
         true => Failure::input(error),
         false => Failure::work(error),
     })?;
@@ -85,6 +91,9 @@ fn print(report: &LiveReport) {
         least.map_or_else(|| "none".into(), show::instant)
     );
     say!("store      {}", report.store.display());
+    for topic in &report.topics {
+        say!("topic      {}", show::printable(topic));
+    }
 }
 
 fn to_json(report: &LiveReport) -> serde_json::Value {
@@ -111,5 +120,6 @@ fn to_json(report: &LiveReport) -> serde_json::Value {
         "map": map_to_json(&accounting),
         "lanes": lanes,
         "store": report.store,
+        "topics": report.topics,
     })
 }

@@ -9,17 +9,19 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::Schema;
 use serde_json::json;
 
-use super::Failure;
 use super::live;
 use super::progress::ProgressLine;
 use super::replaying::Replaying;
 use super::show::{self, say};
 use super::signals::Signals;
+use super::{Failure, logs};
 use crate::config::{
-    DEFAULT_ENVIRONMENT, Environment, Source, load_pipelines, print_duration, types,
+    DEFAULT_ENVIRONMENT, Environment, Pipeline, Source, load_pipelines, print_duration, types,
 };
+use crate::pipeline::telemetry::Telemetry;
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
+use crate::serve::{ServeError, Server};
 
 /// Runs pipelines over the events of an environment, and writes the features they compute: over recorded
 /// events to their end, over live streams until it is stopped.
@@ -55,6 +57,10 @@ pub(super) struct Arguments {
     fresh: bool,
     #[command(flatten)]
     replaying: Replaying,
+    /// Answer /health, /ready, /metrics and /status over HTTP here, such as 127.0.0.1:9464; in place of
+    /// the environment's `listen`. Nobody is asked who they are. Off unless one of the two says so.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -82,31 +88,56 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let host = super::host()?;
     let signals = Signals::catch(&host)?;
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&host.clock)));
     let mut found = Vec::new();
     for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
         let event = environment.event(&pipeline).map_err(Failure::input)?;
         let is_live = matches!(event.source, Source::Live(_));
+        telemetry.pipeline(&pipeline.name.value);
         found.push((pipeline, environment, is_live));
     }
-    if found.iter().any(|(.., is_live)| *is_live) {
+    let is_live = found.iter().any(|(.., is_live)| *is_live);
+    if is_live {
         arguments.replaying.refuse_for_live()?;
         if found.iter().any(|(.., is_live)| !is_live) {
             return Err(Failure::Input(
                 "some of these pipelines read live streams and others recorded files; run them in two processes, as the ones end and the others do not".to_owned(),
             ));
         }
-        let found = found.into_iter();
-        let found = found.map(|(pipeline, environment, _)| (pipeline, environment));
+    }
+    // Before pipelines are opened, which may take a while: whoever asks learns that.
+    let environments = found.iter().map(|(_, environment, _)| environment);
+    let server = start_server(arguments, environments, &host, &telemetry, &signals)?;
+    let found = found.into_iter();
+    let found: Vec<(Pipeline, Environment)> = found
+        .map(|(pipeline, environment, _)| (pipeline, environment))
+        .collect();
+    if is_live {
+        if server.is_none() {
+            logs::note(
+                "nothing is served over HTTP: --listen 127.0.0.1:9464 answers /health, /ready, /metrics and /status",
+            );
+        }
         let how = live::How {
             fresh: arguments.fresh,
             json: arguments.json,
         };
-        return live::run(host, &signals, found.collect(), how);
+        let ended = live::run(&host, &signals, &telemetry, found, how);
+        server.into_iter().for_each(Server::close);
+        return ended;
     }
+    let unwritten: Vec<(String, String)> = found
+        .iter()
+        .flat_map(|(pipeline, _)| {
+            let name = &pipeline.name.value;
+            let lines = unwritten(pipeline).into_iter();
+            lines.map(move |line| (name.clone(), line))
+        })
+        .collect();
     let mut opened = Vec::new();
-    for (pipeline, environment, _) in found {
+    for (pipeline, environment) in found {
         let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
         pipeline.replay.range = range;
         pipeline.fresh = arguments.fresh;
@@ -120,7 +151,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pipelines: Vec<(Opened, Arc<Progress>)> = opened
         .into_iter()
         .map(|pipeline| {
-            let progress = Arc::new(Progress::default());
+            let progress = Arc::new(Progress {
+                telemetry: telemetry.pipeline(&pipeline.plan.pipeline),
+                ..Progress::default()
+            });
             progress
                 .read
                 .bytes_total
@@ -138,6 +172,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let reports = pipeline::run(&host, pipelines, &stop);
     let elapsed = began.elapsed();
     drop(line);
+    if let Some(server) = server {
+        server.close();
+    }
     if stop.load(Ordering::Relaxed) {
         // A read that hangs is left behind.
         let Host { lanes, io, .. } = host;
@@ -148,7 +185,64 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         true => Failure::input(error),
         false => Failure::work(error),
     })?;
+    for (pipeline, line) in unwritten {
+        eprintln!("pipeline {pipeline}: not written: {line}");
+    }
     report(&reports, elapsed, arguments.json)
+}
+
+/// Answers over HTTP, if and where somebody asked for it.
+fn start_server<'a>(
+    arguments: &'a Arguments,
+    environments: impl Iterator<Item = &'a Environment>,
+    host: &Host,
+    telemetry: &Arc<Telemetry>,
+    signals: &Signals,
+) -> Result<Option<Server>, Failure> {
+    let mut addresses = environments.filter_map(|environment| environment.listen.as_deref());
+    let Some(address) = arguments.listen.as_deref().or_else(|| addresses.next()) else {
+        return Ok(None);
+    };
+    if arguments.listen.is_none()
+        && let Some(other) = addresses.find(|other| *other != address)
+    {
+        return Err(Failure::Input(format!(
+            "these pipelines are to listen on {address} and on {other}, and a process listens once; choose one with --listen"
+        )));
+    }
+    let (io, telemetry) = (host.io.handle(), Arc::clone(telemetry));
+    let server = Server::start(io, address, telemetry, signals.stopping());
+    let server = server.map_err(|error| match error {
+        ServeError::Taken { .. } => Failure::work(error),
+        ServeError::Listen { .. } => Failure::input(error),
+    })?;
+    logs::note(&format!(
+        "listening on http://{}: /health, /ready, /metrics, /status",
+        server.address()
+    ));
+    Ok(Some(server))
+}
+
+/// What a pipeline's file asks for, and runs over recorded events do not write.
+pub(super) fn unwritten(pipeline: &Pipeline) -> Vec<String> {
+    let outputs = &pipeline.outputs;
+    let topics = outputs.topics.iter();
+    let topics = topics.map(|topic| {
+        format!(
+            "topic `{}`, since the events are recorded ones",
+            topic.value
+        )
+    });
+    let side = outputs.side().into_iter();
+    let side = side.filter_map(|(what, output)| {
+        let topic = output.topic.as_ref()?;
+        let file = output.file.path.display();
+        Some(format!(
+            "topic `{}`, since the events are recorded ones; {what} go to {file}",
+            topic.value
+        ))
+    });
+    topics.chain(side).collect()
 }
 
 /// A folder may hold more files than a process may usually open: all of them are merged at once.
@@ -162,17 +256,16 @@ fn raise_open_files() {
 }
 
 fn tell_schema(pipeline: &Opened) {
-    eprintln!(
-        "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:",
-        pipeline.declaration.event.value
-    );
     let (schema, left_out) = declared_schema(&pipeline.event_schema);
-    eprintln!("  schema = {schema}");
+    logs::note(&format!(
+        "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:\n  schema = {schema}",
+        pipeline.declaration.event.value
+    ));
     if !left_out.is_empty() {
-        eprintln!(
+        logs::note(&format!(
             "left out, because a schema has no name for their types: {}",
             show::printable(&left_out.join(", "))
-        );
+        ));
     }
 }
 

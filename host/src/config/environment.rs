@@ -4,6 +4,7 @@
 //! [environments.local]                     # the default; `--env NAME` chooses another
 //! store = "data/store"                     # folder of the embedded store; default ".penstock/store"
 //! output = "data/out"                      # where output files go; default "penstock-out"
+//! listen = "127.0.0.1:9464"                # where a run answers /health and /metrics; nowhere by default
 //!
 //! [environments.local.object_store]        # what object stores are opened with, beside AWS_… and the like
 //! aws_region = "eu-central-1"
@@ -37,6 +38,12 @@
 //! format's own schema. A value of `kafka`, `kinesis` or `avro` that is `"${NAME}"` as a whole is taken
 //! from the process's environment when the event is opened.
 //!
+//! ```toml
+//! [environments.production.topics.driver_features]      # what pipelines may write to, see `topics`
+//! kafka = { brokers = "broker:9092", topic = "driver-features-v1", "compression.type" = "lz4" }
+//! format = "json"                          # or "arrow"; default: "json"
+//! ```
+//!
 //! Relative paths start from the folder of `penstock.toml`, which is beside the pipeline file or in
 //! the nearest folder above it. A folder stands for the files directly in it, without those whose
 //! names begin with `.` or `_`. Files are read in the order of the list, those of a glob or folder by
@@ -55,6 +62,7 @@ use super::live::LiveSource;
 use super::pipeline::{OutputFile, Pipeline};
 use super::recorded::RecordedFiles;
 use super::remote::StoreOptions;
+use super::topics::Topic;
 use super::{environment_file, patterns, recorded, suggest, types};
 
 /// The name of the file that environments stand in.
@@ -76,8 +84,12 @@ pub struct Environment {
     pub output: PathBuf,
     /// The events it has, by name.
     pub events: BTreeMap<String, EventSource>,
+    /// The topics that pipelines may write to, by name.
+    pub topics: BTreeMap<String, Topic>,
     /// What object stores are opened with.
     pub store_options: StoreOptions,
+    /// `host:port` on which a run answers whether it is well; none unless it is asked to.
+    pub listen: Option<String>,
     /// For each event, the environments of the file that have it recorded.
     pub(super) recorded_in: Arc<BTreeMap<String, Vec<String>>>,
 }

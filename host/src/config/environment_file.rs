@@ -15,7 +15,7 @@ use super::live_file::LiveKeys;
 use super::live_settings::StreamKind;
 use super::remote::{Secret, StoreOptions};
 use super::table::{Node, Table, read_file};
-use super::{suggest, types};
+use super::{suggest, topics, types};
 
 /// Reads and checks all environments, and gives the one asked for.
 pub(super) fn read(file: &Arc<ConfigFile>, name: &str) -> Result<Environment, ConfigError> {
@@ -86,9 +86,15 @@ fn read_environment(
     let mut table = node.table("`[environments.NAME]` and its keys below")?;
     let store = read_folder(file, table.optional("store"), ".penstock/store");
     let output = read_folder(file, table.optional("output"), "penstock-out");
+    let listen = table.optional("listen").map_or(Some(None), |node| {
+        node.string("\"127.0.0.1:9464\"").map(Some)
+    });
     let options = table
         .optional("object_store")
         .map_or_else(|| Some(StoreOptions::default()), |node| read_options(&node));
+    let topics = table
+        .optional("topics")
+        .map_or_else(|| Some(BTreeMap::new()), |node| topics::read(&node));
     let events = table
         .optional("events")
         .map(|node| node.table("`[environments.NAME.events.EVENT]`"));
@@ -107,7 +113,9 @@ fn read_environment(
         store: store?,
         output: output?,
         events,
+        topics: topics?,
         store_options: options?,
+        listen: listen?.map(|listen| listen.value),
         recorded_in: Arc::default(),
     })
 }

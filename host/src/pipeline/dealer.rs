@@ -25,6 +25,7 @@ use super::map::{Mapping, Part};
 use super::plan::Plan;
 use super::queue::{Closed, Sender};
 use super::reader::ReadError;
+use super::telemetry::ReaderTelemetry;
 use crate::source::live::SplitCursor;
 use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
 use crate::stage::Stage;
@@ -43,6 +44,7 @@ pub(super) struct Dealer {
     accounting: Accounting,
     /// The watermark after the last batch.
     watermark: i64,
+    telemetry: Arc<ReaderTelemetry>,
 }
 
 impl Dealer {
@@ -52,6 +54,7 @@ impl Dealer {
         lanes: Vec<Sender<ToLane>>,
         delivery: Option<Sender<ToDelivery>>,
         stop: Arc<AtomicBool>,
+        telemetry: Arc<ReaderTelemetry>,
     ) -> Result<Self, ArrowError> {
         Ok(Self {
             divider: Divider::new(&plan, lanes.len())?,
@@ -65,6 +68,7 @@ impl Dealer {
             delivery,
             stop,
             watermark: i64::MIN,
+            telemetry,
         })
     }
 
@@ -81,6 +85,7 @@ impl Dealer {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(ReadError::Stopped);
             }
+            self.telemetry.heartbeat.work();
             let part = match &mut self.mapping {
                 None => Part::whole(&way.batch),
                 Some(mapping) => {
@@ -88,6 +93,10 @@ impl Dealer {
                 }
             };
             self.send(&mut way, part, place)?;
+            // Without a delivery of its own a lane accounts for what it sent.
+            if self.delivery.is_some() {
+                self.telemetry.accounts.publish(&self.accounting);
+            }
         }
         self.watermark = way.batch.watermark;
         Ok(())
@@ -100,10 +109,10 @@ impl Dealer {
     }
 
     /// The accounts of what was not given to a lane, and what the mapper told.
-    pub(super) fn finish(self) -> (Accounting, Figures) {
-        let mapping = self.mapping;
+    pub(super) fn finish(mut self) -> (Accounting, Figures) {
+        let mapping = self.mapping.take();
         let figures = mapping.map_or_else(Figures::default, |mapping| mapping.figures());
-        (self.accounting, figures)
+        (std::mem::take(&mut self.accounting), figures)
     }
 
     /// Refuses the rows of a part that have no key, and gives each lane its own.
@@ -126,6 +135,7 @@ impl Dealer {
         // sort keeps them so.
         refused.sort_by_key(|refused| refused.sequence);
         let sequences = way.sequences();
+        self.telemetry.heartbeat.wait();
         let mut unreached = None;
         let mut unreached_bytes: usize = refused.iter().map(Refused::bytes).sum();
         match &self.delivery {
@@ -216,6 +226,12 @@ impl Dealer {
             });
         }
         Ok(())
+    }
+}
+
+impl Drop for Dealer {
+    fn drop(&mut self) {
+        self.telemetry.heartbeat.end();
     }
 }
 

@@ -14,8 +14,8 @@ use super::commit::{CommitError, Commits};
 use super::features::Features;
 use super::invalid::InvalidValues;
 use super::lane::{FromLane, Output, Refused};
-use super::plan::Plan;
 use super::queue::Receiver;
+use super::telemetry::{DeliveryTelemetry, LaneTelemetry};
 use crate::sink::{FileSink, FileSummary, Position, Record, Reject, RejectSink, SinkError};
 use crate::source::SplitNames;
 use crate::source::decode::Format;
@@ -97,7 +97,6 @@ impl Default for Deliveries {
 
 /// Delivery at work.
 pub(super) struct Delivery {
-    pub(super) plan: Arc<Plan>,
     pub(super) features: Features,
     pub(super) sinks: Sinks,
     pub(super) splits: SplitNames,
@@ -112,14 +111,21 @@ pub(super) struct Delivery {
     /// None if nothing is kept.
     pub(super) commits: Option<Commits>,
     pub(super) done: Delivered,
+    pub(super) telemetry: Arc<DeliveryTelemetry>,
+    /// Of each lane.
+    pub(super) lane_telemetry: Vec<Arc<LaneTelemetry>>,
 }
 
 impl Delivery {
     /// Works until every part of the pipeline is done.
-    pub(super) fn run(
-        mut self,
-        mut input: Receiver<ToDelivery>,
-    ) -> Result<Delivered, DeliveryError> {
+    pub(super) fn run(self, input: Receiver<ToDelivery>) -> Result<Delivered, DeliveryError> {
+        let telemetry = Arc::clone(&self.telemetry);
+        let delivered = self.work(input);
+        telemetry.heartbeat.end();
+        delivered
+    }
+
+    fn work(mut self, mut input: Receiver<ToDelivery>) -> Result<Delivered, DeliveryError> {
         let delivered = self.replay().and_then(|()| self.deliver(&mut input));
         // Also after a failure: what was written must be durable.
         let flushed = match &self.sinks.store {
@@ -158,7 +164,10 @@ impl Delivery {
         let mut working = self.lanes;
         while working > 0 {
             self.go_on()?;
-            match input.receive_blocking().ok_or(DeliveryError::Incomplete)? {
+            self.telemetry.heartbeat.rest();
+            let message = input.receive_blocking().ok_or(DeliveryError::Incomplete)?;
+            self.telemetry.heartbeat.work();
+            match message {
                 ToDelivery::Reader { refused, sequence } => {
                     self.refuse(0, &refused)?;
                     if let Some(last) = sequence.checked_sub(1) {
@@ -193,7 +202,12 @@ impl Delivery {
             }
             FromLane::Commit(commit) => {
                 if let Some(commits) = &mut self.commits {
+                    // Durability is up to a disk or a service.
+                    self.telemetry.heartbeat.wait();
+                    let begun = self.telemetry.heartbeat.now();
                     commits.commit(lane, &commit)?;
+                    self.lane_telemetry[lane].committed(begun);
+                    self.telemetry.heartbeat.work();
                 }
             }
             FromLane::Done(report) => {
@@ -259,8 +273,9 @@ impl Delivery {
 
     fn emitted(&mut self, lane: usize, output: Output) -> Result<(), DeliveryError> {
         let (rows, failures) = self.features.validated(&output)?;
+        let removed = failures.len() as u64;
         if !failures.is_empty() {
-            self.done.invalid += failures.len() as u64;
+            self.done.invalid += removed;
             let invalid = &mut self.sinks.invalid;
             invalid.write(lane, &output, self.features.all(), &failures)?;
         }
@@ -274,21 +289,23 @@ impl Delivery {
         if let Some(store) = &self.sinks.store {
             // What a row withdraws it takes the place of in the store, too: it has no values.
             let features = &self.features;
+            self.telemetry.heartbeat.wait();
             features.items(&rows, length, self.epoch, first_sequence, |items| {
                 self.io.block_on(store.write(lane as u32, items))
             })?;
+            self.telemetry.heartbeat.work();
         }
         let values = self.features.values(&rows, length);
         self.done.values += values;
         self.progress.values.fetch_add(values, Ordering::Relaxed);
+        self.lane_telemetry[lane].delivered(rows.num_rows() as u64, values, removed);
         Ok(())
     }
 
     fn finish(mut self) -> Result<Delivered, DeliveryError> {
         if self.done.invalid > 0 {
-            let (pipeline, values) = (&self.plan.pipeline, self.done.invalid);
+            let values = self.done.invalid;
             tracing::warn!(
-                pipeline,
                 values,
                 "feature values broke their validation and were removed"
             );

@@ -21,6 +21,7 @@ use super::delivery::ToDelivery;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
+use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
 use crate::source::live::SplitCursor;
 use crate::source::{Origin, Origins, record_lines};
@@ -222,6 +223,8 @@ pub(super) struct Outlet {
     pub(super) lane: usize,
     pub(super) delivery: Sender<ToDelivery>,
     pub(super) stop: Arc<AtomicBool>,
+    /// What the lane tells while it works.
+    pub(super) telemetry: Arc<LaneTelemetry>,
 }
 
 impl Outlet {
@@ -231,9 +234,13 @@ impl Outlet {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Closed);
         }
-        self.delivery
-            .send(ToDelivery::Lane(self.lane, message), bytes)
-            .await
+        self.telemetry.heartbeat.wait();
+        let sent = self
+            .delivery
+            .send(ToDelivery::Lane(self.lane, message), bytes);
+        let sent = sent.await;
+        self.telemetry.heartbeat.work();
+        sent
     }
 
     pub(super) async fn send_refused(&self, refused: Vec<Refused>) -> Result<(), Closed> {
@@ -242,6 +249,12 @@ impl Outlet {
         }
         let bytes = refused.iter().map(Refused::bytes).sum();
         self.send(FromLane::Refused(refused), bytes).await
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.telemetry.heartbeat.end();
     }
 }
 
@@ -291,6 +304,7 @@ impl Lane {
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         self.resume().await?;
         loop {
+            self.out.telemetry.heartbeat.rest();
             let message = tokio::select! {
                 biased;
                 () = self.commits.wait() => {
@@ -302,11 +316,20 @@ impl Lane {
             match message {
                 Some(ToLane::Batch(batch)) => {
                     let (end, place) = (batch.sequences.end, batch.place);
+                    let began = self.out.telemetry.batch_begins();
                     if let Some(batch) = self.commits.left(*batch) {
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
                         self.commit_if_it_must().await?;
                     }
+                    let LaneReport {
+                        accounting,
+                        windows,
+                        ..
+                    } = &self.report;
+                    self.out
+                        .telemetry
+                        .batch_ends(began, accounting, *windows, self.watermark);
                 }
                 Some(ToLane::End) => {
                     self.report.watermark = self.watermark;
@@ -325,6 +348,9 @@ impl Lane {
             }
         }
         let report = Box::new(self.report());
+        self.out
+            .telemetry
+            .publish(&report.accounting, report.windows, self.watermark);
         self.out.send(FromLane::Done(report), 0).await?;
         Ok(())
     }
@@ -360,6 +386,14 @@ impl Lane {
             self.report = std::mem::take(&mut resume.report);
             self.watermark = self.report.watermark;
         }
+        let LaneReport {
+            accounting,
+            windows,
+            ..
+        } = &self.report;
+        self.out
+            .telemetry
+            .resume(accounting, *windows, self.watermark);
         Ok(())
     }
 

@@ -30,6 +30,9 @@ mod recordings;
 mod residence;
 mod run;
 mod shape;
+mod spans;
+pub mod telemetry;
+mod topics;
 mod wiring;
 mod working;
 
@@ -42,4 +45,5 @@ pub use opener::Opener;
 pub use plan::{Plan, WindowPlan, Work};
 pub use reader::ReadError;
 pub use run::{Progress, RunError, RunReport, run};
+pub use topics::{OutputTopic, OutputTopics};
 pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

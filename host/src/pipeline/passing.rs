@@ -34,6 +34,8 @@ impl Passing {
             },
             true => std::mem::take(&mut resume.report),
         };
+        out.telemetry
+            .resume(&report.accounting, 0, report.watermark);
         Self {
             emitted: plan.emitted_schema(),
             plan,
@@ -46,6 +48,7 @@ impl Passing {
     /// Works until the source ends, or the lane is stopped.
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         loop {
+            self.out.telemetry.heartbeat.rest();
             let message = tokio::select! {
                 biased;
                 () = self.commits.wait() => {
@@ -57,10 +60,15 @@ impl Passing {
             match message {
                 Some(ToLane::Batch(batch)) => {
                     let (end, place) = (batch.sequences.end, batch.place);
+                    let began = self.out.telemetry.batch_begins();
                     if let Some(batch) = self.commits.left(*batch) {
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
                     }
+                    let (accounting, watermark) = (&self.report.accounting, self.report.watermark);
+                    self.out
+                        .telemetry
+                        .batch_ends(began, accounting, 0, watermark);
                 }
                 Some(ToLane::End) => {
                     self.progress(u64::MAX).await?;

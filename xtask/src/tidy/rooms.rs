@@ -18,6 +18,7 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "pipeline",
             "record",
             "sandbox",
+            "serve",
             "sink",
             "store",
             "simulate",
@@ -27,6 +28,8 @@ const ROOMS: [(&str, &[&str]); 16] = [
             "transform",
         ],
     ),
+    // Of pipelines only what they tell of themselves.
+    ("serve", &["clock", "pipeline", "stage", "text"]),
     // Of the sandbox only the instances that checks put their questions to.
     (
         "testing",

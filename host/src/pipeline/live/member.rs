@@ -8,7 +8,9 @@ use std::time::Duration;
 use super::error::PartitionError;
 use super::partition::{Intake, PartitionEnd, Working};
 use super::run::{LaneAccount, LiveError, LiveReport, Shared};
+use super::telling;
 use crate::pipeline::lane::LaneReport;
+use crate::pipeline::telemetry::PipelineState;
 use crate::source::kafka::{KafkaEvent, KafkaFault, KafkaSource};
 
 /// How long to wait for the source's next word, each time.
@@ -32,6 +34,8 @@ pub(super) struct Member {
     fenced: BTreeMap<u32, Duration>,
     lanes: BTreeMap<u32, LaneAccount>,
     failed: Option<LiveError>,
+    /// What was told last.
+    told: PipelineState,
 }
 
 impl Member {
@@ -43,6 +47,7 @@ impl Member {
             fenced: BTreeMap::new(),
             lanes: BTreeMap::new(),
             failed: None,
+            told: PipelineState::default(),
         }
     }
 
@@ -57,6 +62,7 @@ impl Member {
             }
             self.reap();
             self.check_fenced();
+            self.tell_state();
         }
         self.stop(&source);
         let Self {
@@ -73,11 +79,25 @@ impl Member {
             transform: shared.opened.digest.clone(),
             lanes,
             store: shared.opened.store.clone(),
+            topics: shared.opened.written().collect(),
         })
+    }
+
+    /// Tells what the pipeline is about, if that is something else than before.
+    fn tell_state(&mut self) {
+        let is_whole = self.fenced.is_empty() && self.again.is_empty();
+        let working = self.working.values().map(Working::flags);
+        let state = telling::state(is_whole && self.shared.source.has_joined(), working);
+        if self.told != state {
+            self.shared.opened.telemetry.set_state(state.clone());
+            self.told = state;
+        }
     }
 
     /// Lets every partition commit, and leaves the group.
     fn stop(&mut self, source: &Arc<KafkaSource>) {
+        let telemetry = &self.shared.opened.telemetry;
+        telemetry.set_state(PipelineState::Stopping);
         self.again.clear();
         self.working.values().for_each(Working::leave);
         while !self.working.is_empty() {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 pub(super) use crate::config::OnMissing;
 
-use super::outbox::Destination;
+use super::outputs::LiveOutputs;
 use crate::config::{Environment, MessageColumns, OnMalformed, Pipeline};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
@@ -14,6 +14,7 @@ use crate::pipeline::features::Features;
 use crate::pipeline::map::{MapAgain, Mapping};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
+use crate::pipeline::telemetry::PipelineTelemetry;
 use crate::pipeline::wiring::{Host, Opened, WiringError};
 use crate::source::kafka::KafkaSettings;
 use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
@@ -33,6 +34,8 @@ pub struct OpenedLive {
     pub digest: String,
     /// Whether what is kept of its lanes is forgotten.
     pub fresh: bool,
+    /// What its parts tell while they work.
+    pub telemetry: Arc<PipelineTelemetry>,
     pub(super) kafka: KafkaSettings,
     pub(super) spec: Arc<LiveSpec>,
     pub(super) on_missing: OnMissing,
@@ -49,30 +52,15 @@ pub struct OpenedLive {
     identity: Identity,
 }
 
-/// The files of a live pipeline: one for each lane and destination, in folders of their own.
-#[derive(Debug, Clone)]
-pub(super) struct LiveOutputs {
-    rejects: PathBuf,
-    late: PathBuf,
-    invalid: PathBuf,
-}
-
-impl LiveOutputs {
-    /// `driver.rejects.ndjson` becomes `driver.rejects/3.ndjson`.
-    pub(super) fn path(&self, destination: Destination, lane: u32) -> PathBuf {
-        let file = match destination {
-            Destination::Rejects => &self.rejects,
-            Destination::Late => &self.late,
-            Destination::Invalid => &self.invalid,
-        };
-        file.with_extension("").join(format!("{lane}.ndjson"))
-    }
-}
-
 impl OpenedLive {
     /// The topic that it reads.
     pub fn topic(&self) -> &str {
         &self.kafka.topic
+    }
+
+    /// The topics that it writes to, and where they are.
+    pub fn written(&self) -> impl Iterator<Item = String> {
+        self.outputs.topics().map(ToString::to_string)
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -109,6 +97,7 @@ pub fn open(
     };
     kafka.headers = stream.message_columns.headers.is_some();
     let identity = opened.live_identity();
+    let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
         declaration,
@@ -118,7 +107,6 @@ pub fn open(
         features,
         opener,
         store,
-        outputs,
         ..
     } = opened;
     let spec = LiveSpec {
@@ -137,6 +125,7 @@ pub fn open(
         plan,
         digest,
         fresh: false,
+        telemetry: Arc::default(),
         kafka,
         spec: Arc::new(spec),
         on_missing: stream.on_missing,
@@ -147,11 +136,7 @@ pub fn open(
         store: environment.store.clone(),
         commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
         state_memory: declaration.run.state_memory,
-        outputs: LiveOutputs {
-            rejects: outputs.rejects,
-            late: outputs.late,
-            invalid: outputs.invalid,
-        },
+        outputs,
         identity,
         declaration,
     })

@@ -13,13 +13,16 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arrow::array::RecordBatch;
+use tracing::Instrument as _;
 
 use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
 use super::opening::OnMissing;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Waiting};
+use super::rows::RowMessages;
 use super::run::Shared;
+use super::telling::PartitionTelling;
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
@@ -28,6 +31,8 @@ use crate::pipeline::passing::Passing;
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
 use crate::pipeline::residence::Kept;
+use crate::pipeline::spans;
+use crate::pipeline::telemetry::LaneTelemetry;
 use crate::source::kafka::{Batch, KafkaSource};
 use crate::source::live::{LiveSplit, SplitCursor};
 use crate::source::messages::Messages;
@@ -61,13 +66,25 @@ pub(super) enum Intake {
     Look,
 }
 
-/// What a partition is told besides messages.
+/// What a partition is told besides messages, and how it is with it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flags {
-    /// It is to commit, and to give the partition up.
+    /// It is to commit, and to give the partition up. It is not to wait for anybody who does not answer.
     pub(super) leave: Arc<AtomicBool>,
     /// Nothing may be committed any more.
     pub(super) lost: Arc<AtomicBool>,
+    /// Its lanes are open.
+    pub(super) is_open: Arc<AtomicBool>,
+    /// It was read to its end since they are.
+    pub(super) has_caught_up: Arc<AtomicBool>,
+}
+
+impl Flags {
+    /// Lets everything of the partition stop, wherever it waits.
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.leave.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A partition at work, as its member sees it.
@@ -96,19 +113,25 @@ impl Working {
         let (intake, incoming) = mpsc::channel();
         let flags = Flags::default();
         let work = Partition {
+            telling: PartitionTelling::new(shared, partition),
             shared: Arc::clone(shared),
             number: partition,
             incoming,
             flags: flags.clone(),
         };
+        let span = spans::partition(shared.name(), partition, &shared.opened.digest);
         let name = format!("{}/{partition}", shared.name());
         let thread = std::thread::Builder::new().name(name);
-        let thread = thread.spawn(move || work.run());
+        let thread = thread.spawn(move || span.in_scope(|| work.run()));
         Ok(Self {
             intake,
             flags,
             thread: thread.map_err(PartitionError::Thread)?,
         })
+    }
+
+    pub(super) fn flags(&self) -> &Flags {
+        &self.flags
     }
 
     pub(super) fn tell(&self, intake: Intake) {
@@ -124,7 +147,7 @@ impl Working {
 
     /// Lets it stop without another commit.
     pub(super) fn lose(&self) {
-        self.flags.lost.store(true, Ordering::Relaxed);
+        self.flags.lose();
         self.tell(Intake::Look);
     }
 
@@ -145,6 +168,7 @@ pub(super) struct Committed {
     partition: u32,
     lane: usize,
     lanes: Arc<[AtomicI64]>,
+    telling: PartitionTelling,
 }
 
 impl Committed {
@@ -157,6 +181,7 @@ impl Committed {
         let least = lanes.map(|lane| lane.load(Ordering::Relaxed)).min();
         if let Some(next) = least.filter(|next| *next >= 0) {
             self.source.commit(self.partition, next);
+            self.telling.readable(next);
         }
     }
 }
@@ -166,6 +191,7 @@ struct Partition {
     number: u32,
     incoming: mpsc::Receiver<Intake>,
     flags: Flags,
+    telling: PartitionTelling,
 }
 
 /// The lanes of a partition at work.
@@ -195,15 +221,18 @@ impl Partition {
             Ok(lanes) => lanes,
             Err(error) => {
                 // Whatever was opened is of no use without the others.
-                self.flags.lost.store(true, Ordering::Relaxed);
+                self.flags.lose();
+                self.telling.close();
                 return Err(error);
             }
         };
+        self.flags.is_open.store(true, Ordering::Relaxed);
         let read = self.read(&mut lanes);
         if read.is_err() {
-            self.flags.lost.store(true, Ordering::Relaxed);
+            self.flags.lose();
         }
         let ended = self.end(lanes, read.err());
+        self.telling.close();
         if ended.as_ref().is_ok_and(|ended| !ended.is_lost) {
             self.shared.source.release(self.number);
         }
@@ -234,34 +263,49 @@ impl Partition {
         for (index, (keeper, taken)) in taken.into_iter().enumerate() {
             let number = first + index as u32;
             let (to_delivery, from_lane) = queue(QUEUE);
+            let (telemetry, delivering) = self.telling.lane(number, &to_delivery);
             let committed = Committed {
                 source: Arc::clone(&shared.source),
                 partition: self.number,
                 lane: index,
                 lanes: Arc::clone(&positions),
+                telling: self.telling.clone(),
             };
-            let paths = |destination| shared.opened.outputs.path(destination, number);
-            let outbox = Outbox::new(number, paths, &taken.outbox, &keeper);
-            let outbox = outbox.map_err(|error| PartitionError::Delivery {
+            let undelivered = |error| PartitionError::Delivery {
                 lane: number,
-                error: Box::new(error.into()),
-            })?;
+                error: Box::new(error),
+            };
             let has_windows = shared.opened.plan.windows().is_some();
             let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane()));
+            let waiting = Waiting {
+                clock: Arc::clone(&shared.clock),
+                stop: Arc::clone(&self.flags.leave),
+            };
+            let outputs = &shared.opened.outputs;
+            let addressees = outputs.addressees(shared.name(), number);
+            let outbox = Outbox::new(number, addressees, &taken.outbox, &waiting);
+            let outbox = outbox.map_err(|error| undelivered(error.into()))?;
+            let messages = RowMessages::new(&shared.opened.plan, outputs.forms());
+            let messages = messages.map_err(|error| undelivered(error.into()))?;
             let delivery = LaneDelivery {
                 features: Arc::clone(&shared.opened.features),
                 invalid: InvalidRows::new(&shared.opened.plan),
                 keeper,
                 outbox,
+                messages,
+                generation: shared.epoch,
                 split: format!("{}/{}", shared.opened.topic(), self.number),
                 rows: taken.rows,
                 committed,
                 lost: Arc::clone(&self.flags.lost),
+                telemetry: delivering,
+                lane_telemetry: Arc::clone(&telemetry),
             };
+            let span = spans::delivery(shared.name(), number, &shared.opened.digest);
             let thread = std::thread::Builder::new().name(format!("delivery-{number}"));
-            let thread = thread.spawn(move || delivery.run(from_lane));
+            let thread = thread.spawn(move || span.in_scope(|| delivery.run(from_lane)));
             deliveries.push((number, thread.map_err(PartitionError::Thread)?));
-            let (to_lane, task) = self.lane(number, taken, kept, to_delivery)?;
+            let (to_lane, task) = self.lane(number, taken, kept, to_delivery, telemetry)?;
             to_lanes.push(to_lane);
             tasks.push((number, task));
         }
@@ -270,7 +314,9 @@ impl Partition {
             .mapping(&format!("{}/{}", shared.name(), self.number))?;
         let plan = Arc::clone(&shared.opened.plan);
         let stop = Arc::clone(&self.flags.lost);
-        let dealer = Dealer::new(plan, mapping, to_lanes, None, stop).map_err(ReadError::from)?;
+        let reading = Arc::clone(&self.telling.reading);
+        let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
+        let dealer = dealer.map_err(ReadError::from)?;
         let position = least.map(|cursor| cursor.position);
         shared.source.start(self.number, position);
         Ok(Lanes {
@@ -311,6 +357,7 @@ impl Partition {
         taken: Taken,
         kept: Option<Kept>,
         delivery: Sender<crate::pipeline::delivery::ToDelivery>,
+        telemetry: Arc<LaneTelemetry>,
     ) -> Result<
         (
             Sender<ToLane>,
@@ -325,8 +372,11 @@ impl Partition {
             lane: number as usize,
             delivery,
             stop: Arc::clone(&self.flags.lost),
+            telemetry,
         };
         let (to_lane, from_reader) = queue::<ToLane>(QUEUE);
+        let _ = out.telemetry.queue.set(to_lane.fill());
+        let span = spans::lane(shared.name(), number as usize, &shared.opened.digest);
         let task = match (shared.opened.plan.windows(), &shared.opened.opener) {
             (Some(windows), Some(opener)) => {
                 let label = format!("{}/{number}", shared.name());
@@ -336,11 +386,13 @@ impl Partition {
                     lane: number,
                     error,
                 };
-                shared.lanes.spawn(lane.map_err(failed)?.run(from_reader))
+                let lane = lane.map_err(failed)?.run(from_reader);
+                shared.lanes.spawn(lane.instrument(span))
             }
-            _ => shared
-                .lanes
-                .spawn(Passing::new(plan, commits, out).run(from_reader)),
+            _ => {
+                let passing = Passing::new(plan, commits, out).run(from_reader);
+                shared.lanes.spawn(passing.instrument(span))
+            }
         };
         Ok((to_lane, task))
     }
@@ -358,6 +410,7 @@ impl Partition {
                     .map_err(ReadError::from)?;
                 return Ok(());
             }
+            self.telling.reading.heartbeat.rest();
             let intake = match self.incoming.recv_timeout(GLANCE) {
                 Ok(intake) => intake,
                 Err(RecvTimeoutError::Timeout) if lanes.are_at_work() => continue,
@@ -381,6 +434,7 @@ impl Partition {
                 }
                 Intake::Messages(batch) => self.messages(lanes, &batch.messages)?,
                 Intake::AtEnd(next) => {
+                    self.flags.has_caught_up.store(true, Ordering::Relaxed);
                     let cursor = lanes.split.cursor();
                     // The ends of transactions have positions, and no messages.
                     if next > cursor.position {
@@ -442,6 +496,8 @@ impl Partition {
                     after: Some(read.cursor),
                     greatest,
                 };
+                let timestamps = &piece.timestamps[next..read.next];
+                self.telling.arrived(read.cursor.position, timestamps);
                 next = read.next;
                 lanes.dealer.deal(read.batch, Some(place))?;
             }
@@ -450,7 +506,7 @@ impl Partition {
     }
 
     fn is_told_to_go(&self) -> bool {
-        let Flags { leave, lost } = &self.flags;
+        let Flags { leave, lost, .. } = &self.flags;
         leave.load(Ordering::Relaxed) || lost.load(Ordering::Relaxed)
     }
 
@@ -465,6 +521,7 @@ impl Partition {
         let clock = &self.shared.clock;
         let mut pause = FIRST_PAUSE;
         loop {
+            self.telling.reading.heartbeat.work();
             match lanes.split.read(messages, first) {
                 Ok(read) => return Ok(Some(read)),
                 Err(error) if error.is_temporary() => {
@@ -476,6 +533,7 @@ impl Partition {
                             "waiting for the schema registry"
                         );
                     }
+                    self.telling.reading.heartbeat.wait();
                     clock.wait(clock.now().saturating_add(pause), &self.flags.leave);
                     pause = (pause * 2).min(LONGEST_PAUSE);
                     if self.is_told_to_go() {

@@ -11,12 +11,16 @@ use super::error::PartitionError;
 use super::keeper::Expected;
 use super::member::Member;
 use super::opening::OpenedLive;
+use super::outbox::is_bad_input;
+use super::telling;
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::commit::CommitTimer;
 use crate::pipeline::run::{declarations, state_memory};
+use crate::pipeline::spans;
+use crate::pipeline::telemetry::PipelineState;
 use crate::pipeline::wiring::Host;
-use crate::source::kafka::{FaultKind, KafkaFault, KafkaSource};
+use crate::source::kafka::{KafkaFault, KafkaSource};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{FeatureStore, StoreError};
 
@@ -32,6 +36,8 @@ pub struct LiveReport {
     pub lanes: BTreeMap<u32, LaneAccount>,
     /// The store that was written to.
     pub store: PathBuf,
+    /// The topics that were written to.
+    pub topics: Vec<String>,
 }
 
 /// What a lane has to say for itself.
@@ -62,6 +68,16 @@ pub enum LiveError {
     Stream {
         /// The pipeline.
         pipeline: String,
+        /// Why.
+        fault: KafkaFault,
+    },
+    /// A topic cannot be written to.
+    #[error("pipeline {pipeline}, topic `{topic}` of its outputs: {fault}")]
+    Topic {
+        /// The pipeline.
+        pipeline: String,
+        /// The topic, by its name in the environment.
+        topic: String,
         /// Why.
         fault: KafkaFault,
     },
@@ -122,16 +138,9 @@ impl LiveError {
     /// Whether the pipeline was given something that it cannot work on.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Stream { fault, .. } => matches!(
-                fault.kind,
-                FaultKind::Setting | FaultKind::Denied | FaultKind::Missing
-            ),
-            Self::Partition { error, .. } => matches!(
-                **error,
-                PartitionError::Keeper(
-                    super::KeeperError::Other { .. } | super::KeeperError::Grown { .. }
-                ) | PartitionError::Missing { .. }
-            ),
+            Self::Stream { fault, .. } => is_bad_input(fault),
+            Self::Topic { fault, .. } => is_bad_input(fault),
+            Self::Partition { error, .. } => error.is_bad_input(),
             Self::Twice { .. } | Self::Grown { .. } => true,
             Self::Store(error) => matches!(
                 error,
@@ -236,6 +245,9 @@ fn start(
     let (clock, stop) = (Arc::clone(&host.clock), Arc::clone(stop));
     let (lanes, io) = (host.lanes.handle().clone(), host.io.handle().clone());
     let thread = std::thread::Builder::new().name(pipeline.clone());
+    let telemetry = Arc::clone(&opened.telemetry);
+    telemetry.set_generation(telling::generation(&opened));
+    let span = spans::part(&pipeline, "member", &opened.digest);
     let work = move || {
         let pipeline = opened.plan.pipeline.clone();
         if opened.serves {
@@ -248,8 +260,16 @@ fn start(
             pipeline: pipeline.clone(),
             fault,
         })?;
+        let reached = opened.outputs.reach(&stop);
+        reached.map_err(|(topic, fault)| LiveError::Topic {
+            pipeline: pipeline.clone(),
+            topic,
+            fault,
+        })?;
         let timer = CommitTimer::start(Arc::clone(&clock), opened.commit_every);
         let timer = timer.map_err(|error| LiveError::Thread { pipeline, error })?;
+        let source = Arc::new(source);
+        telling::tell_splits(&opened.telemetry, &source);
         let shared = Shared {
             expected: Expected {
                 transform: opened.digest.clone(),
@@ -257,7 +277,7 @@ fn start(
                 partitions: source.partitions(),
                 is_keyed: opened.plan.windows().is_some(),
             },
-            source: Arc::new(source),
+            source,
             opened,
             store,
             epoch,
@@ -268,6 +288,14 @@ fn start(
             forgotten: Mutex::default(),
         };
         Member::new(Arc::new(shared)).run(&stop)
+    };
+    let work = move || {
+        let ended = span.in_scope(work);
+        telemetry.set_state(match &ended {
+            Ok(_) => PipelineState::Finished,
+            Err(error) => PipelineState::Failed(error.to_string()),
+        });
+        ended
     };
     thread
         .spawn(work)

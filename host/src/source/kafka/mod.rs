@@ -24,7 +24,7 @@ mod starting;
 mod status;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -203,6 +203,11 @@ impl KafkaSource {
     /// offset of the next message to read. It is sent some time later. A failure changes nothing.
     pub fn commit(&self, partition: u32, next: i64) {
         self.mailbox.commit(partition, next);
+    }
+
+    /// Whether the group has told this member what is its share, which may be nothing.
+    pub fn has_joined(&self) -> bool {
+        self.mailbox.has_joined.load(Ordering::Relaxed)
     }
 
     /// How far each partition that is ours has been read, by rising number.
