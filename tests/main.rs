@@ -11,6 +11,7 @@ mod input;
 mod kafka;
 mod live;
 mod map;
+mod record;
 mod sandbox;
 mod services;
 mod serving;

@@ -7,6 +7,7 @@ pub mod clock;
 pub mod config;
 pub mod kafka;
 pub mod pipeline;
+pub mod record;
 pub mod sandbox;
 pub mod serve;
 pub mod simulate;

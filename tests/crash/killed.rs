@@ -33,7 +33,11 @@ fn a_killed_run_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
     for seed in first..first + schedules {
         let window = WINDOWS[seed as usize % WINDOWS.len()];
         let lanes = 1 + seed % 3;
-        let run = format!("lanes = {lanes}\ncommit_every = \"5ms\"");
+        let mut run = format!("lanes = {lanes}\ncommit_every = \"5ms\"");
+        if seed % 5 == 4 {
+            // Every key is put away whenever it can be.
+            run.push_str("\nstate_memory = \"1KiB\"");
+        }
         let plain = folder(seed, window, &format!("lanes = {lanes}"));
         let clock = SystemClock::start();
         let undisturbed = plain

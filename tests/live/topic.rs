@@ -61,7 +61,10 @@ impl Topic {
         let consumer: BaseConsumer = config.create().unwrap();
         let mut all = TopicPartitionList::new();
         all.add_partition_range(&self.name, 0, self.partitions as i32 - 1);
-        let committed = consumer.committed_offsets(all, LIMIT).unwrap();
+        // The group's coordinator may be just moving.
+        let Ok(committed) = consumer.committed_offsets(all, LIMIT) else {
+            return false;
+        };
         (0..self.partitions as i32).all(|partition| {
             let (_, end) = consumer
                 .fetch_watermarks(&self.name, partition, LIMIT)

@@ -11,6 +11,7 @@ mod inspect;
 mod live;
 mod logs;
 mod progress;
+mod record;
 mod replaying;
 mod run;
 mod show;
@@ -68,6 +69,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Record(Box<record::Arguments>),
     Get(get::Arguments),
     Health(health::Arguments),
     Test(test::Arguments),
@@ -132,6 +134,7 @@ pub fn main() -> ExitCode {
     }
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),

@@ -61,7 +61,7 @@ impl Replaying {
 }
 
 /// An instant, in microseconds: RFC 3339, or a date for its first moment in UTC.
-fn parse_instant(text: &str) -> Result<i64, String> {
+pub(super) fn parse_instant(text: &str) -> Result<i64, String> {
     if let Ok(date) = text.parse::<jiff::civil::Date>()
         && text.len() <= "2026-01-31".len()
     {

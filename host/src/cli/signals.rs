@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use tokio::runtime::Handle;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::{Failure, logs};
@@ -33,7 +34,12 @@ impl Signals {
     /// Catches them from now on. Until there is work, which has something to keep, the first one ends
     /// the program at once.
     pub(super) fn catch(host: &Host) -> Result<Self, Failure> {
-        let _entered = host.io.enter();
+        Self::catch_on(host.io.handle())
+    }
+
+    /// As [`Signals::catch`], by a task of `io`.
+    pub(super) fn catch_on(io: &Handle) -> Result<Self, Failure> {
+        let _entered = io.enter();
         let caught = |kind| {
             signal(kind).map_err(|error| Failure::work(format!("cannot catch signals: {error}")))
         };
@@ -44,7 +50,7 @@ impl Signals {
             at_work: Arc::default(),
         };
         let (stop, at_work) = (Arc::clone(&signals.stop), Arc::clone(&signals.at_work));
-        host.io.spawn(async move {
+        io.spawn(async move {
             loop {
                 let asked = tokio::select! {
                     _ = interrupt.recv() => Asked::Interrupt,

@@ -60,4 +60,5 @@ pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipel
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
 pub(crate) use remote::is_url;
 pub use remote::{Secret, StoreOptions, sounds_secret};
+pub(crate) use suggest::did_you_mean;
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

@@ -26,6 +26,7 @@ use super::plan::Plan;
 use super::queue::{Closed, Sender};
 use super::reader::ReadError;
 use super::telemetry::ReaderTelemetry;
+use crate::source::live::SplitCursor;
 use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
 use crate::stage::Stage;
 use crate::transform::Figures;
@@ -153,10 +154,7 @@ impl Dealer {
                 }));
             }
         }
-        let place = place.map(|place| Place {
-            after: place.after.filter(|_| way.is_done),
-            ..place
-        });
+        let place = place.map(|place| way.place(place));
 
         let shares = self.divider.divide(&part.rows, &keyless)?;
         for (lane, (rows, picked)) in self.lanes.iter().zip(shares) {
@@ -271,6 +269,26 @@ impl Way {
             self.watermark = self.batch.watermark;
         } else if let Some(watermarks) = &self.batch.watermarks {
             self.watermark = watermarks[end - 1];
+        }
+    }
+
+    /// Where in a live stream its parts are by now, as `whole` says of the batch. Records that did not
+    /// become rows and stand behind the last of them are read again, and not counted before.
+    fn place(&mut self, whole: Place) -> Place {
+        if self.is_done {
+            return whole;
+        }
+        let times = &self.batch.event_times[..self.first];
+        let last = self.origins.of(self.first as u32 - 1).position;
+        let next = self.origins.of(self.first as u32).position;
+        let cursor = SplitCursor {
+            position: last as i64 + 1,
+            sequence: self.sequences().end,
+            greatest: times.iter().copied().fold(whole.greatest, i64::max),
+        };
+        Place {
+            after: (last != next).then_some(cursor),
+            ..whole
         }
     }
 

@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
@@ -20,6 +21,7 @@ use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
+use super::residence::Residence;
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
 use crate::source::live::SplitCursor;
@@ -74,10 +76,12 @@ pub(super) struct LaneBatch {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
     pub(super) split: u32,
-    /// The position of the source's batch's first message.
+    /// The position of the first message of the source's batch.
     pub(super) start: i64,
-    /// The cursor once everything up to here is judged; none within a source's batch.
+    /// The cursor once everything up to here is judged; none within a message of several rows.
     pub(super) after: Option<SplitCursor>,
+    /// The greatest event time before the batch.
+    pub(super) greatest: i64,
 }
 
 /// Rows and records that never reached a lane.
@@ -88,6 +92,11 @@ pub(super) struct Unreached {
 }
 
 impl LaneBatch {
+    /// Whether the lane may commit after it.
+    pub(super) fn may_commit(&self) -> bool {
+        self.place.is_none_or(|place| place.after.is_some())
+    }
+
     /// Which of the rows that were divided row `row` is.
     pub(super) fn part(&self, row: usize) -> u32 {
         self.picked
@@ -200,6 +209,8 @@ pub(super) struct Lane {
     plan: Arc<Plan>,
     calls: Calls,
     windows: Windows,
+    /// Which keys the windows have in memory; none if all.
+    residence: Option<Residence>,
     /// Whether a window may be emitted more than once.
     revises: bool,
     watermark: i64,
@@ -272,10 +283,13 @@ impl Lane {
         plan: Arc<Plan>,
         windows: &WindowPlan,
         transform: Box<dyn Windowed>,
-        commits: LaneCommits,
+        mut commits: LaneCommits,
         out: Outlet,
     ) -> Result<Self, LaneError> {
+        let kept = commits.kept.take();
+        let residence = kept.map(|kept| Residence::new(windows, &plan.key_schema, kept));
         Ok(Self {
+            residence: residence.transpose()?,
             calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
             windows: Windows::new(&windows.shape, &plan.key_schema, &windows.spec)?,
             revises: windows.shape.revises(),
@@ -307,19 +321,13 @@ impl Lane {
                     if let Some(batch) = self.commits.left(*batch) {
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
+                        self.commit_if_it_must().await?;
                     }
-                    let LaneReport {
-                        accounting,
-                        windows,
-                        ..
-                    } = &self.report;
-                    self.out
-                        .telemetry
-                        .batch_ends(began, accounting, *windows, self.watermark);
+                    self.tell(began);
                 }
                 Some(ToLane::End) => {
                     self.report.watermark = self.watermark;
-                    self.report.windows += self.windows.end(&mut self.calls, &mut self.out).await?;
+                    self.report.windows += self.end().await?;
                     self.progress(i64::MAX, u64::MAX).await?;
                     break;
                 }
@@ -341,6 +349,15 @@ impl Lane {
         Ok(())
     }
 
+    /// Emits all that is open.
+    async fn end(&mut self) -> Result<u64, LaneError> {
+        let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
+        match &mut self.residence {
+            Some(residence) => residence.end(windows, calls, out).await,
+            None => windows.end(calls, out).await,
+        }
+    }
+
     /// What there is to say so far.
     fn report(&self) -> LaneReport {
         let mut report = self.report.clone();
@@ -349,39 +366,62 @@ impl Lane {
         report
     }
 
+    /// Tells what came of a batch that was begun then.
+    fn tell(&self, began: Duration) {
+        let telemetry = &self.out.telemetry;
+        let (accounting, windows) = (&self.report.accounting, self.report.windows);
+        telemetry.batch_ends(began, accounting, windows, self.watermark);
+        telemetry.state_bytes.set_count(self.windows.bytes() as u64);
+        telemetry
+            .resident_keys
+            .set_count(self.windows.keys() as u64);
+    }
+
     /// Goes on where an earlier run stopped.
     async fn resume(&mut self) -> Result<(), LaneError> {
-        if self.commits.keeps() {
-            self.windows.keep();
-        }
-        let Some(progress) = self.commits.resume.progress else {
+        let Some(residence) = &mut self.residence else {
             return Ok(());
         };
-        self.windows.resume(progress);
-        for records in std::mem::take(&mut self.commits.resume.records) {
-            self.windows.load(&records, &mut self.calls).await?;
+        let resume = &mut self.commits.resume;
+        let (progress, journal) = (resume.progress, resume.journal);
+        residence
+            .start(&mut self.windows, progress, journal)
+            .await?;
+        if progress.is_some() {
+            self.report = std::mem::take(&mut resume.report);
+            self.watermark = self.report.watermark;
+            let (accounting, windows) = (&self.report.accounting, self.report.windows);
+            let telemetry = &self.out.telemetry;
+            telemetry.resume(accounting, windows, self.watermark);
         }
-        self.report = std::mem::take(&mut self.commits.resume.report);
-        self.watermark = self.report.watermark;
-        let LaneReport {
-            accounting,
-            windows,
-            ..
-        } = &self.report;
-        self.out
-            .telemetry
-            .resume(accounting, *windows, self.watermark);
         Ok(())
+    }
+
+    /// Commits if memory does not let it wait.
+    async fn commit_if_it_must(&mut self) -> Result<(), LaneError> {
+        let must = self.residence.as_ref();
+        let must = must.is_some_and(|residence| residence.must_commit(&self.windows));
+        match must && self.commits.has_some() {
+            true => self.commit().await,
+            false => Ok(()),
+        }
     }
 
     /// Hands over what is to be committed.
     async fn commit(&mut self) -> Result<(), LaneError> {
-        let changes = self.windows.changes()?;
-        let bytes = changes.bytes();
+        let Some(residence) = &mut self.residence else {
+            return Ok(());
+        };
+        let kept = residence.changes(&mut self.windows)?;
+        let bytes = kept.bytes();
         let report = self.report();
-        let commit = self.commits.take(Some(changes), report);
+        let commit = self.commits.take(Some(kept), report);
         let message = FromLane::Commit(Box::new(commit));
-        Ok(self.out.send(message, bytes).await?)
+        self.out.send(message, bytes).await?;
+        match &mut self.residence {
+            Some(residence) => residence.committed().await,
+            None => Ok(()),
+        }
     }
 
     async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
@@ -391,10 +431,16 @@ impl Lane {
             refused = unreached.refused;
         }
         let rows = self.rows(&batch);
-        let outcome = self
-            .windows
-            .batch(&rows, &mut self.calls, &mut self.out)
-            .await?;
+        let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
+        let outcome = match &mut self.residence {
+            Some(residence) => {
+                let may_commit = batch.may_commit();
+                residence
+                    .batch(windows, &rows, calls, out, may_commit)
+                    .await?
+            }
+            None => windows.batch(&rows, calls, out).await?,
+        };
         self.account(&batch, outcome, refused).await?;
         self.watermark = self.watermark.max(batch.watermark);
         // A window that is emitted more than once may be so at this very watermark again.

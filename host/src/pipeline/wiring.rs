@@ -161,6 +161,8 @@ pub(super) struct Keeping {
     /// A store's folder.
     pub(super) folder: PathBuf,
     pub(super) every: Duration,
+    /// Bytes that states take in memory, about, in all lanes together.
+    pub(super) state_memory: u64,
 }
 
 impl Opened {
@@ -421,6 +423,7 @@ pub(super) fn put_together(
         keeping: (pipeline.run.commit_every).map(|every| Keeping {
             folder: environment.store.clone(),
             every,
+            state_memory: pipeline.run.state_memory,
         }),
         fresh: false,
         mapper: mapper_spec,

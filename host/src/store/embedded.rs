@@ -7,6 +7,7 @@ mod catalog;
 mod disk;
 mod epochs;
 mod folder;
+mod groups;
 mod keys;
 mod lane;
 mod lanes;
@@ -32,7 +33,7 @@ use self::keys::Keyspace;
 use self::lane::Lane;
 use self::lanes::LaneReaders;
 pub use self::reader::EmbeddedReader;
-pub use self::state::{LaneState, StateBatch};
+pub use self::state::{LaneState, Pairs, StateBatch};
 use self::storage::Storage;
 use super::{
     Declaration, FeatureName, FeatureReader, FeatureStore, FeatureValue, Items, StoreError,

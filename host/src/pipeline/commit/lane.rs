@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use super::{CommitDue, Resume, ToCommit};
 use crate::pipeline::lane::{LaneBatch, LaneReport, Place};
+use crate::pipeline::residence::{Kept, KeptChanges};
 use crate::source::live::SplitCursor;
-use crate::window::Changes;
 
 /// A lane's own view of its commits.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(in crate::pipeline) struct LaneCommits {
     /// None if nothing is kept.
     due: Option<CommitDue>,
     /// What an earlier owner of the lane left.
     pub(in crate::pipeline) resume: Resume,
+    /// Where the state is kept, if there is any.
+    pub(in crate::pipeline) kept: Option<Kept>,
     /// Everything before this sequence was judged.
     sequence: u64,
     /// How far each split of a live stream was judged.
@@ -25,19 +27,19 @@ pub(in crate::pipeline) struct LaneCommits {
 }
 
 impl LaneCommits {
-    pub(in crate::pipeline) fn new(due: Option<CommitDue>, resume: Resume) -> Self {
+    pub(in crate::pipeline) fn new(
+        due: Option<CommitDue>,
+        resume: Resume,
+        kept: Option<Kept>,
+    ) -> Self {
         Self {
             due,
             sequence: resume.cursor,
             splits: resume.splits.clone(),
             resume,
+            kept,
             ..Self::default()
         }
-    }
-
-    /// Whether anything is kept.
-    pub(in crate::pipeline) fn keeps(&self) -> bool {
-        self.due.is_some()
     }
 
     /// The rows of a batch that were not judged before; none if all were.
@@ -78,12 +80,12 @@ impl LaneCommits {
     /// What is to be committed, with what changed in the lane's windows, if it has any.
     pub(in crate::pipeline) fn take(
         &mut self,
-        changes: Option<Changes>,
+        kept: Option<KeptChanges>,
         report: LaneReport,
     ) -> ToCommit {
         self.is_open = false;
         ToCommit {
-            changes,
+            kept,
             cursor: self.sequence,
             splits: self.splits.clone(),
             report,

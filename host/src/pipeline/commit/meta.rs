@@ -63,6 +63,8 @@ pub(super) struct LaneMeta {
     pub(super) cursor: u64,
     /// Entries of the log that count.
     pub(super) entries: u64,
+    /// Entries of the journal that are to be carried out.
+    pub(super) journal: u64,
     /// The windows' progress, as its bytes.
     pub(super) progress: Vec<u8>,
     report: KeptReport,
@@ -76,6 +78,7 @@ impl LaneMeta {
             generation,
             cursor: commit.cursor,
             entries,
+            journal: commit.kept.as_ref().map_or(0, |kept| kept.journal),
             progress,
             report: KeptReport::of(&commit.report),
         }

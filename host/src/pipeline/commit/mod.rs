@@ -11,6 +11,8 @@
 //! | `0x00` | how far the lane has come: JSON, see [`meta`] |
 //! | `0x01`, `0x02` | records of windows, and what is due when: see [`crate::window::Codec`] |
 //! | `0x03`, entry (8 bytes, big-endian) | what the lane sent on, see [`log`] |
+//! | `0x04`, entry | edits that the last commit declared valid and are not carried out yet: see [`super::residence`] |
+//! | `0x05`, … | emissions that are being put in order, of no meaning after the process |
 //!
 //! Entries are written as they come, and count only up to the number that the last commit says.
 
@@ -26,6 +28,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 pub(super) use self::lane::LaneCommits;
 use self::log::Entry;
@@ -36,13 +39,13 @@ pub(super) use self::report::KeptReport;
 pub(super) use self::timer::{CommitDue, CommitTimer};
 use super::lane::{FromLane, LaneReport};
 use super::plan::Plan;
+use super::residence::{Kept, KeptChanges};
 use crate::source::live::SplitCursor;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedStore, LaneState, StateBatch};
-use crate::window::{Changes, Codec, Edit, Progress, Records, StateError};
+use crate::window::{Codec, Edit, Progress, StateError};
 
 const META: &[u8] = &[0];
-const RECORDS: &[u8] = &[1];
 const LOG: u8 = 3;
 
 /// Bytes that are held of a lane's log before they are written.
@@ -52,7 +55,7 @@ const LOG_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct ToCommit {
     /// What changed in its windows; none if it has none.
-    pub(super) changes: Option<Changes>,
+    pub(super) kept: Option<KeptChanges>,
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
     /// How far each split of a live stream was judged.
@@ -70,7 +73,8 @@ pub(super) struct Resume {
     pub(super) splits: BTreeMap<u32, SplitCursor>,
     pub(super) report: LaneReport,
     pub(super) progress: Option<Progress>,
-    pub(super) records: Vec<Records>,
+    /// Entries of the journal that are to be carried out.
+    pub(super) journal: u64,
 }
 
 impl Resume {
@@ -148,6 +152,9 @@ struct Keeper {
     next_entry: u64,
     /// The lane's progress, if it is not logged yet.
     progress: Option<Entry>,
+    /// How many of the lane's commits can be read. The lane hears that there will be no more when
+    /// this is gone.
+    applied: watch::Sender<u64>,
 }
 
 impl Commits {
@@ -175,6 +182,7 @@ impl Commits {
                 state,
                 next_entry: 0,
                 progress: None,
+                applied: watch::Sender::new(0),
             });
         }
         let mut commits = Self {
@@ -246,19 +254,26 @@ impl Commits {
     fn resume(&mut self, lane: usize, meta: LaneMeta) -> Result<Resume, CommitError> {
         let commits = &mut self.lanes[lane];
         commits.next_entry = meta.entries;
-        let mut resume = Resume {
+        let progress = commits.codec.is_some();
+        let progress = progress.then(|| Progress::decode(&meta.progress));
+        Ok(Resume {
             cursor: meta.cursor,
             splits: BTreeMap::new(),
             report: meta.report(),
-            progress: None,
-            records: Vec::new(),
-        };
-        let Some(codec) = &commits.codec else {
-            return Ok(resume);
-        };
-        resume.progress = Some(Progress::decode(&meta.progress)?);
-        resume.records = load_records(&commits.state, codec, &self.io)?;
-        Ok(resume)
+            progress: progress.transpose()?,
+            journal: meta.journal,
+        })
+    }
+
+    /// Where a lane's state is kept; its windows may take so many bytes in memory.
+    pub(super) fn kept(&self, lane: usize, memory: usize) -> Kept {
+        let commits = &self.lanes[lane];
+        Kept {
+            state: commits.state.clone(),
+            applied: commits.applied.subscribe(),
+            io: self.io.clone(),
+            memory,
+        }
     }
 
     /// What the lanes had sent on when they committed, to be given to the files once more.
@@ -293,17 +308,18 @@ impl Commits {
         lane.log_progress();
         let mut batch = std::mem::replace(&mut lane.unwritten, lane.state.batch());
         let mut progress = Vec::new();
-        if let (Some(changes), Some(codec)) = (&commit.changes, &lane.codec) {
-            codec.encode(changes, |edit| match edit {
+        if let (Some(kept), Some(codec)) = (&commit.kept, &lane.codec) {
+            kept.encode(codec, |edit| match edit {
                 Edit::Put(key, value) => batch.put(key, value),
                 Edit::Remove(key) => batch.remove(key),
             })?;
-            progress = changes.progress.encode();
+            progress = kept.changes.progress.encode();
         }
         let meta = LaneMeta::new(self.generation, commit, lane.next_entry, progress);
         batch.put(META, &meta.encode());
         self.io.block_on(async {
             lane.state.apply(batch).await?;
+            lane.applied.send_modify(|commits| *commits += 1);
             lane.state.flush().await
         })?;
         Ok(())
@@ -336,38 +352,6 @@ impl Keeper {
 
 fn entry_key(entry: u64) -> Vec<u8> {
     [&[LOG][..], &entry.to_be_bytes()].concat()
-}
-
-/// All records of a lane's windows, a key's together.
-pub(super) fn load_records(
-    state: &LaneState,
-    codec: &Codec,
-    io: &Handle,
-) -> Result<Vec<Records>, CommitError> {
-    let mut records = Vec::new();
-    // Windows take in all records of a key at once, so the last key of a look waits for the next.
-    let mut waiting: Vec<(Bytes, Bytes)> = Vec::new();
-    let mut after: Option<Bytes> = None;
-    loop {
-        let looked = state.pairs(RECORDS, after.as_deref());
-        let mut pairs = std::mem::take(&mut waiting);
-        let known = pairs.len();
-        pairs.extend(io.block_on(looked)?);
-        after = pairs.last().map(|(key, _)| key.clone());
-        let is_end = pairs.len() == known;
-        if let Some((last, _)) = pairs.last().filter(|_| !is_end) {
-            let of_last = |(key, _): &(Bytes, Bytes)| Codec::is_one_key(key, last);
-            let before = pairs.iter().rposition(|pair| !of_last(pair));
-            waiting = pairs.split_off(before.map_or(0, |at| at + 1));
-        }
-        if !pairs.is_empty() {
-            let pairs = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
-            records.push(codec.decode(pairs)?);
-        }
-        if is_end {
-            return Ok(records);
-        }
-    }
 }
 
 /// Forgets everything that is kept of a lane.

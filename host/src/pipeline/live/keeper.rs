@@ -13,10 +13,12 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use super::outbox::Kept;
-use crate::pipeline::commit::{CommitError, Identity, KeptReport, Resume, ToCommit, load_records};
+use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit};
 use crate::pipeline::plan::Plan;
+use crate::pipeline::residence as kept;
 use crate::source::live::SplitCursor;
 use crate::store::embedded::{LiveLane, StateBatch};
 use crate::store::{Items, StoreError};
@@ -41,9 +43,6 @@ pub enum KeeperError {
         /// What is wrong.
         error: StateError,
     },
-    /// Its records cannot be read.
-    #[error(transparent)]
-    Records(#[from] CommitError),
     /// What is kept is of another layout, or damaged.
     #[error(
         "the state of lane {lane} cannot be used: {reason}; use the build that wrote it, or begin anew with `--fresh`"
@@ -109,6 +108,8 @@ pub(crate) struct LaneMeta {
     pub(crate) splits: BTreeMap<u32, SplitCursor>,
     /// The windows' progress, as its bytes.
     progress: Vec<u8>,
+    /// Entries of the journal that are to be carried out.
+    journal: u64,
     pub(super) report: KeptReport,
     pub(super) outbox: BTreeMap<u8, Kept>,
 }
@@ -122,6 +123,9 @@ pub(super) struct Keeper {
     /// Of this owner of the lane.
     pub(super) epoch: u64,
     batch: StateBatch,
+    /// How many of the lane's commits can be read. The lane hears that there will be no more when this
+    /// is gone.
+    applied: watch::Sender<u64>,
     io: Handle,
 }
 
@@ -158,6 +162,7 @@ impl Keeper {
             codec: codec.transpose().map_err(state_error)?,
             expected,
             epoch,
+            applied: watch::Sender::new(0),
             io,
         };
         let Some(meta) = keeper.meta()? else {
@@ -176,9 +181,9 @@ impl Keeper {
             report: meta.report.report(),
             ..Resume::default()
         };
-        if let Some(codec) = &keeper.codec {
+        if keeper.codec.is_some() {
             resume.progress = Some(Progress::decode(&meta.progress).map_err(state_error)?);
-            resume.records = load_records(&keeper.lane.state, codec, &keeper.io)?;
+            resume.journal = meta.journal;
         }
         let taken = Taken {
             resume,
@@ -186,6 +191,16 @@ impl Keeper {
             outbox: meta.outbox,
         };
         Ok((keeper, taken))
+    }
+
+    /// Where the lane's windows find what is kept of them; they may take so many bytes in memory.
+    pub(super) fn kept(&self, memory: usize) -> kept::Kept {
+        kept::Kept {
+            state: self.lane.state.clone(),
+            applied: self.applied.subscribe(),
+            io: self.io.clone(),
+            memory,
+        }
     }
 
     /// Forgets what is kept of a lane.
@@ -239,9 +254,9 @@ impl Keeper {
         outbox: BTreeMap<u8, Kept>,
     ) -> Result<(), KeeperError> {
         let mut batch = std::mem::replace(&mut self.batch, self.lane.state.batch());
-        let mut progress = Vec::new();
-        if let (Some(changes), Some(codec)) = (&commit.changes, &self.codec) {
-            let encoded = codec.encode(changes, |edit| match edit {
+        let (mut progress, mut journal) = (Vec::new(), 0);
+        if let (Some(kept), Some(codec)) = (&commit.kept, &self.codec) {
+            let encoded = kept.encode(codec, |edit| match edit {
                 Edit::Put(key, value) => batch.put(key, value),
                 Edit::Remove(key) => batch.remove(key),
             });
@@ -249,7 +264,8 @@ impl Keeper {
                 lane: self.number,
                 error,
             })?;
-            progress = changes.progress.encode();
+            progress = kept.changes.progress.encode();
+            journal = kept.journal;
         }
         let meta = LaneMeta {
             layout: LAYOUT,
@@ -262,6 +278,7 @@ impl Keeper {
             sequence: commit.cursor,
             splits: commit.splits.clone(),
             progress,
+            journal,
             report: KeptReport::of(&commit.report),
             outbox,
         };
@@ -269,6 +286,7 @@ impl Keeper {
         batch.put(META, &meta);
         self.io.block_on(async {
             self.lane.state.apply(batch).await?;
+            self.applied.send_modify(|commits| *commits += 1);
             self.lane.state.flush().await
         })?;
         Ok(())

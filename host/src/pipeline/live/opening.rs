@@ -47,6 +47,7 @@ pub struct OpenedLive {
     pub(super) lanes_of_a_partition: u32,
     pub(super) store: PathBuf,
     pub(super) commit_every: Duration,
+    pub(super) state_memory: u64,
     pub(super) outputs: LiveOutputs,
     identity: Identity,
 }
@@ -149,6 +150,7 @@ pub fn open(
         lanes_of_a_partition: declaration.run.lanes.unwrap_or(1),
         store: environment.store.clone(),
         commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
+        state_memory: declaration.run.state_memory,
         outputs: LiveOutputs {
             rejects: outputs.rejects,
             late: outputs.late,

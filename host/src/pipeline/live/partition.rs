@@ -29,6 +29,7 @@ use crate::pipeline::lane::{Lane, LaneError, LaneReport, Outlet, Place, ToLane};
 use crate::pipeline::passing::Passing;
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
+use crate::pipeline::residence::Kept;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::LaneTelemetry;
 use crate::source::kafka::{Batch, KafkaSource};
@@ -267,6 +268,8 @@ impl Partition {
                 lane: number,
                 error: Box::new(error.into()),
             })?;
+            let has_windows = shared.opened.plan.windows().is_some();
+            let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane()));
             let delivery = LaneDelivery {
                 features: Arc::clone(&shared.opened.features),
                 invalid: InvalidRows::new(&shared.opened.plan),
@@ -283,7 +286,7 @@ impl Partition {
             let thread = std::thread::Builder::new().name(format!("delivery-{number}"));
             let thread = thread.spawn(move || span.in_scope(|| delivery.run(from_lane)));
             deliveries.push((number, thread.map_err(PartitionError::Thread)?));
-            let (to_lane, task) = self.lane(number, taken, to_delivery, telemetry)?;
+            let (to_lane, task) = self.lane(number, taken, kept, to_delivery, telemetry)?;
             to_lanes.push(to_lane);
             tasks.push((number, task));
         }
@@ -333,6 +336,7 @@ impl Partition {
         &self,
         number: u32,
         taken: Taken,
+        kept: Option<Kept>,
         delivery: Sender<crate::pipeline::delivery::ToDelivery>,
         telemetry: Arc<LaneTelemetry>,
     ) -> Result<
@@ -344,7 +348,7 @@ impl Partition {
     > {
         let shared = &self.shared;
         let plan = Arc::clone(&shared.opened.plan);
-        let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume);
+        let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume, kept);
         let out = Outlet {
             lane: number as usize,
             delivery,
@@ -463,6 +467,7 @@ impl Partition {
                 if self.is_told_to_go() {
                     return Ok(());
                 }
+                let greatest = lanes.split.cursor().greatest;
                 let Some(read) = self.decode(lanes, &piece, next)? else {
                     return Ok(());
                 };
@@ -470,6 +475,7 @@ impl Partition {
                     split: self.number,
                     start: piece.offsets[next],
                     after: Some(read.cursor),
+                    greatest,
                 };
                 let timestamps = &piece.timestamps[next..read.next];
                 self.telling.arrived(read.cursor.position, timestamps);
@@ -535,6 +541,7 @@ impl Partition {
             split: self.number,
             start: cursor.position,
             after: Some(cursor),
+            greatest: cursor.greatest,
         };
         Ok(lanes.dealer.deal(nothing, Some(place))?)
     }

@@ -15,7 +15,7 @@ use super::telling;
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::commit::CommitTimer;
-use crate::pipeline::run::declarations;
+use crate::pipeline::run::{declarations, state_memory};
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::PipelineState;
 use crate::pipeline::wiring::Host;
@@ -164,6 +164,12 @@ pub(super) struct Shared {
 impl Shared {
     pub(super) fn name(&self) -> &str {
         &self.opened.plan.pipeline
+    }
+
+    /// Bytes that the windows of a lane may take in memory: its share, if this process has all of them.
+    pub(super) fn memory_of_a_lane(&self) -> usize {
+        let lanes = self.expected.partitions * self.opened.lanes_of_a_partition;
+        state_memory(self.opened.state_memory / u64::from(lanes.max(1)))
     }
 
     /// Whether what is kept of a lane is to be forgotten: once in this process, if at all.

@@ -11,6 +11,7 @@ use slatedb::{DbReader, DbReaderMode, ErrorKind};
 use tokio::sync::RwLock;
 
 use super::folder::{Folder, LaneName};
+use super::groups::filters;
 use super::merge::NewestWins;
 use super::storage::Storage;
 use super::{blocking, engine};
@@ -95,6 +96,7 @@ impl LaneReaders {
                 // need the right to write. Following needs neither, at the price of `get_from`'s second attempts.
                 .with_reader_mode(DbReaderMode::FollowLatest)
                 .with_merge_operator(Arc::new(NewestWins))
+                .with_filter_policies(filters())
                 .with_options(DbReaderOptions {
                     manifest_poll_interval: POLL,
                     object_store_max_retries: Some(0),

@@ -4,9 +4,12 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use futures::stream::StreamExt as _;
 use slatedb::WriteBatch;
+use slatedb::config::ScanOptions;
 
 use super::engine;
+use super::groups::GROUPED;
 use super::keys::Keyspace;
 use super::lane::Lane;
 use super::pending::Pending;
@@ -16,6 +19,14 @@ use crate::store::{Items, StoreError};
 const PAIRS: usize = 1 << 16;
 /// Bytes of pairs that one look gives, about.
 const BYTES: usize = 32 << 20;
+
+/// Groups that are looked for one after the other; several such parts at a time.
+const PART: usize = 64;
+/// Parts at a time.
+const PARTS: usize = 8;
+
+/// Keys with their values, by rising keys.
+pub type Pairs = Vec<(Bytes, Bytes)>;
 
 /// The state of one lane: keys and values that mean nothing here.
 #[derive(Clone)]
@@ -124,6 +135,76 @@ impl LaneState {
         {
             bytes += pair.key.len() + pair.value.len();
             pairs.push((pair.key.slice(self.keyspace.prefix().len()..), pair.value));
+        }
+        Ok(pairs)
+    }
+
+    /// The pairs whose keys are in `from..to`, by rising keys: `most` of them, if there are so many.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read.
+    pub async fn range(
+        &self,
+        from: Bound<&[u8]>,
+        to: &[u8],
+        most: usize,
+    ) -> Result<Pairs, StoreError> {
+        let fault = |e: &slatedb::Error| engine("read", &self.lane.path, e);
+        let range = (
+            from.map(|from| stored(self.keyspace, from)),
+            Bound::Excluded(stored(self.keyspace, to)),
+        );
+        let mut found = self.lane.db.scan(range).await.map_err(|e| fault(&e))?;
+        let mut pairs = Vec::new();
+        while pairs.len() < most
+            && let Some(pair) = found.next().await.map_err(|e| fault(&e))?
+        {
+            pairs.push((pair.key.slice(self.keyspace.prefix().len()..), pair.value));
+        }
+        Ok(pairs)
+    }
+
+    /// All pairs of some groups, in the order of `groups`. A group is the whole beginning that the
+    /// keys of its pairs have in common, and its first byte is 1. One that has no pair costs next
+    /// to nothing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read.
+    pub async fn groups(&self, groups: &[Vec<u8>]) -> Result<Pairs, StoreError> {
+        let parts: Vec<Vec<Vec<u8>>> = groups.chunks(PART).map(<[_]>::to_vec).collect();
+        let read = |part: Vec<Vec<u8>>| {
+            let state = self.clone();
+            // A task of its own, so that parts are read on several threads.
+            tokio::spawn(async move { state.part(&part).await })
+        };
+        let mut reading = futures::stream::iter(parts).map(read).buffered(PARTS);
+        let mut pairs = Vec::new();
+        while let Some(part) = reading.next().await {
+            match part {
+                Ok(part) => pairs.extend(part?),
+                Err(error) => std::panic::resume_unwind(error.into_panic()),
+            }
+        }
+        Ok(pairs)
+    }
+
+    async fn part(&self, groups: &[Vec<u8>]) -> Result<Pairs, StoreError> {
+        let fault = |e: &slatedb::Error| engine("read", &self.lane.path, e);
+        let options = ScanOptions {
+            cache_blocks: true,
+            ..ScanOptions::default()
+        };
+        let mut pairs = Vec::new();
+        for group in groups {
+            debug_assert_eq!(group.first(), Some(&GROUPED));
+            let db = &self.lane.db;
+            let found = db.scan_prefix_with_options(stored(self.keyspace, group), .., &options);
+            let mut found = found.await.map_err(|e| fault(&e))?;
+            while let Some(pair) = found.next().await.map_err(|e| fault(&e))? {
+                pairs.push((pair.key.slice(self.keyspace.prefix().len()..), pair.value));
+            }
         }
         Ok(pairs)
     }
