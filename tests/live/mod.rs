@@ -5,4 +5,5 @@ mod pipeline;
 mod rebalanced;
 mod refused;
 mod served;
+mod sinks;
 mod topic;

@@ -33,6 +33,7 @@ mod run_error;
 mod shape;
 mod spans;
 pub mod telemetry;
+mod topics;
 mod wiring;
 mod working;
 
@@ -46,4 +47,5 @@ pub use plan::{Plan, WindowPlan, Work};
 pub use reader::ReadError;
 pub use run::{Progress, RunReport, run};
 pub use run_error::RunError;
+pub use topics::{OutputTopic, OutputTopics};
 pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

@@ -18,12 +18,11 @@ impl OutputPaths {
     /// Where a pipeline's files are in an environment.
     pub(super) fn of(pipeline: &Pipeline, environment: &Environment) -> Self {
         let outputs = &pipeline.outputs;
-        let invalid = outputs.invalid_values(&pipeline.name.value);
         Self {
             features: (outputs.features.as_ref()).map(|file| environment.output_path(&file.value)),
-            rejects: environment.output_path(&outputs.rejects.value),
-            late: environment.output_path(&outputs.late.value),
-            invalid: environment.output_path(&invalid),
+            rejects: environment.output_path(&outputs.rejects.file.value),
+            late: environment.output_path(&outputs.late.file.value),
+            invalid: environment.output_path(&outputs.invalid.file.value),
         }
     }
 
@@ -67,9 +66,9 @@ impl OutputPaths {
         let features = self.features.as_deref().zip(outputs.features.as_ref());
         let features = features.map(|(path, file)| (path, file.span));
         features.into_iter().chain([
-            (self.rejects.as_path(), outputs.rejects.span),
-            (self.late.as_path(), outputs.late.span),
-            (self.invalid.as_path(), outputs.rejects.span),
+            (self.rejects.as_path(), outputs.rejects.file.span),
+            (self.late.as_path(), outputs.late.file.span),
+            (self.invalid.as_path(), outputs.invalid.file.span),
         ])
     }
 }

@@ -226,9 +226,10 @@ fn start(
     let lane_telemetry: Vec<_> = (0..lanes as u32)
         .map(|number| telemetry.lane(number, None, &host.clock))
         .collect();
-    let (to_delivery, from_all) = queue(DELIVERY_QUEUE);
+    let (to_delivery, from_all) = queue(waiting(&opened, DELIVERY_QUEUE, 1));
     let delivery_telemetry = telemetry.delivery("", &host.clock);
     let _ = delivery_telemetry.queue.set(to_delivery.fill());
+    let lane_queue = waiting(&opened, LANE_QUEUE, lanes);
     let delivery = Delivery {
         features: Features::new(Arc::clone(&opened.plan), opened.features),
         sinks,
@@ -250,7 +251,7 @@ fn start(
     let mut tasks = Vec::with_capacity(lanes);
     let mut transforms = opened.transforms.into_iter();
     for (number, lane_telemetry) in lane_telemetry.into_iter().enumerate() {
-        let (to_lane, from_reader) = queue::<ToLane>(LANE_QUEUE);
+        let (to_lane, from_reader) = queue::<ToLane>(lane_queue);
         let _ = lane_telemetry.queue.set(to_lane.fill());
         to_lanes.push(to_lane);
         let out = Outlet {
@@ -347,9 +348,18 @@ fn commits(
     Ok((Some(commits), resumes))
 }
 
+/// Bytes that may wait in one of `queues` queues: at most `most`, and together no more than a part of
+/// what states may take, if they are bounded.
+fn waiting(opened: &Opened, most: usize, queues: usize) -> usize {
+    let keeping = opened.keeping.as_ref();
+    let part = keeping.map(|keeping| usize::try_from(keeping.state_memory / 32 / queues as u64));
+    part.and_then(Result::ok)
+        .map_or(most, |part| part.clamp(1 << 16, most))
+}
+
 /// Bytes of windows in memory, of those that a lane's state may take in all.
 pub(super) fn state_memory(bytes: u64) -> usize {
-    usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+    usize::try_from(bytes / 4).unwrap_or(usize::MAX)
 }
 
 fn least_cursor(resumes: &[Resume]) -> u64 {

@@ -14,6 +14,7 @@ use super::opener::Opener;
 use super::outputs::OutputPaths;
 use super::plan::Plan;
 use super::recordings;
+use super::topics::OutputTopics;
 use super::working::{Working, check_interfaces};
 use crate::clock::Clock;
 use crate::config::{
@@ -153,6 +154,8 @@ pub struct Opened {
     /// Whether what an interrupted run left is forgotten.
     pub fresh: bool,
     pub(super) outputs: OutputPaths,
+    /// The topics that it writes to; none over recorded events.
+    pub topics: OutputTopics,
 }
 
 /// Where lanes keep what they have done.
@@ -265,6 +268,25 @@ impl Opened {
                 format!("{:?}", declaration.declarations().collect::<Vec<_>>()),
             ),
         ]
+    }
+
+    /// The files that it writes, by what is written to each. Those of a live pipeline are folders of them.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let OutputPaths {
+            features,
+            rejects,
+            late,
+            invalid,
+        } = &self.outputs;
+        let features = features.as_deref().map(|path| ("features", path));
+        let side = [("rejects", rejects), ("late", late), ("invalid", invalid)];
+        let side = side.into_iter().map(|(what, path)| (what, path.as_path()));
+        features.into_iter().chain(side)
+    }
+
+    /// The store's folder, if features are written there.
+    pub fn feature_store(&self) -> Option<&Path> {
+        self.store.as_deref()
     }
 
     /// How many lanes it has.
@@ -415,10 +437,11 @@ pub(super) fn put_together(
             pace: None,
             disorder: window.disorder,
             every_watermark,
-            batch_rows: pipeline.run.batch_rows,
+            batch_rows: batch_rows(&pipeline),
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
         outputs,
+        topics: OutputTopics::default(),
         store: pipeline.outputs.store.then(|| environment.store.clone()),
         keeping: (pipeline.run.commit_every).map(|every| Keeping {
             folder: environment.store.clone(),
@@ -445,6 +468,17 @@ pub fn lanes_of(pipeline: &Pipeline) -> usize {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = pipeline.run.lanes.map(|lanes| lanes as usize);
     lanes.unwrap_or_else(|| processors().min(MOST_DEFAULT_LANES))
+}
+
+/// Rows of a batch, at most. Lanes that commit do so between two batches, and what may change in one
+/// must not be more than they have memory for.
+fn batch_rows(pipeline: &Pipeline) -> usize {
+    const STATE_BYTES: u64 = 1 << 14;
+    let rows = pipeline.run.batch_rows;
+    match pipeline.run.commit_every {
+        None => rows,
+        Some(_) => rows.min((pipeline.run.state_memory / STATE_BYTES).max(256) as usize),
+    }
 }
 
 /// The key's columns. Rows in which one is null are refused, so that none is null after that.

@@ -10,8 +10,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use arrow::error::ArrowError;
 
 use super::keeper::{Keeper, KeeperError};
-use super::outbox::{Destination, Outbox, OutboxError};
+use super::outbox::{Outbox, OutboxError};
+use super::outputs::{INVALID, LATE, REJECTS};
 use super::partition::Committed;
+use super::rows::{Keys, RowMessages};
 use crate::pipeline::commit::ToCommit;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::features::Features;
@@ -19,11 +21,13 @@ use crate::pipeline::invalid::InvalidRows;
 use crate::pipeline::lane::{FromLane, LaneReport, Output, Refused};
 use crate::pipeline::queue::Receiver;
 use crate::pipeline::telemetry::{DeliveryTelemetry, LaneTelemetry};
+use crate::sink::kafka::{Outgoing, Published};
 use crate::sink::{Position, Record, Reject, reject_line};
 use crate::source::record_lines;
 use crate::stage::Stage;
 use crate::store::StoreError;
 use crate::store::embedded::LiveLane;
+use crate::store::item::entity::EntityError;
 
 /// Why delivery ended early.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +41,9 @@ pub enum LiveDeliveryError {
     /// Features cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A row cannot be keyed by its entity.
+    #[error("cannot deliver rows: {0}")]
+    Entity(#[from] EntityError),
     /// Arrow cannot hold the columns.
     #[error("cannot deliver features: {0}")]
     Arrow(#[from] ArrowError),
@@ -50,8 +57,14 @@ impl LiveDeliveryError {
     pub(super) fn is_fenced(&self) -> bool {
         match self {
             Self::Keeper(KeeperError::Store(error)) | Self::Store(error) => error.is_fenced(),
+            Self::Outbox(error) => error.is_fenced(),
             _ => false,
         }
+    }
+
+    /// Whether the pipeline was given something that cannot work.
+    pub(super) fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Outbox(error) if error.is_bad_input())
     }
 }
 
@@ -61,6 +74,9 @@ pub(super) struct LaneDelivery {
     pub(super) invalid: InvalidRows,
     pub(super) keeper: Keeper,
     pub(super) outbox: Outbox,
+    pub(super) messages: RowMessages,
+    /// Of the transform, as messages say it.
+    pub(super) generation: u64,
     /// The name of the split that refused rows came from.
     pub(super) split: String,
     /// Rows that the lane has emitted.
@@ -94,9 +110,10 @@ impl LaneDelivery {
         &mut self,
         input: &mut Receiver<ToDelivery>,
     ) -> Result<LaneReport, LiveDeliveryError> {
-        // What the last owner committed and may not have sent.
         self.telemetry.heartbeat.wait();
-        self.outbox.send()?;
+        self.outbox.open(&self.keeper)?;
+        // What the last owner committed and may not have sent.
+        self.outbox.send(&self.keeper)?;
         loop {
             if self.lost.load(Ordering::Relaxed) {
                 return Err(LiveDeliveryError::Incomplete);
@@ -109,10 +126,13 @@ impl LaneDelivery {
             };
             match message {
                 FromLane::Emitted(output) => self.emitted(&output)?,
-                FromLane::Refused(refused) => self.refused(&refused),
+                FromLane::Refused(refused) => self.refused(&refused)?,
                 FromLane::Progress { .. } => {}
                 FromLane::Commit(commit) => self.commit(&commit)?,
-                FromLane::Done(report) => return Ok(*report),
+                FromLane::Done(report) => {
+                    self.settle()?;
+                    return Ok(*report);
+                }
             }
         }
     }
@@ -121,8 +141,9 @@ impl LaneDelivery {
         let (rows, failures) = self.features.validated(output)?;
         if !failures.is_empty() {
             let shown = self.invalid.rows(output, self.features.all(), &failures)?;
-            for line in record_lines(&shown) {
-                self.outbox.put(Destination::Invalid, line + "\n");
+            let keys = Keys::of(&shown, self.invalid.keys())?;
+            for (row, line) in record_lines(&shown).iter().enumerate() {
+                self.put(INVALID, keys.get(row), line)?;
             }
         }
         let (epoch, first) = (self.keeper.epoch, self.rows);
@@ -132,16 +153,40 @@ impl LaneDelivery {
             keeper.write(&items)
         })?;
         let values = self.features.values(&rows, output.length);
-        let (rows, removed) = (rows.num_rows() as u64, failures.len() as u64);
-        self.lane_telemetry.delivered(rows, values, removed);
-        Ok(())
+        let (emitted, removed) = (rows.num_rows() as u64, failures.len() as u64);
+        self.lane_telemetry.delivered(emitted, values, removed);
+        let first = Published {
+            epoch,
+            sequence: first,
+        };
+        let (outbox, keeper) = (&mut self.outbox, &self.keeper);
+        self.messages
+            .put(&rows, first, self.generation, outbox, keeper)
     }
 
-    fn refused(&mut self, refused: &[Refused]) {
+    /// Puts a line for an addressee whose messages are numbered by themselves. It is dated when it is
+    /// sent: of what was refused, nobody knows a better time.
+    fn put(&mut self, to: usize, key: &[u8], line: &str) -> Result<(), LiveDeliveryError> {
+        let message = Outgoing {
+            key,
+            value: Some(line.trim_end().as_bytes()),
+            timestamp: None,
+            at: Published {
+                epoch: self.keeper.epoch,
+                sequence: self.outbox.number(to),
+            },
+            generation: self.generation,
+        };
+        Ok(self.outbox.put(to, &message, &self.keeper)?)
+    }
+
+    fn refused(&mut self, refused: &[Refused]) -> Result<(), LiveDeliveryError> {
+        // All of a split are in one partition, in order.
+        let key = self.split.clone();
         for refused in refused {
-            let destination = match refused.stage {
-                Stage::Late => Destination::Late,
-                _ => Destination::Rejects,
+            let to = match refused.stage {
+                Stage::Late => LATE,
+                _ => REJECTS,
             };
             let line = reject_line(&Reject {
                 sequence: refused.sequence,
@@ -156,19 +201,29 @@ impl LaneDelivery {
                     _ => Record::Json(refused.record.clone()),
                 },
             });
-            self.outbox.put(destination, line);
+            self.put(to, key.as_bytes(), &line)?;
         }
+        Ok(())
     }
 
     fn commit(&mut self, commit: &ToCommit) -> Result<(), LiveDeliveryError> {
-        let outbox = self.outbox.commit(&mut self.keeper);
+        let outbox = self.outbox.commit(self.keeper.batch());
         // Durability is up to a disk or a service.
         self.telemetry.heartbeat.wait();
         let begun = self.telemetry.heartbeat.now();
         self.keeper.commit(commit, self.rows, outbox)?;
         self.lane_telemetry.committed(begun);
-        self.outbox.send()?;
+        self.outbox.send(&self.keeper)?;
         self.committed.tell(&commit.splits);
+        Ok(())
+    }
+
+    /// Notes what was sent, so that the lane's next owner need not ask the topics.
+    fn settle(&mut self) -> Result<(), LiveDeliveryError> {
+        let mut batch = self.keeper.changes();
+        if let Some(outbox) = self.outbox.settle(&mut batch) {
+            self.keeper.settle(batch, outbox)?;
+        }
         Ok(())
     }
 }

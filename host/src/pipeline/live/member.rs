@@ -79,6 +79,7 @@ impl Member {
             transform: shared.opened.digest.clone(),
             lanes,
             store: shared.opened.store.clone(),
+            topics: shared.opened.written().collect(),
         })
     }
 

@@ -19,7 +19,8 @@ use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
 use super::opening::OnMissing;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Waiting};
+use super::rows::RowMessages;
 use super::run::Shared;
 use super::telling::PartitionTelling;
 use crate::pipeline::commit::LaneCommits;
@@ -68,7 +69,7 @@ pub(super) enum Intake {
 /// What a partition is told besides messages, and how it is with it.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Flags {
-    /// It is to commit, and to give the partition up.
+    /// It is to commit, and to give the partition up. It is not to wait for anybody who does not answer.
     pub(super) leave: Arc<AtomicBool>,
     /// Nothing may be committed any more.
     pub(super) lost: Arc<AtomicBool>,
@@ -76,6 +77,14 @@ pub(super) struct Flags {
     pub(super) is_open: Arc<AtomicBool>,
     /// It was read to its end since they are.
     pub(super) has_caught_up: Arc<AtomicBool>,
+}
+
+impl Flags {
+    /// Lets everything of the partition stop, wherever it waits.
+    fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.leave.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A partition at work, as its member sees it.
@@ -138,7 +147,7 @@ impl Working {
 
     /// Lets it stop without another commit.
     pub(super) fn lose(&self) {
-        self.flags.lost.store(true, Ordering::Relaxed);
+        self.flags.lose();
         self.tell(Intake::Look);
     }
 
@@ -212,7 +221,7 @@ impl Partition {
             Ok(lanes) => lanes,
             Err(error) => {
                 // Whatever was opened is of no use without the others.
-                self.flags.lost.store(true, Ordering::Relaxed);
+                self.flags.lose();
                 self.telling.close();
                 return Err(error);
             }
@@ -220,7 +229,7 @@ impl Partition {
         self.flags.is_open.store(true, Ordering::Relaxed);
         let read = self.read(&mut lanes);
         if read.is_err() {
-            self.flags.lost.store(true, Ordering::Relaxed);
+            self.flags.lose();
         }
         let ended = self.end(lanes, read.err());
         self.telling.close();
@@ -262,19 +271,29 @@ impl Partition {
                 lanes: Arc::clone(&positions),
                 telling: self.telling.clone(),
             };
-            let paths = |destination| shared.opened.outputs.path(destination, number);
-            let outbox = Outbox::new(number, paths, &taken.outbox, &keeper);
-            let outbox = outbox.map_err(|error| PartitionError::Delivery {
+            let undelivered = |error| PartitionError::Delivery {
                 lane: number,
-                error: Box::new(error.into()),
-            })?;
+                error: Box::new(error),
+            };
             let has_windows = shared.opened.plan.windows().is_some();
             let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane()));
+            let waiting = Waiting {
+                clock: Arc::clone(&shared.clock),
+                stop: Arc::clone(&self.flags.leave),
+            };
+            let outputs = &shared.opened.outputs;
+            let addressees = outputs.addressees(shared.name(), number);
+            let outbox = Outbox::new(number, addressees, &taken.outbox, &waiting);
+            let outbox = outbox.map_err(|error| undelivered(error.into()))?;
+            let messages = RowMessages::new(&shared.opened.plan, outputs.forms());
+            let messages = messages.map_err(|error| undelivered(error.into()))?;
             let delivery = LaneDelivery {
                 features: Arc::clone(&shared.opened.features),
                 invalid: InvalidRows::new(&shared.opened.plan),
                 keeper,
                 outbox,
+                messages,
+                generation: shared.epoch,
                 split: format!("{}/{}", shared.opened.topic(), self.number),
                 rows: taken.rows,
                 committed,

@@ -46,8 +46,9 @@ use crate::window::{
 
 /// Groups that are loaded at once.
 const LOADED: usize = 1 << 14;
-/// About what a key that changed takes on its way into the database, in bytes.
-const CHANGED_KEY: usize = 512;
+/// What a record that changed takes on its way into the database, with when it is due: some
+/// hundred bytes in each of the copies that the engine makes of a batch.
+const CHANGED: usize = 1 << 13;
 
 /// Where a lane's state is kept, and how far that has come.
 pub(super) struct Kept {
@@ -103,8 +104,6 @@ pub(super) struct Residence {
     sizes: Sizes,
     /// Commits that were handed over.
     commits: u64,
-    /// Rows since the last of them.
-    rows: usize,
     /// Whether there may be keys that are not here.
     some_absent: bool,
     /// No absent key has an instant up to here.
@@ -133,8 +132,8 @@ struct Sizes {
     step: usize,
     /// Bytes of a piece of states.
     piece: usize,
-    /// Rows after which a lane commits: of so many keys there may be changes.
-    rows: usize,
+    /// Records that may differ from what is kept before a lane commits.
+    changed: usize,
 }
 
 impl Sizes {
@@ -148,7 +147,7 @@ impl Sizes {
             page: (memory >> 13).clamp(2, 1 << 13),
             step: (memory >> 16).clamp(1, 1 << 9),
             piece: (memory / 16).clamp(1 << 16, 64 << 20),
-            rows: (memory / 4 / CHANGED_KEY).max(1),
+            changed: (memory / CHANGED).max(1),
         }
     }
 }
@@ -185,7 +184,6 @@ impl Residence {
             emitted: shape.emitted_schema(key, spec),
             sizes,
             commits: 0,
-            rows: 0,
             some_absent: false,
             scanned: i64::MIN,
             next_due: i64::MAX,
@@ -229,7 +227,6 @@ impl Residence {
         out: &mut dyn Emit,
         may_commit: bool,
     ) -> Result<Outcome, WindowError> {
-        self.rows += batch.len();
         if !self.some_absent {
             return windows.batch(batch, calls, out).await;
         }
@@ -301,7 +298,7 @@ impl Residence {
     /// Whether a commit must not wait any longer.
     pub(super) fn must_commit(&self, windows: &Windows) -> bool {
         self.journal.entries() > 0
-            || self.rows > self.sizes.rows
+            || windows.changed() > self.sizes.changed
             || (windows.bytes() > self.kept.memory && windows.keys() > 0)
     }
 
@@ -321,7 +318,6 @@ impl Residence {
         }
         schedules.retain(|schedule| !schedule.from.is_empty());
         self.commits += 1;
-        self.rows = 0;
         Ok(KeptChanges {
             changes,
             schedules,

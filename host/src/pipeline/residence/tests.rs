@@ -137,23 +137,24 @@ impl<'a> Lane<'a> {
     async fn again(self, from: &Committed) -> Self {
         Self::start(self.offered, self.state, self.io, self.memory, from).await
     }
+}
 
-    /// As commits do it.
-    async fn apply(&self, kept: &KeptChanges) {
-        let mut batch = self.state.batch();
-        let mut change = |edit: Edit<'_>| match edit {
-            Edit::Put(key, value) => batch.put(key, value),
-            Edit::Remove(key) => batch.remove(key),
-        };
-        self.codec.encode(&kept.changes, &mut change).unwrap();
-        for schedule in &kept.schedules {
-            self.codec.encode_schedule(schedule, &mut change).unwrap();
-        }
-        let state = self.state.clone();
-        let applied = self.io.spawn(async move { state.apply(batch).await });
-        applied.await.unwrap().unwrap();
-        self.applied.send_modify(|commits| *commits += 1);
+/// As commits do it.
+async fn apply(lane: (&Codec, &LaneState, &watch::Sender<u64>), io: &Runtime, kept: &KeptChanges) {
+    let (codec, state, applied) = lane;
+    let mut batch = state.batch();
+    let mut change = |edit: Edit<'_>| match edit {
+        Edit::Put(key, value) => batch.put(key, value),
+        Edit::Remove(key) => batch.remove(key),
+    };
+    codec.encode(&kept.changes, &mut change).unwrap();
+    for schedule in &kept.schedules {
+        codec.encode_schedule(schedule, &mut change).unwrap();
     }
+    let state = state.clone();
+    let written = io.spawn(async move { state.apply(batch).await });
+    written.await.unwrap().unwrap();
+    applied.send_modify(|commits| *commits += 1);
 }
 
 /// Keys come and go, and the process ends now and then.
@@ -184,7 +185,7 @@ async fn disturbed(
         let mut restarts = step & RESTART != 0;
         if residence.must_commit(windows) || step & COMMIT != 0 {
             let kept = residence.changes(windows).unwrap();
-            lane.apply(&kept).await;
+            apply((&lane.codec, &lane.state, &lane.applied), io, &kept).await;
             committed = Committed {
                 next,
                 progress: Some(kept.changes.progress),

@@ -13,7 +13,7 @@ use crate::store::StoreError;
 
 /// How many bytes of blocks and indexes all lanes of a store together keep in memory. Without a cache every read
 /// would load and check a table's whole index.
-const CACHE_BYTES: u64 = 64 << 20;
+const CACHE_BYTES: u64 = 48 << 20;
 
 /// The disk and the cache of one open store.
 #[derive(Clone)]
