@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::error::ArrowError;
 
+use super::committed::Committed;
 use super::keeper::{Keeper, KeeperError};
 use super::outbox::{Outbox, OutboxError};
 use super::outputs::{INVALID, LATE, REJECTS};
-use super::partition::Committed;
 use super::rows::{Keys, RowMessages};
 use crate::pipeline::commit::ToCommit;
 use crate::pipeline::delivery::ToDelivery;

@@ -14,6 +14,7 @@
 //! that something is sent which is not committed, that a lane works on after it was lost, or that one
 //! slow partition holds up the member, and so the group.
 
+mod committed;
 mod delivery;
 mod error;
 mod keeper;

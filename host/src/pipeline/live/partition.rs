@@ -15,6 +15,7 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use tracing::Instrument as _;
 
+use super::committed::Committed;
 use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
@@ -33,7 +34,7 @@ use crate::pipeline::reader::ReadError;
 use crate::pipeline::residence::Kept;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::LaneTelemetry;
-use crate::source::kafka::{Batch, KafkaSource};
+use crate::source::kafka::Batch;
 use crate::source::live::{LiveSplit, SplitCursor};
 use crate::source::messages::Messages;
 use crate::source::{Origins, SourceBatch};
@@ -159,30 +160,6 @@ impl Working {
     pub(super) fn join(self) -> Result<PartitionEnd, PartitionError> {
         let ended = self.thread.join();
         ended.unwrap_or(Err(PartitionError::Panicked("reader")))
-    }
-}
-
-/// Tells the group how far a partition has been committed: as far as the last of its lanes.
-pub(super) struct Committed {
-    source: Arc<KafkaSource>,
-    partition: u32,
-    lane: usize,
-    lanes: Arc<[AtomicI64]>,
-    telling: PartitionTelling,
-}
-
-impl Committed {
-    pub(super) fn tell(&self, splits: &BTreeMap<u32, SplitCursor>) {
-        let Some(cursor) = splits.get(&self.partition) else {
-            return;
-        };
-        self.lanes[self.lane].store(cursor.position, Ordering::Relaxed);
-        let lanes = self.lanes.iter();
-        let least = lanes.map(|lane| lane.load(Ordering::Relaxed)).min();
-        if let Some(next) = least.filter(|next| *next >= 0) {
-            self.source.commit(self.partition, next);
-            self.telling.readable(next);
-        }
     }
 }
 
