@@ -26,6 +26,7 @@ mod partition;
 mod rows;
 mod run;
 mod telling;
+mod working;
 
 pub use self::error::PartitionError;
 pub use self::keeper::KeeperError;

@@ -7,7 +7,7 @@ use std::time::Duration;
 pub(super) use crate::config::OnMissing;
 
 use super::outputs::LiveOutputs;
-use crate::config::{Environment, MessageColumns, OnMalformed, Pipeline};
+use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, WindowSpec};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
@@ -48,6 +48,8 @@ pub struct OpenedLive {
     pub(super) store: PathBuf,
     pub(super) commit_every: Duration,
     pub(super) state_memory: u64,
+    /// How long a partition must have been at its end for its time to go on; never if none.
+    pub(super) idle_after: Option<Duration>,
     pub(super) outputs: LiveOutputs,
     identity: Identity,
 }
@@ -136,10 +138,16 @@ pub fn open(
         store: environment.store.clone(),
         commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
         state_memory: declaration.run.state_memory,
+        idle_after: idle_after(&declaration.window.value),
         outputs,
         identity,
         declaration,
     })
+}
+
+fn idle_after(window: &WindowSpec) -> Option<Duration> {
+    let after = Duration::from_micros(window.idle_after.unsigned_abs());
+    (window.on_idle == OnIdle::Advance).then_some(after)
 }
 
 /// Which of the wanted columns come from the message itself.
