@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::Value;
 
+use super::first_seed;
 use super::stream::{WINDOWS, folder};
 use crate::support::{Folder, cases};
 
@@ -66,12 +67,6 @@ fn a_killed_run_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
         "{schedules} schedules from seed {first} on, {kills} kills, {resumed} last runs went on"
     );
     assert!(resumed > 0, "no run was killed after a commit");
-}
-
-/// The seed of the first schedule: that of a round of `cargo xtask soak`, or zero.
-fn first_seed() -> u64 {
-    let round = std::env::var("PROPTEST_RNG_SEED").map_or(Ok(0), |seed| seed.parse::<u64>());
-    round.expect("a seed is a whole number") * 1_000_000
 }
 
 /// Starts a run and kills it; false if it was over before.

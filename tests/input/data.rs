@@ -325,16 +325,21 @@ fn a_malformed_line_is_kept_with_its_place_or_stops_the_run() {
 }
 
 #[test]
-fn an_environment_with_a_topic_says_what_this_version_reads() {
+fn an_environment_with_a_topic_is_validated_without_its_broker() {
     let folder = rides(100);
     good(&folder);
     let mut text = folder.text("penstock.toml");
-    text.push_str("[environments.production.events.ride_offer]\nkafka = { brokers = \"localhost:9092\", topic = \"offers\" }\nevent_time = \"occurred_at\"\n");
+    text.push_str("[environments.production.events.ride_offer]\nkafka = { brokers = \"localhost:9092\", topic = \"offers\" }\nevent_time = \"occurred_at\"\nschema = { occurred_at = \"timestamp[us, UTC]\", driver_id = \"int64\", accepted = \"bool\" }\n");
     folder.write("penstock.toml", text);
     folder.penstock(&["validate", "pipeline.toml"]).fine();
-    folder
-        .penstock(&["run", "pipeline.toml", "--env", "production"])
-        .fails(2, &["recorded files only", "local"]);
+    // Nobody asks the broker, which is not there.
+    let validated = folder.penstock(&["validate", "pipeline.toml", "--env", "production"]);
+    let shown = validated.fine();
+    assert!(
+        shown.contains("Kafka topic `offers`, schema declared"),
+        "{shown}"
+    );
+    assert!(shown.contains("accepted: bool"), "{shown}");
     folder
         .penstock(&["run", "pipeline.toml", "--env", "staging"])
         .fails(2, &["staging", "production"]);

@@ -6,14 +6,15 @@ use serde_json::json;
 
 use super::Failure;
 use super::show::{self, say};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
-use crate::pipeline::{self, Opened, WiringError};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, Pipeline, Source, load_pipelines, types};
+use crate::pipeline::{self, Opened, WiringError, live};
 use crate::source::decode;
+use crate::source::live::DeclaredStream;
 
 /// Files of a pipeline that are opened, at most: those far away take their time.
 const MOST_OPENED: usize = 100;
 
-/// Checks pipelines: their files, the environment, the recorded events' columns, the transform and
+/// Checks pipelines: their files, the environment, the events' columns, the transform and
 /// what it says of itself. Runs no event through it and writes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -38,12 +39,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for pipeline in load_pipelines(&arguments.pipelines).map_err(Failure::input)? {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
-        let opened = pipeline::open(&host, pipeline, &environment)?;
+        let (opened, stream) = pipeline::check(&host, pipeline, &environment)?;
         open_files(&opened)?;
+        let place = match &environment
+            .event(&opened.declaration)
+            .map_err(Failure::input)?
+            .source
+        {
+            Source::Live(live) => live.stream.to_string(),
+            Source::Files(_) => match opened.replay.recordings.len() {
+                1 => "1 file".to_owned(),
+                count => format!("{count} files"),
+            },
+        };
         if !arguments.json {
-            print(&opened);
+            print(&opened, &place, stream.as_ref());
         }
-        found.push(to_json(&opened));
+        found.push(to_json(&opened, stream.is_some().then_some(place)));
     }
     if arguments.json {
         show::json(&found);
@@ -60,7 +72,7 @@ fn open_files(opened: &Opened) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(opened: &Opened) {
+fn print(opened: &Opened, place: &str, stream: Option<&DeclaredStream>) {
     let plan = &opened.plan;
     say!("{}: fine", opened.declaration.source.path().display());
     say!(
@@ -76,13 +88,10 @@ fn print(opened: &Opened) {
     } else {
         "declared"
     };
-    let files = match opened.replay.recordings.len() {
-        1 => "1 file".to_owned(),
-        count => format!("{count} files"),
-    };
     say!(
-        "  event      {}, {files}, schema {from}:",
-        opened.declaration.event.value
+        "  event      {}, {}, schema {from}:",
+        opened.declaration.event.value,
+        show::printable(place)
     );
     for field in opened.event_schema.fields() {
         let used = if plan.source.field_with_name(field.name()).is_ok() {
@@ -95,6 +104,10 @@ fn print(opened: &Opened) {
             show::printable(field.name()),
             show::printable(&types::type_name(field.data_type()))
         );
+    }
+    for (field, reason) in stream.iter().flat_map(|stream| &stream.left_out) {
+        let (field, reason) = (show::printable(field), show::printable(reason));
+        say!("               {field}: left out, for {reason}");
     }
     if let Some(mapper) = &opened.mapper {
         say!("  mapped to");
@@ -114,6 +127,48 @@ fn print(opened: &Opened) {
             types::type_name(&declaration.feature_type)
         );
     }
+    say!("  outputs");
+    let is_live = stream.is_some();
+    for (what, place) in outputs_of(opened, is_live) {
+        say!("               {what}: {}", show::printable(&place));
+    }
+    for line in unwritten(&opened.declaration, is_live) {
+        say!("               not written here: {line}");
+    }
+}
+
+/// Where everything goes in this environment.
+fn outputs_of(opened: &Opened, is_live: bool) -> Vec<(&'static str, String)> {
+    let store = opened.feature_store();
+    let store = store.map(|folder| ("features", format!("store {}", folder.display())));
+    let topics = opened.topics.all();
+    let topics: Vec<(&str, String)> = topics
+        .map(|(what, topic)| (what, format!("{topic}, as {}", topic.format.name())))
+        .collect();
+    let is_in_topic = |what: &str| topics.iter().any(|(other, _)| *other == what);
+    let files = opened
+        .files()
+        .filter(|(what, path)| !is_live || (!is_in_topic(what) && live::writes(what, path)));
+    let files = files.map(|(what, path)| match is_live {
+        true => (
+            what,
+            format!(
+                "a file of each lane, {}",
+                live::file_of(path, "LANE").display()
+            ),
+        ),
+        false => (what, path.display().to_string()),
+    });
+    let files: Vec<_> = files.collect();
+    store.into_iter().chain(topics).chain(files).collect()
+}
+
+/// What the pipeline's file asks for, and this environment does not get.
+fn unwritten(pipeline: &Pipeline, is_live: bool) -> Vec<String> {
+    match is_live {
+        true => live::unwritten(pipeline),
+        false => super::run::unwritten(pipeline),
+    }
 }
 
 /// Where the component of its mapper is, and its digest.
@@ -124,12 +179,14 @@ fn mapper_of(opened: &Opened) -> Option<(std::path::Display<'_>, &str)> {
     Some((path.value.display(), opened.mapper_digest()?))
 }
 
-fn to_json(opened: &Opened) -> serde_json::Value {
+fn to_json(opened: &Opened, stream: Option<String>) -> serde_json::Value {
+    let is_live = stream.is_some();
     json!({
         "pipeline": opened.plan.pipeline,
         "transform": opened.digest,
         "mapper": opened.mapper_digest(),
         "event": opened.declaration.event.value,
+        "stream": stream,
         "event_schema": show::schema(&opened.event_schema),
         "inferred": opened.inferred,
         "window": opened.declaration.window.value.to_string(),
@@ -137,5 +194,10 @@ fn to_json(opened: &Opened) -> serde_json::Value {
         "mapped": opened.mapper.as_ref().map(|mapper| show::schema(&mapper.output)),
         "output": show::schema(&opened.plan.emitted_schema()),
         "features": opened.declaration.declarations().collect::<Vec<_>>(),
+        "outputs": outputs_of(opened, is_live)
+            .into_iter()
+            .map(|(what, place)| json!({"what": what, "place": place}))
+            .collect::<Vec<_>>(),
+        "not_written": unwritten(&opened.declaration, is_live),
     })
 }

@@ -13,6 +13,8 @@ pub struct KafkaFault {
     pub message: String,
     /// What to do.
     pub hint: String,
+    /// The setting that is wrong, by the name that it is written with, if it is one.
+    pub setting: Option<String>,
 }
 
 /// What kind of thing is wrong.
@@ -44,6 +46,19 @@ impl KafkaFault {
             kind,
             message: message.into(),
             hint: hint.into(),
+            setting: None,
+        }
+    }
+
+    /// A fault of one setting.
+    pub(super) fn of_setting(
+        name: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            setting: Some(name.to_owned()),
+            ..Self::new(FaultKind::Setting, message, hint)
         }
     }
 }
@@ -97,6 +112,14 @@ pub(super) fn remedy(code: Code) -> (FaultKind, &'static str) {
             FaultKind::Fenced,
             "another process has taken over; run each instance, and each pipeline, once",
         ),
+        Code::MessageSizeTooLarge => (
+            FaultKind::Refused,
+            "raise `message.max.bytes` of the client, and `max.message.bytes` of the topic",
+        ),
+        Code::InvalidTimestamp => (
+            FaultKind::Refused,
+            "let the topic take what is as old as the events (`message.timestamp.before.max.ms`), or date messages itself (`message.timestamp.type=LogAppendTime`)",
+        ),
         Code::InconsistentGroupProtocol => (
             FaultKind::Refused,
             "other members of the group divide partitions by another strategy: use a `group` that only Penstock reads with",
@@ -113,7 +136,7 @@ pub(super) fn remedy(code: Code) -> (FaultKind, &'static str) {
         | Code::CoordinatorLoadInProgress
         | Code::LeaderNotAvailable => (
             FaultKind::Unreachable,
-            "check `bootstrap`, that the brokers run, and that their advertised addresses can be reached from here",
+            "check `brokers`, that the brokers run, and that their advertised addresses can be reached from here",
         ),
         _ => (FaultKind::Refused, "see the message of the client"),
     }

@@ -10,11 +10,15 @@
 //! here reads a wall clock but for when to commit: what a run gives depends on its input alone.
 
 mod accounting;
+mod checked;
 mod commit;
+mod dealer;
 mod delivery;
 mod event_schema;
+mod features;
 mod invalid;
 pub mod lane;
+pub mod live;
 mod map;
 mod opener;
 mod outputs;
@@ -25,16 +29,23 @@ mod reader;
 mod recordings;
 mod residence;
 mod run;
+mod run_error;
 mod shape;
+mod spans;
+pub mod telemetry;
+mod topics;
 mod wiring;
 mod working;
 
 pub use accounting::{Accounting, Mapped, Reason};
+pub use checked::check;
 pub use commit::CommitError;
 pub use delivery::Deliveries;
 pub use map::{MapAgain, MappedRows, Remapper};
 pub use opener::Opener;
 pub use plan::{Plan, WindowPlan, Work};
 pub use reader::ReadError;
-pub use run::{Progress, RunError, RunReport, run};
+pub use run::{Progress, RunReport, run};
+pub use run_error::RunError;
+pub use topics::{OutputTopic, OutputTopics};
 pub use wiring::{Host, Opened, Transforms, WiringError, lanes_of, load, open};

@@ -6,15 +6,22 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use tracing::{Instrument as _, Span};
+
 use super::accounting::Accounting;
-use super::commit::{CommitError, CommitTimer, Commits, Resume};
+use super::commit::{CommitError, CommitTimer, Commits, LaneCommits, Resume};
+use super::dealer::Dealer;
 use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
+use super::features::{DeliveredFeature, Features};
 use super::invalid::InvalidValues;
-use super::lane::{Lane, LaneCommits, LaneError, Outlet, ToLane};
+use super::lane::{Lane, LaneError, Outlet, ToLane};
 use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
 use super::residence::Kept;
+use super::run_error::RunError;
+use super::spans;
+use super::telemetry::{Generation, PipelineState, PipelineTelemetry};
 use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
@@ -35,6 +42,8 @@ pub struct Progress {
     pub read: Arc<ReadProgress>,
     /// What has been delivered.
     pub delivered: Arc<Deliveries>,
+    /// What its parts tell while they work.
+    pub telemetry: Arc<PipelineTelemetry>,
 }
 
 /// What a run did.
@@ -73,110 +82,6 @@ pub struct RunReport {
     pub figures: Figures,
 }
 
-/// Why a run failed. What was written before stays.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The source cannot be read on.
-    #[error("pipeline {pipeline}: {error}")]
-    Read {
-        /// The pipeline.
-        pipeline: String,
-        /// Why.
-        error: ReadError,
-    },
-    /// A lane cannot go on.
-    #[error("pipeline {pipeline}, lane {lane}, transform {transform}: {error}")]
-    Lane {
-        /// The pipeline.
-        pipeline: String,
-        /// The lane's number.
-        lane: usize,
-        /// The digest of its transform.
-        transform: String,
-        /// Why.
-        error: LaneError,
-    },
-    /// What was computed cannot be delivered.
-    #[error("pipeline {pipeline}: {error}")]
-    Delivery {
-        /// The pipeline.
-        pipeline: String,
-        /// Why.
-        error: DeliveryError,
-    },
-    /// The store cannot be opened or does not take the declarations.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// The system gives no more threads.
-    #[error("pipeline {pipeline}: cannot start a thread: {error}; run fewer pipelines at once")]
-    Thread {
-        /// The pipeline.
-        pipeline: String,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// A thread or task ended in a panic, which is a fault of Penstock.
-    #[error(
-        "pipeline {pipeline}: its {part} panicked, which is a fault of Penstock; please report it"
-    )]
-    Panicked {
-        /// The pipeline.
-        pipeline: String,
-        /// The part.
-        part: &'static str,
-    },
-}
-
-impl RunError {
-    /// Whether the run was stopped because somebody asked for it.
-    pub fn is_stop(&self) -> bool {
-        matches!(
-            self,
-            Self::Read {
-                error: ReadError::Stopped,
-                ..
-            }
-        )
-    }
-
-    /// Whether the run was given something that it cannot work on.
-    pub fn is_bad_input(&self) -> bool {
-        matches!(
-            self,
-            Self::Read {
-                error: ReadError::Source(error),
-                ..
-            } if !error.is_of_the_system()
-        ) || matches!(
-            self,
-            Self::Store(StoreError::Redeclared { .. } | StoreError::NotAStore { .. })
-        ) || matches!(
-            self,
-            Self::Delivery {
-                error: DeliveryError::Commit(CommitError::Other { .. }),
-                ..
-            }
-        )
-    }
-
-    /// Whether this only follows from another part's failure.
-    fn is_consequence(&self) -> bool {
-        matches!(
-            self,
-            Self::Read {
-                error: ReadError::Closed,
-                ..
-            } | Self::Lane {
-                error: LaneError::Closed,
-                ..
-            } | Self::Delivery {
-                error: DeliveryError::Incomplete,
-                ..
-            }
-        )
-    }
-}
-
 /// Runs pipelines next to each other until each has read its input to the end, or failed, or
 /// `stop` was set. One that fails does not stop the others.
 ///
@@ -193,12 +98,20 @@ pub fn run(
         .into_iter()
         .map(|(opened, progress)| {
             let store = opened.folder().map(|folder| Arc::clone(&stores[folder]));
-            start(host, opened, store, &progress, stop)
+            let telemetry = Arc::clone(&progress.telemetry);
+            (start(host, opened, store, &progress, stop), telemetry)
         })
         .collect();
     let mut reports: Vec<_> = running
         .into_iter()
-        .map(|running| running.and_then(|running| running.wait(host)))
+        .map(|(running, telemetry)| {
+            let report = running.and_then(|running| running.wait(host));
+            telemetry.set_state(match &report {
+                Ok(_) => PipelineState::Finished,
+                Err(error) => PipelineState::Failed(error.to_string()),
+            });
+            report
+        })
         .collect();
     // All are closed, whatever becomes of one; a pipeline whose store does not close has not ended well.
     for (folder, store) in stores {
@@ -273,7 +186,8 @@ fn start(
     let epoch = match &lanes_at {
         Some(lanes_at) => {
             if opened.store.is_some() {
-                host.io.block_on(lanes_at.declare(&declarations(&opened)))?;
+                host.io
+                    .block_on(lanes_at.declare(&declarations(&opened.features)))?;
             }
             host.io.block_on(lanes_at.begin_epoch(&pipeline))?
         }
@@ -306,11 +220,18 @@ fn start(
     });
     let timer = timer.transpose()?;
 
+    let telemetry = &progress.telemetry;
+    telemetry.set_recorded(Arc::clone(&progress.read));
+    telemetry.set_generation(Generation::of(&opened));
+    let lane_telemetry: Vec<_> = (0..lanes as u32)
+        .map(|number| telemetry.lane(number, None, &host.clock))
+        .collect();
     let (to_delivery, from_all) = queue(waiting(&opened, DELIVERY_QUEUE, 1));
+    let delivery_telemetry = telemetry.delivery("", &host.clock);
+    let _ = delivery_telemetry.queue.set(to_delivery.fill());
     let lane_queue = waiting(&opened, LANE_QUEUE, lanes);
     let delivery = Delivery {
-        plan: Arc::clone(&opened.plan),
-        features: opened.features,
+        features: Features::new(Arc::clone(&opened.plan), opened.features),
         sinks,
         splits: opened.replay.split_names(),
         format: opened.replay.format,
@@ -323,24 +244,30 @@ fn start(
         watermarks: vec![i64::MIN; lanes],
         commits,
         done: Delivered::default(),
+        telemetry: delivery_telemetry,
+        lane_telemetry: lane_telemetry.clone(),
     };
     let mut to_lanes = Vec::with_capacity(lanes);
     let mut tasks = Vec::with_capacity(lanes);
     let mut transforms = opened.transforms.into_iter();
-    for (number, kept) in kept.into_iter().enumerate() {
+    for (number, lane_telemetry) in lane_telemetry.into_iter().enumerate() {
         let (to_lane, from_reader) = queue::<ToLane>(lane_queue);
+        let _ = lane_telemetry.queue.set(to_lane.fill());
         to_lanes.push(to_lane);
         let out = Outlet {
             lane: number,
             delivery: to_delivery.clone(),
             stop: Arc::clone(stop),
+            telemetry: lane_telemetry,
         };
-        let commits = LaneCommits {
-            due: timer.as_ref().map(CommitTimer::due),
-            resume: resumes.next().unwrap_or_default(),
-            kept,
-        };
+        if timer.is_some() {
+            out.telemetry.awaits_commits();
+        }
+        let due = timer.as_ref().map(CommitTimer::due);
+        let resume = resumes.next().unwrap_or_default();
+        let commits = LaneCommits::new(due, resume, kept[number].take());
         let plan = Arc::clone(&opened.plan);
+        let span = spans::lane(&pipeline, number, &opened.digest);
         let task = match (opened.plan.windows(), transforms.next()) {
             (Some(windows), Some(transform)) => {
                 let lane = Lane::new(plan, windows, transform, commits, out);
@@ -350,32 +277,40 @@ fn start(
                     transform: opened.digest.clone(),
                     error,
                 })?;
-                host.lanes.spawn(lane.run(from_reader))
+                host.lanes.spawn(lane.run(from_reader).instrument(span))
             }
-            _ => host
-                .lanes
-                .spawn(Passing::new(plan, commits, out).run(from_reader)),
+            _ => {
+                let passing = Passing::new(plan, commits, out).run(from_reader);
+                host.lanes.spawn(passing.instrument(span))
+            }
         };
         tasks.push(task);
     }
     let mapper = opened.mapping.as_ref();
     let mapper = mapper.map(|mapping| mapping.digest().to_owned());
     let has_windows = opened.plan.windows().is_some();
-    let reader = Reader {
-        plan: opened.plan,
-        source,
-        mapping: opened.mapping,
-        lanes: to_lanes,
-        delivery: to_delivery,
-        stop: Arc::clone(stop),
-    };
+    let stop_dealing = Arc::clone(stop);
+    let (plan, mapping) = (opened.plan, opened.mapping);
+    let reading = telemetry.reader("", &host.clock);
+    let dealer = Dealer::new(
+        plan,
+        mapping,
+        to_lanes,
+        Some(to_delivery),
+        stop_dealing,
+        reading,
+    );
+    let dealer = dealer.map_err(|error| read(error.into()))?;
+    let reader = Reader { source, dealer };
     // Delivery first: should the second thread not start, the first ends when its queue does.
-    let threads = thread("delivery", move || delivery.run(from_all))
-        .and_then(|delivery| Ok((delivery, thread("reader", move || reader.run())?)));
+    let span = |part| spans::part(&pipeline, part, &opened.digest);
+    let threads = thread("delivery", span, move || delivery.run(from_all))
+        .and_then(|delivery| Ok((delivery, thread("reader", span, move || reader.run())?)));
     let (delivery, reader) = threads.map_err(|error| RunError::Thread {
         pipeline: pipeline.clone(),
         error,
     })?;
+    telemetry.set_state(PipelineState::Running);
     Ok(Running {
         reader,
         delivery,
@@ -423,7 +358,7 @@ fn waiting(opened: &Opened, most: usize, queues: usize) -> usize {
 }
 
 /// Bytes of windows in memory, of those that a lane's state may take in all.
-fn state_memory(bytes: u64) -> usize {
+pub(super) fn state_memory(bytes: u64) -> usize {
     usize::try_from(bytes / 4).unwrap_or(usize::MAX)
 }
 
@@ -433,15 +368,18 @@ fn least_cursor(resumes: &[Resume]) -> u64 {
 }
 
 fn thread<T: Send + 'static>(
-    name: &str,
+    name: &'static str,
+    span: impl Fn(&'static str) -> Span,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {
-    std::thread::Builder::new().name(name.into()).spawn(work)
+    let span = span(name);
+    let thread = std::thread::Builder::new().name(name.into());
+    thread.spawn(move || span.in_scope(work))
 }
 
 /// What a store must know of a pipeline's features.
-fn declarations(opened: &Opened) -> Vec<Declaration> {
-    let features = opened.features.iter();
+pub(super) fn declarations(features: &[DeliveredFeature]) -> Vec<Declaration> {
+    let features = features.iter();
     features
         .map(|feature| {
             let declaration = &feature.declaration;

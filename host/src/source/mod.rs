@@ -4,8 +4,11 @@
 //! source and the watermark that holds at them. A source knows nothing of keys, windows or lanes.
 
 pub mod decode;
+pub mod event_time;
 pub mod kafka;
+pub mod live;
 pub mod messages;
+pub mod prepared;
 pub mod recording;
 pub mod replay;
 pub mod storage;

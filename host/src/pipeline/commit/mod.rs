@@ -16,25 +16,31 @@
 //!
 //! Entries are written as they come, and count only up to the number that the last commit says.
 
+mod lane;
 mod log;
 mod meta;
 mod replaying;
+mod report;
 mod timer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+pub(super) use self::lane::LaneCommits;
 use self::log::Entry;
 pub(super) use self::meta::Identity;
 use self::meta::{LaneMeta, Run};
 pub(super) use self::replaying::Replaying;
+pub(super) use self::report::KeptReport;
 pub(super) use self::timer::{CommitDue, CommitTimer};
 use super::lane::{FromLane, LaneReport};
 use super::plan::Plan;
 use super::residence::{Kept, KeptChanges};
+use crate::source::live::SplitCursor;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedStore, LaneState, StateBatch};
 use crate::window::{Codec, Edit, Progress, StateError};
@@ -52,6 +58,8 @@ pub(super) struct ToCommit {
     pub(super) kept: Option<KeptChanges>,
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
+    /// How far each split of a live stream was judged.
+    pub(super) splits: BTreeMap<u32, SplitCursor>,
     /// What it has to say so far.
     pub(super) report: LaneReport,
 }
@@ -61,10 +69,19 @@ pub(super) struct ToCommit {
 pub(super) struct Resume {
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
+    /// How far each split of a live stream was judged.
+    pub(super) splits: BTreeMap<u32, SplitCursor>,
     pub(super) report: LaneReport,
     pub(super) progress: Option<Progress>,
     /// The number up to which entries of the journal count.
     pub(super) journal: u64,
+}
+
+impl Resume {
+    /// Whether anything was judged before.
+    pub(super) fn goes_on(&self) -> bool {
+        self.cursor > 0 || !self.splits.is_empty()
+    }
 }
 
 /// Why nothing can be committed, or an interrupted run cannot go on.
@@ -122,12 +139,12 @@ fn advice(error: &StateError) -> &'static str {
 pub(super) struct Commits {
     pipeline: String,
     store: Arc<EmbeddedStore>,
-    lanes: Vec<LaneCommits>,
+    lanes: Vec<Keeper>,
     generation: u64,
     io: Handle,
 }
 
-struct LaneCommits {
+struct Keeper {
     state: LaneState,
     codec: Option<Codec>,
     /// Entries that are not written yet.
@@ -154,14 +171,15 @@ impl Commits {
         io: Handle,
     ) -> Result<(Self, Option<Vec<Resume>>), CommitError> {
         let pipeline = plan.pipeline.clone();
-        let mut lane_commits = Vec::with_capacity(lanes);
+        let mut keepers = Vec::with_capacity(lanes);
         for lane in 0..lanes {
             let windows = plan.windows();
             let codec = windows.map(|windows| Codec::new(&plan.key_schema, &windows.spec.state));
-            lane_commits.push(LaneCommits {
-                state: store.state(&pipeline, lane as u32)?,
+            let state = store.state(&pipeline, lane as u32)?;
+            keepers.push(Keeper {
                 codec: codec.transpose()?,
-                unwritten: StateBatch::default(),
+                unwritten: state.batch(),
+                state,
                 next_entry: 0,
                 progress: None,
                 applied: watch::Sender::new(0),
@@ -170,7 +188,7 @@ impl Commits {
         let mut commits = Self {
             pipeline,
             store: Arc::clone(store),
-            lanes: lane_commits,
+            lanes: keepers,
             generation,
             io,
         };
@@ -189,7 +207,9 @@ impl Commits {
                         commits.resume(lane, meta)?
                     }
                     None => {
-                        commits.io.block_on(clear(&commits.lanes[lane].state))?;
+                        commits
+                            .io
+                            .block_on(clear(&commits.lanes[lane].state, &[]))?;
                         Resume::default()
                     }
                 },
@@ -240,6 +260,7 @@ impl Commits {
         let progress = progress.then(|| Progress::decode(&meta.progress));
         Ok(Resume {
             cursor: meta.cursor,
+            splits: BTreeMap::new(),
             report: meta.report(),
             progress: progress.transpose()?,
             journal: meta.journal,
@@ -277,7 +298,7 @@ impl Commits {
             }
         }
         if lane.unwritten.bytes() >= LOG_BYTES {
-            let batch = std::mem::take(&mut lane.unwritten);
+            let batch = std::mem::replace(&mut lane.unwritten, lane.state.batch());
             self.io.block_on(lane.state.apply(batch))?;
         }
         Ok(())
@@ -287,17 +308,13 @@ impl Commits {
     pub(super) fn commit(&mut self, lane: usize, commit: &ToCommit) -> Result<(), CommitError> {
         let lane = &mut self.lanes[lane];
         lane.log_progress();
-        let mut batch = std::mem::take(&mut lane.unwritten);
+        let mut batch = std::mem::replace(&mut lane.unwritten, lane.state.batch());
         let mut progress = Vec::new();
         if let (Some(kept), Some(codec)) = (&commit.kept, &lane.codec) {
-            let mut change = |edit: Edit<'_>| match edit {
+            kept.encode(codec, |edit| match edit {
                 Edit::Put(key, value) => batch.put(key, value),
                 Edit::Remove(key) => batch.remove(key),
-            };
-            codec.encode(&kept.changes, &mut change)?;
-            for schedule in &kept.schedules {
-                codec.encode_schedule(schedule, &mut change)?;
-            }
+            })?;
             progress = kept.changes.progress.encode();
         }
         let meta = LaneMeta::new(self.generation, commit, lane.next_entry, progress);
@@ -315,13 +332,13 @@ impl Commits {
         // Without this nothing else counts, should this be interrupted.
         self.io.block_on(self.store.set_run(&self.pipeline, None))?;
         for lane in &self.lanes {
-            self.io.block_on(clear(&lane.state))?;
+            self.io.block_on(clear(&lane.state, &[]))?;
         }
         Ok(())
     }
 }
 
-impl LaneCommits {
+impl Keeper {
     fn log_progress(&mut self) {
         if let Some(progress) = self.progress.take() {
             self.push(progress);
@@ -339,15 +356,16 @@ fn entry_key(entry: u64) -> Vec<u8> {
     [&[LOG][..], &entry.to_be_bytes()].concat()
 }
 
-async fn clear(state: &LaneState) -> Result<(), StoreError> {
+/// Forgets everything that is kept of a lane under keys that begin with `prefix`.
+pub(super) async fn clear(state: &LaneState, prefix: &[u8]) -> Result<(), StoreError> {
     let mut after: Option<Bytes> = None;
     loop {
-        let pairs = state.pairs(&[], after.as_deref()).await?;
+        let pairs = state.pairs(prefix, after.as_deref()).await?;
         let Some((last, _)) = pairs.last() else {
             break;
         };
         after = Some(last.clone());
-        let mut batch = StateBatch::default();
+        let mut batch = state.batch();
         pairs.iter().for_each(|(key, _)| batch.remove(key));
         state.apply(batch).await?;
     }

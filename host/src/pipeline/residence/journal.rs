@@ -32,17 +32,19 @@ pub(super) struct Journal {
     open: Vec<u8>,
     /// Entries that are not written yet.
     unwritten: StateBatch,
+    state: LaneState,
 }
 
 impl Journal {
-    /// Without any, of entries of so many bytes.
-    pub(super) fn new(most: usize) -> Self {
+    /// Without any, of entries of so many bytes, in a lane's state.
+    pub(super) fn new(most: usize, state: &LaneState) -> Self {
         Self {
             most,
             next: 0,
             committed: 0,
             open: Vec::new(),
-            unwritten: StateBatch::default(),
+            unwritten: state.batch(),
+            state: state.clone(),
         }
     }
 
@@ -83,7 +85,8 @@ impl Journal {
         if !self.open.is_empty() {
             self.close();
         }
-        (self.unwritten.bytes() > 0).then(|| std::mem::take(&mut self.unwritten))
+        (self.unwritten.bytes() > 0)
+            .then(|| std::mem::replace(&mut self.unwritten, self.state.batch()))
     }
 
     /// A commit has them all.
@@ -106,7 +109,7 @@ pub(super) async fn carry_out(state: &LaneState, end: u64) -> Result<(), StoreEr
             return Ok(());
         }
         for (at, value) in found {
-            let mut batch = StateBatch::default();
+            let mut batch = state.batch();
             if at.get(1..).is_some_and(|mut number| {
                 number.len() == size_of::<u64>() && number.get_u64() < end
             }) {

@@ -40,8 +40,8 @@ use crate::store::StoreError;
 use crate::store::embedded::LaneState;
 use crate::transform::WindowedSpec;
 use crate::window::{
-    Calls, Changes, Codec, Edit, Emit, Outcome, Progress, RowBatch, Schedule, Shape, WindowError,
-    Windows,
+    Calls, Changes, Codec, Edit, Emit, Outcome, Progress, RowBatch, Schedule, Shape, StateError,
+    WindowError, Windows,
 };
 
 /// Groups that are loaded at once.
@@ -74,6 +74,17 @@ pub(super) struct KeptChanges {
 }
 
 impl KeptChanges {
+    /// What is to be removed and put, in this order.
+    pub(super) fn encode(
+        &self,
+        codec: &Codec,
+        mut each: impl FnMut(Edit<'_>),
+    ) -> Result<(), StateError> {
+        codec.encode(&self.changes, &mut each)?;
+        let mut schedules = self.schedules.iter();
+        schedules.try_for_each(|schedule| codec.encode_schedule(schedule, &mut each))
+    }
+
     /// About what they take in memory.
     pub(super) fn bytes(&self) -> usize {
         let schedules = self.schedules.iter();
@@ -176,7 +187,7 @@ impl Residence {
             some_absent: false,
             scanned: i64::MIN,
             next_due: i64::MAX,
-            journal: Journal::new(sizes.entry),
+            journal: Journal::new(sizes.entry, &kept.state),
             kept,
         })
     }
@@ -207,13 +218,15 @@ impl Residence {
         self.peek().await
     }
 
-    /// Has windows take a batch, as [`Windows::batch`] does with all keys.
+    /// Has windows take a batch, as [`Windows::batch`] does with all keys. If a commit may follow, it
+    /// does where [`Residence::must_commit`] says so.
     pub(super) async fn batch(
         &mut self,
         windows: &mut Windows,
         batch: &RowBatch,
         calls: &mut Calls,
         out: &mut dyn Emit,
+        may_commit: bool,
     ) -> Result<Outcome, WindowError> {
         if !self.some_absent {
             return windows.batch(batch, calls, out).await;
@@ -223,7 +236,7 @@ impl Residence {
             return windows.batch(batch, calls, out).await;
         }
         let watermark = batch.watermark;
-        let outcome = match self.due(windows, watermark).await? {
+        let outcome = match self.due(windows, watermark, may_commit).await? {
             Due::Few(groups) => {
                 self.load(windows, groups, calls).await?;
                 windows.batch(batch, calls, out).await?
@@ -263,7 +276,7 @@ impl Residence {
         if !self.some_absent || self.next_due == i64::MAX {
             return windows.end(calls, out).await;
         }
-        if let Due::Few(groups) = self.due(windows, i64::MAX).await? {
+        if let Due::Few(groups) = self.due(windows, i64::MAX, true).await? {
             self.load(windows, groups, calls).await?;
             return windows.end(calls, out).await;
         }
@@ -385,13 +398,19 @@ impl Residence {
         Ok(())
     }
 
-    /// What is due of absent keys up to a watermark.
-    async fn due(&mut self, windows: &mut Windows, watermark: i64) -> Result<Due, WindowError> {
+    /// What is due of absent keys up to a watermark. Where no commit may follow there is no journal, and
+    /// so they count as few.
+    async fn due(
+        &mut self,
+        windows: &mut Windows,
+        watermark: i64,
+        may_commit: bool,
+    ) -> Result<Due, WindowError> {
         let mut groups = Vec::new();
         let mut page = self.first_page(watermark);
         while let Some(instants) = self.next_page(&mut page).await? {
             groups.extend(self.absent_groups(windows, &instants)?);
-            if groups.len() > self.sizes.few {
+            if groups.len() > self.sizes.few && may_commit {
                 return Ok(Due::Many);
             }
         }

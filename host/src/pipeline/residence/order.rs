@@ -24,7 +24,7 @@ use tokio::runtime::Handle;
 
 use super::on_io;
 use crate::store::StoreError;
-use crate::store::embedded::{LaneState, StateBatch};
+use crate::store::embedded::LaneState;
 use crate::window::{Emission, Emit, StateError, WindowError};
 
 /// What the keys of pieces begin with.
@@ -158,7 +158,7 @@ impl InOrder {
             writer.write(&piece)?;
             writer.finish()?;
             drop(writer);
-            let mut batch = StateBatch::default();
+            let mut batch = self.state.batch();
             batch.put(&piece_key(run, pieces), &bytes);
             pieces += 1;
             let state = self.state.clone();
@@ -289,7 +289,7 @@ pub(super) async fn clear(state: &LaneState) -> Result<(), StoreError> {
         if found.is_empty() {
             return Ok(());
         }
-        let mut batch = StateBatch::default();
+        let mut batch = state.batch();
         found.iter().for_each(|(key, _)| batch.remove(key));
         state.apply(batch).await?;
     }

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use super::super::plan::WindowPlan;
 use super::{Kept, KeptChanges, Residence};
 use crate::store::FeatureStore;
-use crate::store::embedded::{EmbeddedStore, LaneState, PipelineLanes, StateBatch};
+use crate::store::embedded::{EmbeddedStore, LaneState, PipelineLanes};
 use crate::window::tests::offered::{Offered, offered};
 use crate::window::{Calls, Codec, Edit, Emission, Emit, Outcome, Progress, WindowError, Windows};
 
@@ -144,7 +144,7 @@ impl<'a> Lane<'a> {
 /// As commits do it.
 async fn apply(lane: (&Codec, &LaneState, &watch::Sender<u64>), io: &Runtime, kept: &KeptChanges) {
     let (codec, state, applied) = lane;
-    let mut batch = StateBatch::default();
+    let mut batch = state.batch();
     let mut change = |edit: Edit<'_>| match edit {
         Edit::Put(key, value) => batch.put(key, value),
         Edit::Remove(key) => batch.remove(key),
@@ -181,7 +181,7 @@ async fn disturbed(
             calls,
             ..
         } = &mut lane;
-        let batch = residence.batch(windows, &batches[next], calls, &mut out);
+        let batch = residence.batch(windows, &batches[next], calls, &mut out, true);
         told.add(&batch.await.unwrap());
         next += 1;
         let dies = step & BEFORE_COMMIT != 0 && committed.progress.is_some();
@@ -222,7 +222,7 @@ async fn clear(state: &LaneState) {
         if pairs.is_empty() {
             return;
         }
-        let mut batch = StateBatch::default();
+        let mut batch = state.batch();
         pairs.iter().for_each(|(key, _)| batch.remove(key));
         state.apply(batch).await.unwrap();
     }

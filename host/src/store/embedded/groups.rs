@@ -9,13 +9,16 @@ use std::sync::Arc;
 
 use slatedb::{BloomFilterPolicy, FilterPolicy, PrefixExtractor, PrefixTarget};
 
-use super::keys::{FEATURES, STATE};
+use super::keys::{FEATURES, Keyspace};
 
 /// What the keys of state begin with that lie in groups.
 pub(crate) const GROUPED: u8 = 1;
 /// Bytes of such a key after what it has in common with its group: a group's keys are alike but for
 /// these, and no group is the beginning of another.
 pub(crate) const TAIL: usize = 13;
+
+/// Bytes that all groups of a keyspace begin with.
+const HEAD: usize = 3;
 
 /// Bits of a filter for each key or group: one in a hundred look-ups in vain is not spared.
 const BITS: u32 = 10;
@@ -37,16 +40,21 @@ impl PrefixExtractor for Groups {
     }
 
     fn prefix_len(&self, target: &PrefixTarget) -> Option<usize> {
-        let grouped = [STATE[0], STATE[1], GROUPED];
+        let is_grouped = |key: &[u8]| {
+            let mut keyspaces = [Keyspace::Run, Keyspace::Live].into_iter();
+            keyspaces.any(|keyspace| {
+                key.strip_prefix(&keyspace.prefix())
+                    .is_some_and(|rest| rest.first() == Some(&GROUPED))
+            })
+        };
         match target {
             PrefixTarget::Point(key) if key.first() == Some(&FEATURES) => Some(key.len()),
-            PrefixTarget::Point(key) if key.starts_with(&grouped) => key
-                .len()
-                .checked_sub(TAIL)
-                .filter(|len| *len > grouped.len()),
+            PrefixTarget::Point(key) if is_grouped(key) => {
+                key.len().checked_sub(TAIL).filter(|len| *len > HEAD)
+            }
             // Only whole groups are asked for by prefix; everything else is a range.
-            PrefixTarget::Prefix(group) if group.starts_with(&grouped) => {
-                (group.len() > grouped.len()).then_some(group.len())
+            PrefixTarget::Prefix(group) if is_grouped(group) => {
+                (group.len() > HEAD).then_some(group.len())
             }
             _ => None,
         }
@@ -70,6 +78,6 @@ mod tests {
         assert_eq!(len(PrefixTarget::Point(feature)), Some(7));
         let instant = Bytes::from_static(b"\x02\x01\x02an instant and a key");
         assert_eq!(len(PrefixTarget::Point(instant)), None);
-        assert_eq!(len(PrefixTarget::Prefix(Bytes::from_static(&STATE))), None);
+        assert_eq!(len(PrefixTarget::Prefix(Bytes::from_static(&[2, 1]))), None);
     }
 }

@@ -12,7 +12,6 @@ use tokio::sync::Mutex as AsyncMutex;
 use super::engine;
 use super::folder::{Folder, LaneName};
 use super::groups::filters;
-use super::keys::ItemKeys;
 use super::merge::NewestWins;
 use super::pending::Pending;
 use super::storage::Storage;
@@ -82,20 +81,8 @@ impl Lane {
     /// Takes items in. They are durable after the next flush.
     pub(super) async fn write(&self, items: &Items) -> Result<(), StoreError> {
         let full = {
-            let keys = ItemKeys::new(&items.group, &items.pipeline, &items.window);
-            let mut key = Vec::new();
             let mut memory = self.memory();
-            for (entity, item) in items.iter() {
-                keys.write(entity, &mut key);
-                memory
-                    .pending
-                    .merge(&key, item)
-                    .map_err(|source| StoreError::Item {
-                        group: items.group.clone(),
-                        entity: String::from_utf8_lossy(entity).into_owned(),
-                        source,
-                    })?;
-            }
+            memory.pending.take(items)?;
             memory.pending.bytes() >= PENDING_BYTES
         };
         match full {

@@ -10,9 +10,10 @@ use slatedb::config::ScanOptions;
 
 use super::engine;
 use super::groups::GROUPED;
-use super::keys::STATE;
+use super::keys::Keyspace;
 use super::lane::Lane;
-use crate::store::StoreError;
+use super::pending::Pending;
+use crate::store::{Items, StoreError};
 
 /// Pairs that one look at a lane's state gives, at most.
 const PAIRS: usize = 1 << 16;
@@ -34,13 +35,15 @@ pub type Pairs = Vec<(Bytes, Bytes)>;
 #[derive(Clone)]
 pub struct LaneState {
     lane: Arc<Lane>,
+    keyspace: Keyspace,
 }
 
-/// Changes of a lane's state that happen together or not at all. Of two changes of one key the
-/// later one holds.
-#[derive(Default)]
+/// Changes of a lane's state, and features, that happen together or not at all. Of two changes of one
+/// key the later one holds; of two values of a feature the newer one.
 pub struct StateBatch {
+    keyspace: Keyspace,
     batch: WriteBatch,
+    items: Pending,
     bytes: usize,
     /// Where the next keys and values go. The engine keeps what it is given until it has written a
     /// table of it, and millions of small pieces of memory would be mostly gaps.
@@ -51,7 +54,7 @@ impl StateBatch {
     /// This is to be at a key.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         self.bytes += key.len() + value.len();
-        let stored = self.piece(&[&STATE, key]);
+        let stored = self.piece(&[&self.keyspace.prefix(), key]);
         let value = self.piece(&[value]);
         self.batch.put_bytes(stored, value);
     }
@@ -59,7 +62,19 @@ impl StateBatch {
     /// Nothing is to be at a key.
     pub fn remove(&mut self, key: &[u8]) {
         self.bytes += key.len();
-        self.batch.delete(stored(key));
+        self.batch.delete(stored(self.keyspace, key));
+    }
+
+    /// These features are to be served, where nothing newer is.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Item`] if one cannot be merged with another one of this batch.
+    pub fn write(&mut self, items: &Items) -> Result<(), StoreError> {
+        let before = self.items.bytes();
+        self.items.take(items)?;
+        self.bytes += self.items.bytes() - before;
+        Ok(())
     }
 
     fn piece(&mut self, parts: &[&[u8]]) -> Bytes {
@@ -80,8 +95,27 @@ impl StateBatch {
 }
 
 impl LaneState {
-    pub(super) fn of(lane: Arc<Lane>) -> Self {
-        Self { lane }
+    pub(super) fn of(lane: Arc<Lane>, keyspace: Keyspace) -> Self {
+        Self { lane, keyspace }
+    }
+
+    /// Changes of it, none yet.
+    pub fn batch(&self) -> StateBatch {
+        StateBatch {
+            keyspace: self.keyspace,
+            batch: WriteBatch::new(),
+            items: Pending::default(),
+            bytes: 0,
+            room: BytesMut::new(),
+        }
+    }
+
+    pub(super) async fn close(&self) -> Result<(), StoreError> {
+        self.lane.close().await
+    }
+
+    pub(super) fn is_of(&self, lane: &Arc<Lane>) -> bool {
+        Arc::ptr_eq(&self.lane, lane)
     }
 
     /// What is at a key.
@@ -90,7 +124,7 @@ impl LaneState {
     ///
     /// [`StoreError`] when it cannot be read.
     pub async fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        let found = self.lane.db.get(stored(key)).await;
+        let found = self.lane.db.get(stored(self.keyspace, key)).await;
         found.map_err(|e| engine("read", &self.lane.path, &e))
     }
 
@@ -107,20 +141,20 @@ impl LaneState {
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         let fault = |e: &slatedb::Error| engine("read", &self.lane.path, e);
         let first = match after {
-            Some(after) => Bound::Excluded(stored(after)),
-            None => Bound::Included(stored(prefix)),
+            Some(after) => Bound::Excluded(stored(self.keyspace, after)),
+            None => Bound::Included(stored(self.keyspace, prefix)),
         };
         let range = (first, Bound::<Vec<u8>>::Unbounded);
         let mut found = self.lane.db.scan(range).await.map_err(|e| fault(&e))?;
         let (mut pairs, mut bytes) = (Vec::new(), 0);
-        let all = stored(prefix);
+        let all = stored(self.keyspace, prefix);
         while pairs.len() < PAIRS
             && bytes < BYTES
             && let Some(pair) = found.next().await.map_err(|e| fault(&e))?
             && pair.key.starts_with(&all)
         {
             bytes += pair.key.len() + pair.value.len();
-            pairs.push((pair.key.slice(STATE.len()..), pair.value));
+            pairs.push((pair.key.slice(self.keyspace.prefix().len()..), pair.value));
         }
         Ok(pairs)
     }
@@ -137,13 +171,16 @@ impl LaneState {
         most: usize,
     ) -> Result<Pairs, StoreError> {
         let fault = |e: &slatedb::Error| engine("read", &self.lane.path, e);
-        let range = (from.map(stored), Bound::Excluded(stored(to)));
+        let range = (
+            from.map(|from| stored(self.keyspace, from)),
+            Bound::Excluded(stored(self.keyspace, to)),
+        );
         let mut found = self.lane.db.scan(range).await.map_err(|e| fault(&e))?;
         let mut pairs = Vec::new();
         while pairs.len() < most
             && let Some(pair) = found.next().await.map_err(|e| fault(&e))?
         {
-            pairs.push((pair.key.slice(STATE.len()..), pair.value));
+            pairs.push((pair.key.slice(self.keyspace.prefix().len()..), pair.value));
         }
         Ok(pairs)
     }
@@ -182,10 +219,10 @@ impl LaneState {
         for group in groups {
             debug_assert_eq!(group.first(), Some(&GROUPED));
             let db = &self.lane.db;
-            let found = db.scan_prefix_with_options(stored(group), .., &options);
+            let found = db.scan_prefix_with_options(stored(self.keyspace, group), .., &options);
             let mut found = found.await.map_err(|e| fault(&e))?;
             while let Some(pair) = found.next().await.map_err(|e| fault(&e))? {
-                let key = &pair.key[STATE.len()..];
+                let key = &pair.key[self.keyspace.prefix().len()..];
                 bytes.extend_from_slice(key);
                 bytes.extend_from_slice(&pair.value);
                 lengths.push((key.len(), pair.value.len()));
@@ -206,13 +243,19 @@ impl LaneState {
     ///
     /// [`StoreError`] when the lane cannot be written to any more.
     pub async fn apply(&self, batch: StateBatch) -> Result<(), StoreError> {
+        let StateBatch {
+            mut batch, items, ..
+        } = batch;
         // The engine's log keeps the order of writes, so what is durable of the state never runs
         // ahead of the features.
         self.lane.drain().await?;
-        if batch.batch.is_empty() {
+        for (key, item) in items.sorted() {
+            batch.merge(key, item);
+        }
+        if batch.is_empty() {
             return Ok(());
         }
-        let written = self.lane.db.write(batch.batch).await;
+        let written = self.lane.db.write(batch).await;
         let written = written.map(|_| ());
         written.map_err(|e| engine("write to", &self.lane.path, &e))
     }
@@ -227,6 +270,6 @@ impl LaneState {
     }
 }
 
-fn stored(key: &[u8]) -> Vec<u8> {
-    [&STATE, key].concat()
+fn stored(keyspace: Keyspace, key: &[u8]) -> Vec<u8> {
+    [&keyspace.prefix(), key].concat()
 }
