@@ -73,7 +73,7 @@ pub(super) struct Resume {
     pub(super) splits: BTreeMap<u32, SplitCursor>,
     pub(super) report: LaneReport,
     pub(super) progress: Option<Progress>,
-    /// Entries of the journal that are to be carried out.
+    /// The number up to which entries of the journal count.
     pub(super) journal: u64,
 }
 

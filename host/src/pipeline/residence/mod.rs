@@ -69,7 +69,7 @@ pub(super) struct KeptChanges {
     pub(super) changes: Changes,
     /// When something of keys is due from now on, after that.
     pub(super) schedules: Vec<Schedule>,
-    /// Entries of the journal that count with this commit.
+    /// The number up to which entries of the journal count with this commit.
     pub(super) journal: u64,
 }
 
@@ -192,8 +192,8 @@ impl Residence {
         })
     }
 
-    /// Prepares windows that nothing has come to yet. With the progress of others, and how many
-    /// entries of their journal count, they go on where those stopped.
+    /// Prepares windows that nothing has come to yet. With the progress of others, and the number up
+    /// to which entries of their journal count, they go on where those stopped.
     pub(super) async fn start(
         &mut self,
         windows: &mut Windows,
@@ -206,6 +206,7 @@ impl Residence {
             return Ok(());
         };
         windows.resume(progress);
+        self.journal.resume(journal);
         let state = self.kept.state.clone();
         self.on_io(async move {
             journal::carry_out(&state, journal).await?;
@@ -297,7 +298,7 @@ impl Residence {
 
     /// Whether a commit must not wait any longer.
     pub(super) fn must_commit(&self, windows: &Windows) -> bool {
-        self.journal.entries() > 0
+        self.journal.is_open()
             || windows.changed() > self.sizes.changed
             || (windows.bytes() > self.kept.memory && windows.keys() > 0)
     }
@@ -317,23 +318,28 @@ impl Residence {
             self.some_absent = true;
         }
         schedules.retain(|schedule| !schedule.from.is_empty());
+        let dues = schedules.iter().flat_map(|schedule| &schedule.to);
+        debug_assert!(
+            dues.flatten().all(|due| *due > changes.progress.watermark),
+            "what is due by now was done"
+        );
         self.commits += 1;
         Ok(KeptChanges {
             changes,
             schedules,
-            journal: self.journal.entries(),
+            journal: self.journal.next(),
         })
     }
 
     /// Carries out what the commit that was handed over declared valid.
     pub(super) async fn committed(&mut self) -> Result<(), WindowError> {
-        let entries = self.journal.take();
-        if entries == 0 {
+        if !self.journal.is_open() {
             return Ok(());
         }
+        self.journal.commit();
         self.applied().await?;
-        let state = self.kept.state.clone();
-        self.on_io(async move { journal::carry_out(&state, entries).await })
+        let (state, end) = (self.kept.state.clone(), self.journal.next());
+        self.on_io(async move { journal::carry_out(&state, end).await })
             .await?;
         self.peek().await
     }
@@ -499,7 +505,7 @@ impl Residence {
 
     /// Finds out before which instant nothing is due of an absent key.
     async fn peek(&mut self) -> Result<(), WindowError> {
-        if self.journal.entries() > 0 {
+        if self.journal.is_open() {
             // What is due changes when it is carried out, which comes before the next batch.
             return Ok(());
         }

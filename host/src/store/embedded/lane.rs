@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use slatedb::config::{CloseOptions, CompactionWorkerOptions, CompactorOptions};
-use slatedb::{Db, Settings, WriteBatch};
+use slatedb::{Db, Settings, SstBlockSize, WriteBatch};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::engine;
@@ -64,6 +64,7 @@ impl Lane {
         let db = Db::builder(lane.path(), Arc::clone(&storage.disk))
             .with_db_cache(Arc::clone(&storage.cache), storage.scope())
             .with_settings(settings())
+            .with_sst_block_size(SstBlockSize::Block8Kib)
             .with_filter_policies(filters())
             .with_merge_operator(Arc::new(NewestWins))
             .build()

@@ -212,10 +212,8 @@ impl LaneState {
 
     async fn part(&self, groups: &[Vec<u8>]) -> Result<Pairs, StoreError> {
         let fault = |e: &slatedb::Error| engine("read", &self.lane.path, e);
-        let options = ScanOptions {
-            cache_blocks: true,
-            ..ScanOptions::default()
-        };
+        // What is found is in memory from then on, so its blocks need not be.
+        let options = ScanOptions::default();
         // A pair that the engine gives keeps the whole block in memory that it is from.
         let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
         for group in groups {
