@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::wiring::Opened;
 use crate::config::{ConfigError, Environment, EventSource, Pipeline, Span};
 use crate::source::recording::Recording;
 
@@ -70,6 +71,27 @@ impl OutputPaths {
             (self.late.as_path(), outputs.late.file.span),
             (self.invalid.as_path(), outputs.invalid.file.span),
         ])
+    }
+}
+
+impl Opened {
+    /// The files that it writes, by what is written to each. Those of a live pipeline are folders of them.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let OutputPaths {
+            features,
+            rejects,
+            late,
+            invalid,
+        } = &self.outputs;
+        let features = features.as_deref().map(|path| ("features", path));
+        let side = [("rejects", rejects), ("late", late), ("invalid", invalid)];
+        let side = side.into_iter().map(|(what, path)| (what, path.as_path()));
+        features.into_iter().chain(side)
+    }
+
+    /// The store's folder, if features are written there.
+    pub fn feature_store(&self) -> Option<&Path> {
+        self.store.as_deref()
     }
 }
 

@@ -270,25 +270,6 @@ impl Opened {
         ]
     }
 
-    /// The files that it writes, by what is written to each. Those of a live pipeline are folders of them.
-    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
-        let OutputPaths {
-            features,
-            rejects,
-            late,
-            invalid,
-        } = &self.outputs;
-        let features = features.as_deref().map(|path| ("features", path));
-        let side = [("rejects", rejects), ("late", late), ("invalid", invalid)];
-        let side = side.into_iter().map(|(what, path)| (what, path.as_path()));
-        features.into_iter().chain(side)
-    }
-
-    /// The store's folder, if features are written there.
-    pub fn feature_store(&self) -> Option<&Path> {
-        self.store.as_deref()
-    }
-
     /// How many lanes it has.
     pub fn lanes(&self) -> usize {
         self.lanes

@@ -241,7 +241,10 @@ impl ProducerContext for Delivered {
 impl Writer {
     pub(crate) fn new(bootstrap: &str, topic: &str) -> Self {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", bootstrap);
+        config
+            .set("bootstrap.servers", bootstrap)
+            // Else a batch that is sent again comes behind the ones after it.
+            .set("enable.idempotence", "true");
         Self {
             producer: config.create_with_context(Delivered).unwrap(),
             topic: topic.to_owned(),

@@ -29,6 +29,11 @@ use crate::store::StoreError;
 use crate::store::embedded::LiveLane;
 use crate::store::item::entity::EntityError;
 
+/// Bytes of a refused record, and of what is said of it, that a topic gets at most. Each may become six as
+/// JSON, and a message of more than a megabyte is usually too large.
+const RECORD: usize = 128 << 10;
+const DETAIL: usize = 16 << 10;
+
 /// Why delivery ended early.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveDeliveryError {
@@ -188,7 +193,7 @@ impl LaneDelivery {
                 Stage::Late => LATE,
                 _ => REJECTS,
             };
-            let line = reject_line(&Reject {
+            let mut reject = Reject {
                 sequence: refused.sequence,
                 part: refused.part,
                 stage: refused.stage,
@@ -200,7 +205,11 @@ impl LaneDelivery {
                     Stage::Decode => Record::Text(refused.record.clone()),
                     _ => Record::Json(refused.record.clone()),
                 },
-            });
+            };
+            if self.outbox.is_topic(to) {
+                shorten(&mut reject);
+            }
+            let line = reject_line(&reject);
             self.put(to, key.as_bytes(), &line)?;
         }
         Ok(())
@@ -225,5 +234,57 @@ impl LaneDelivery {
             self.keeper.settle(batch, outbox)?;
         }
         Ok(())
+    }
+}
+
+/// Cuts off what a topic would not take, and says so.
+fn shorten(reject: &mut Reject) {
+    let cut = |text: &mut String, most: usize| {
+        text.truncate(text.floor_char_boundary(most));
+    };
+    cut(&mut reject.detail, DETAIL);
+    let (Record::Text(record) | Record::Json(record)) = &mut reject.record;
+    if record.len() > RECORD {
+        let mut start = std::mem::take(record);
+        let whole = start.len();
+        cut(&mut start, RECORD);
+        let detail = &mut reject.detail;
+        *detail = format!("{detail} (the record has {whole} bytes, and its end is left out)");
+        reject.record = Record::Text(start);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_for_a_topic_is_cut_off_and_said() {
+        let reject = |record: Record| Reject {
+            sequence: 0,
+            part: 0,
+            stage: Stage::Decode,
+            code: "malformed_json".to_owned(),
+            detail: "byte 3".to_owned(),
+            file: None,
+            position: None,
+            record,
+        };
+        let mut small = reject(Record::Json("{}".to_owned()));
+        shorten(&mut small);
+        assert_eq!(small, reject(Record::Json("{}".to_owned())));
+        // The worst that JSON can make of it.
+        let mut large = reject(Record::Json("\u{1}".repeat(2 << 20)));
+        large.detail = "\u{1}".repeat(1 << 20);
+        shorten(&mut large);
+        assert!(
+            large
+                .detail
+                .ends_with("(the record has 2097152 bytes, and its end is left out)")
+        );
+        assert!(reject_line(&large).len() < 1_000_000);
+        let mut cut = reject(Record::Text("é".repeat(RECORD)));
+        shorten(&mut cut);
+        assert_eq!(cut.record, Record::Text("é".repeat(RECORD / 2)));
     }
 }

@@ -1,4 +1,4 @@
-//! Rows that lanes emit, as messages: keyed by entity, dated by their event time.
+//! Rows that lanes emit, as messages: keyed by entity, dated by their event time up to now.
 //!
 //! The key is the entity's text, so all rows of an entity are in one partition, in the order in which
 //! its lane gave them. A value is a JSON object, as in a features file, or an Arrow IPC stream of one row.
@@ -20,7 +20,7 @@ use super::keeper::Keeper;
 use super::outbox::Outbox;
 use super::outputs::ROWS;
 use crate::pipeline::plan::Plan;
-use crate::sink::kafka::{Outgoing, Published};
+use crate::sink::kafka::{Dating, Outgoing, Published};
 use crate::source::record_lines;
 use crate::store::item::entity::{EntityEncoder, EntityError};
 use crate::window::Kind;
@@ -46,8 +46,6 @@ pub(super) struct RowMessages {
     arrow: Option<ArrowRows>,
     /// Whether a withdrawal takes away all that there is of an entity.
     is_one_an_entity: bool,
-    /// Whether no row is dated later than the events are.
-    is_dated: bool,
 }
 
 impl RowMessages {
@@ -60,12 +58,6 @@ impl RowMessages {
             arrow: arrow.transpose()?,
             forms,
             is_one_an_entity: shape.is_some_and(|it| matches!(it.kind, Kind::Unbounded { .. })),
-            // A running value is dated by the end of its window, which may be far ahead, and brokers take
-            // nothing that is dated an hour later than their clocks. It is dated when it is sent.
-            is_dated: !shape.is_some_and(|shape| {
-                let early = matches!(shape.kind, Kind::Session { every: Some(_), .. });
-                shape.per_batch || early
-            }),
             plan: Arc::clone(plan),
         })
     }
@@ -90,22 +82,25 @@ impl RowMessages {
         let is_json = |form: &Form| *form != Form::Arrow;
         let lines = self.forms.iter().any(is_json).then(|| record_lines(rows));
         let lines = lines.unwrap_or_default();
+        let tombstones = self.is_one_an_entity;
+        let line = |row: usize| Some(lines[row].as_bytes());
+        let dating = Dating::now();
         let mut arrow = Vec::new();
         for (number, form) in self.forms.iter().enumerate() {
             for row in 0..rows.num_rows() {
                 let value = match (form, &mut self.arrow) {
-                    (Form::Lines, _) => Some(lines[row].as_bytes()),
-                    _ if self.is_one_an_entity && is_true(withdrawn.as_ref(), row) => None,
+                    (Form::Lines, _) => line(row),
+                    _ if tombstones && is_true(withdrawn.as_ref(), row) => None,
                     (Form::Arrow, Some(encoder)) => {
                         encoder.encode(&rows.slice(row, 1), &mut arrow)?;
                         Some(arrow.as_slice())
                     }
-                    _ => Some(lines[row].as_bytes()),
+                    _ => line(row),
                 };
                 let message = Outgoing {
                     key: keys.get(row),
                     value,
-                    timestamp: self.is_dated.then(|| times.value(row)),
+                    timestamp: dating.of(times.value(row)),
                     at: Published {
                         sequence: first.sequence + row as u64,
                         ..first

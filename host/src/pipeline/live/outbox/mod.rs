@@ -31,8 +31,8 @@ use crate::store::embedded::StateBatch;
 
 const OUTBOX: u8 = 3;
 
-/// Bytes of messages that are an entry, about.
-const ENTRY_BYTES: usize = 1 << 20;
+/// Bytes of messages that are an entry, about: what of them is in memory at most.
+const ENTRY_BYTES: usize = 256 << 10;
 
 /// Whom a lane sends to.
 pub(super) struct Addressee {
@@ -234,6 +234,11 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether addressee number `to` is a topic, which takes no message that is too large.
+    pub(super) fn is_topic(&self, to: usize) -> bool {
+        matches!(self.queues[to].way, Way::Topic(_))
+    }
+
     /// The number of the next message for an addressee whose messages are numbered by themselves.
     pub(super) fn number(&mut self, to: usize) -> u64 {
         let queue = &mut self.queues[to];
@@ -289,6 +294,14 @@ impl Outbox {
                 Way::File(file) => file.append(queue.kept.length, &entries)?,
                 Way::Topic(publisher) => publisher.send(&entries, keeper)?,
             };
+            if queue.sent < queue.kept.next {
+                let to = &queue.name;
+                tracing::warn!(
+                    lane,
+                    to,
+                    "not everything was sent; the lane's next owner does that"
+                );
+            }
         }
         Ok(())
     }
