@@ -36,6 +36,19 @@ fn a_topic_that_does_not_exist_is_told_with_one_that_does() {
 }
 
 #[test]
+fn a_topic_that_is_not_partitioned_by_the_key_is_refused() {
+    let (_pipeline, process) = started("not-by-key", |pipeline| {
+        replace(
+            pipeline,
+            "penstock.toml",
+            "event_time = \"at\"",
+            "event_time = \"at\"\npartitioned_by_key = false",
+        );
+    });
+    process.fails(2, &["not partitioned by the key", "penstock.toml"]);
+}
+
+#[test]
 fn partitions_that_grew_end_the_pipeline() {
     let name = "grown";
     let mut topic = Topic::new(name, 2, 1);

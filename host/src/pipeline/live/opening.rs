@@ -97,6 +97,16 @@ pub fn open(
         let finding = environment.diagnostic(event.name.span, message, "");
         return Err(WiringError::Config(finding.into()));
     };
+    if !stream.partitioned_by_key && opened.plan.windows().is_some() {
+        let message = format!(
+            "event `{}` is not partitioned by the key, so each key's windows would be in several pieces, and this version cannot put them together",
+            stream.event
+        );
+        let event = environment.event(&opened.declaration)?;
+        let hint = "have producers partition the topic by the pipeline's key, and leave `partitioned_by_key` out";
+        let finding = environment.diagnostic(event.name.span, message, hint);
+        return Err(WiringError::Config(finding.into()));
+    }
     kafka.headers = stream.message_columns.headers.is_some();
     let identity = opened.live_identity();
     let outputs = LiveOutputs::of(&opened);
