@@ -204,7 +204,7 @@ impl Environment {
     }
 
     /// The event that a pipeline reads, with its recorded files; URLs are left to be looked for. An
-    /// error if it is not recorded here: this version reads recorded files only.
+    /// error if it is not recorded here.
     pub fn recorded(&self, pipeline: &Pipeline) -> Result<RecordedEvent<'_>, ConfigError> {
         let event = self.event(pipeline)?;
         match &event.source {
@@ -214,7 +214,7 @@ impl Environment {
             }),
             Source::Live(live) => {
                 let message = format!(
-                    "event `{}` is {} in environment `{}`, and this version reads recorded files only",
+                    "event `{}` is {} in environment `{}`, and recorded events are wanted here",
                     event.name.value, live.stream, self.name
                 );
                 let recorded = self
