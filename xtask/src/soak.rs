@@ -11,13 +11,13 @@ use clap::Args;
 use crate::{
     command,
     machine::{self, LIBRDKAFKA, LINKER, WASI_TARGET, WASM_TARGET},
-    transforms,
+    services, transforms,
     workspace::Workspace,
 };
 
 /// The property tests, as arguments of `cargo test -p penstock`.
 const PROPERTIES: [&[&str]; 2] = [
-    &["--lib", "--", "window::"],
+    &["--lib", "--", "window::", "residence::"],
     &[
         "--test",
         "whole",
@@ -26,6 +26,8 @@ const PROPERTIES: [&[&str]; 2] = [
         "contract::every_type",
         "map::",
         "crash::killed",
+        "live::killed",
+        "live::sinks::a_killed",
     ],
 ];
 
@@ -48,6 +50,7 @@ pub(crate) struct Options {
 
 pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     machine::prepare(&[LINKER, LIBRDKAFKA, WASM_TARGET, WASI_TARGET])?;
+    services::prepare(workspace)?;
     transforms::build(workspace)?;
     let folder = workspace.root.join("target").join("soak");
     let noted = folder.join(format!("seed-{}-times-{}", options.seed, options.times));
