@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -89,24 +90,32 @@ impl LaneMeta {
     }
 
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
-        #[derive(Deserialize)]
-        struct Layouts {
-            layout: u32,
-            windows_layout: u32,
-        }
-        let layouts: Layouts = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-        if (layouts.layout, layouts.windows_layout) != (LAYOUT, Codec::LAYOUT) {
-            return Err(format!(
-                "it has layout {}.{}, and this build reads {LAYOUT}.{}",
-                layouts.layout,
-                layouts.windows_layout,
-                Codec::LAYOUT
-            ));
-        }
-        serde_json::from_slice(bytes).map_err(|error| error.to_string())
+        decode(bytes, LAYOUT)
     }
 
     pub(super) fn report(&self) -> LaneReport {
         self.report.report()
     }
+}
+
+/// Reads what is kept of a lane as JSON, if it is of this layout and its windows of the one that this build reads.
+pub(in crate::pipeline) fn decode<T: DeserializeOwned>(
+    bytes: &[u8],
+    layout: u32,
+) -> Result<T, String> {
+    #[derive(Deserialize)]
+    struct Layouts {
+        layout: u32,
+        windows_layout: u32,
+    }
+    let layouts: Layouts = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if (layouts.layout, layouts.windows_layout) != (layout, Codec::LAYOUT) {
+        return Err(format!(
+            "it has layout {}.{}, and this build reads {layout}.{}",
+            layouts.layout,
+            layouts.windows_layout,
+            Codec::LAYOUT
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }

@@ -20,7 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::outbox::Kept;
-use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit};
+use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit, decode_meta};
 use crate::pipeline::plan::Plan;
 use crate::pipeline::residence as kept;
 use crate::source::live::SplitCursor;
@@ -255,7 +255,7 @@ impl Keeper {
         let Some(bytes) = self.io.block_on(self.lane.state.get(META))? else {
             return Ok(None);
         };
-        let meta = decode(&bytes).map_err(|reason| KeeperError::Meta {
+        let meta = decode_meta(&bytes, LAYOUT).map_err(|reason| KeeperError::Meta {
             lane: self.number,
             reason,
         })?;
@@ -375,22 +375,4 @@ impl Keeper {
 
 fn encode(meta: &LaneMeta) -> Vec<u8> {
     serde_json::to_vec(meta).expect("it has only texts, numbers and lists")
-}
-
-fn decode(bytes: &[u8]) -> Result<LaneMeta, String> {
-    #[derive(Deserialize)]
-    struct Layouts {
-        layout: u32,
-        windows_layout: u32,
-    }
-    let layouts: Layouts = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
-    if (layouts.layout, layouts.windows_layout) != (LAYOUT, Codec::LAYOUT) {
-        return Err(format!(
-            "it has layout {}.{}, and this build reads {LAYOUT}.{}",
-            layouts.layout,
-            layouts.windows_layout,
-            Codec::LAYOUT
-        ));
-    }
-    serde_json::from_slice(bytes).map_err(|error| error.to_string())
 }
