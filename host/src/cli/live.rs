@@ -2,10 +2,10 @@
 
 use serde_json::json;
 
-use super::Failure;
 use super::run::{map_to_json, print_rows, rejected_to_json, rows_to_json};
 use super::show::{self, say};
 use super::signals::Signals;
+use super::{Failure, logs};
 use crate::config::{Environment, Pipeline};
 use crate::pipeline::Host;
 use crate::pipeline::live::{self, LiveError, LiveReport};
@@ -29,7 +29,8 @@ pub(super) fn run(
     let mut opened = Vec::new();
     for (pipeline, environment) in pipelines {
         for line in live::unwritten(&pipeline) {
-            eprintln!("pipeline {}: not written: {line}", pipeline.name.value);
+            let name = &pipeline.name.value;
+            logs::note(&format!("pipeline {name}: not written: {line}"));
         }
         let mut pipeline = live::open(host, pipeline, &environment)?;
         pipeline.fresh = how.fresh;

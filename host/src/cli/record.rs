@@ -10,10 +10,10 @@ use indicatif::ProgressBar;
 use serde_json::json;
 use sha2::{Digest, Sha256};
 
-use super::Failure;
 use super::replaying::parse_instant;
 use super::show::{self, say};
 use super::signals::Signals;
+use super::{Failure, logs};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
     ConfigError, DEFAULT_ENVIRONMENT, Environment, EventSource, did_you_mean, parse_duration, types,
@@ -262,9 +262,10 @@ fn tell_columns(layout: &Layout) {
             show::printable(&name)
         )
     });
-    eprintln!("recording {}", columns.collect::<Vec<_>>().join(", "));
+    let columns: Vec<String> = columns.collect();
+    logs::note(&format!("recording {}", columns.join(", ")));
     if layout.holds_back() {
-        eprintln!("what is rejected is recorded with its offset and the reason alone");
+        logs::note("what is rejected is recorded with its offset and the reason alone");
     }
 }
 
@@ -318,13 +319,16 @@ impl Line {
     fn start(event: &str, progress: &Arc<Progress>) -> Self {
         let (stop, stopped) = sync_channel::<()>(0);
         let (event, progress) = (event.to_owned(), Arc::clone(progress));
-        let bar = ProgressBar::new_spinner();
+        let bar = match logs::is_for_a_person() {
+            true => ProgressBar::new_spinner(),
+            false => ProgressBar::hidden(),
+        };
         let every = Duration::from_millis(if bar.is_hidden() { 10_000 } else { 200 });
         let thread = std::thread::spawn(move || {
             while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(every) {
                 let line = format!("{event}: {}", so_far(&progress));
                 match bar.is_hidden() {
-                    true => eprintln!("{line}"),
+                    true => logs::note(&line),
                     false => bar.set_message(line),
                 }
                 bar.tick();

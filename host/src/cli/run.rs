@@ -186,7 +186,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         false => Failure::work(error),
     })?;
     for (pipeline, line) in unwritten {
-        eprintln!("pipeline {pipeline}: not written: {line}");
+        logs::note(&format!("pipeline {pipeline}: not written: {line}"));
     }
     report(&reports, elapsed, arguments.json)
 }

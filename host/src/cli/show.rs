@@ -23,7 +23,7 @@ pub(super) fn line(text: Arguments<'_>) {
         Ok(()) => {}
         Err(ErrorKind::BrokenPipe) => std::process::exit(0),
         Err(error) => {
-            eprintln!("error: cannot write to standard output: {error}");
+            crate::cli::logs::error(&format!("cannot write to standard output: {error}"));
             std::process::exit(1);
         }
     }

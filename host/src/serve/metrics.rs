@@ -453,10 +453,10 @@ fn lanes(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
     )?;
     families.gauge(
         plain(
-            "penstock_lane_outbox_rows",
-            "Rows that are committed and that a sink has yet to take",
+            "penstock_lane_outbox_entries",
+            "Entries of the outbox, of many messages each, that are committed and that a sink has yet to take",
         ),
-        by_lane(seen, |lane| lane.outbox_rows.get()),
+        by_lane(seen, |lane| lane.outbox_entries.get()),
     )?;
     families.counter(
         plain(

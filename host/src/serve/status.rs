@@ -120,7 +120,7 @@ fn of_lane(number: u32, lane: &LaneTelemetry) -> Value {
         "batches": durations(&lane.batches.snapshot()),
         "state_bytes": lane.state_bytes.get(),
         "resident_keys": lane.resident_keys.get(),
-        "outbox_rows": lane.outbox_rows.get(),
+        "outbox_entries": lane.outbox_entries.get(),
         "traps": load(&lane.traps),
         "queue": lane.queue.get().map(queue),
     })

@@ -134,7 +134,7 @@ fn at_work(clock: &Arc<ByHand>) -> Arc<Telemetry> {
         lane.committed(lane.heartbeat.now());
         lane.state_bytes.set(1_000);
         lane.resident_keys.set(10);
-        lane.outbox_rows.set(2);
+        lane.outbox_entries.set(2);
         lane.traps.fetch_add(1, Ordering::Relaxed);
     }
     pipeline.delivery("1", &shared).heartbeat.work();

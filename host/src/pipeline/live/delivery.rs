@@ -118,7 +118,7 @@ impl LaneDelivery {
         self.telemetry.heartbeat.wait();
         self.outbox.open(&self.keeper)?;
         // What the last owner committed and may not have sent.
-        self.outbox.send(&self.keeper)?;
+        self.send()?;
         loop {
             if self.lost.load(Ordering::Relaxed) {
                 return Err(LiveDeliveryError::Incomplete);
@@ -222,8 +222,17 @@ impl LaneDelivery {
         let begun = self.telemetry.heartbeat.now();
         self.keeper.commit(commit, self.rows, outbox)?;
         self.lane_telemetry.committed(begun);
-        self.outbox.send(&self.keeper)?;
+        self.send()?;
         self.committed.tell(&commit.splits);
+        Ok(())
+    }
+
+    /// Sends what is committed, and tells how much that is for as long as it takes.
+    fn send(&mut self) -> Result<(), LiveDeliveryError> {
+        let owed = &self.lane_telemetry.outbox_entries;
+        owed.set_count(self.outbox.owed());
+        self.outbox.send(&self.keeper)?;
+        owed.set_count(self.outbox.owed());
         Ok(())
     }
 

@@ -43,8 +43,8 @@ pub struct LaneTelemetry {
     pub state_bytes: Gauge,
     /// Keys whose state is in memory.
     pub resident_keys: Gauge,
-    /// Rows that are committed and that a sink has yet to take.
-    pub outbox_rows: Gauge,
+    /// Entries of its outbox, of many messages each, that are committed and that a sink has yet to take.
+    pub outbox_entries: Gauge,
     /// Calls of the transform that trapped or broke a limit.
     pub traps: AtomicU64,
     /// The queue before it.
@@ -68,7 +68,7 @@ impl LaneTelemetry {
             committed_at: Gauge::default(),
             state_bytes: Gauge::default(),
             resident_keys: Gauge::default(),
-            outbox_rows: Gauge::default(),
+            outbox_entries: Gauge::default(),
             traps: AtomicU64::new(0),
             queue: OnceLock::new(),
             heartbeat: Heartbeat::new(clock),

@@ -306,6 +306,12 @@ impl Outbox {
         Ok(())
     }
 
+    /// How many entries of the last commit are to be sent.
+    pub(super) fn owed(&self) -> u64 {
+        let queues = self.queues.iter();
+        queues.map(|queue| queue.kept.next - queue.sent).sum()
+    }
+
     /// Takes what was sent out of the last commit, if there is anything; what is new since then is not
     /// part of it.
     pub(super) fn settle(&mut self, batch: &mut StateBatch) -> Option<BTreeMap<String, Kept>> {
