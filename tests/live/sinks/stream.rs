@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use penstock::clock::{Clock, SystemClock};
 use rand::{RngExt, SeedableRng};
@@ -161,6 +163,7 @@ commit_every = "5ms"
             .append(true)
             .open(self.folder.path("log"))
             .unwrap();
+        let said_before = self.folder.text("log").len();
         let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
             .arg("run")
             .args(arguments)
@@ -175,6 +178,7 @@ commit_every = "5ms"
         Running {
             child,
             log: self.folder.path("log"),
+            said_before,
         }
     }
 
@@ -222,11 +226,26 @@ pub(super) struct Recorded {
 pub(super) struct Running {
     pub(super) child: Child,
     log: PathBuf,
+    /// Bytes of the log of processes before it.
+    said_before: usize,
 }
+
+const GLANCE: Duration = Duration::from_millis(50);
 
 impl Running {
     pub(super) fn log(&self) -> String {
         std::fs::read_to_string(&self.log).unwrap()
+    }
+
+    /// Waits until this process has said something.
+    #[track_caller]
+    pub(super) fn until_logged(&mut self, text: &str) {
+        let clock = SystemClock::start();
+        while !self.log()[self.said_before..].contains(text) {
+            let is_waited_for = clock.now() < LIMIT && self.child.try_wait().unwrap().is_none();
+            assert!(is_waited_for, "it never said {text:?}:\n{}", self.log());
+            clock.wait(clock.now() + GLANCE, &AtomicBool::new(false));
+        }
     }
 
     /// Ends it as an operator would.

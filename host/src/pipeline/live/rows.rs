@@ -10,7 +10,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{AsArray, BooleanArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::datatypes::{SchemaRef, TimestampMicrosecondType};
 use arrow::error::ArrowError;
 use arrow_ipc::writer::StreamWriter;
@@ -37,6 +37,13 @@ pub(super) enum Form {
     Json,
     /// An Arrow IPC stream a row.
     Arrow,
+}
+
+impl Form {
+    /// Whether a row has no value because it withdraws all that there is of its entity.
+    fn is_tombstone(self, is_withdrawn: bool, is_one_an_entity: bool) -> bool {
+        self != Self::Lines && is_withdrawn && is_one_an_entity
+    }
 }
 
 /// Turns rows into messages.
@@ -82,15 +89,14 @@ impl RowMessages {
         let is_json = |form: &Form| *form != Form::Arrow;
         let lines = self.forms.iter().any(is_json).then(|| record_lines(rows));
         let lines = lines.unwrap_or_default();
-        let tombstones = self.is_one_an_entity;
         let line = |row: usize| Some(lines[row].as_bytes());
         let dating = Dating::now();
         let mut arrow = Vec::new();
         for (number, form) in self.forms.iter().enumerate() {
             for row in 0..rows.num_rows() {
+                let is_withdrawn = withdrawn.as_ref().is_some_and(|all| all.value(row));
                 let value = match (form, &mut self.arrow) {
-                    (Form::Lines, _) => line(row),
-                    _ if tombstones && is_true(withdrawn.as_ref(), row) => None,
+                    _ if form.is_tombstone(is_withdrawn, self.is_one_an_entity) => None,
                     (Form::Arrow, Some(encoder)) => {
                         encoder.encode(&rows.slice(row, 1), &mut arrow)?;
                         Some(arrow.as_slice())
@@ -112,10 +118,6 @@ impl RowMessages {
         }
         Ok(())
     }
-}
-
-fn is_true(column: Option<&BooleanArray>, row: usize) -> bool {
-    column.is_some_and(|column| column.value(row))
 }
 
 /// The entities of rows, as texts.

@@ -61,3 +61,14 @@ fn keys_are_the_texts_of_entities() {
     let keys = Keys::of(&rows, 2).unwrap();
     assert_eq!([keys.get(0), keys.get(1)], [&b"a\\,b,7"[..], b",-8"]);
 }
+
+#[test]
+fn only_what_is_all_of_an_entity_leaves_a_tombstone() {
+    for form in [Form::Lines, Form::Json, Form::Arrow] {
+        let is_topic = form != Form::Lines;
+        assert_eq!(form.is_tombstone(true, true), is_topic);
+        // Another window of the entity may hold.
+        assert!(!form.is_tombstone(true, false));
+        assert!(!form.is_tombstone(false, true));
+    }
+}
