@@ -4,6 +4,7 @@
 //! source and the watermark that holds at them. A source knows nothing of keys, windows or lanes.
 
 pub mod decode;
+mod flow;
 pub mod kafka;
 pub mod messages;
 pub mod recording;
