@@ -9,6 +9,7 @@ mod crash;
 mod examples;
 mod input;
 mod kafka;
+mod kinesis;
 mod map;
 mod sandbox;
 mod services;

@@ -6,6 +6,7 @@
 pub mod decode;
 mod flow;
 pub mod kafka;
+pub mod kinesis;
 pub mod messages;
 pub mod recording;
 pub mod replay;
