@@ -1,7 +1,7 @@
 //! What comes out of a stream, from where, and how much of it is held at a time.
 
 use md5::{Digest, Md5};
-use penstock::source::kinesis::{Place, ShardCursor, ShardState};
+use penstock::source::kinesis::{KinesisSettings, Place, ShardCursor, ShardState};
 
 use super::follower::{Cursors, Follower, settings};
 use super::stream::{Stream, values};
@@ -107,13 +107,32 @@ fn shards_start_where_they_are_told() {
 fn latest_is_the_next_record() {
     let stream = Stream::make("kinesis-latest", 1);
     stream.put(values(1, 0..5));
-    let latest = settings(stream.name, &[("start", "latest")]);
-    let mut follower = Follower::start(&latest, Cursors::new());
-    follower.until("it is at its end", |it| it.at_rest());
-    stream.put([("key-0", "next")]);
-    follower.until("the next has come", |it| it.seen.len() == 1);
-    assert_eq!(follower.seen[0].value, "next");
-    follower.leave();
+    let read = |latest: &KinesisSettings, cursors: Cursors, value: &str| {
+        let mut follower = Follower::start(latest, cursors);
+        follower.until("it is at its end", |it| it.at_rest());
+        stream.put([("key-0", value)]);
+        let came = |it: &Follower| it.seen.last().is_some_and(|it| it.value == value);
+        follower.until("the next has come", came);
+        follower
+    };
+    for more in [&[][..], &[("consumer", "penstock")]] {
+        let latest = settings(stream.name, &[&[("start", "latest")], more].concat());
+        let follower = read(&latest, Cursors::new(), "next");
+        assert_eq!(follower.seen.len(), 1);
+        follower.leave();
+
+        // One that went before anything had come goes on where it was, and misses nothing.
+        let mut follower = Follower::start(&latest, Cursors::new());
+        follower.until("it is at its end", |it| it.at_rest());
+        let cursors = follower.leave();
+        let kept = cursors.values().next().unwrap().to_string();
+        assert!(kept.starts_with("1:since:"), "{kept}");
+        stream.put([("key-0", "missed")]);
+        let follower = read(&latest, cursors, "next after it");
+        let values: Vec<&str> = follower.seen.iter().map(|it| &*it.value).collect();
+        assert!(values.ends_with(&["missed", "next after it"]), "{values:?}");
+        follower.leave();
+    }
 }
 
 #[test]

@@ -129,3 +129,22 @@ fn fan_out_starts_where_it_is_told() {
     assert_eq!(read("1980-01-01T00:00:00Z", None), fine(10));
     assert_eq!(read("latest", Some(after(&numbers[3]))), fine(6));
 }
+
+#[test]
+fn a_consumer_that_another_process_uses_is_told() {
+    let stream = Stream::make("kinesis-fan-out-twice", 1);
+    let settings = settings(stream.name, &[("consumer", "penstock")]);
+    let mut first = Follower::start(&settings, Cursors::new());
+    first.until("it is at its end", |it| it.at_rest());
+    let mut second = Follower::start(&settings, Cursors::new());
+    second.until("it is told", |it| {
+        it.was_told("Another active subscription")
+    });
+    assert_eq!(second.told.len(), 1, "{:?}", second.told);
+    // The first one is not disturbed, and the second comes when it has gone.
+    stream.put(values(1, 0..10));
+    first.until("all has come", |it| it.seen.len() == 10);
+    first.leave();
+    second.until("all has come", |it| it.seen.len() == 10);
+    second.leave();
+}

@@ -117,12 +117,18 @@ impl Follower {
                     self.shards.push(info);
                 }
             }
-            KinesisEvent::Started { shard, .. } => {
+            KinesisEvent::Started { shard, from, .. } => {
                 // Whatever was started late, its parents were handed out before.
                 for parent in &self.shards[shard as usize].parents {
                     assert!(self.closed.contains(&self.id(*parent)), "{shard}");
                 }
-                self.started.push(self.id(shard));
+                let id = self.id(shard);
+                if let Some(from) = from {
+                    // One that says the same as what it was started with.
+                    let kept = self.cursors.insert(id.clone(), from.clone());
+                    assert!(kept.is_none_or(|kept| kept == from), "{from}");
+                }
+                self.started.push(id);
             }
             KinesisEvent::Messages(batch) => self.note(*batch),
             KinesisEvent::AtEnd { shard } => {

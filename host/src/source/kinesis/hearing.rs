@@ -13,6 +13,9 @@ use super::shard::{Doubt, Line, Stage, Took};
 /// A service that was quiet about it for so long is told of anew when it throttles again.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// How often in a row something is in use before that is told: after some four seconds.
+const LASTING: u32 = 5;
+
 impl Reader {
     /// Takes an answer, unless nobody waits for it any more.
     pub(super) fn hear(&mut self, answered: Answered, now: Duration) {
@@ -45,16 +48,16 @@ impl Reader {
         let shard = &mut self.shards[number as usize];
         match answer {
             Answer::Iterator(iterator, given) => {
-                shard.pin(given);
                 shard.line = Line::Iterator(iterator);
                 shard.due = now;
+                self.pin(number, given);
                 // That it can be read is known only when it was.
                 self.unheard_no_more(Some(number));
             }
             Answer::Subscribed(subscription, given) => {
-                shard.pin(given);
                 shard.subscribed(subscription);
                 shard.due = now;
+                self.pin(number, given);
                 self.unheard_no_more(Some(number));
             }
             Answer::Records(part, next) => {
@@ -71,6 +74,19 @@ impl Reader {
             Answer::Ended if shard.was_silent() => shard.due = now + shard.waits.next(),
             Answer::Ended => shard.due = now,
             Answer::Listed(_) | Answer::Failed(_) => {}
+        }
+    }
+
+    /// Notes when a shard was given to be read, and tells of it if that decides where it begins.
+    fn pin(&mut self, number: u32, given: Option<i64>) {
+        let shard = &mut self.shards[number as usize];
+        if let Some(from) = shard.pin(given) {
+            let offset = shard.next_offset();
+            self.mailbox.tell(KinesisEvent::Started {
+                shard: number,
+                from,
+                offset,
+            });
         }
     }
 
@@ -170,6 +186,7 @@ impl Reader {
             None => (&mut self.listing.waits, &mut self.listing.due),
         };
         *due = now + waits.next();
+        let lasts = waits.count() >= LASTING;
         let spoiled = matches!(
             failure,
             Failure::Expired | Failure::NotThere(_) | Failure::Wrong(_)
@@ -184,9 +201,10 @@ impl Reader {
             Failure::NotThere(reason) => self.doubt(asker, reason, from.as_ref(), now),
             Failure::Wrong(reason) => self.wrong(asker, reason, from),
             Failure::Unwell(reason) => self.tell_once(asker, &reason),
-            // Iterators live for five minutes, and windows are full for longer: a part of life. So
-            // is a subscription that the service has not let go of yet.
+            // Iterators live for five minutes, and windows are full for longer: a part of life.
             Failure::Expired => {}
+            // So is a subscription that the service has not let go of yet; not so another process.
+            Failure::InUse(reason) if lasts => self.tell_once(asker, &reason),
             Failure::InUse(reason) => tracing::debug!(?asker, "{reason}"),
         }
     }

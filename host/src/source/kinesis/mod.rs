@@ -55,6 +55,10 @@ pub enum KinesisEvent {
     Started {
         /// The shard.
         shard: u32,
+        /// From where: for one without a cursor, one that says the same in later runs too. Those who
+        /// keep cursors keep it, or `latest` would be later each time. None if the service does not
+        /// say what time it is.
+        from: Option<ShardCursor>,
         /// The offset that its next message will have.
         offset: i64,
     },

@@ -73,12 +73,15 @@ pub(super) fn order(one: &str, other: &str) -> Ordering {
 /// How far a shard was read. Cursors of one shard are ordered: of several lanes', a reader goes on at
 /// the least.
 ///
-/// Kept as text, `FORM:WHAT`, where the form is 1: `1:beginning`, `1:after:NUMBER:PART:OFFSET`,
-/// `1:finished`. A form that is not known is refused.
+/// Kept as text, `FORM:WHAT`, where the form is 1: `1:beginning`, `1:since:MICROSECONDS`,
+/// `1:after:NUMBER:PART:OFFSET`, `1:finished`. A form that is not known is refused.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum ShardCursor {
     /// Nothing of it was read, and it is to be read from the oldest record that it has.
     Beginning,
+    /// Nothing of it was read, and it is to be read from the first record that came at this time or
+    /// later, in microseconds.
+    Since(i64),
     /// This record was the last that was read.
     After {
         /// Where it lies.
@@ -95,6 +98,7 @@ impl fmt::Display for ShardCursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Beginning => f.write_str("1:beginning"),
+            Self::Since(micros) => write!(f, "1:since:{micros}"),
             Self::After { place, offset } => write!(f, "1:after:{place}:{offset}"),
             Self::Finished => f.write_str("1:finished"),
         }
@@ -115,6 +119,7 @@ impl FromStr for ShardCursor {
         let parts: Vec<&str> = text.split(':').collect();
         let cursor = match parts.as_slice() {
             ["1", "beginning"] => Some(Self::Beginning),
+            ["1", "since", micros] => micros.parse().ok().map(Self::Since),
             ["1", "finished"] => Some(Self::Finished),
             ["1", "after", number, part, offset] => part
                 .parse()
@@ -162,7 +167,7 @@ impl Places {
     /// How many of the messages, from the first on, a cursor has behind it.
     pub fn covered(&self, cursor: &ShardCursor) -> usize {
         let place = match cursor {
-            ShardCursor::Beginning => return 0,
+            ShardCursor::Beginning | ShardCursor::Since(_) => return 0,
             ShardCursor::Finished => return self.len(),
             ShardCursor::After { place, .. } => place,
         };

@@ -42,12 +42,13 @@ fn cursors_are_kept_as_text() {
     };
     let rising = [
         ShardCursor::Beginning,
+        ShardCursor::Since(-5),
         after("9", 3),
         after("10", 4),
         ShardCursor::Finished,
     ];
     assert!(rising.is_sorted_by(|one, other| one < other));
-    assert_eq!(rising[1].to_string(), "1:after:9:7:3");
+    assert_eq!(rising[2].to_string(), "1:after:9:7:3");
     for cursor in &rising {
         assert_eq!(cursor.to_string().parse().as_ref(), Ok(cursor));
     }
@@ -55,6 +56,7 @@ fn cursors_are_kept_as_text() {
         "",
         "1",
         "2:beginning",
+        "1:since:soon",
         "1:after:09:0:0",
         "1:after:9:0",
         "1:finished:",

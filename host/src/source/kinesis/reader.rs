@@ -12,7 +12,7 @@ use super::fault::{Failure, KinesisFault};
 use super::mailbox::{Answered, Asker, Mailbox, ToStart};
 use super::place::ShardCursor;
 use super::service::{Answer, From, Listed, Service};
-use super::shard::{Ask, Asked, Shard, Stage};
+use super::shard::{Ask, Asked, Line, Shard, Stage};
 use super::waits::Waits;
 use super::{KinesisEvent, KinesisSettings, ShardInfo, Start};
 use crate::clock::Clock;
@@ -158,26 +158,27 @@ impl Reader {
     ) {
         let at_first = (number as usize) < self.at_first;
         let shard = &mut self.shards[number as usize];
-        let (after, initial) = match (cursor, self.settings.start) {
+        let from = match (cursor, self.settings.start) {
             (Some(ShardCursor::Finished), _) => {
                 shard.read = true;
                 return self.close(number);
             }
-            (Some(ShardCursor::After { place, offset }), _) => {
-                (Some((place, offset)), From::Beginning)
-            }
-            (Some(ShardCursor::Beginning), _) | (None, Start::TrimHorizon) => {
-                (None, From::Beginning)
-            }
-            (None, Start::Timestamp(micros)) => (None, From::Since(micros)),
-            (None, Start::Latest) if continued || !at_first => (None, From::Beginning),
+            (Some(cursor), _) => Some(cursor),
+            (None, Start::TrimHorizon) => Some(ShardCursor::Beginning),
+            (None, Start::Timestamp(micros)) => Some(ShardCursor::Since(micros)),
+            (None, Start::Latest) if continued || !at_first => Some(ShardCursor::Beginning),
             // All that it has was there before.
             (None, Start::Latest) if shard.info.closed => return self.close(number),
-            (None, Start::Latest) => (None, From::Latest),
+            // What time that is, the service says with its first answer.
+            (None, Start::Latest) => return shard.start_at_latest(now),
         };
-        let offset = shard.start(after, initial, now);
+        if let Some(cursor) = &from {
+            shard.start(cursor, now);
+        }
+        let offset = shard.next_offset();
         self.mailbox.tell(KinesisEvent::Started {
             shard: number,
+            from,
             offset,
         });
     }
@@ -268,10 +269,12 @@ impl Reader {
             self.shards.iter().map(|it| it.due).zip(0..).collect();
         due.sort_unstable();
         for (_, number) in due {
-            if free == 0 {
-                break;
+            // Events come one at a time, and small.
+            let event = matches!(self.shards[number].line, Line::Subscription(_));
+            let allowed = event || free > 0;
+            if allowed && self.ask_one(number, now) {
+                free -= usize::from(!event);
             }
-            free -= usize::from(self.ask_one(number, now));
         }
     }
 

@@ -99,6 +99,8 @@ pub(super) struct Shard {
     check: bool,
     /// Where to begin while there is none.
     initial: From,
+    /// Whether that is a place that stays.
+    pinned: bool,
     /// Where a subscription has said that another one would go on.
     continuation: Option<String>,
     next_offset: i64,
@@ -146,6 +148,7 @@ impl Shard {
             place: None,
             check: false,
             initial: From::Beginning,
+            pinned: true,
             continuation: None,
             next_offset: 0,
             messages: 0,
@@ -159,14 +162,28 @@ impl Shard {
         }
     }
 
-    /// Starts it, or starts it again, behind a record or from somewhere else; gives the offset of
-    /// the first message that may come.
-    pub(super) fn start(
-        &mut self,
-        after: Option<(Place, i64)>,
-        initial: From,
-        now: Duration,
-    ) -> i64 {
+    /// Starts it, or starts it again, at a cursor that is not its end.
+    pub(super) fn start(&mut self, cursor: &ShardCursor, now: Duration) {
+        match cursor {
+            ShardCursor::After { place, offset } => {
+                self.begin(From::Beginning, now);
+                self.place = Some(place.clone());
+                self.check = true;
+                self.next_offset = offset + 1;
+            }
+            ShardCursor::Since(micros) => self.begin(From::Since(*micros), now),
+            ShardCursor::Beginning | ShardCursor::Finished => self.begin(From::Beginning, now),
+        }
+    }
+
+    /// Starts it at the record that comes next. [`Shard::pin`] then says when that was.
+    pub(super) fn start_at_latest(&mut self, now: Duration) {
+        self.begin(From::Latest, now);
+        self.pinned = false;
+    }
+
+    /// One that starts again from its beginning counts on, so that its offsets rise.
+    fn begin(&mut self, initial: From, now: Duration) {
         self.stage = Stage::Reading;
         self.read = true;
         self.line = Line::Nothing;
@@ -176,14 +193,13 @@ impl Shard {
         self.ended = false;
         self.at_end = None;
         self.initial = initial;
-        self.check = after.is_some();
-        // One that starts again from its beginning counts on, so that its offsets rise.
-        if let Some((place, offset)) = after {
-            self.place = Some(place);
-            self.next_offset = offset + 1;
-        } else {
-            self.place = None;
-        }
+        self.pinned = true;
+        self.place = None;
+        self.check = false;
+    }
+
+    /// The offset of the next message.
+    pub(super) fn next_offset(&self) -> i64 {
         self.next_offset
     }
 
@@ -237,11 +253,16 @@ impl Shard {
         self.line = Line::Nothing;
     }
 
-    /// Notes when the service gave the newest place, so that another try begins no later.
-    pub(super) fn pin(&mut self, micros: Option<i64>) {
-        if let (From::Latest, Some(micros)) = (&self.initial, micros) {
+    /// Notes when the service gave the newest place, so that another try begins no later. Gives the
+    /// cursor that says so, if it can be said, and the place was not noted before.
+    pub(super) fn pin(&mut self, micros: Option<i64>) -> Option<Option<ShardCursor>> {
+        if mem::replace(&mut self.pinned, true) {
+            return None;
+        }
+        if let Some(micros) = micros {
             self.initial = From::Since(micros);
         }
+        Some(micros.map(ShardCursor::Since))
     }
 
     /// Notes that a subscription is open.

@@ -40,8 +40,11 @@ fn part(numbers: &[&str], behind_ms: i64) -> Part {
     }
 }
 
-fn after(number: &str, offset: i64) -> Option<(Place, i64)> {
-    Some((Place::new(number, 0).unwrap(), offset))
+fn after(number: &str, offset: i64) -> ShardCursor {
+    ShardCursor::After {
+        place: Place::new(number, 0).unwrap(),
+        offset,
+    }
 }
 
 /// Has a shard take an answer, and gives the offsets of what came of it.
@@ -72,7 +75,8 @@ fn asks(shard: &mut Shard, now: Duration, from: From) {
 fn a_cursor_is_asked_for_and_must_come_first() {
     let begin = || {
         let mut shard = shard();
-        assert_eq!(shard.start(after("7", 41), From::Beginning, HOUR), 42);
+        shard.start(&after("7", 41), HOUR);
+        assert_eq!(shard.next_offset(), 42);
         asks(&mut shard, HOUR, From::At("7".to_owned()));
         shard
     };
@@ -99,11 +103,11 @@ fn a_cursor_is_asked_for_and_must_come_first() {
 #[test]
 fn reading_goes_on_behind_the_last_record() {
     let mut shard = shard();
-    shard.start(None, From::Latest, HOUR);
+    shard.start_at_latest(HOUR);
     asks(&mut shard, HOUR, From::Latest);
     // Another try must not begin later than the first.
-    shard.pin(Some(17));
-    shard.pin(Some(19));
+    assert_eq!(shard.pin(Some(17)), Some(Some(ShardCursor::Since(17))));
+    assert_eq!(shard.pin(Some(19)), None);
     asks(&mut shard, HOUR, From::Since(17));
     assert_eq!(
         take(&mut shard, &part(&["5"], 0), HOUR),
@@ -124,7 +128,7 @@ fn reading_goes_on_behind_the_last_record() {
 #[test]
 fn an_iterator_is_kept_until_it_has_given_something() {
     let mut shard = shard();
-    shard.start(None, From::Beginning, HOUR);
+    shard.start(&ShardCursor::Beginning, HOUR);
     shard.line = Line::Iterator("first".to_owned());
     for _ in 0..2 {
         let ask = shard.next_ask(HOUR, false, 12 * HOUR);
@@ -140,7 +144,7 @@ fn an_iterator_is_kept_until_it_has_given_something() {
 #[test]
 fn an_end_is_known_for_as_long_as_the_service_says_so() {
     let mut shard = shard();
-    shard.start(None, From::Beginning, HOUR);
+    shard.start(&ShardCursor::Beginning, HOUR);
     take(&mut shard, &part(&["5"], 0), HOUR);
     assert_eq!(shard.status().at_end, Some(HOUR));
     take(&mut shard, &part(&[], 0), 2 * HOUR);

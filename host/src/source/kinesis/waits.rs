@@ -21,6 +21,11 @@ impl Waits {
         wait.min(LONGEST)
     }
 
+    /// How many failures there were in a row.
+    pub(super) fn count(self) -> u32 {
+        self.0
+    }
+
     pub(super) fn reset(&mut self) {
         self.0 = 0;
     }
@@ -38,6 +43,7 @@ mod tests {
             told,
             [250, 500, 1000, 2000, 4000, 8000, 16000, 16000, 16000]
         );
+        assert_eq!(waits.count(), 9);
         waits.reset();
         assert_eq!(waits.next(), FIRST);
     }
