@@ -95,23 +95,28 @@ fn answers_that_fail_are_asked_for_again_and_nothing_comes_twice() {
 fn a_service_that_stalls_is_told_and_its_return_too() {
     let stream = Stream::make("kinesis-stalling", 1);
     stream.put(values(4, 0..40));
-    let (mut follower, proxy) = behind(&stream, &[("timeout", "300ms")], |_, _| Fate::Pass);
+    // A machine with much to do may take as long now and then; that is told too, and does no harm.
+    let (mut follower, proxy) = behind(&stream, &[("timeout", "1s")], |_, _| Fate::Pass);
     follower.until("all has come", |it| it.at_rest());
+    follower.told.clear();
     proxy.change(|_, _| Fate::Stall);
-    follower.until("it does not answer", |it| it.was_told("Unreachable"));
-    let at_end = follower.source.status()[0].at_end;
+    let last_told = |it: &Follower, part: &str| it.told.last().is_some_and(|it| it.contains(part));
+    follower.until("it does not answer", |it| {
+        last_told(it, "Unreachable(\"it does not answer in time\")")
+    });
+    let (at_end, told) = (follower.source.status()[0].at_end, follower.told.len());
     stream.put(values(4, 40..80));
     let asked = proxy.count("GetRecords");
     follower.until("it is asked again", |_| {
         proxy.count("GetRecords") > asked + 1
     });
-    // Not to hear anything is no end.
+    // Not to hear anything is no end, and no news.
     assert_eq!(follower.source.status()[0].at_end, at_end);
+    assert_eq!(follower.told.len(), told, "{:?}", follower.told);
     proxy.change(|_, _| Fate::Pass);
     follower.until("all has come", |it| it.seen.len() == 80 && it.at_rest());
     follower.assert_whole(4, 80);
-    assert_eq!(follower.told.len(), 2, "{:?}", follower.told);
-    assert!(follower.was_told("does not answer in time") && follower.was_told("Reachable"));
+    assert!(last_told(&follower, "Reachable"), "{:?}", follower.told);
     follower.leave();
 }
 

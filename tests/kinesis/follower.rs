@@ -31,6 +31,7 @@ pub(super) fn settings(stream: &str, more: &[(&str, &str)]) -> KinesisSettings {
         ("aws_access_key_id", "AKIAEXAMPLE"),
         ("aws_secret_access_key", "not-to-be-shown"),
         ("poll_every", "10ms"),
+        ("timeout", "60s"),
     ];
     let entries = usual.iter().chain(more);
     let entries = entries.map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
