@@ -118,15 +118,17 @@ fn latest_is_the_next_record() {
     for more in [&[][..], &[("consumer", "penstock")]] {
         let latest = settings(stream.name, &[&[("start", "latest")], more].concat());
         let follower = read(&latest, Cursors::new(), "next");
-        assert_eq!(follower.seen.len(), 1);
+        assert!(follower.seen.iter().all(|it| it.value != "0:0"));
         follower.leave();
 
         // One that went before anything had come goes on where it was, and misses nothing.
         let mut follower = Follower::start(&latest, Cursors::new());
         follower.until("it is at its end", |it| it.at_rest());
+        // What came in the second before may come, if the service had to be asked twice.
+        let nothing = follower.seen.is_empty();
         let cursors = follower.leave();
         let kept = cursors.values().next().unwrap().to_string();
-        assert!(kept.starts_with("1:since:"), "{kept}");
+        assert_eq!(kept.starts_with("1:since:"), nothing, "{kept}");
         stream.put([("key-0", "missed")]);
         let follower = read(&latest, cursors, "next after it");
         let values: Vec<&str> = follower.seen.iter().map(|it| &*it.value).collect();
