@@ -9,6 +9,7 @@ use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 use serde_json::Value;
 
+use super::first_seed;
 use super::stream::{WINDOWS, folder};
 use crate::support::{Folder, cases};
 
@@ -32,7 +33,11 @@ fn a_killed_run_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
     for seed in first..first + schedules {
         let window = WINDOWS[seed as usize % WINDOWS.len()];
         let lanes = 1 + seed % 3;
-        let run = format!("lanes = {lanes}\ncommit_every = \"5ms\"");
+        let mut run = format!("lanes = {lanes}\ncommit_every = \"5ms\"");
+        if seed % 5 == 4 {
+            // Every key is put away whenever it can be.
+            run.push_str("\nstate_memory = \"1KiB\"");
+        }
         let plain = folder(seed, window, &format!("lanes = {lanes}"));
         let clock = SystemClock::start();
         let undisturbed = plain
@@ -62,12 +67,6 @@ fn a_killed_run_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
         "{schedules} schedules from seed {first} on, {kills} kills, {resumed} last runs went on"
     );
     assert!(resumed > 0, "no run was killed after a commit");
-}
-
-/// The seed of the first schedule: that of a round of `cargo xtask soak`, or zero.
-fn first_seed() -> u64 {
-    let round = std::env::var("PROPTEST_RNG_SEED").map_or(Ok(0), |seed| seed.parse::<u64>());
-    round.expect("a seed is a whole number") * 1_000_000
 }
 
 /// Starts a run and kills it; false if it was over before.

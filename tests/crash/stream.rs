@@ -8,10 +8,10 @@ use crate::support::{Folder, transform};
 /// Rows of each of the two files.
 pub(super) const ROWS: u32 = 6_000;
 /// Keys, of which the first has a third of all rows.
-const KEYS: u32 = 40;
+pub(crate) const KEYS: u32 = 40;
 
 /// Windows of every kind, with and without corrections.
-pub(super) const WINDOWS: [&str; 6] = [
+pub(crate) const WINDOWS: [&str; 6] = [
     "kind = \"tumbling\"\nsize = \"1m\"\nallowed_lateness = \"2m\"",
     "kind = \"hopping\"\nsize = [\"1m\", \"5m\"]\nslide = \"10s\"",
     "kind = \"hopping\"\nsize = \"2m\"\nslide = \"20s\"\nallowed_lateness = \"1m\"",
@@ -29,7 +29,7 @@ pub(super) fn folder(seed: u64, window: &str, run: &str) -> Folder {
         let mut now = 0.0;
         for _ in 0..ROWS {
             now += random.random_range(0.0..0.4);
-            lines.push_str(&event(&mut random, now));
+            lines.push_str(&event(&mut random, now).1);
         }
         folder.write(&format!("events/{file}.ndjson"), lines);
     }
@@ -78,8 +78,9 @@ batch_rows = 256
     folder
 }
 
-/// A line: most rows are in order, some late, some far too late, some refused, some no row at all.
-fn event(random: &mut Pcg64, now: f64) -> String {
+/// A key and a line: most rows are in order, some late, some far too late, some refused, some no row at
+/// all.
+pub(crate) fn event(random: &mut Pcg64, now: f64) -> (u32, String) {
     let behind = match random.random_range(0..100) {
         0..80 => 0.0,
         80..95 => random.random_range(0.0..10.0),
@@ -100,9 +101,10 @@ fn event(random: &mut Pcg64, now: f64) -> String {
         _ => format!("\"n{}\"", random.random_range(0..1_000)),
     };
     let at = ((now - behind).max(0.0) * 1000.0) as i64;
-    match random.random_range(0..500) {
+    let line = match random.random_range(0..500) {
         0 => "{\"at\": broken\n".to_owned(),
         1 => format!("{{\"at\":{at},\"key\":null,\"amount\":1}}\n"),
         _ => format!("{{\"at\":{at},\"key\":{key},\"amount\":{amount},\"note\":{note}}}\n"),
-    }
+    };
+    (key, line)
 }

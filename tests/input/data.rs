@@ -329,9 +329,17 @@ fn an_environment_with_a_topic_says_what_this_version_reads() {
     let folder = rides(100);
     good(&folder);
     let mut text = folder.text("penstock.toml");
-    text.push_str("[environments.production.events.ride_offer]\nkafka = { brokers = \"localhost:9092\", topic = \"offers\" }\nevent_time = \"occurred_at\"\n");
+    text.push_str("[environments.production.events.ride_offer]\nkafka = { brokers = \"localhost:9092\", topic = \"offers\" }\nevent_time = \"occurred_at\"\nschema = { occurred_at = \"timestamp[us, UTC]\", driver_id = \"int64\", accepted = \"bool\" }\n");
     folder.write("penstock.toml", text);
     folder.penstock(&["validate", "pipeline.toml"]).fine();
+    // Nobody asks the broker, which is not there.
+    let validated = folder.penstock(&["validate", "pipeline.toml", "--env", "production"]);
+    let shown = validated.fine();
+    assert!(
+        shown.contains("Kafka topic `offers`, schema declared"),
+        "{shown}"
+    );
+    assert!(shown.contains("accepted: bool"), "{shown}");
     folder
         .penstock(&["run", "pipeline.toml", "--env", "production"])
         .fails(2, &["recorded files only", "local"]);

@@ -110,11 +110,7 @@ fn a_broker_that_is_not_there_is_told_with_the_reason() {
         .port();
     let bootstrap = format!("127.0.0.1:{port}");
     let fault = connect(&settings(&bootstrap, "rides", &[]), true);
-    let parts = [
-        bootstrap.as_str(),
-        "Connection refused",
-        "check `bootstrap`",
-    ];
+    let parts = [bootstrap.as_str(), "Connection refused", "check `brokers`"];
     assert_told(&fault, FaultKind::Unreachable, &parts);
     let fault = connect(&settings("no-such-host.invalid:9092", "rides", &[]), true);
     assert_told(

@@ -42,6 +42,16 @@ pub(crate) fn cases(usual: u32) -> proptest::test_runner::Config {
     proptest::test_runner::Config::with_cases(usual * times)
 }
 
+/// What a `penstock run --listen` answers, and with which code.
+pub(crate) fn ask(address: &str, path: &str) -> (u16, String) {
+    let url = format!("http://{address}{path}");
+    HOST.io.block_on(async {
+        let answer = reqwest::get(url).await.expect("it answers");
+        let code = answer.status().as_u16();
+        (code, answer.text().await.expect("the answer is a text"))
+    })
+}
+
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -95,8 +105,28 @@ impl Folder {
         String::from_utf8(self.read(name)).expect("UTF-8")
     }
 
-    /// Runs the folder's `pipeline.toml` in this process.
+    /// Runs the folder's `pipeline.toml` in this process, and asserts that it told what it reports.
     pub(crate) fn run(&self, tuning: Tuning) -> Result<RunReport, String> {
+        let progress = Arc::new(Progress::default());
+        let report = self.run_telling(tuning, &progress)?;
+        if report.resumed.is_none() {
+            let totals = progress.telemetry.totals();
+            assert_eq!(totals.accounting, report.accounting);
+            assert_eq!(totals.windows, report.windows.unwrap_or(0));
+            assert_eq!(
+                (totals.output_rows, totals.values, totals.invalid),
+                (report.rows, report.values, report.invalid)
+            );
+        }
+        Ok(report)
+    }
+
+    /// Runs the folder's `pipeline.toml` in this process.
+    pub(crate) fn run_telling(
+        &self,
+        tuning: Tuning,
+        progress: &Arc<Progress>,
+    ) -> Result<RunReport, String> {
         let path = self.path("pipeline.toml");
         let mut pipeline = load_pipelines(&[&path])
             .map_err(|error| error.to_string())?
@@ -108,9 +138,8 @@ impl Folder {
         let opened =
             pipeline::open(&HOST, pipeline, &environment).map_err(|error| error.to_string())?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut reports =
-            pipeline::run(&HOST, vec![(opened, Arc::new(Progress::default()))], &stop)
-                .map_err(|error: RunError| error.to_string())?;
+        let mut reports = pipeline::run(&HOST, vec![(opened, Arc::clone(progress))], &stop)
+            .map_err(|error: RunError| error.to_string())?;
         reports.remove(0).map_err(|error| error.to_string())
     }
 

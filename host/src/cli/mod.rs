@@ -6,8 +6,12 @@
 mod componentize;
 mod dev;
 mod get;
+mod health;
 mod inspect;
+mod live;
+mod logs;
 mod progress;
+mod record;
 mod replaying;
 mod run;
 mod show;
@@ -16,7 +20,6 @@ mod simulate;
 mod test;
 mod validate;
 
-use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -50,12 +53,25 @@ struct Arguments {
         hide_default_value = true
     )]
     log: String,
+    /// How messages are written on standard error: as text, or as a JSON object a line.
+    #[arg(
+        long,
+        global = true,
+        value_enum,
+        value_name = "FORMAT",
+        env = "PENSTOCK_LOG_FORMAT",
+        default_value = "text",
+        hide_default_value = true
+    )]
+    log_format: logs::LogFormat,
 }
 
 #[derive(Debug, Subcommand)]
 enum Command {
     Run(run::Arguments),
+    Record(Box<record::Arguments>),
     Get(get::Arguments),
+    Health(health::Arguments),
     Test(test::Arguments),
     Dev(dev::Arguments),
     Validate(validate::Arguments),
@@ -112,13 +128,15 @@ pub fn main() -> ExitCode {
     if let Command::Compile = arguments.command {
         return ExitCode::from(crate::sandbox::compile_stdin() as u8);
     }
-    if let Err(error) = start_log(&arguments.log) {
+    if let Err(error) = logs::start(&arguments.log, arguments.log_format) {
         eprintln!("error: --log {}: {error}", arguments.log);
         return ExitCode::from(2);
     }
     let ended = match arguments.command {
         Command::Run(arguments) => run::run(&arguments),
+        Command::Record(arguments) => record::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
+        Command::Health(arguments) => health::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
@@ -133,26 +151,8 @@ pub fn main() -> ExitCode {
         Err(Failure::Work(message)) => (1, message),
         Err(Failure::Stopped(message)) => (130, message),
     };
-    let message = message.trim_end();
-    // Findings about configuration begin with the word themselves.
-    match message.starts_with("error") {
-        true => eprintln!("{message}"),
-        false => eprintln!("error: {message}"),
-    }
+    logs::error(&message);
     ExitCode::from(code)
-}
-
-fn start_log(filter: &str) -> Result<(), String> {
-    let filter =
-        tracing_subscriber::EnvFilter::try_new(filter).map_err(|error| error.to_string())?;
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .with_target(false)
-        .without_time()
-        .init();
-    Ok(())
 }
 
 /// Starts what pipelines share.

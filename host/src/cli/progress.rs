@@ -1,6 +1,5 @@
 //! The live line of a run.
 
-use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
@@ -9,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use super::show;
+use super::{logs, show};
 use crate::pipeline::Progress;
 
 /// A line per pipeline that is kept up to date until it is dropped.
@@ -22,7 +21,7 @@ impl ProgressLine {
     /// Shows how far `pipelines` have come: on a terminal as bars, elsewhere as a line every ten seconds.
     pub(super) fn start(pipelines: Vec<(String, Arc<Progress>)>) -> Self {
         let (stop, stopped) = sync_channel::<()>(0);
-        let terminal = std::io::stderr().is_terminal();
+        let terminal = logs::is_for_a_person();
         let every = Duration::from_millis(if terminal { 100 } else { 10_000 });
         let thread = std::thread::spawn(move || {
             let began = Instant::now();
@@ -32,7 +31,7 @@ impl ProgressLine {
                     let line = line(progress, began.elapsed());
                     match &bars {
                         Some(bars) => bars.show(at, progress, line),
-                        None => eprintln!("{name}: {line}"),
+                        None => logs::note(&format!("{name}: {line}")),
                     }
                 }
             }

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use super::Failure;
 use crate::clock::{Clock, SystemClock};
-use crate::source::replay::{Pace, TimeRange};
+use crate::source::prepared::TimeRange;
+use crate::source::replay::Pace;
 
 /// The arguments.
 #[derive(Debug, clap::Args)]
@@ -40,6 +41,16 @@ impl Replaying {
         Ok(range)
     }
 
+    /// Refuses what a live stream cannot do.
+    pub(super) fn refuse_for_live(&self) -> Result<(), Failure> {
+        if self.from.is_none() && self.to.is_none() && self.speed.0.is_none() {
+            return Ok(());
+        }
+        Err(Failure::Input(
+            "--from, --to and --speed are for recorded events; where a live stream begins, `start` in its table of penstock.toml says".into(),
+        ))
+    }
+
     /// The pace, on the real clock.
     pub(super) fn pace(&self) -> Option<Pace> {
         self.speed.0.map(|factor| Pace {
@@ -50,7 +61,7 @@ impl Replaying {
 }
 
 /// An instant, in microseconds: RFC 3339, or a date for its first moment in UTC.
-fn parse_instant(text: &str) -> Result<i64, String> {
+pub(super) fn parse_instant(text: &str) -> Result<i64, String> {
     if let Ok(date) = text.parse::<jiff::civil::Date>()
         && text.len() <= "2026-01-31".len()
     {

@@ -1,4 +1,5 @@
-//! `penstock run`: pipelines over recorded events, and the summary of what came of them.
+//! `penstock run`: pipelines over recorded events, and the summary of what came of them. Those over live
+//! streams are in `live`.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -8,16 +9,22 @@ use std::time::{Duration, Instant};
 use arrow::datatypes::Schema;
 use serde_json::json;
 
-use super::Failure;
+use super::live;
 use super::progress::ProgressLine;
 use super::replaying::Replaying;
 use super::show::{self, say};
 use super::signals::Signals;
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, print_duration, types};
+use super::{Failure, logs};
+use crate::config::{
+    DEFAULT_ENVIRONMENT, Environment, Source, load_pipelines, print_duration, types,
+};
+use crate::pipeline::telemetry::Telemetry;
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
 use crate::sandbox;
+use crate::serve::{ServeError, Server};
 
-/// Runs pipelines over the events of an environment, and writes the features they compute.
+/// Runs pipelines over the events of an environment, and writes the features they compute: over recorded
+/// events to their end, over live streams until it is stopped.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -26,6 +33,8 @@ Examples:
   penstock run p.toml --from 2026-01-31 --to 2026-02-01       one day of the recorded events
   penstock run p.toml --speed 10x                             ten times as fast as they happened
   penstock run p.toml --fresh                                 not where an interrupted run stopped
+
+  penstock run pipelines --env production                     live streams, until SIGTERM or Ctrl-C
 
 Events may be on object storage: files = \"s3://bucket/rides/*.ndjson\" in penstock.toml.
 The events come from penstock.toml, beside the pipeline or in a folder above it. Exit code 1 says
@@ -48,6 +57,10 @@ pub(super) struct Arguments {
     fresh: bool,
     #[command(flatten)]
     replaying: Replaying,
+    /// Answer /health, /ready, /metrics and /status over HTTP here, such as 127.0.0.1:9464; in place of
+    /// the environment's `listen`. Nobody is asked who they are. Off unless one of the two says so.
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
     /// Print the summary as JSON.
     #[arg(long)]
     json: bool,
@@ -75,10 +88,46 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     }
     let host = super::host()?;
     let signals = Signals::catch(&host)?;
-    let mut opened = Vec::new();
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&host.clock)));
+    let mut found = Vec::new();
     for pipeline in pipelines {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
+        let event = environment.event(&pipeline).map_err(Failure::input)?;
+        let is_live = matches!(event.source, Source::Live(_));
+        telemetry.pipeline(&pipeline.name.value);
+        found.push((pipeline, environment, is_live));
+    }
+    let is_live = found.iter().any(|(.., is_live)| *is_live);
+    if is_live {
+        arguments.replaying.refuse_for_live()?;
+        if found.iter().any(|(.., is_live)| !is_live) {
+            return Err(Failure::Input(
+                "some of these pipelines read live streams and others recorded files; run them in two processes, as the ones end and the others do not".to_owned(),
+            ));
+        }
+    }
+    // Before pipelines are opened, which may take a while: whoever asks learns that.
+    let environments = found.iter().map(|(_, environment, _)| environment);
+    let server = start_server(arguments, environments, &host, &telemetry, &signals)?;
+    let found = found.into_iter();
+    let found = found.map(|(pipeline, environment, _)| (pipeline, environment));
+    if is_live {
+        if server.is_none() {
+            logs::note(
+                "nothing is served over HTTP: --listen 127.0.0.1:9464 answers /health, /ready, /metrics and /status",
+            );
+        }
+        let how = live::How {
+            fresh: arguments.fresh,
+            json: arguments.json,
+        };
+        let ended = live::run(&host, &signals, &telemetry, found.collect(), how);
+        server.into_iter().for_each(Server::close);
+        return ended;
+    }
+    let mut opened = Vec::new();
+    for (pipeline, environment) in found {
         let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
         pipeline.replay.range = range;
         pipeline.fresh = arguments.fresh;
@@ -92,7 +141,10 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let pipelines: Vec<(Opened, Arc<Progress>)> = opened
         .into_iter()
         .map(|pipeline| {
-            let progress = Arc::new(Progress::default());
+            let progress = Arc::new(Progress {
+                telemetry: telemetry.pipeline(&pipeline.plan.pipeline),
+                ..Progress::default()
+            });
             progress
                 .read
                 .bytes_total
@@ -110,6 +162,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let reports = pipeline::run(&host, pipelines, &stop);
     let elapsed = began.elapsed();
     drop(line);
+    if let Some(server) = server {
+        server.close();
+    }
     if stop.load(Ordering::Relaxed) {
         // A read that hangs is left behind.
         let Host { lanes, io, .. } = host;
@@ -123,6 +178,38 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     report(&reports, elapsed, arguments.json)
 }
 
+/// Answers over HTTP, if and where somebody asked for it.
+fn start_server<'a>(
+    arguments: &'a Arguments,
+    environments: impl Iterator<Item = &'a Environment>,
+    host: &Host,
+    telemetry: &Arc<Telemetry>,
+    signals: &Signals,
+) -> Result<Option<Server>, Failure> {
+    let mut addresses = environments.filter_map(|environment| environment.listen.as_deref());
+    let Some(address) = arguments.listen.as_deref().or_else(|| addresses.next()) else {
+        return Ok(None);
+    };
+    if arguments.listen.is_none()
+        && let Some(other) = addresses.find(|other| *other != address)
+    {
+        return Err(Failure::Input(format!(
+            "these pipelines are to listen on {address} and on {other}, and a process listens once; choose one with --listen"
+        )));
+    }
+    let (io, telemetry) = (host.io.handle(), Arc::clone(telemetry));
+    let server = Server::start(io, address, telemetry, signals.stopping());
+    let server = server.map_err(|error| match error {
+        ServeError::Taken { .. } => Failure::work(error),
+        ServeError::Listen { .. } => Failure::input(error),
+    })?;
+    logs::note(&format!(
+        "listening on http://{}: /health, /ready, /metrics, /status",
+        server.address()
+    ));
+    Ok(Some(server))
+}
+
 /// A folder may hold more files than a process may usually open: all of them are merged at once.
 fn raise_open_files() {
     use rustix::process::{Resource, getrlimit, setrlimit};
@@ -134,17 +221,16 @@ fn raise_open_files() {
 }
 
 fn tell_schema(pipeline: &Opened) {
-    eprintln!(
-        "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:",
-        pipeline.declaration.event.value
-    );
     let (schema, left_out) = declared_schema(&pipeline.event_schema);
-    eprintln!("  schema = {schema}");
+    logs::note(&format!(
+        "the schema of event `{}` was inferred; to fix it, put this into penstock.toml:\n  schema = {schema}",
+        pipeline.declaration.event.value
+    ));
     if !left_out.is_empty() {
-        eprintln!(
+        logs::note(&format!(
             "left out, because a schema has no name for their types: {}",
             show::printable(&left_out.join(", "))
-        );
+        ));
     }
 }
 
@@ -299,7 +385,7 @@ fn print(report: &RunReport, elapsed: Duration) {
 }
 
 /// Where rows ended: of those that were read, and with a mapper of those that they became.
-fn print_rows(accounting: &Accounting) {
+pub(super) fn print_rows(accounting: &Accounting) {
     let line = |what: &str, rows: u64| say!("  {what:<13}{:>14}", show::count(rows));
     if let Some(mapped) = &accounting.mapped {
         line("mapped", mapped.mapped);
@@ -357,7 +443,7 @@ fn print_applied(accounting: &Accounting) {
 
 /// The two sums of a mapper: rows in are those filtered, rejected and mapped; rows out are those
 /// applied, rejected after it, late and poisoned.
-fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> {
+pub(super) fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> {
     let mapped = accounting.mapped.as_ref()?;
     Some(json!({
         "rows_in": mapped.rows_in,
@@ -372,13 +458,30 @@ fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> {
     }))
 }
 
+/// Rows by where they ended.
+pub(super) fn rows_to_json(accounting: &Accounting) -> serde_json::Value {
+    json!({
+        "read": accounting.read,
+        "applied": accounting.applied,
+        "partly_late": accounting.partly_late,
+        "filtered": accounting.filtered,
+        "rejected": accounting.rejected_in_all(),
+        "late": accounting.late,
+        "quarantined": accounting.quarantined,
+        "poisoned": accounting.poisoned,
+    })
+}
+
+/// Refused rows by reason.
+pub(super) fn rejected_to_json(accounting: &Accounting) -> serde_json::Value {
+    let rejected = accounting.rejected.iter();
+    rejected
+        .map(|(reason, count)| json!({"stage": reason.stage, "code": reason.code, "rows": count}))
+        .collect()
+}
+
 fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
     let accounting = &report.accounting;
-    let rejected: Vec<_> = accounting
-        .rejected
-        .iter()
-        .map(|(reason, count)| json!({"stage": reason.stage, "code": reason.code, "rows": count}))
-        .collect();
     let files: Vec<_> = report
         .files
         .iter()
@@ -389,17 +492,8 @@ fn to_json(report: &RunReport, elapsed: Duration) -> serde_json::Value {
         "transform": report.transform,
         "mapper": report.mapper,
         "map": map_to_json(accounting),
-        "events": {
-            "read": accounting.read,
-            "applied": accounting.applied,
-            "partly_late": accounting.partly_late,
-            "filtered": accounting.filtered,
-            "rejected": accounting.rejected_in_all(),
-            "late": accounting.late,
-            "quarantined": accounting.quarantined,
-            "poisoned": accounting.poisoned,
-        },
-        "rejected_by_reason": rejected,
+        "events": rows_to_json(accounting),
+        "rejected_by_reason": rejected_to_json(accounting),
         "windows": report.windows,
         "rows": report.rows,
         "feature_values": report.values,

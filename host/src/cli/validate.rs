@@ -6,14 +6,15 @@ use serde_json::json;
 
 use super::Failure;
 use super::show::{self, say};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, load_pipelines, types};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, Source, load_pipelines, types};
 use crate::pipeline::{self, Opened, WiringError};
 use crate::source::decode;
+use crate::source::live::DeclaredStream;
 
 /// Files of a pipeline that are opened, at most: those far away take their time.
 const MOST_OPENED: usize = 100;
 
-/// Checks pipelines: their files, the environment, the recorded events' columns, the transform and
+/// Checks pipelines: their files, the environment, the events' columns, the transform and
 /// what it says of itself. Runs no event through it and writes nothing.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -38,12 +39,23 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     for pipeline in load_pipelines(&arguments.pipelines).map_err(Failure::input)? {
         let environment = Environment::find_and_load(pipeline.source.path(), &arguments.env)
             .map_err(Failure::input)?;
-        let opened = pipeline::open(&host, pipeline, &environment)?;
+        let (opened, stream) = pipeline::check(&host, pipeline, &environment)?;
         open_files(&opened)?;
+        let place = match &environment
+            .event(&opened.declaration)
+            .map_err(Failure::input)?
+            .source
+        {
+            Source::Live(live) => live.stream.to_string(),
+            Source::Files(_) => match opened.replay.recordings.len() {
+                1 => "1 file".to_owned(),
+                count => format!("{count} files"),
+            },
+        };
         if !arguments.json {
-            print(&opened);
+            print(&opened, &place, stream.as_ref());
         }
-        found.push(to_json(&opened));
+        found.push(to_json(&opened, stream.is_some().then_some(place)));
     }
     if arguments.json {
         show::json(&found);
@@ -60,7 +72,7 @@ fn open_files(opened: &Opened) -> Result<(), Failure> {
     Ok(())
 }
 
-fn print(opened: &Opened) {
+fn print(opened: &Opened, place: &str, stream: Option<&DeclaredStream>) {
     let plan = &opened.plan;
     say!("{}: fine", opened.declaration.source.path().display());
     say!(
@@ -76,13 +88,10 @@ fn print(opened: &Opened) {
     } else {
         "declared"
     };
-    let files = match opened.replay.recordings.len() {
-        1 => "1 file".to_owned(),
-        count => format!("{count} files"),
-    };
     say!(
-        "  event      {}, {files}, schema {from}:",
-        opened.declaration.event.value
+        "  event      {}, {}, schema {from}:",
+        opened.declaration.event.value,
+        show::printable(place)
     );
     for field in opened.event_schema.fields() {
         let used = if plan.source.field_with_name(field.name()).is_ok() {
@@ -95,6 +104,10 @@ fn print(opened: &Opened) {
             show::printable(field.name()),
             show::printable(&types::type_name(field.data_type()))
         );
+    }
+    for (field, reason) in stream.iter().flat_map(|stream| &stream.left_out) {
+        let (field, reason) = (show::printable(field), show::printable(reason));
+        say!("               {field}: left out, for {reason}");
     }
     if let Some(mapper) = &opened.mapper {
         say!("  mapped to");
@@ -124,12 +137,13 @@ fn mapper_of(opened: &Opened) -> Option<(std::path::Display<'_>, &str)> {
     Some((path.value.display(), opened.mapper_digest()?))
 }
 
-fn to_json(opened: &Opened) -> serde_json::Value {
+fn to_json(opened: &Opened, stream: Option<String>) -> serde_json::Value {
     json!({
         "pipeline": opened.plan.pipeline,
         "transform": opened.digest,
         "mapper": opened.mapper_digest(),
         "event": opened.declaration.event.value,
+        "stream": stream,
         "event_schema": show::schema(&opened.event_schema),
         "inferred": opened.inferred,
         "window": opened.declaration.window.value.to_string(),

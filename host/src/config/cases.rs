@@ -17,7 +17,7 @@ use std::path::Path;
 
 /// Checks every case of `cases/<table>` (the text `cases`) against `run`, which renders what it finds
 /// in a text, or says that there is nothing.
-pub(super) fn check_cases(table: &str, cases: &str, right: &str, run: impl Fn(&str) -> String) {
+pub(crate) fn check_cases(table: &str, cases: &str, right: &str, run: impl Fn(&str) -> String) {
     let mut found = String::new();
     for case in cases
         .split("\n== ")

@@ -4,6 +4,7 @@
 //! [environments.local]                     # the default; `--env NAME` chooses another
 //! store = "data/store"                     # folder of the embedded store; default ".penstock/store"
 //! output = "data/out"                      # where output files go; default "penstock-out"
+//! listen = "127.0.0.1:9464"                # where a run answers /health and /metrics; nowhere by default
 //!
 //! [environments.local.object_store]        # what object stores are opened with, beside AWS_… and the like
 //! aws_region = "eu-central-1"
@@ -16,9 +17,26 @@
 //! schema = { occurred_at = "timestamp[us, UTC]", driver_id = "int64!" }   # inferred by default
 //!
 //! [environments.production.events.ride_offer]
-//! kafka = { brokers = "broker:9092", topic = "ride-offers" }   # or kinesis = { stream = "…" }
+//! kafka = { brokers = "broker:9092", topic = "ride-offers", "sasl.password" = "${KAFKA_PASSWORD}" }
+//! # or kinesis = { stream = "ride-offers", region = "eu-central-1" }
+//! format = "json"                          # or "avro", "protobuf", "arrow"; default: "json"
 //! event_time = "occurred_at"
+//! arrival_time = "received_at"             # default: when the stream recorded the message
+//! schema = { occurred_at = "timestamp[us, UTC]", driver_id = "int64!", message_key = "utf8" }
+//! message_columns = { key = "message_key", headers = "h", partition = "p", offset = "o", timestamp = "t" }
+//! on_missing = "stop"                      # or "earliest": when the stream no longer has what comes next
+//! partitioned_by_key = true                # whether the key of pipelines is what the topic is divided by
+//!
+//! # with format = "avro" one of these, with format = "protobuf" the third, with "arrow" perhaps the last
+//! avro = { registry = "http://localhost:8081", user = "u", password = "${P}", timeout = "10s", tries = 4 }
+//! avro = { file = "ride_offer.avsc", framed = false }
+//! protobuf = { descriptor_set = "rides.desc", message = "rides.v1.RideOffer", framed = false }
+//! arrow = { file = "one.arrow" }
 //! ```
+//!
+//! A live event of Avro, Protobuf or Arrow may do without `schema`: its columns are then those of the
+//! format's own schema. A value of `kafka`, `kinesis` or `avro` that is `"${NAME}"` as a whole is taken
+//! from the process's environment when the event is opened.
 //!
 //! Relative paths start from the folder of `penstock.toml`, which is beside the pipeline file or in
 //! the nearest folder above it. A folder stands for the files directly in it, without those whose
@@ -34,6 +52,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Place, Span};
 use super::file_format::FileFormat;
+use super::live::LiveSource;
 use super::pipeline::{OutputFile, Pipeline};
 use super::recorded::RecordedFiles;
 use super::remote::StoreOptions;
@@ -60,6 +79,8 @@ pub struct Environment {
     pub events: BTreeMap<String, EventSource>,
     /// What object stores are opened with.
     pub store_options: StoreOptions,
+    /// `host:port` on which a run answers whether it is well; none unless it is asked to.
+    pub listen: Option<String>,
     /// For each event, the environments of the file that have it recorded.
     pub(super) recorded_in: Arc<BTreeMap<String, Vec<String>>>,
 }
@@ -75,7 +96,8 @@ pub struct EventSource {
     pub event_time: Located<String>,
     /// The column with the time at which the event came in, if it is recorded; a timestamp too.
     pub arrival_time: Option<Located<String>>,
-    /// The columns, in the order of the file; inferred from the data if none.
+    /// The columns, in the order of the file, and behind those of a live stream its message columns. If
+    /// none, the data say them: recorded files, or the schema that a live stream's format has itself.
     pub schema: Option<Located<SchemaRef>>,
 }
 
@@ -84,8 +106,8 @@ pub struct EventSource {
 pub enum Source {
     /// Recorded files.
     Files(FilesSource),
-    /// A live stream. This version can declare it and not read it.
-    Topic(Topic),
+    /// A live stream.
+    Live(Box<LiveSource>),
 }
 
 /// Recorded files, not yet looked for: [`Environment::recorded`] does that.
@@ -95,34 +117,6 @@ pub struct FilesSource {
     pub patterns: Vec<Located<String>>,
     /// Their format, if the file says it.
     pub format: Option<Located<FileFormat>>,
-}
-
-/// A live stream.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Topic {
-    /// A topic of Apache Kafka.
-    Kafka {
-        /// `host:port`, with commas between several.
-        brokers: String,
-        /// The topic's name.
-        topic: String,
-    },
-    /// A stream of Amazon Kinesis.
-    Kinesis {
-        /// The stream's name.
-        stream: String,
-        /// The region, unless it comes from where the host runs.
-        region: Option<String>,
-    },
-}
-
-impl std::fmt::Display for Topic {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Topic::Kafka { topic, .. } => write!(f, "Kafka topic `{topic}`"),
-            Topic::Kinesis { stream, .. } => write!(f, "Kinesis stream `{stream}`"),
-        }
-    }
 }
 
 /// An event whose local files have been found.
@@ -166,7 +160,7 @@ impl Environment {
     ) -> Option<&'a Located<String>> {
         match &event.source {
             Source::Files(source) => patterns::reading(&self.source, source, path),
-            Source::Topic(_) => None,
+            Source::Live(_) => None,
         }
     }
 
@@ -209,10 +203,10 @@ impl Environment {
                 event,
                 files: recorded::find_files(&self.source, source)?,
             }),
-            Source::Topic(topic) => {
+            Source::Live(live) => {
                 let message = format!(
-                    "event `{}` is {topic} in environment `{}`, and this version reads recorded files only",
-                    event.name.value, self.name
+                    "event `{}` is {} in environment `{}`, and this version reads recorded files only",
+                    event.name.value, live.stream, self.name
                 );
                 let recorded = self
                     .recorded_in

@@ -8,9 +8,11 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::environment::{
-    DEFAULT_ENVIRONMENT, Environment, EventSource, FilesSource, Source, Topic, check_times,
+    DEFAULT_ENVIRONMENT, Environment, EventSource, FilesSource, Source, check_times,
 };
 use super::file_format::FileFormat;
+use super::live_file::LiveKeys;
+use super::live_settings::StreamKind;
 use super::remote::{Secret, StoreOptions};
 use super::table::{Node, Table, read_file};
 use super::{suggest, types};
@@ -84,6 +86,9 @@ fn read_environment(
     let mut table = node.table("`[environments.NAME]` and its keys below")?;
     let store = read_folder(file, table.optional("store"), ".penstock/store");
     let output = read_folder(file, table.optional("output"), "penstock-out");
+    let listen = table.optional("listen").map_or(Some(None), |node| {
+        node.string("\"127.0.0.1:9464\"").map(Some)
+    });
     let options = table
         .optional("object_store")
         .map_or_else(|| Some(StoreOptions::default()), |node| read_options(&node));
@@ -106,6 +111,7 @@ fn read_environment(
         output: output?,
         events,
         store_options: options?,
+        listen: listen?.map(|listen| listen.value),
         recorded_in: Arc::default(),
     })
 }
@@ -144,6 +150,7 @@ fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Opt
     let format = table.optional("format");
     let kafka = table.optional("kafka");
     let kinesis = table.optional("kinesis");
+    let live = LiveKeys::of(&mut table);
     let event_time = table
         .required("event_time", "event_time = \"occurred_at\"")
         .and_then(|node| node.string("\"occurred_at\""));
@@ -154,13 +161,18 @@ fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Opt
         .optional("schema")
         .map_or(Some(None), |node| read_schema(&node).map(Some));
 
-    if let (Some(format), None) = (&format, &files) {
-        format.report("is only for `files`", "leave it out");
-    }
+    let read_live = |kind, node: &Node<'_>| {
+        let read = live.read(name, (kind, node), format.as_ref(), schema.clone());
+        read.map(|(live, whole)| (Source::Live(Box::new(live)), whole))
+    };
     let source = match (&files, &kafka, &kinesis) {
-        (Some(files), None, None) => read_files(files, format.as_ref()),
-        (None, Some(kafka), None) => read_kafka(kafka),
-        (None, None, Some(kinesis)) => read_kinesis(kinesis),
+        (Some(files), None, None) => {
+            live.refuse();
+            let files = read_files(files, format.as_ref());
+            files.map(|files| (Source::Files(files), schema.clone().flatten()))
+        }
+        (None, Some(node), None) => read_live(StreamKind::Kafka, node),
+        (None, None, Some(node)) => read_live(StreamKind::Kinesis, node),
         (None, None, None) => {
             // The table is not finished yet: a misspelt `files` is named by what follows.
             let hint =
@@ -198,7 +210,9 @@ fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Opt
             ),
         ],
     );
-    let (event_time, arrival_time, schema) = (event_time?, arrival_time?, schema?);
+    let (event_time, arrival_time) = (event_time?, arrival_time?);
+    schema?;
+    let (source, schema) = source?;
     if let Some(schema) = &schema
         && let Err(error) = check_times(file, &event_time, arrival_time.as_ref(), schema)
     {
@@ -210,51 +224,20 @@ fn read_event(file: &ConfigFile, name: &Located<String>, node: &Node<'_>) -> Opt
     }
     Some(EventSource {
         name: name.clone(),
-        source: source?,
+        source,
         event_time,
         arrival_time,
         schema,
     })
 }
 
-fn read_files(files: &Node<'_>, format: Option<&Node<'_>>) -> Option<Source> {
+fn read_files(files: &Node<'_>, format: Option<&Node<'_>>) -> Option<FilesSource> {
     let patterns = files.strings("\"data/rides/*.ndjson\"");
     let format = format.map_or(Some(None), |node| node.choice(&FileFormat::ALL).map(Some));
-    Some(Source::Files(FilesSource {
+    Some(FilesSource {
         patterns: patterns?,
         format: format?,
-    }))
-}
-
-fn read_kafka(node: &Node<'_>) -> Option<Source> {
-    let mut table =
-        node.table("`kafka = { brokers = \"broker:9092\", topic = \"ride-offers\" }`")?;
-    let brokers = table
-        .required("brokers", "brokers = \"broker:9092\"")
-        .and_then(|node| node.string("\"broker:9092\""));
-    let topic = table
-        .required("topic", "topic = \"ride-offers\"")
-        .and_then(|node| node.string("\"ride-offers\""));
-    table.finish(&[], &[]);
-    Some(Source::Topic(Topic::Kafka {
-        brokers: brokers?.value,
-        topic: topic?.value,
-    }))
-}
-
-fn read_kinesis(node: &Node<'_>) -> Option<Source> {
-    let mut table = node.table("`kinesis = { stream = \"ride-offers\" }`")?;
-    let stream = table
-        .required("stream", "stream = \"ride-offers\"")
-        .and_then(|node| node.string("\"ride-offers\""));
-    let region = table
-        .optional("region")
-        .map_or(Some(None), |node| node.string("\"eu-central-1\"").map(Some));
-    table.finish(&[], &[]);
-    Some(Source::Topic(Topic::Kinesis {
-        stream: stream?.value,
-        region: region?.map(|region| region.value),
-    }))
+    })
 }
 
 fn read_schema(node: &Node<'_>) -> Option<Located<SchemaRef>> {

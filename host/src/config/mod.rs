@@ -12,7 +12,7 @@
 
 mod bytes;
 #[cfg(test)]
-mod cases;
+pub(crate) mod cases;
 mod diagnostic;
 mod duration;
 pub mod environment;
@@ -20,6 +20,9 @@ mod environment_file;
 mod feature;
 mod file_format;
 mod length;
+pub mod live;
+mod live_file;
+mod live_settings;
 mod load;
 pub mod map;
 mod patterns;
@@ -43,10 +46,13 @@ pub(crate) use duration::greatest_common_divisor;
 pub use duration::{parse_duration, print_duration};
 pub use environment::{
     DEFAULT_ENVIRONMENT, ENVIRONMENTS_FILE, Environment, EventSource, FilesSource, RecordedEvent,
-    Source, Topic,
+    Source,
 };
 pub use feature::{DeclaredFeature, FeatureSpans};
 pub use file_format::FileFormat;
+pub use live::{
+    LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Stream, StreamSettings,
+};
 pub use load::load_pipelines;
 pub use map::MapSpec;
 pub use patterns::is_left_out;
@@ -54,4 +60,5 @@ pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipel
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
 pub(crate) use remote::is_url;
 pub use remote::{Secret, StoreOptions, sounds_secret};
+pub(crate) use suggest::did_you_mean;
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

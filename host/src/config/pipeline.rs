@@ -49,6 +49,7 @@
 //! batch_rows = 65_536                     # 1 to 1,048,576
 //! on_malformed = "keep"                   # or "stop": at the first event that cannot be decoded
 //! commit_every = "10s"                    # keep what is done, so that an interrupted run goes on; no default
+//! state_memory = "256MiB"                 # with commit_every: of what is kept, so much is in memory, too
 //!
 //! [limits]                                # what the transform may use; these are the defaults
 //! memory = "256MiB"
@@ -162,6 +163,9 @@ pub struct RunOptions {
     pub on_malformed: OnMalformed,
     /// How often lanes keep what they have done, if they do: at least 1 ms.
     pub commit_every: Option<Duration>,
+    /// If lanes keep what they have done: bytes that their states and the buffers of the store's
+    /// databases take in memory, about, in all lanes together. What is more lies on the disk alone.
+    pub state_memory: u64,
 }
 
 impl Default for RunOptions {
@@ -171,6 +175,7 @@ impl Default for RunOptions {
             batch_rows: 65_536,
             on_malformed: OnMalformed::Keep,
             commit_every: None,
+            state_memory: 256 << 20,
         }
     }
 }

@@ -14,6 +14,9 @@ use super::table::{Findings, Node, Table, read_file};
 use super::{suggest, transform_config, window_file};
 use crate::store::declarations::is_name;
 
+const KIB: u64 = 1 << 10;
+const GIB: u64 = 1 << 30;
+
 /// Keys of the root, which people tend to write below a table.
 pub(super) const ROOT_KEYS: [&str; 7] = [
     "name",
@@ -306,12 +309,18 @@ fn read_run(node: &Node<'_>) -> Option<RunOptions> {
     let commit_every = table
         .optional("commit_every")
         .map_or(Some(None), |node| read_commit_every(&node).map(Some));
+    let state_memory = table
+        .optional("state_memory")
+        .map_or(Some(default.state_memory), |node| {
+            node.bytes(KIB..=KIB * GIB)
+        });
     table.finish(&ROOT_KEYS, &[]);
     Some(RunOptions {
         lanes: lanes?,
         batch_rows: batch_rows?,
         on_malformed: on_malformed?,
         commit_every: commit_every?,
+        state_memory: state_memory?,
     })
 }
 
@@ -329,8 +338,6 @@ fn read_commit_every(node: &Node<'_>) -> Option<Duration> {
 }
 
 fn read_limits(node: &Node<'_>) -> Option<Limits> {
-    const KIB: u64 = 1 << 10;
-    const GIB: u64 = 1 << 30;
     let mut table = node.table("a `[limits]` table")?;
     let default = Limits::default();
     let memory = table

@@ -50,7 +50,7 @@ lanes = 4
 batch_rows = 1_000
 on_malformed = "stop"
 commit_every = "5s"
-
+state_memory = "64MiB"
 [limits]
 memory = "64MiB"
 cpu_per_call = "2s"
@@ -165,6 +165,7 @@ fn a_pipeline_with_every_key_is_read() {
         batch_rows: 1_000,
         on_malformed: OnMalformed::Stop,
         commit_every: Some(Duration::from_secs(5)),
+        state_memory: 64 << 20,
     };
     assert_eq!(pipeline.run, run);
     let limits = Limits {

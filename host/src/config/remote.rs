@@ -56,11 +56,14 @@ pub(crate) fn is_url(pattern: &str) -> bool {
 }
 
 /// Words in the name of a key whose value may be a secret.
-const SECRET_WORDS: [&str; 10] = [
+const SECRET_WORDS: [&str; 13] = [
     "secret",
     "token",
-    "password",
-    "passwd",
+    "passw",
+    "pasw",
+    "jaas",
+    "keytab",
+    ".pem",
     "credential",
     "access_key",
     "account_key",
@@ -72,10 +75,17 @@ const SECRET_WORDS: [&str; 10] = [
 /// Longer names of secrets end in one of these.
 const SECRET_ENDINGS: [&str; 3] = ["_key", "key_base64", "key_id"];
 
+/// Keys of `penstock.toml` that sound like one and are none.
+const NO_SECRETS: [&str; 2] = ["partitioned_by_key", "message_key"];
+
 /// Whether a key or an option of this name (in lower case) may hold a secret.
 pub fn sounds_secret(name: &str) -> bool {
-    SECRET_WORDS.iter().any(|word| name.contains(word))
-        || SECRET_ENDINGS.iter().any(|end| name.ends_with(end))
+    // A misspelt `sasl.password` is one still.
+    let of_a_login = name.contains("sasl") && !name.contains("mechanism");
+    let sounds = of_a_login
+        || SECRET_WORDS.iter().any(|word| name.contains(word))
+        || SECRET_ENDINGS.iter().any(|end| name.ends_with(end));
+    sounds && !NO_SECRETS.contains(&name)
 }
 
 /// A line of a configuration file with what may be a secret covered, character by character, so
@@ -92,13 +102,15 @@ fn cover_values(line: &mut [char]) {
     let mut at = 0;
     while let Some(equals) = line[at..].iter().position(|c| *c == '=').map(|to| at + to) {
         let name: String = line[at..equals].iter().collect();
-        let name = name.rsplit(['{', ',', '.', '[']).next().unwrap_or_default();
-        let name = name.trim().trim_matches(['"', '\'']).to_ascii_lowercase();
+        let name = name.rsplit(['{', ',', '[']).next().unwrap_or_default();
+        let name = name.trim().replace(['"', '\''], "").to_ascii_lowercase();
         at = equals + 1;
         let secret = sounds_secret(&name);
         let start = at + line[at..].iter().take_while(|c| c.is_whitespace()).count();
         let quote = line.get(start).copied().filter(|c| "\"'".contains(*c));
         let (start, end) = match quote {
+            // A text of several lines: what it says on this one.
+            Some(quote) if line[start..].starts_with(&[quote; 3]) => (start + 3, line.len()),
             Some(quote) => (start + 1, end_of_string(line, start + 1, quote)),
             None => (start, line.len()),
         };
@@ -174,6 +186,14 @@ mod tests {
                 "object_store = { aws_region = \"eu\", azure_storage_sas_key = '***', x = \"y\" }",
             ),
             ("token = \"a\\\"b\"", "token = \"****\""),
+            (
+                "kafka = { \"sasl.mechanism\" = \"PLAIN\", \"sasl.pass.word\" = \"x\", sasl.pw = 1234 }",
+                "kafka = { \"sasl.mechanism\" = \"PLAIN\", \"sasl.pass.word\" = \"*\", sasl.pw = ******",
+            ),
+            (
+                "\"ssl.key.pem\" = \"\"\"MIIE",
+                "\"ssl.key.pem\" = \"\"\"****",
+            ),
             (
                 "files = \"https://me:hunter2@host/a.ndjson\"",
                 "files = \"https://**********@host/a.ndjson\"",

@@ -13,6 +13,8 @@ pub struct KafkaFault {
     pub message: String,
     /// What to do.
     pub hint: String,
+    /// The setting that is wrong, by the name that it is written with, if it is one.
+    pub setting: Option<String>,
 }
 
 /// What kind of thing is wrong.
@@ -44,6 +46,19 @@ impl KafkaFault {
             kind,
             message: message.into(),
             hint: hint.into(),
+            setting: None,
+        }
+    }
+
+    /// A fault of one setting.
+    pub(super) fn of_setting(
+        name: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            setting: Some(name.to_owned()),
+            ..Self::new(FaultKind::Setting, message, hint)
         }
     }
 }
@@ -113,7 +128,7 @@ pub(super) fn remedy(code: Code) -> (FaultKind, &'static str) {
         | Code::CoordinatorLoadInProgress
         | Code::LeaderNotAvailable => (
             FaultKind::Unreachable,
-            "check `bootstrap`, that the brokers run, and that their advertised addresses can be reached from here",
+            "check `brokers`, that the brokers run, and that their advertised addresses can be reached from here",
         ),
         _ => (FaultKind::Refused, "see the message of the client"),
     }

@@ -13,8 +13,8 @@ use super::names::NAMES;
 
 /// Settings of librdkafka that Penstock sets itself, and what to use instead.
 const OURS: [(&str, &str); 19] = [
-    ("bootstrap.servers", "use `bootstrap`"),
-    ("metadata.broker.list", "use `bootstrap`"),
+    ("bootstrap.servers", "use `brokers`"),
+    ("metadata.broker.list", "use `brokers`"),
     ("group.id", "use `group`"),
     ("group.instance.id", "use `instance`"),
     (
@@ -151,10 +151,16 @@ pub(crate) struct Table {
 }
 
 impl Table {
-    /// Of a setting that is there twice the later one counts.
+    /// Of a setting that is there twice the later one counts. `brokers` may be called `bootstrap`, too.
     pub(crate) fn new(entries: impl IntoIterator<Item = (String, String)>) -> Self {
+        let entries = entries
+            .into_iter()
+            .map(|(name, value)| match name.as_str() {
+                "bootstrap" => ("brokers".to_owned(), value),
+                _ => (name, value),
+            });
         Self {
-            left: entries.into_iter().collect(),
+            left: entries.collect(),
             own: Vec::new(),
         }
     }
@@ -169,8 +175,8 @@ impl Table {
     pub(crate) fn need(&mut self, name: &'static str, what: &str) -> Result<String, KafkaFault> {
         let found = self.take(name).filter(|value| !value.trim().is_empty());
         found.ok_or_else(|| {
-            KafkaFault::new(
-                FaultKind::Setting,
+            KafkaFault::of_setting(
+                name,
                 format!("the Kafka setting `{name}` is missing"),
                 format!("set it to {what}"),
             )
@@ -196,13 +202,13 @@ impl Table {
     ///
     /// A name that neither knows, one that Penstock sets itself, or a value that librdkafka refuses.
     pub(crate) fn client(mut self) -> Result<ClientSettings, KafkaFault> {
-        let bootstrap = self.need("bootstrap", "a broker, or several: `host:9092,other:9092`")?;
+        let bootstrap = self.need("brokers", "a broker, or several: `host:9092,other:9092`")?;
         check(&self.own, "bootstrap.servers", &bootstrap)
-            .map_err(|_| wrong("bootstrap", &bootstrap, "`host:9092,other:9092`"))?;
+            .map_err(|_| wrong("brokers", &bootstrap, "`host:9092,other:9092`"))?;
         for (name, value) in &self.left {
             if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == name) {
-                return Err(KafkaFault::new(
-                    FaultKind::Setting,
+                return Err(KafkaFault::of_setting(
+                    name,
                     format!("the Kafka setting `{name}` is not yours to set"),
                     *instead,
                 ));
@@ -218,8 +224,8 @@ impl Table {
 
 /// A value that is not what it should be.
 pub(crate) fn wrong(name: &str, value: &str, expected: &str) -> KafkaFault {
-    KafkaFault::new(
-        FaultKind::Setting,
+    KafkaFault::of_setting(
+        name,
         format!("the Kafka setting `{name}` is `{value}`"),
         format!("set it to {expected}"),
     )
@@ -242,8 +248,8 @@ fn check(own: &[&str], name: &str, value: &str) -> Result<(), KafkaFault> {
     } else {
         told
     };
-    Err(KafkaFault::new(
-        FaultKind::Setting,
+    Err(KafkaFault::of_setting(
+        name,
         format!("the Kafka setting `{name}` is wrong: {told}"),
         "see docs/kafka.md, and CONFIGURATION.md of librdkafka 2.12",
     ))
@@ -272,11 +278,7 @@ fn unknown(own: &[&str], name: &str) -> KafkaFault {
         },
         |(_, known)| format!("did you mean `{known}`?"),
     );
-    KafkaFault::new(
-        FaultKind::Setting,
-        format!("there is no Kafka setting `{name}`"),
-        hint,
-    )
+    KafkaFault::of_setting(name, format!("there is no Kafka setting `{name}`"), hint)
 }
 
 fn is_secret(name: &str) -> bool {
@@ -300,6 +302,7 @@ mod tests {
     fn refused(name: &str, value: &str) -> String {
         let fault = client(&[("bootstrap", "a:1"), (name, value)]).expect_err("it is wrong");
         assert_eq!(fault.kind, FaultKind::Setting);
+        assert_eq!(fault.setting.as_deref(), Some(name));
         fault.to_string()
     }
 
@@ -310,7 +313,7 @@ mod tests {
             ("session_timeout_ms", "`session.timeout.ms`"),
             ("sasl.pasword", "`sasl.password`"),
             ("topik", "`topic`"),
-            ("boostrap", "`bootstrap`"),
+            ("broker", "`brokers`"),
         ] {
             let told = refused(name, "1");
             assert_eq!(
@@ -346,7 +349,7 @@ mod tests {
         assert_eq!(settings.config().get("sasl.password"), Some("hunter2"));
         let fault = client(&[("topic", "t")]).expect_err("there is no broker");
         assert!(
-            fault.to_string().contains("`bootstrap` is missing"),
+            fault.to_string().contains("`brokers` is missing"),
             "{fault}"
         );
     }

@@ -17,7 +17,7 @@ pub struct Reason {
 }
 
 /// What a mapper made of rows. It stands between two sums: what was read, and what lanes get.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapped {
     /// Rows that it was handed.
     pub rows_in: u64,

@@ -7,24 +7,20 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{not, nullif};
-use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
 use super::accounting::Accounting;
 use super::commit::{CommitError, Commits};
+use super::features::Features;
 use super::invalid::InvalidValues;
 use super::lane::{FromLane, Output, Refused};
-use super::plan::Plan;
 use super::queue::Receiver;
+use super::telemetry::{DeliveryTelemetry, LaneTelemetry};
 use crate::sink::{FileSink, FileSummary, Position, Record, Reject, RejectSink, SinkError};
 use crate::source::SplitNames;
 use crate::source::decode::Format;
 use crate::stage::Stage;
-use crate::store::declarations::FeatureDeclaration;
-use crate::store::validation::Checker;
-use crate::store::{FeatureBatch, FeatureColumn, FeatureStore, Items, StoreError};
+use crate::store::{FeatureStore, StoreError};
 use crate::transform::Figures;
 
 /// What the parts of a pipeline send to its delivery.
@@ -37,17 +33,6 @@ pub(super) enum ToDelivery {
     },
     /// From the lane of this number.
     Lane(usize, FromLane),
-}
-
-/// A feature, ready to be picked out of what lanes emit.
-#[derive(Debug)]
-pub(super) struct DeliveredFeature {
-    pub(super) declaration: FeatureDeclaration,
-    pub(super) checker: Checker,
-    /// Which of the pipeline's lengths it is about.
-    pub(super) length: usize,
-    /// Its column in the emitted schema.
-    pub(super) column: usize,
 }
 
 /// Where a pipeline's output goes.
@@ -112,8 +97,7 @@ impl Default for Deliveries {
 
 /// Delivery at work.
 pub(super) struct Delivery {
-    pub(super) plan: Arc<Plan>,
-    pub(super) features: Vec<DeliveredFeature>,
+    pub(super) features: Features,
     pub(super) sinks: Sinks,
     pub(super) splits: SplitNames,
     pub(super) format: Format,
@@ -127,14 +111,21 @@ pub(super) struct Delivery {
     /// None if nothing is kept.
     pub(super) commits: Option<Commits>,
     pub(super) done: Delivered,
+    pub(super) telemetry: Arc<DeliveryTelemetry>,
+    /// Of each lane.
+    pub(super) lane_telemetry: Vec<Arc<LaneTelemetry>>,
 }
 
 impl Delivery {
     /// Works until every part of the pipeline is done.
-    pub(super) fn run(
-        mut self,
-        mut input: Receiver<ToDelivery>,
-    ) -> Result<Delivered, DeliveryError> {
+    pub(super) fn run(self, input: Receiver<ToDelivery>) -> Result<Delivered, DeliveryError> {
+        let telemetry = Arc::clone(&self.telemetry);
+        let delivered = self.work(input);
+        telemetry.heartbeat.end();
+        delivered
+    }
+
+    fn work(mut self, mut input: Receiver<ToDelivery>) -> Result<Delivered, DeliveryError> {
         let delivered = self.replay().and_then(|()| self.deliver(&mut input));
         // Also after a failure: what was written must be durable.
         let flushed = match &self.sinks.store {
@@ -173,7 +164,10 @@ impl Delivery {
         let mut working = self.lanes;
         while working > 0 {
             self.go_on()?;
-            match input.receive_blocking().ok_or(DeliveryError::Incomplete)? {
+            self.telemetry.heartbeat.rest();
+            let message = input.receive_blocking().ok_or(DeliveryError::Incomplete)?;
+            self.telemetry.heartbeat.work();
+            match message {
                 ToDelivery::Reader { refused, sequence } => {
                     self.refuse(0, &refused)?;
                     if let Some(last) = sequence.checked_sub(1) {
@@ -208,7 +202,12 @@ impl Delivery {
             }
             FromLane::Commit(commit) => {
                 if let Some(commits) = &mut self.commits {
+                    // Durability is up to a disk or a service.
+                    self.telemetry.heartbeat.wait();
+                    let begun = self.telemetry.heartbeat.now();
                     commits.commit(lane, &commit)?;
+                    self.lane_telemetry[lane].committed(begun);
+                    self.telemetry.heartbeat.work();
                 }
             }
             FromLane::Done(report) => {
@@ -273,119 +272,40 @@ impl Delivery {
     }
 
     fn emitted(&mut self, lane: usize, output: Output) -> Result<(), DeliveryError> {
-        let rows = self.validated(lane, &output)?;
+        let (rows, failures) = self.features.validated(&output)?;
+        let removed = failures.len() as u64;
+        if !failures.is_empty() {
+            self.done.invalid += removed;
+            let invalid = &mut self.sinks.invalid;
+            invalid.write(lane, &output, self.features.all(), &failures)?;
+        }
         let Output { length, marks, .. } = output;
         self.done.rows += rows.num_rows() as u64;
         if let Some(file) = &mut self.sinks.features {
             file.write(lane, &rows, length, marks)?;
         }
-        // What a row withdraws it takes the place of in the store, too: it has no values.
-        self.store(lane, &rows, length)?;
-        let values: usize = self
-            .features
-            .iter()
-            .filter(|feature| feature.length == length)
-            .map(|feature| rows.num_rows() - rows.column(feature.column).null_count())
-            .sum();
-        self.done.values += values as u64;
-        self.progress
-            .values
-            .fetch_add(values as u64, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// The rows with nulls in place of values that break their feature's validation.
-    fn validated(&mut self, lane: usize, output: &Output) -> Result<RecordBatch, DeliveryError> {
-        let rows = &output.rows;
-        let withdrawn = self.plan.withdrawn_column();
-        let withdrawn = withdrawn.map(|column| rows.column(column).as_boolean());
-        let mut columns: Vec<ArrayRef> = rows.columns().to_vec();
-        let mut failures = Vec::new();
-        for (at, feature) in self.features.iter().enumerate() {
-            if feature.length != output.length {
-                continue;
-            }
-            let values = rows.column(feature.column);
-            let failed = feature
-                .checker
-                .failures(values)
-                .expect("types were compared when the pipeline was opened");
-            let Some(failed) = failed else { continue };
-            let invalid = not(&failed.valid())?;
-            // Two features may share a column: each takes its own failures out of it.
-            columns[feature.column] = nullif(&columns[feature.column], &invalid)?;
-            let failures_in_force = failed
-                .rows
-                .iter()
-                // A withdrawn row has no values that could be wrong.
-                .filter(|failure| withdrawn.is_none_or(|rows| !rows.value(failure.row)));
-            failures.extend(failures_in_force.map(|failure| (failure.row, at, failure.rule)));
-        }
-        if failures.is_empty() {
-            return Ok(rows.clone());
-        }
-        failures.sort_unstable_by_key(|(row, feature, _)| (*row, *feature));
-        self.done.invalid += failures.len() as u64;
-        self.sinks
-            .invalid
-            .write(lane, output, &self.features, &failures)?;
-        Ok(RecordBatch::try_new(rows.schema(), columns)?)
-    }
-
-    fn store(
-        &mut self,
-        lane: usize,
-        rows: &RecordBatch,
-        length: usize,
-    ) -> Result<(), DeliveryError> {
         let first_sequence = self.next_sequence[lane];
         self.next_sequence[lane] += rows.num_rows() as u64;
-        let Some(store) = &self.sinks.store else {
-            return Ok(());
-        };
-        let keys = self.plan.key.len();
-        let mut rest = self.features.as_slice();
-        // The features of a group and a length stand together.
-        while let Some(first) = rest.first() {
-            let group = &first.declaration.group;
-            let together = |feature: &&DeliveredFeature| {
-                feature.declaration.group == *group && feature.length == first.length
-            };
-            let (these, others) = rest.split_at(rest.iter().take_while(together).count());
-            rest = others;
-            if first.length != length {
-                continue;
-            }
-            let columns: Vec<FeatureColumn<'_>> = these
-                .iter()
-                .map(|feature| FeatureColumn {
-                    name: &feature.declaration.name,
-                    version: feature.declaration.version,
-                    values: rows.column(feature.column),
-                })
-                .collect();
-            let items = Items::encode(&FeatureBatch {
-                group,
-                pipeline: &self.plan.pipeline,
-                window: &first.declaration.window,
-                keys: &rows.columns()[..keys],
-                event_time: rows
-                    .column(self.plan.event_time_column())
-                    .as_primitive::<TimestampMicrosecondType>(),
-                epoch: self.epoch,
-                first_sequence,
-                features: &columns,
+        if let Some(store) = &self.sinks.store {
+            // What a row withdraws it takes the place of in the store, too: it has no values.
+            let features = &self.features;
+            self.telemetry.heartbeat.wait();
+            features.items(&rows, length, self.epoch, first_sequence, |items| {
+                self.io.block_on(store.write(lane as u32, items))
             })?;
-            self.io.block_on(store.write(lane as u32, items))?;
+            self.telemetry.heartbeat.work();
         }
+        let values = self.features.values(&rows, length);
+        self.done.values += values;
+        self.progress.values.fetch_add(values, Ordering::Relaxed);
+        self.lane_telemetry[lane].delivered(rows.num_rows() as u64, values, removed);
         Ok(())
     }
 
     fn finish(mut self) -> Result<Delivered, DeliveryError> {
         if self.done.invalid > 0 {
-            let (pipeline, values) = (&self.plan.pipeline, self.done.invalid);
+            let values = self.done.invalid;
             tracing::warn!(
-                pipeline,
                 values,
                 "feature values broke their validation and were removed"
             );

@@ -1,4 +1,4 @@
-//! The file of feature values that broke their validation: made with the first of them.
+//! Feature values that broke their validation, as rows; and the file of them, which is made with the first.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,27 +9,22 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use arrow::util::display::array_value_to_string;
 
-use super::delivery::{DeliveredFeature, DeliveryError};
+use super::delivery::DeliveryError;
+use super::features::{DeliveredFeature, Failure};
 use super::lane::Output;
 use super::plan::Plan;
 use crate::sink::{FileSink, RowOrder, SinkError, Whole};
-use crate::store::validation::Rule;
 
-/// Values that broke a rule, with their entity, window, feature and the rule.
-pub(super) struct InvalidValues {
-    path: PathBuf,
+/// How values that broke a rule are shown: with their entity, window, feature and the rule.
+#[derive(Debug, Clone)]
+pub(super) struct InvalidRows {
     schema: SchemaRef,
-    keys: usize,
     /// The columns in front that say which row it is.
     naming: usize,
-    order: RowOrder,
-    closed: Vec<i64>,
-    file: Option<FileSink>,
 }
 
-impl InvalidValues {
-    /// For what so many lanes of a pipeline emit.
-    pub(super) fn new(path: PathBuf, lanes: usize, plan: &Plan) -> Self {
+impl InvalidRows {
+    pub(super) fn new(plan: &Plan) -> Self {
         let naming = plan.event_time_column() + 1;
         let mut fields: Vec<Arc<Field>> = plan.emitted_schema().fields()[..naming].to_vec();
         for name in ["feature", "rule", "value"] {
@@ -43,24 +38,18 @@ impl InvalidValues {
             fields.push(Arc::new(Field::new(name, DataType::Utf8, false)));
         }
         Self {
-            path,
             schema: Arc::new(Schema::new(fields)),
-            keys: plan.key.len(),
             naming,
-            order: plan.row_order(),
-            closed: vec![i64::MIN; lanes],
-            file: None,
         }
     }
 
-    /// Notes values of an output that broke a rule: row, feature and rule, by rising row.
-    pub(super) fn write(
-        &mut self,
-        lane: usize,
+    /// A row for each value of an output that broke a rule.
+    pub(super) fn rows(
+        &self,
         output: &Output,
         features: &[DeliveredFeature],
-        failures: &[(usize, usize, Rule)],
-    ) -> Result<(), DeliveryError> {
+        failures: &[Failure],
+    ) -> Result<RecordBatch, ArrowError> {
         let rows = &output.rows;
         let of_rows = failures.iter().map(|(row, ..)| *row as u32);
         let of_rows = UInt32Array::from_iter_values(of_rows);
@@ -82,7 +71,42 @@ impl InvalidValues {
             })
             .collect::<Result<Vec<String>, ArrowError>>()?;
         columns.push(Arc::new(StringArray::from(values)));
-        let batch = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+    }
+}
+
+/// The file of values that broke a rule.
+pub(super) struct InvalidValues {
+    path: PathBuf,
+    shown: InvalidRows,
+    keys: usize,
+    order: RowOrder,
+    closed: Vec<i64>,
+    file: Option<FileSink>,
+}
+
+impl InvalidValues {
+    /// For what so many lanes of a pipeline emit.
+    pub(super) fn new(path: PathBuf, lanes: usize, plan: &Plan) -> Self {
+        Self {
+            path,
+            shown: InvalidRows::new(plan),
+            keys: plan.key.len(),
+            order: plan.row_order(),
+            closed: vec![i64::MIN; lanes],
+            file: None,
+        }
+    }
+
+    /// Notes values of an output that broke a rule, by rising row.
+    pub(super) fn write(
+        &mut self,
+        lane: usize,
+        output: &Output,
+        features: &[DeliveredFeature],
+        failures: &[Failure],
+    ) -> Result<(), DeliveryError> {
+        let batch = self.shown.rows(output, features, failures)?;
         let marks = match self.order.is_marked() {
             true => failures
                 .iter()
@@ -113,7 +137,7 @@ impl InvalidValues {
     fn open(&mut self) -> Result<&mut FileSink, SinkError> {
         if self.file.is_none() {
             let lanes = self.closed.len();
-            let schema = Arc::clone(&self.schema);
+            let schema = Arc::clone(&self.shown.schema);
             let mut file = FileSink::create(&self.path, lanes, schema, self.keys, self.order)?;
             for (lane, mark) in self.closed.iter().enumerate() {
                 file.closed_up_to(lane, *mark)?;

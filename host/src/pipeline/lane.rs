@@ -16,11 +16,14 @@ use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::accounting::Accounting;
-use super::commit::{CommitDue, Resume, ToCommit};
+use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
+use super::residence::Residence;
+use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
+use crate::source::live::SplitCursor;
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
 use crate::text::instant;
@@ -33,9 +36,12 @@ use crate::window::{
 #[derive(Debug)]
 pub(super) enum ToLane {
     /// Rows, and the progress after them.
-    Batch(LaneBatch),
+    Batch(Box<LaneBatch>),
     /// The source was read to its end: all windows close.
     End,
+    /// The lane is to end and go on later, here or elsewhere: what it did is committed, and everything
+    /// that is open stays open.
+    Stop,
 }
 
 /// The rows of a source's batch that belong to one lane, and how far the source has come.
@@ -58,9 +64,38 @@ pub(super) struct LaneBatch {
     pub(super) origins: Arc<Origins>,
     /// The watermark after the last of the rows that were divided.
     pub(super) watermark: i64,
+    /// Where in a live stream they stand; none for recorded events.
+    pub(super) place: Option<Place>,
+    /// What never reached a lane, before the last of the rows that were divided. The first lane of a
+    /// live stream accounts for it.
+    pub(super) unreached: Option<Box<Unreached>>,
+}
+
+/// The place of a batch in a live stream.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    pub(super) split: u32,
+    /// The position of the first message of the source's batch.
+    pub(super) start: i64,
+    /// The cursor once everything up to here is judged; none within a message of several rows.
+    pub(super) after: Option<SplitCursor>,
+    /// The greatest event time before the batch.
+    pub(super) greatest: i64,
+}
+
+/// Rows and records that never reached a lane.
+#[derive(Debug)]
+pub(super) struct Unreached {
+    pub(super) accounting: Accounting,
+    pub(super) refused: Vec<Refused>,
 }
 
 impl LaneBatch {
+    /// Whether the lane may commit after it.
+    pub(super) fn may_commit(&self) -> bool {
+        self.place.is_none_or(|place| place.after.is_some())
+    }
+
     /// Which of the rows that were divided row `row` is.
     pub(super) fn part(&self, row: usize) -> u32 {
         self.picked
@@ -173,6 +208,8 @@ pub(super) struct Lane {
     plan: Arc<Plan>,
     calls: Calls,
     windows: Windows,
+    /// Which keys the windows have in memory; none if all.
+    residence: Option<Residence>,
     /// Whether a window may be emitted more than once.
     revises: bool,
     watermark: i64,
@@ -181,33 +218,13 @@ pub(super) struct Lane {
     out: Outlet,
 }
 
-/// When a lane commits, and what it need not do again.
-#[derive(Debug, Default)]
-pub(super) struct LaneCommits {
-    /// None if nothing is kept.
-    pub(super) due: Option<CommitDue>,
-    /// What an earlier run left.
-    pub(super) resume: Resume,
-}
-
-impl LaneCommits {
-    /// The rows of a batch that were not judged by an earlier run; none if all were.
-    pub(super) fn left(&self, batch: LaneBatch) -> Option<LaneBatch> {
-        let cursor = self.resume.cursor;
-        (batch.sequences.end > cursor).then(|| batch.from(cursor))
-    }
-
-    /// Whether it is time to commit.
-    pub(super) fn are_due(&mut self) -> bool {
-        self.due.as_mut().is_some_and(CommitDue::take)
-    }
-}
-
 /// A lane's way to delivery.
 pub(super) struct Outlet {
     pub(super) lane: usize,
     pub(super) delivery: Sender<ToDelivery>,
     pub(super) stop: Arc<AtomicBool>,
+    /// What the lane tells while it works.
+    pub(super) telemetry: Arc<LaneTelemetry>,
 }
 
 impl Outlet {
@@ -217,9 +234,27 @@ impl Outlet {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Closed);
         }
-        self.delivery
-            .send(ToDelivery::Lane(self.lane, message), bytes)
-            .await
+        self.telemetry.heartbeat.wait();
+        let sent = self
+            .delivery
+            .send(ToDelivery::Lane(self.lane, message), bytes);
+        let sent = sent.await;
+        self.telemetry.heartbeat.work();
+        sent
+    }
+
+    pub(super) async fn send_refused(&self, refused: Vec<Refused>) -> Result<(), Closed> {
+        if refused.is_empty() {
+            return Ok(());
+        }
+        let bytes = refused.iter().map(Refused::bytes).sum();
+        self.send(FromLane::Refused(refused), bytes).await
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.telemetry.heartbeat.end();
     }
 }
 
@@ -247,10 +282,13 @@ impl Lane {
         plan: Arc<Plan>,
         windows: &WindowPlan,
         transform: Box<dyn Windowed>,
-        commits: LaneCommits,
+        mut commits: LaneCommits,
         out: Outlet,
     ) -> Result<Self, LaneError> {
+        let kept = commits.kept.take();
+        let residence = kept.map(|kept| Residence::new(windows, &plan.key_schema, kept));
         Ok(Self {
+            residence: residence.transpose()?,
             calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
             windows: Windows::new(&windows.shape, &plan.key_schema, &windows.spec)?,
             revises: windows.shape.revises(),
@@ -262,75 +300,148 @@ impl Lane {
         })
     }
 
-    /// Works until the source ends.
+    /// Works until the source ends, or the lane is stopped.
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         self.resume().await?;
         loop {
-            match input.receive().await {
-                Some(ToLane::Batch(batch)) => {
-                    let cursor = batch.sequences.end;
-                    if let Some(batch) = self.commits.left(batch) {
-                        self.batch(batch).await?;
-                        self.commit(cursor).await?;
-                    }
+            self.out.telemetry.heartbeat.rest();
+            let message = tokio::select! {
+                biased;
+                () = self.commits.wait() => {
+                    self.commit().await?;
+                    continue;
                 }
-                Some(ToLane::End) => break,
+                message = input.receive() => message,
+            };
+            match message {
+                Some(ToLane::Batch(batch)) => {
+                    let (end, place) = (batch.sequences.end, batch.place);
+                    let began = self.out.telemetry.batch_begins();
+                    if let Some(batch) = self.commits.left(*batch) {
+                        self.batch(batch).await?;
+                        self.commits.judged(end, place);
+                        self.commit_if_it_must().await?;
+                    }
+                    let LaneReport {
+                        accounting,
+                        windows,
+                        ..
+                    } = &self.report;
+                    self.out
+                        .telemetry
+                        .batch_ends(began, accounting, *windows, self.watermark);
+                }
+                Some(ToLane::End) => {
+                    self.report.watermark = self.watermark;
+                    self.report.windows += self.end().await?;
+                    self.progress(i64::MAX, u64::MAX).await?;
+                    break;
+                }
+                Some(ToLane::Stop) => {
+                    if self.commits.has_some() {
+                        self.commit().await?;
+                    }
+                    break;
+                }
                 // Without an end the reader has failed, and what is open must stay open.
                 None => return Err(LaneError::Closed),
             }
         }
-        self.report.watermark = self.watermark;
-        self.report.windows += self.windows.end(&mut self.calls, &mut self.out).await?;
-        self.progress(i64::MAX, u64::MAX).await?;
-        self.report.figures += &self.calls.figures();
-        let report = Box::new(std::mem::take(&mut self.report));
+        let report = Box::new(self.report());
+        self.out
+            .telemetry
+            .publish(&report.accounting, report.windows, self.watermark);
         self.out.send(FromLane::Done(report), 0).await?;
         Ok(())
     }
 
-    /// Goes on where an earlier run stopped.
-    async fn resume(&mut self) -> Result<(), LaneError> {
-        if self.commits.due.is_some() {
-            self.windows.keep();
+    /// Emits all that is open.
+    async fn end(&mut self) -> Result<u64, LaneError> {
+        let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
+        match &mut self.residence {
+            Some(residence) => residence.end(windows, calls, out).await,
+            None => windows.end(calls, out).await,
         }
-        let Some(progress) = self.commits.resume.progress else {
-            return Ok(());
-        };
-        self.windows.resume(progress);
-        for records in std::mem::take(&mut self.commits.resume.records) {
-            self.windows.load(&records, &mut self.calls).await?;
-        }
-        self.report = std::mem::take(&mut self.commits.resume.report);
-        self.watermark = self.report.watermark;
-        Ok(())
     }
 
-    /// Hands over what is to be committed, if it is time: everything before `cursor` was judged.
-    async fn commit(&mut self, cursor: u64) -> Result<(), LaneError> {
-        if !self.commits.are_due() {
-            return Ok(());
-        }
-        let changes = self.windows.changes()?;
-        let bytes = changes.bytes();
+    /// What there is to say so far.
+    fn report(&self) -> LaneReport {
         let mut report = self.report.clone();
         report.watermark = self.watermark;
         report.figures += &self.calls.figures();
-        let commit = ToCommit {
-            changes: Some(changes),
-            cursor,
-            report,
-        };
-        let message = FromLane::Commit(Box::new(commit));
-        Ok(self.out.send(message, bytes).await?)
+        report
     }
 
-    async fn batch(&mut self, batch: LaneBatch) -> Result<(), LaneError> {
-        let rows = self.rows(&batch);
-        let outcome = self
-            .windows
-            .batch(&rows, &mut self.calls, &mut self.out)
+    /// Goes on where an earlier run stopped.
+    async fn resume(&mut self) -> Result<(), LaneError> {
+        let Some(residence) = &mut self.residence else {
+            return Ok(());
+        };
+        let resume = &mut self.commits.resume;
+        let (progress, journal) = (resume.progress, resume.journal);
+        residence
+            .start(&mut self.windows, progress, journal)
             .await?;
-        self.account(&batch, outcome).await?;
+        if progress.is_some() {
+            self.report = std::mem::take(&mut resume.report);
+            self.watermark = self.report.watermark;
+        }
+        let LaneReport {
+            accounting,
+            windows,
+            ..
+        } = &self.report;
+        self.out
+            .telemetry
+            .resume(accounting, *windows, self.watermark);
+        Ok(())
+    }
+
+    /// Commits if memory does not let it wait.
+    async fn commit_if_it_must(&mut self) -> Result<(), LaneError> {
+        let must = self.residence.as_ref();
+        let must = must.is_some_and(|residence| residence.must_commit(&self.windows));
+        match must && self.commits.has_some() {
+            true => self.commit().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Hands over what is to be committed.
+    async fn commit(&mut self) -> Result<(), LaneError> {
+        let Some(residence) = &mut self.residence else {
+            return Ok(());
+        };
+        let kept = residence.changes(&mut self.windows)?;
+        let bytes = kept.bytes();
+        let report = self.report();
+        let commit = self.commits.take(Some(kept), report);
+        let message = FromLane::Commit(Box::new(commit));
+        self.out.send(message, bytes).await?;
+        match &mut self.residence {
+            Some(residence) => residence.committed().await,
+            None => Ok(()),
+        }
+    }
+
+    async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
+        let mut refused = Vec::new();
+        if let Some(unreached) = batch.unreached.take() {
+            self.report.accounting += &unreached.accounting;
+            refused = unreached.refused;
+        }
+        let rows = self.rows(&batch);
+        let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
+        let outcome = match &mut self.residence {
+            Some(residence) => {
+                let may_commit = batch.may_commit();
+                residence
+                    .batch(windows, &rows, calls, out, may_commit)
+                    .await?
+            }
+            None => windows.batch(&rows, calls, out).await?,
+        };
+        self.account(&batch, outcome, refused).await?;
         self.watermark = self.watermark.max(batch.watermark);
         // A window that is emitted more than once may be so at this very watermark again.
         let closed_up_to = match self.revises {
@@ -366,8 +477,14 @@ impl Lane {
         }
     }
 
-    /// Counts what became of the rows, and sends on those that were refused.
-    async fn account(&mut self, batch: &LaneBatch, outcome: Outcome) -> Result<(), LaneError> {
+    /// Counts what became of the rows, and sends on those that were refused, with those that were so
+    /// before they reached the lane.
+    async fn account(
+        &mut self,
+        batch: &LaneBatch,
+        outcome: Outcome,
+        mut refused: Vec<Refused>,
+    ) -> Result<(), LaneError> {
         let accounting = &mut self.report.accounting;
         accounting.applied += outcome.applied;
         accounting.partly_late += outcome.partly_late;
@@ -376,16 +493,11 @@ impl Lane {
             accounting.reject(Stage::Transform, &reject.code);
         }
         self.report.windows += outcome.closed;
-        let mut refused = Vec::new();
         let late = outcome.late.iter().map(late_reject).collect();
         describe(batch, late, Stage::Late, &mut refused)?;
         describe(batch, outcome.rejects, Stage::Transform, &mut refused)?;
-        if refused.is_empty() {
-            return Ok(());
-        }
         refused.sort_by_key(|refused| (refused.sequence, refused.part));
-        let bytes = refused.iter().map(Refused::bytes).sum();
-        Ok(self.out.send(FromLane::Refused(refused), bytes).await?)
+        Ok(self.out.send_refused(refused).await?)
     }
 
     async fn progress(&mut self, closed_up_to: i64, sequence: u64) -> Result<(), LaneError> {

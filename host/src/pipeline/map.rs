@@ -27,7 +27,7 @@ use super::accounting::{Accounting, Mapped as Counts};
 use super::lane::Refused;
 use super::opener::Opener;
 use super::reader::ReadError;
-use crate::source::replay::{read_event_times, why_invalid};
+use crate::source::event_time::{self, why_invalid};
 use crate::source::{Origins, SourceBatch, record_lines};
 use crate::stage::Stage;
 use crate::transform::{CallError, Figures, Mapped, Mapper, bytes_of};
@@ -292,7 +292,7 @@ impl Mapping {
                 (times.collect(), None)
             }
             MappedTime::Column(at, name) => {
-                let times = read_event_times(name, mapped.output.column(*at))
+                let times = event_time::read(name, mapped.output.column(*at))
                     .expect("its type was checked when the pipeline was opened");
                 (times.micros, times.valid)
             }

@@ -10,11 +10,15 @@
 //! here reads a wall clock but for when to commit: what a run gives depends on its input alone.
 
 mod accounting;
+mod checked;
 mod commit;
+mod dealer;
 mod delivery;
 mod event_schema;
+mod features;
 mod invalid;
 pub mod lane;
+pub mod live;
 mod map;
 mod opener;
 mod outputs;
@@ -23,12 +27,16 @@ mod plan;
 mod queue;
 mod reader;
 mod recordings;
+mod residence;
 mod run;
 mod shape;
+mod spans;
+pub mod telemetry;
 mod wiring;
 mod working;
 
 pub use accounting::{Accounting, Mapped, Reason};
+pub use checked::check;
 pub use commit::CommitError;
 pub use delivery::Deliveries;
 pub use map::{MapAgain, MappedRows, Remapper};

@@ -9,10 +9,8 @@ use arrow::array::{ArrayRef, RecordBatch, TimestampMicrosecondArray};
 use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
-use super::commit::ToCommit;
-use super::lane::{
-    FromLane, LaneBatch, LaneCommits, LaneError, LaneReport, Outlet, Output, ToLane,
-};
+use super::commit::LaneCommits;
+use super::lane::{FromLane, LaneBatch, LaneError, LaneReport, Outlet, Output, ToLane};
 use super::plan::Plan;
 use super::queue::Receiver;
 use crate::sink::Mark;
@@ -29,13 +27,15 @@ pub(super) struct Passing {
 impl Passing {
     pub(super) fn new(plan: Arc<Plan>, mut commits: LaneCommits, out: Outlet) -> Self {
         let resume = &mut commits.resume;
-        let report = match resume.cursor {
-            0 => LaneReport {
+        let report = match resume.goes_on() {
+            false => LaneReport {
                 watermark: i64::MIN,
                 ..LaneReport::default()
             },
-            _ => std::mem::take(&mut resume.report),
+            true => std::mem::take(&mut resume.report),
         };
+        out.telemetry
+            .resume(&report.accounting, 0, report.watermark);
         Self {
             emitted: plan.emitted_schema(),
             plan,
@@ -45,41 +45,60 @@ impl Passing {
         }
     }
 
-    /// Works until the source ends.
+    /// Works until the source ends, or the lane is stopped.
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         loop {
-            match input.receive().await {
-                Some(ToLane::Batch(batch)) => {
-                    let cursor = batch.sequences.end;
-                    if let Some(batch) = self.commits.left(batch) {
-                        self.batch(batch).await?;
-                        self.commit(cursor).await?;
-                    }
+            self.out.telemetry.heartbeat.rest();
+            let message = tokio::select! {
+                biased;
+                () = self.commits.wait() => {
+                    self.commit().await?;
+                    continue;
                 }
-                Some(ToLane::End) => break,
+                message = input.receive() => message,
+            };
+            match message {
+                Some(ToLane::Batch(batch)) => {
+                    let (end, place) = (batch.sequences.end, batch.place);
+                    let began = self.out.telemetry.batch_begins();
+                    if let Some(batch) = self.commits.left(*batch) {
+                        self.batch(batch).await?;
+                        self.commits.judged(end, place);
+                    }
+                    let (accounting, watermark) = (&self.report.accounting, self.report.watermark);
+                    self.out
+                        .telemetry
+                        .batch_ends(began, accounting, 0, watermark);
+                }
+                Some(ToLane::End) => {
+                    self.progress(u64::MAX).await?;
+                    break;
+                }
+                Some(ToLane::Stop) => {
+                    if self.commits.has_some() {
+                        self.commit().await?;
+                    }
+                    break;
+                }
                 None => return Err(LaneError::Closed),
             }
         }
-        self.progress(u64::MAX).await?;
         let report = Box::new(self.report);
         self.out.send(FromLane::Done(report), 0).await?;
         Ok(())
     }
 
-    async fn commit(&mut self, cursor: u64) -> Result<(), LaneError> {
-        if !self.commits.are_due() {
-            return Ok(());
-        }
-        let commit = ToCommit {
-            changes: None,
-            cursor,
-            report: self.report.clone(),
-        };
+    async fn commit(&mut self) -> Result<(), LaneError> {
+        let commit = self.commits.take(None, self.report.clone());
         let message = FromLane::Commit(Box::new(commit));
         Ok(self.out.send(message, 0).await?)
     }
 
-    async fn batch(&mut self, batch: LaneBatch) -> Result<(), LaneError> {
+    async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
+        if let Some(unreached) = batch.unreached.take() {
+            self.report.accounting += &unreached.accounting;
+            self.out.send_refused(unreached.refused).await?;
+        }
         self.report.accounting.applied += batch.rows.num_rows() as u64;
         self.report.watermark = self.report.watermark.max(batch.watermark);
         if batch.rows.num_rows() > 0 {

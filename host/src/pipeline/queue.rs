@@ -38,6 +38,26 @@ pub(super) struct Receiver<T> {
     messages: mpsc::Receiver<(T, OwnedSemaphorePermit)>,
 }
 
+/// How full a queue is, for anybody who asks.
+#[derive(Debug)]
+pub struct QueueFill {
+    room: Arc<Semaphore>,
+    units: u32,
+}
+
+impl QueueFill {
+    /// Bytes that wait in it, in units of 1 KiB.
+    pub fn bytes(&self) -> u64 {
+        let free = self.room.available_permits();
+        ((self.units as usize).saturating_sub(free) * UNIT) as u64
+    }
+
+    /// Bytes that it holds at most.
+    pub fn bound(&self) -> u64 {
+        u64::from(self.units) * UNIT as u64
+    }
+}
+
 /// A queue of at most `bytes`. A single message larger than that waits until the queue is empty.
 pub(super) fn queue<T>(bytes: usize) -> (Sender<T>, Receiver<T>) {
     let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
@@ -63,6 +83,14 @@ impl<T> Sender<T> {
                 let permit = permit.map_err(|_| Closed)?;
                 self.messages.send((message, permit)).await.map_err(|_| Closed)
             }
+        }
+    }
+
+    /// How full the queue is, from now on.
+    pub(super) fn fill(&self) -> QueueFill {
+        QueueFill {
+            room: Arc::clone(&self.room),
+            units: self.units,
         }
     }
 

@@ -1,33 +1,14 @@
-//! The reader of a pipeline: a thread that takes batches from the source, has them mapped where the
-//! pipeline says so, and gives each lane its rows.
-//!
-//! Rows without a key are refused here. Which lane a row belongs to follows from its key alone.
-//! Every lane hears of every batch's progress, also one that got no rows.
+//! The reader of a run over recorded events: a thread that takes batches from the source and deals them
+//! out to the lanes.
 
-use std::hash::BuildHasher;
-use std::iter::Peekable;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
-use arrow::buffer::{NullBuffer, ScalarBuffer};
-use arrow::compute::take_record_batch;
-use arrow::datatypes::{
-    DataType, Date32Type, Date64Type, TimeUnit, TimestampMicrosecondType, TimestampMillisecondType,
-    TimestampSecondType,
-};
 use arrow::error::ArrowError;
-use arrow_row::{RowConverter, SortField};
 
-use super::accounting::{Accounting, Mapped};
-use super::delivery::ToDelivery;
-use super::lane::{LaneBatch, Refused, ToLane};
-use super::map::{Mapping, Part};
-use super::plan::Plan;
-use super::queue::{Closed, Sender};
+use super::accounting::Accounting;
+use super::dealer::Dealer;
+use super::lane::ToLane;
+use super::queue::Closed;
+use crate::source::live::LiveError;
 use crate::source::replay::{Replay, ReplayError, ReplaySummary};
-use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
-use crate::stage::Stage;
 use crate::transform::{CallError, Figures};
 
 /// Why reading ended early.
@@ -36,6 +17,9 @@ pub enum ReadError {
     /// The source cannot be read on.
     #[error(transparent)]
     Source(ReplayError),
+    /// The live stream cannot be read on.
+    #[error(transparent)]
+    Live(#[from] LiveError),
     /// The mapper failed.
     #[error("mapper {mapper}: {error}")]
     Map {
@@ -82,318 +66,22 @@ pub(super) struct ReaderReport {
 
 /// A reader at work.
 pub(super) struct Reader {
-    pub(super) plan: Arc<Plan>,
     pub(super) source: Replay,
-    pub(super) mapping: Option<Mapping>,
-    pub(super) lanes: Vec<Sender<ToLane>>,
-    pub(super) delivery: Sender<ToDelivery>,
-    pub(super) stop: Arc<AtomicBool>,
+    pub(super) dealer: Dealer,
 }
 
 impl Reader {
     /// Reads to the end of the source, and gives the accounts of what never reached a lane.
     pub(super) fn run(mut self) -> Result<ReaderReport, ReadError> {
-        let mut accounting = Accounting {
-            mapped: self.mapping.as_ref().map(|_| Mapped::default()),
-            ..Accounting::default()
-        };
-        let mut mapping = self.mapping.take();
-        let divider = Divider::new(&self.plan, self.lanes.len())?;
-        let mut watermark = i64::MIN;
         while let Some(batch) = self.source.next_batch()? {
-            accounting.read += (batch.rows.num_rows() + batch.rejects.len()) as u64;
-            let mut way = Way::of(batch, watermark);
-            while !way.is_done {
-                if self.stop.load(Ordering::Relaxed) {
-                    return Err(ReadError::Stopped);
-                }
-                let part = match &mut mapping {
-                    None => Part::whole(&way.batch),
-                    Some(mapping) => {
-                        mapping.part(&way.batch, &way.origins, way.first, &mut accounting)?
-                    }
-                };
-                self.send(&mut way, part, &divider, &mut accounting)?;
-            }
-            watermark = way.batch.watermark;
+            self.dealer.deal(batch, None)?;
         }
-        for lane in &self.lanes {
-            lane.send_blocking(ToLane::End, 0)?;
-        }
+        self.dealer.tell_all(|| ToLane::End)?;
+        let (accounting, figures) = self.dealer.finish();
         Ok(ReaderReport {
             accounting,
-            figures: mapping.map_or_else(Figures::default, |mapping| mapping.figures()),
+            figures,
             source: self.source.summary(),
         })
-    }
-
-    /// Refuses the rows of a part that have no key, and gives each lane its own.
-    fn send(
-        &self,
-        way: &mut Way,
-        mut part: Part,
-        divider: &Divider,
-        accounting: &mut Accounting,
-    ) -> Result<(), ReadError> {
-        way.go_to(part.end);
-        let keyless = divider.keyless(&part.rows);
-        let mut refused = way.unread();
-        refused.append(&mut part.refused);
-        // What the mapper refused it has counted itself.
-        for refused in refused.iter().filter(|refused| refused.stage != Stage::Map) {
-            accounting.reject(refused.stage, &refused.code);
-        }
-        self.refuse_keyless(way, &part, &keyless, &mut refused, accounting)?;
-        // Records before a row come before it, and what a row was mapped to in that order; a stable
-        // sort keeps them so.
-        refused.sort_by_key(|refused| refused.sequence);
-        let bytes = refused.iter().map(Refused::bytes).sum();
-        let sequences = way.sequences();
-        let message = ToDelivery::Reader {
-            refused,
-            sequence: sequences.end,
-        };
-        self.delivery.send_blocking(message, bytes)?;
-
-        let shares = divider.divide(&part.rows, &keyless)?;
-        for (lane, (rows, picked)) in self.lanes.iter().zip(shares) {
-            let pick = |values: &ScalarBuffer<i64>| match &picked {
-                None => values.clone(),
-                Some(picked) => picked.iter().map(|row| values[*row as usize]).collect(),
-            };
-            let event_times = pick(&part.event_times);
-            let watermarks = part.watermarks.as_ref().map(pick);
-            let bytes = rows.get_array_memory_size() + 24 * rows.num_rows();
-            let message = ToLane::Batch(LaneBatch {
-                event_times,
-                watermarks,
-                rows,
-                picked,
-                source_row: part.source_row.clone(),
-                sequences: sequences.clone(),
-                origins: Arc::clone(&way.origins),
-                watermark: way.watermark,
-            });
-            lane.send_blocking(message, bytes)?;
-        }
-        Ok(())
-    }
-
-    /// Describes and counts the rows without a key.
-    fn refuse_keyless(
-        &self,
-        way: &Way,
-        part: &Part,
-        keyless: &[u32],
-        refused: &mut Vec<Refused>,
-        accounting: &mut Accounting,
-    ) -> Result<(), ArrowError> {
-        if keyless.is_empty() {
-            return Ok(());
-        }
-        let indices = UInt32Array::from(keyless.to_vec());
-        let records = record_lines(&take_record_batch(&part.rows, &indices)?);
-        let schema = part.rows.schema();
-        for (row, record) in keyless.iter().zip(records) {
-            let columns = self.plan.key.iter();
-            let null = columns.filter(|at| part.rows.column(**at).is_null(*row as usize));
-            let names: Vec<String> = null
-                .map(|at| format!("`{}`", schema.field(*at).name()))
-                .collect();
-            let (code, detail) = match names.as_slice() {
-                [] => (
-                    "key_out_of_range",
-                    "a time of the key is outside the years 0 to 9999".to_owned(),
-                ),
-                names => ("null_key", format!("{} is null", names.join(" and "))),
-            };
-            accounting.reject(Stage::Key, code);
-            let source_row = match &part.source_row {
-                None => *row,
-                Some(source_row) => source_row[*row as usize],
-            };
-            refused.push(Refused {
-                sequence: way.batch.first_sequence + u64::from(source_row),
-                part: 0,
-                origin: way.origins.of(source_row),
-                stage: Stage::Key,
-                code: code.into(),
-                detail,
-                record,
-            });
-        }
-        Ok(())
-    }
-}
-
-/// A source's batch on its way to the lanes, part by part.
-struct Way {
-    batch: SourceBatch,
-    origins: Arc<Origins>,
-    rejects: Peekable<std::vec::IntoIter<SourceReject>>,
-    /// The first row that is in no part yet.
-    first: usize,
-    /// The watermark at the row before it.
-    watermark: i64,
-    is_done: bool,
-}
-
-impl Way {
-    fn of(mut batch: SourceBatch, watermark: i64) -> Self {
-        Self {
-            origins: Arc::new(std::mem::take(&mut batch.origins)),
-            rejects: std::mem::take(&mut batch.rejects).into_iter().peekable(),
-            batch,
-            first: 0,
-            watermark,
-            is_done: false,
-        }
-    }
-
-    /// Notes that the rows before `end` are in parts. Within a batch that does not say the watermark
-    /// at each row it stays at that of the batch before: windows close later, and no other rows are
-    /// in them for that.
-    fn go_to(&mut self, end: usize) {
-        self.first = end;
-        self.is_done = end == self.batch.rows.num_rows();
-        if self.is_done {
-            self.watermark = self.batch.watermark;
-        } else if let Some(watermarks) = &self.batch.watermarks {
-            self.watermark = watermarks[end - 1];
-        }
-    }
-
-    /// The sequence of the batch's first row, and the one after the last that is in a part.
-    fn sequences(&self) -> std::ops::Range<u64> {
-        let start = self.batch.first_sequence;
-        start..start + self.first as u64
-    }
-
-    /// The records that did not become rows, up to the last row that is in a part.
-    fn unread(&mut self) -> Vec<Refused> {
-        let (end, is_done) = (self.sequences().end, self.is_done);
-        let mut unread = Vec::new();
-        while let Some(reject) = self
-            .rejects
-            .next_if(|reject| is_done || reject.sequence < end)
-        {
-            unread.push(Refused {
-                sequence: reject.sequence,
-                part: 0,
-                origin: reject.origin,
-                stage: reject.stage,
-                code: reject.code,
-                detail: reject.detail,
-                record: reject.record,
-            });
-        }
-        unread
-    }
-}
-
-/// Which rows of a column of times are in the years 0 to 9999, which have a text form; none if all
-/// are, or the column has no times.
-fn within_calendar(column: &ArrayRef) -> Option<NullBuffer> {
-    const FIRST_S: i64 = -62_167_219_200;
-    const LAST_S: i64 = 253_402_207_199;
-    let seconds: fn(i64, i64) -> bool =
-        |value, unit| (FIRST_S..=LAST_S).contains(&value.div_euclid(unit));
-    let of = |values: &[i64], unit: i64| -> Vec<bool> {
-        values.iter().map(|value| seconds(*value, unit)).collect()
-    };
-    let near = match column.data_type() {
-        DataType::Date32 => {
-            let days = column.as_primitive::<Date32Type>().values();
-            days.iter()
-                .map(|days| seconds(i64::from(*days) * 86_400, 1))
-                .collect()
-        }
-        DataType::Date64 => of(column.as_primitive::<Date64Type>().values(), 1_000),
-        DataType::Timestamp(TimeUnit::Second, _) => {
-            of(column.as_primitive::<TimestampSecondType>().values(), 1)
-        }
-        DataType::Timestamp(TimeUnit::Millisecond, _) => of(
-            column.as_primitive::<TimestampMillisecondType>().values(),
-            1_000,
-        ),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => of(
-            column.as_primitive::<TimestampMicrosecondType>().values(),
-            1_000_000,
-        ),
-        // All nanoseconds of 64 bits are within three centuries of 1970.
-        _ => return None,
-    };
-    (!near.iter().all(|near| *near)).then(|| NullBuffer::from(near))
-}
-
-/// A lane's rows, and which rows of the batch they are; none for all.
-type Share = (RecordBatch, Option<Vec<u32>>);
-
-/// Divides rows among lanes by key.
-struct Divider {
-    key: Vec<usize>,
-    lanes: usize,
-    rows: RowConverter,
-    hasher: foldhash::quality::FixedState,
-}
-
-impl Divider {
-    fn new(plan: &Plan, lanes: usize) -> Result<Self, ArrowError> {
-        let fields = plan.key_schema.fields().iter();
-        let fields = fields.map(|field| SortField::new(field.data_type().clone()));
-        Ok(Self {
-            key: plan.key.clone(),
-            lanes,
-            rows: RowConverter::new(fields.collect())?,
-            // Fixed: which lane a key belongs to must not change between runs.
-            hasher: foldhash::quality::FixedState::with_seed(0),
-        })
-    }
-
-    /// The rows whose key names no entity: a column of it is null, or a time that no calendar has.
-    fn keyless(&self, rows: &RecordBatch) -> Vec<u32> {
-        let mut nulls = None;
-        for at in &self.key {
-            let column = rows.column(*at);
-            if column.null_count() > 0 {
-                nulls = NullBuffer::union(nulls.as_ref(), column.nulls());
-            }
-            if let Some(near) = within_calendar(column) {
-                nulls = NullBuffer::union(nulls.as_ref(), Some(&near));
-            }
-        }
-        let Some(nulls) = nulls else {
-            return Vec::new();
-        };
-        (0..nulls.len())
-            .filter(|row| nulls.is_null(*row))
-            .map(|row| row as u32)
-            .collect()
-    }
-
-    fn divide(&self, rows: &RecordBatch, keyless: &[u32]) -> Result<Vec<Share>, ArrowError> {
-        if self.lanes == 1 && keyless.is_empty() {
-            return Ok(vec![(rows.clone(), None)]);
-        }
-        let mut shares = vec![Vec::new(); self.lanes];
-        let columns: Vec<ArrayRef> = self
-            .key
-            .iter()
-            .map(|at| Arc::clone(rows.column(*at)))
-            .collect();
-        let keys = self.rows.convert_columns(&columns)?;
-        let mut keyless = keyless.iter().copied().peekable();
-        for (row, key) in (0_u32..).zip(&keys) {
-            if keyless.next_if_eq(&row).is_none() {
-                let hash = self.hasher.hash_one(key.data());
-                shares[(hash % self.lanes as u64) as usize].push(row);
-            }
-        }
-        let take = |picked: Vec<u32>| {
-            let indices = UInt32Array::from(picked.clone());
-            let rows = take_record_batch(rows, &indices)?;
-            Ok((rows, Some(picked)))
-        };
-        shares.into_iter().map(take).collect()
     }
 }

@@ -6,14 +6,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
+use tracing::{Instrument as _, Span};
+
 use super::accounting::Accounting;
-use super::commit::{CommitError, CommitTimer, Commits, Resume};
+use super::commit::{CommitError, CommitTimer, Commits, LaneCommits, Resume};
+use super::dealer::Dealer;
 use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
+use super::features::{DeliveredFeature, Features};
 use super::invalid::InvalidValues;
-use super::lane::{Lane, LaneCommits, LaneError, Outlet, ToLane};
+use super::lane::{Lane, LaneError, Outlet, ToLane};
 use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
+use super::residence::Kept;
+use super::spans;
+use super::telemetry::{Generation, PipelineState, PipelineTelemetry};
 use super::wiring::{Host, Opened};
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
@@ -34,6 +41,8 @@ pub struct Progress {
     pub read: Arc<ReadProgress>,
     /// What has been delivered.
     pub delivered: Arc<Deliveries>,
+    /// What its parts tell while they work.
+    pub telemetry: Arc<PipelineTelemetry>,
 }
 
 /// What a run did.
@@ -192,12 +201,20 @@ pub fn run(
         .into_iter()
         .map(|(opened, progress)| {
             let store = opened.folder().map(|folder| Arc::clone(&stores[folder]));
-            start(host, opened, store, &progress, stop)
+            let telemetry = Arc::clone(&progress.telemetry);
+            (start(host, opened, store, &progress, stop), telemetry)
         })
         .collect();
     let mut reports: Vec<_> = running
         .into_iter()
-        .map(|running| running.and_then(|running| running.wait(host)))
+        .map(|(running, telemetry)| {
+            let report = running.and_then(|running| running.wait(host));
+            telemetry.set_state(match &report {
+                Ok(_) => PipelineState::Finished,
+                Err(error) => PipelineState::Failed(error.to_string()),
+            });
+            report
+        })
         .collect();
     // All are closed, whatever becomes of one; a pipeline whose store does not close has not ended well.
     for (folder, store) in stores {
@@ -272,7 +289,8 @@ fn start(
     let epoch = match &lanes_at {
         Some(lanes_at) => {
             if opened.store.is_some() {
-                host.io.block_on(lanes_at.declare(&declarations(&opened)))?;
+                host.io
+                    .block_on(lanes_at.declare(&declarations(&opened.features)))?;
             }
             host.io.block_on(lanes_at.begin_epoch(&pipeline))?
         }
@@ -288,6 +306,13 @@ fn start(
     let commits = commits(host, &opened, lanes_at.as_ref(), epoch);
     let (commits, resumes) = commits.map_err(|error| undelivered(error.into()))?;
     let resumed = resumes.as_ref().map(|resumes| least_cursor(resumes));
+    let mut kept: Vec<Option<Kept>> = (0..lanes).map(|_| None).collect();
+    if let (Some(commits), Some(keeping)) = (&commits, &opened.keeping) {
+        let memory = state_memory(keeping.state_memory / lanes as u64);
+        kept = (0..lanes)
+            .map(|lane| Some(commits.kept(lane, memory)))
+            .collect();
+    }
     let mut resumes = resumes.into_iter().flatten();
     let timer = opened.keeping.as_ref().map(|keeping| {
         let clock = Arc::clone(&host.clock);
@@ -298,10 +323,17 @@ fn start(
     });
     let timer = timer.transpose()?;
 
+    let telemetry = &progress.telemetry;
+    telemetry.set_recorded(Arc::clone(&progress.read));
+    telemetry.set_generation(Generation::of(&opened));
+    let lane_telemetry: Vec<_> = (0..lanes as u32)
+        .map(|number| telemetry.lane(number, None, &host.clock))
+        .collect();
     let (to_delivery, from_all) = queue(DELIVERY_QUEUE);
+    let delivery_telemetry = telemetry.delivery("", &host.clock);
+    let _ = delivery_telemetry.queue.set(to_delivery.fill());
     let delivery = Delivery {
-        plan: Arc::clone(&opened.plan),
-        features: opened.features,
+        features: Features::new(Arc::clone(&opened.plan), opened.features),
         sinks,
         splits: opened.replay.split_names(),
         format: opened.replay.format,
@@ -314,23 +346,30 @@ fn start(
         watermarks: vec![i64::MIN; lanes],
         commits,
         done: Delivered::default(),
+        telemetry: delivery_telemetry,
+        lane_telemetry: lane_telemetry.clone(),
     };
     let mut to_lanes = Vec::with_capacity(lanes);
     let mut tasks = Vec::with_capacity(lanes);
     let mut transforms = opened.transforms.into_iter();
-    for number in 0..lanes {
+    for (number, lane_telemetry) in lane_telemetry.into_iter().enumerate() {
         let (to_lane, from_reader) = queue::<ToLane>(LANE_QUEUE);
+        let _ = lane_telemetry.queue.set(to_lane.fill());
         to_lanes.push(to_lane);
         let out = Outlet {
             lane: number,
             delivery: to_delivery.clone(),
             stop: Arc::clone(stop),
+            telemetry: lane_telemetry,
         };
-        let commits = LaneCommits {
-            due: timer.as_ref().map(CommitTimer::due),
-            resume: resumes.next().unwrap_or_default(),
-        };
+        if timer.is_some() {
+            out.telemetry.awaits_commits();
+        }
+        let due = timer.as_ref().map(CommitTimer::due);
+        let resume = resumes.next().unwrap_or_default();
+        let commits = LaneCommits::new(due, resume, kept[number].take());
         let plan = Arc::clone(&opened.plan);
+        let span = spans::lane(&pipeline, number, &opened.digest);
         let task = match (opened.plan.windows(), transforms.next()) {
             (Some(windows), Some(transform)) => {
                 let lane = Lane::new(plan, windows, transform, commits, out);
@@ -340,32 +379,40 @@ fn start(
                     transform: opened.digest.clone(),
                     error,
                 })?;
-                host.lanes.spawn(lane.run(from_reader))
+                host.lanes.spawn(lane.run(from_reader).instrument(span))
             }
-            _ => host
-                .lanes
-                .spawn(Passing::new(plan, commits, out).run(from_reader)),
+            _ => {
+                let passing = Passing::new(plan, commits, out).run(from_reader);
+                host.lanes.spawn(passing.instrument(span))
+            }
         };
         tasks.push(task);
     }
     let mapper = opened.mapping.as_ref();
     let mapper = mapper.map(|mapping| mapping.digest().to_owned());
     let has_windows = opened.plan.windows().is_some();
-    let reader = Reader {
-        plan: opened.plan,
-        source,
-        mapping: opened.mapping,
-        lanes: to_lanes,
-        delivery: to_delivery,
-        stop: Arc::clone(stop),
-    };
+    let stop_dealing = Arc::clone(stop);
+    let (plan, mapping) = (opened.plan, opened.mapping);
+    let reading = telemetry.reader("", &host.clock);
+    let dealer = Dealer::new(
+        plan,
+        mapping,
+        to_lanes,
+        Some(to_delivery),
+        stop_dealing,
+        reading,
+    );
+    let dealer = dealer.map_err(|error| read(error.into()))?;
+    let reader = Reader { source, dealer };
     // Delivery first: should the second thread not start, the first ends when its queue does.
-    let threads = thread("delivery", move || delivery.run(from_all))
-        .and_then(|delivery| Ok((delivery, thread("reader", move || reader.run())?)));
+    let span = |part| spans::part(&pipeline, part, &opened.digest);
+    let threads = thread("delivery", span, move || delivery.run(from_all))
+        .and_then(|delivery| Ok((delivery, thread("reader", span, move || reader.run())?)));
     let (delivery, reader) = threads.map_err(|error| RunError::Thread {
         pipeline: pipeline.clone(),
         error,
     })?;
+    telemetry.set_state(PipelineState::Running);
     Ok(Running {
         reader,
         delivery,
@@ -403,21 +450,29 @@ fn commits(
     Ok((Some(commits), resumes))
 }
 
+/// Bytes of windows in memory, of those that a lane's state may take in all.
+pub(super) fn state_memory(bytes: u64) -> usize {
+    usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+}
+
 fn least_cursor(resumes: &[Resume]) -> u64 {
     let cursors = resumes.iter().map(|resume| resume.cursor);
     cursors.min().unwrap_or(0)
 }
 
 fn thread<T: Send + 'static>(
-    name: &str,
+    name: &'static str,
+    span: impl Fn(&'static str) -> Span,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> std::io::Result<JoinHandle<T>> {
-    std::thread::Builder::new().name(name.into()).spawn(work)
+    let span = span(name);
+    let thread = std::thread::Builder::new().name(name.into());
+    thread.spawn(move || span.in_scope(work))
 }
 
 /// What a store must know of a pipeline's features.
-fn declarations(opened: &Opened) -> Vec<Declaration> {
-    let features = opened.features.iter();
+pub(super) fn declarations(features: &[DeliveredFeature]) -> Vec<Declaration> {
+    let features = features.iter();
     features
         .map(|feature| {
             let declaration = &feature.declaration;

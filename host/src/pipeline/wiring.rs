@@ -5,11 +5,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use sha2::{Digest, Sha256};
 
 use super::commit::Identity;
-use super::delivery::DeliveredFeature;
 use super::event_schema::{EventSchema, leave_out_empty, refuse_empty};
+use super::features::DeliveredFeature;
 use super::map::{self, MapAgain, Mapping, OpenedMapper};
 use super::opener::Opener;
 use super::outputs::OutputPaths;
@@ -18,13 +17,15 @@ use super::recordings;
 use super::working::{Working, check_interfaces};
 use crate::clock::Clock;
 use crate::config::{
-    ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline,
+    ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline, Source,
     WindowKind,
 };
 use crate::sandbox::{self, Component, ComponentError, Sandbox};
 use crate::source::decode::{DecodeError, Format};
+use crate::source::live::DeclaredError;
+use crate::source::prepared::TimeRange;
 use crate::source::recording::Recording;
-use crate::source::replay::{ReplaySpec, TimeRange};
+use crate::source::replay::ReplaySpec;
 use crate::store::validation::Checker;
 use crate::transform::{CallError, HOST_COLUMNS, Mapper, MapperSpec, Windowed};
 
@@ -77,6 +78,9 @@ pub enum WiringError {
         /// Whether the network or the store failed, rather than what was asked of them.
         of_the_system: bool,
     },
+    /// A live event cannot be read as it is declared.
+    #[error(transparent)]
+    Live(#[from] DeclaredError),
     /// The recorded files cannot be read.
     #[error(transparent)]
     Source(#[from] DecodeError),
@@ -98,6 +102,7 @@ impl WiringError {
         match self {
             Self::Config(_) => false,
             Self::Storage { of_the_system, .. } => *of_the_system,
+            Self::Live(error) => error.of_the_system,
             Self::Component { error, .. } => matches!(error, ComponentError::Compile(_)),
             Self::Open { error, .. } => matches!(error, CallError::Exhausted { .. }),
             Self::Source(error) => error.is_of_the_system(),
@@ -156,6 +161,8 @@ pub(super) struct Keeping {
     /// A store's folder.
     pub(super) folder: PathBuf,
     pub(super) every: Duration,
+    /// Bytes that states take in memory, about, in all lanes together.
+    pub(super) state_memory: u64,
 }
 
 impl Opened {
@@ -201,26 +208,46 @@ impl Opened {
 
     /// What must be the same for another run to go on where this one is interrupted.
     pub(super) fn identity(&self) -> Identity {
-        let (declaration, replay) = (&self.declaration, &self.replay);
-        let mapper = self.mapping.as_ref().map(|mapping| mapping.digest());
-        let map_config = declaration.map.as_ref().map(|map| &map.config.value);
+        let replay = &self.replay;
         // What one row is mapped to is numbered within what was divided at once.
         let rows = self.mapping.as_ref().map_or(0, |_| replay.batch_rows);
         let sizes = replay.recordings.iter().map(|recording| {
             let bytes = recording.size().ok();
             format!("{} ({bytes:?})", recording.name())
         });
+        let mut parts = self.shape();
+        parts.extend([
+            ("number of rows in a batch", rows.to_string()),
+            ("number of lanes", self.lanes.to_string()),
+            ("recorded files", sizes.collect::<Vec<_>>().join(", ")),
+            ("range of event times", format!("{:?}", replay.range)),
+        ]);
+        Identity::of(parts)
+    }
+
+    /// What must be the same for the state of a live pipeline to be of use.
+    pub(super) fn live_identity(&self) -> Identity {
+        let mut parts = self.shape();
+        let lanes = self.declaration.run.lanes.unwrap_or(1);
+        parts.push(("number of lanes", lanes.to_string()));
+        Identity::of(parts)
+    }
+
+    /// What its results depend on, apart from the events.
+    fn shape(&self) -> Vec<(&'static str, String)> {
+        let (declaration, replay) = (&self.declaration, &self.replay);
+        let mapper = self.mapping.as_ref().map(|mapping| mapping.digest());
+        let map_config = declaration.map.as_ref().map(|map| &map.config.value);
         let key = self.plan.key_schema.fields().iter();
         let columns = replay
             .columns
             .fields()
             .iter()
             .map(|field| format!("{} {}", field.name(), field.data_type()));
-        let parts = [
+        vec![
             ("transform", self.digest.clone()),
             ("mapper", mapper.unwrap_or_default().to_owned()),
             ("mapper's configuration", format!("{map_config:?}")),
-            ("number of rows in a batch", rows.to_string()),
             ("configuration", declaration.config.value.clone()),
             ("window", format!("{:?}", declaration.window.value)),
             (
@@ -237,16 +264,7 @@ impl Opened {
                 "features",
                 format!("{:?}", declaration.declarations().collect::<Vec<_>>()),
             ),
-            ("number of lanes", self.lanes.to_string()),
-            ("recorded files", sizes.collect::<Vec<_>>().join(", ")),
-            ("range of event times", format!("{:?}", replay.range)),
-        ];
-        let digest = |text: String| {
-            let digest = Sha256::digest(text);
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
-        };
-        let parts = parts.map(|(name, text)| (name.to_owned(), digest(text)));
-        Identity(parts.into_iter().collect())
+        ]
     }
 
     /// How many lanes it has.
@@ -285,14 +303,14 @@ pub fn open(
 }
 
 /// What a pipeline reads, and where it writes.
-struct Read {
-    recordings: Vec<Arc<dyn Recording>>,
-    format: Format,
-    found: EventSchema,
-    outputs: OutputPaths,
+pub(super) struct Read {
+    pub(super) recordings: Vec<Arc<dyn Recording>>,
+    pub(super) format: Format,
+    pub(super) found: EventSchema,
+    pub(super) outputs: OutputPaths,
 }
 
-fn put_together(
+pub(super) fn put_together(
     host: &Host,
     pipeline: Pipeline,
     environment: &Environment,
@@ -350,7 +368,8 @@ fn put_together(
     let window = &pipeline.window.value;
     // Without a bound on how far ahead rows may be, nobody asks when they came in.
     let arrival_time = event.arrival_time.as_ref();
-    if window.max_future.is_some() && arrival_time.is_none() {
+    let is_recorded = matches!(event.source, Source::Files(_));
+    if window.max_future.is_some() && arrival_time.is_none() && is_recorded {
         tracing::warn!(
             pipeline = pipeline.name.value,
             "`max_future` does nothing: event `{}` has no `arrival_time` in penstock.toml",
@@ -404,6 +423,7 @@ fn put_together(
         keeping: (pipeline.run.commit_every).map(|every| Keeping {
             folder: environment.store.clone(),
             every,
+            state_memory: pipeline.run.state_memory,
         }),
         fresh: false,
         mapper: mapper_spec,

@@ -19,4 +19,4 @@ pub use self::error::SinkError;
 pub use self::file::{FileSink, FileSummary, Format};
 pub use self::ordered::{Mark, RowOrder};
 pub use self::partial::Whole;
-pub use self::rejects::{Position, Record, Reject, RejectSink};
+pub use self::rejects::{Position, Record, Reject, RejectSink, reject_line};

@@ -4,7 +4,7 @@
 //! {"stage":"decode","code":"not-json","detail":"…","file":"rides.ndjson","line":7,"record":"{\"driver\": 4"}
 //! ```
 //!
-//! `file`, and `line` or `row`, are there when they are known; `record` is the raw text, or the row as an object.
+//! `file` (of a live stream its split), and `line`, `row` or `offset`, are there when they are known; `record` is the raw text, or the row as an object.
 //!
 //! Lines are ordered by the sequence of the input's row. Lines of one row stand in the order in which their producer
 //! gave them, since a row is rejected by one producer. (Values that fail validation belong to windows, not to rows, and
@@ -29,6 +29,8 @@ pub enum Position {
     Line(u64),
     /// A row of a columnar file, from 0.
     Row(u64),
+    /// The position of a message in its split of a stream.
+    Offset(u64),
 }
 
 /// What was rejected.
@@ -135,7 +137,7 @@ impl RejectSink {
                 ),
             });
         }
-        let line = line(reject);
+        let line = reject_line(reject);
         self.held_bytes += line.len();
         self.given += 1;
         self.held[producer].push_back(Held {
@@ -236,7 +238,9 @@ impl RejectSink {
     }
 }
 
-fn line(reject: &Reject) -> String {
+/// A rejected row as a line, with its newline.
+#[must_use]
+pub fn reject_line(reject: &Reject) -> String {
     let shown = Shown {
         stage: reject.stage,
         code: &reject.code,

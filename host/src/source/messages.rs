@@ -27,6 +27,19 @@ impl Messages {
         self.offsets.len()
     }
 
+    /// Those from number `first` on, as many as `length`.
+    #[must_use]
+    pub fn slice(&self, first: usize, length: usize) -> Self {
+        Self {
+            split: self.split,
+            offsets: self.offsets.slice(first, length),
+            timestamps: self.timestamps.slice(first, length),
+            keys: self.keys.slice(first, length),
+            values: self.values.slice(first, length),
+            headers: (self.headers.as_ref()).map(|headers| headers.slice(first, length)),
+        }
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.offsets.is_empty()

@@ -4,10 +4,13 @@
 //! source and the watermark that holds at them. A source knows nothing of keys, windows or lanes.
 
 pub mod decode;
+pub mod event_time;
 mod flow;
 pub mod kafka;
 pub mod kinesis;
+pub mod live;
 pub mod messages;
+pub mod prepared;
 pub mod recording;
 pub mod replay;
 pub mod storage;

@@ -7,6 +7,7 @@ mod catalog;
 mod disk;
 mod epochs;
 mod folder;
+mod groups;
 mod keys;
 mod lane;
 mod lanes;
@@ -20,7 +21,7 @@ mod storage;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -28,10 +29,11 @@ use futures::future::{BoxFuture, try_join_all};
 
 use self::catalog::Catalog;
 use self::folder::{Folder, LaneName};
+use self::keys::Keyspace;
 use self::lane::Lane;
 use self::lanes::LaneReaders;
 pub use self::reader::EmbeddedReader;
-pub use self::state::{LaneState, StateBatch};
+pub use self::state::{LaneState, Pairs, StateBatch};
 use self::storage::Storage;
 use super::{
     Declaration, FeatureName, FeatureReader, FeatureStore, FeatureValue, Items, StoreError,
@@ -46,6 +48,15 @@ pub struct PipelineLanes {
     pub lanes: u32,
 }
 
+/// A lane of a live pipeline, open for writing.
+pub struct LiveLane {
+    /// What it keeps.
+    pub state: LaneState,
+    name: LaneName,
+    /// Held as long as the lane is; none where another process has it.
+    _lock: Option<File>,
+}
+
 /// The embedded store, open for writing. One process at a time may hold a lane, and another one is refused. (On a file
 /// system without locks another one takes the lane over, and this one's flushes fail from then on.)
 ///
@@ -53,11 +64,12 @@ pub struct PipelineLanes {
 pub struct EmbeddedStore {
     folder: Folder,
     catalog: Arc<Catalog>,
-    lanes: BTreeMap<LaneName, Arc<Lane>>,
+    storage: Storage,
+    lanes: RwLock<BTreeMap<LaneName, Arc<Lane>>>,
     /// Lanes of other pipelines, and those that an earlier run with more lanes left behind: they are read, not
     /// written.
     others: LaneReaders,
-    /// Of each lane, until it is closed.
+    /// Of lanes that were opened with the store, until it is closed.
     locks: Mutex<Vec<File>>,
 }
 
@@ -100,12 +112,12 @@ impl EmbeddedStore {
         });
         let lanes: BTreeMap<LaneName, Arc<Lane>> =
             try_join_all(opening).await?.into_iter().collect();
-        let own = lanes.keys().cloned().collect();
         Ok(Self {
             catalog: Arc::new(Catalog::new(folder.clone())),
-            others: LaneReaders::new(folder.clone(), storage, own),
+            others: LaneReaders::new(folder.clone(), storage.clone()),
             folder,
-            lanes,
+            storage,
+            lanes: RwLock::new(lanes),
             locks: Mutex::default(),
         })
     }
@@ -132,7 +144,63 @@ impl EmbeddedStore {
     ///
     /// [`StoreError::NoLane`] if the store was not opened with the lane.
     pub fn state(&self, pipeline: &str, lane: u32) -> Result<LaneState, StoreError> {
-        Ok(LaneState::of(Arc::clone(self.lane(pipeline, lane)?)))
+        Ok(LaneState::of(self.lane(pipeline, lane)?, Keyspace::Run))
+    }
+
+    /// Opens a lane of a live pipeline, and takes it away from whoever had it open, here or elsewhere: what that one
+    /// writes from now on fails. What it wrote before is there.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be opened.
+    pub async fn open_lane(&self, pipeline: &str, lane: u32) -> Result<LiveLane, StoreError> {
+        let name = LaneName {
+            pipeline: pipeline.to_owned(),
+            number: lane,
+        };
+        // The lock keeps runs over recorded events away. Another process that reads the stream may have it, frozen
+        // maybe: the stream has given the lane to us, and the database sees to it that only one writes.
+        let (folder, locked) = (self.folder.clone(), name.clone());
+        let lock = blocking(move || match folder.lock(&locked) {
+            Err(StoreError::Busy { .. }) => Ok(None),
+            lock => lock.map(Some),
+        })
+        .await?;
+        let opened = Arc::new(Lane::open(&self.folder, &self.storage, &name).await?);
+        let state = LaneState::of(Arc::clone(&opened), Keyspace::Live);
+        self.lanes_mut().insert(name.clone(), opened);
+        Ok(LiveLane {
+            state,
+            name,
+            _lock: lock,
+        })
+    }
+
+    /// Closes a lane of a live pipeline. Everything that was flushed stays.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it belongs to somebody else by now, or the disk fails.
+    pub async fn close_lane(&self, lane: LiveLane) -> Result<(), StoreError> {
+        let closed = lane.state.close().await;
+        let mut lanes = self.lanes_mut();
+        // Another one may have been opened under its name.
+        if (lanes.get(&lane.name)).is_some_and(|open| lane.state.is_of(open)) {
+            lanes.remove(&lane.name);
+        }
+        closed
+    }
+
+    fn lanes(&self) -> RwLockReadGuard<'_, BTreeMap<LaneName, Arc<Lane>>> {
+        self.lanes.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn lanes_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<LaneName, Arc<Lane>>> {
+        self.lanes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn all_lanes(&self) -> Vec<Arc<Lane>> {
+        self.lanes().values().map(Arc::clone).collect()
     }
 
     /// What is said of the run of a pipeline that is not over, if there is one.
@@ -155,7 +223,7 @@ impl EmbeddedStore {
         blocking(move || runs::write(&folder, &pipeline, run.as_deref())).await
     }
 
-    fn lane(&self, pipeline: &str, lane: u32) -> Result<&Arc<Lane>, StoreError> {
+    fn lane(&self, pipeline: &str, lane: u32) -> Result<Arc<Lane>, StoreError> {
         let name = LaneName {
             pipeline: pipeline.to_owned(),
             number: lane,
@@ -164,14 +232,19 @@ impl EmbeddedStore {
             pipeline: pipeline.to_owned(),
             lane,
         };
-        self.lanes.get(&name).ok_or_else(no_lane)
+        self.lanes().get(&name).map(Arc::clone).ok_or_else(no_lane)
     }
 
     async fn get_bytes(&self, pipeline: &str, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
-        let own = self.lanes.iter();
-        let own = own.filter(|(name, _)| name.pipeline == pipeline);
-        let own = own.map(|(_, lane)| lane.get(key));
-        let mut found = self.others.get(pipeline, key).await?;
+        let own: BTreeMap<LaneName, Arc<Lane>> = {
+            let lanes = self.lanes();
+            let own = lanes.iter().filter(|(name, _)| name.pipeline == pipeline);
+            own.map(|(name, lane)| (name.clone(), Arc::clone(lane)))
+                .collect()
+        };
+        let names = own.keys().cloned().collect();
+        let mut found = self.others.get(pipeline, key, &names).await?;
+        let own = own.values().map(|lane| lane.get(key));
         found.extend(try_join_all(own).await?.into_iter().flatten());
         Ok(found)
     }
@@ -232,7 +305,8 @@ impl FeatureStore for EmbeddedStore {
 
     fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
-            try_join_all(self.lanes.values().map(|lane| lane.flush())).await?;
+            let lanes = self.all_lanes();
+            try_join_all(lanes.iter().map(|lane| lane.flush())).await?;
             Ok(())
         }
         .boxed()
@@ -242,7 +316,8 @@ impl FeatureStore for EmbeddedStore {
         async move {
             self.others.close().await;
             // Every lane is closed, also when one of them fails: the first failure is reported at the end.
-            let closing = futures::future::join_all(self.lanes.values().map(|lane| lane.close()));
+            let lanes = self.all_lanes();
+            let closing = futures::future::join_all(lanes.iter().map(|lane| lane.close()));
             let closed = closing.await.into_iter().collect();
             self.locks
                 .lock()
@@ -279,7 +354,10 @@ fn engine(doing: &'static str, path: &Path, error: &slatedb::Error) -> StoreErro
     use slatedb::{CloseReason, ErrorKind};
     let advice = match error.kind() {
         ErrorKind::Closed(CloseReason::Fenced) => {
-            "Another process has opened the store for writing: only one may hold it at a time"
+            return StoreError::Fenced {
+                doing,
+                path: path.to_owned(),
+            };
         }
         ErrorKind::Closed(CloseReason::Clean) => "The store is closed: open it again",
         ErrorKind::Data => {

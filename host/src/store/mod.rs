@@ -317,6 +317,14 @@ pub enum StoreError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Another process has opened the lane for writing since.
+    #[error("cannot {doing} {}: another process has opened it for writing, and only one may hold it at a time", path.display())]
+    Fenced {
+        /// What was being done.
+        doing: &'static str,
+        /// The database.
+        path: PathBuf,
+    },
     /// The lane was not opened.
     #[error(
         "lane {lane} of pipeline {pipeline} is not one of those that the store was opened with"
@@ -352,6 +360,13 @@ pub enum StoreError {
 }
 
 /// The end of an "unknown" message: the nearest name that exists, else all of them.
+impl StoreError {
+    /// Whether somebody else has the lane by now.
+    pub fn is_fenced(&self) -> bool {
+        matches!(self, Self::Fenced { .. })
+    }
+}
+
 fn nearest(what: &str, names: &[String], asked: &str) -> String {
     let bare = |name: &str| FeatureName::parse(name).name;
     let nearest = names

@@ -38,6 +38,17 @@ impl Agenda {
         }
     }
 
+    /// Drops the entries that are void: nothing else does before their time.
+    pub(super) fn retain(&mut self, is_meant: impl Fn(i64, u32) -> bool) {
+        self.near
+            .retain(|Reverse((instant, item))| is_meant(*instant, *item));
+        self.far.retain(|_, entries| {
+            entries.retain(|(instant, item)| is_meant(*instant, *item));
+            entries.shrink_to_fit();
+            !entries.is_empty()
+        });
+    }
+
     /// The next entry up to `watermark`, in the order of instants and then of items.
     pub(super) fn pop(&mut self, watermark: i64) -> Option<(i64, u32)> {
         while self.near.is_empty()

@@ -87,6 +87,14 @@ impl Fold {
         self.members.is_empty() && self.added.is_empty()
     }
 
+    /// About what is known of the keys takes in memory, apart from the states.
+    pub(super) fn bytes(&self) -> usize {
+        let members = self.members.len() + self.added.len();
+        let suffixes: usize = self.suffixes.values().map(Vec::len).sum();
+        members * (size_of::<Part>() + 2 * size_of::<u32>())
+            + suffixes * (size_of::<Suffix>() + size_of::<u32>())
+    }
+
     fn chunk_of(&self, pane: i64) -> i64 {
         pane.div_euclid(self.length.panes)
     }

@@ -144,6 +144,21 @@ impl KeptKeys {
         }
     }
 
+    /// The bytes of a key that are not in the lists.
+    pub(super) fn heap_bytes(&self, key: u32) -> usize {
+        match self {
+            Self::Bits { .. } => 0,
+            Self::Rows(rows) => rows[key as usize].len(),
+        }
+    }
+
+    /// A key is no more, until its number goes to another.
+    pub(super) fn forget(&mut self, key: u32) {
+        if let Self::Rows(rows) = self {
+            rows[key as usize] = Box::default();
+        }
+    }
+
     /// Sorts items by their keys, in the ascending order of the key's columns; stable.
     pub(super) fn sort<T: Copy>(&self, items: &mut [T], key: impl Fn(&T) -> u32) {
         match self {

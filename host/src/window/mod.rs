@@ -30,7 +30,7 @@ mod state;
 mod states;
 mod table;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 mod unbounded;
 mod watermark;
 mod windows;
@@ -63,6 +63,9 @@ pub enum WindowError {
     /// The keys cannot be told apart.
     #[error("cannot encode the key: {0}")]
     Key(String),
+    /// What is kept of keys cannot be read or written.
+    #[error("cannot put away or load the state of keys: {0}")]
+    Kept(Box<dyn std::error::Error + Send + Sync>),
     /// Nobody takes emissions any more; who would have says why.
     #[error("another part of the pipeline has ended")]
     Closed,

@@ -25,6 +25,12 @@ pub(super) struct PaneGroups {
 }
 
 impl PaneGroups {
+    /// About what the groups take in memory, apart from their states.
+    pub(super) fn bytes(&self) -> usize {
+        // An entry of the table is two numbers and a byte, and a quarter of it is free or more.
+        self.slots.len() * (2 * size_of::<u32>() + 2 * (2 * size_of::<u32>() + 1))
+    }
+
     /// The slot of a key.
     pub(super) fn get(&self, key: u32) -> Option<u32> {
         let found = self.by_key.find(hash(key), |(other, _)| *other == key);

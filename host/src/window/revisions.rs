@@ -104,6 +104,15 @@ impl Revisions {
         kept
     }
 
+    /// About what is known takes in memory.
+    pub(super) fn bytes(&self) -> usize {
+        let entry = 2 * size_of::<((usize, u32), Emitted)>();
+        self.windows
+            .values()
+            .map(|windows| windows.len() * entry)
+            .sum()
+    }
+
     /// From now on changes are noted.
     pub(super) fn keep(&mut self) {
         self.changed.get_or_insert_default();

@@ -62,6 +62,8 @@ pub(super) struct Runs {
     count: usize,
     /// Bytes of a run that is gathered, about.
     run_bytes: usize,
+    /// Bytes of dead rows that are put up with.
+    spare_bytes: usize,
 }
 
 impl Default for Runs {
@@ -78,7 +80,27 @@ impl Runs {
             rows: 0,
             count: 0,
             run_bytes,
+            spare_bytes: SPARE_BYTES,
         }
+    }
+
+    /// From now on runs that are gathered have about so many bytes, and no more of dead rows are
+    /// put up with.
+    pub(super) fn limit(&mut self, bytes: usize) {
+        self.run_bytes = bytes;
+        self.spare_bytes = bytes.min(SPARE_BYTES);
+    }
+
+    /// What the rows take, dead ones too.
+    pub(super) fn bytes(&self) -> usize {
+        let runs = self.runs.iter().flatten();
+        let runs = runs.map(|run| run.bytes + size_of_val(&run.slots[..]));
+        runs.sum()
+    }
+
+    /// Gathers anew what has many dead rows, after much was let go of at once.
+    pub(super) fn tidy(&mut self, places: &mut [Place]) -> Result<(), ArrowError> {
+        self.merge(places, |run| run.live * 4 < run.slots.len() * 3)
     }
 
     /// The rows of `slots`, column by column. Slots without a row take the one row of `fresh`.
@@ -161,7 +183,8 @@ impl Runs {
         let runs = || self.runs.iter().flatten();
         let bytes: usize = runs().map(|run| run.bytes).sum();
         // Most lanes never have so many, and which of them are live takes a division a run.
-        bytes > SPARE_BYTES && bytes > 2 * runs().map(Run::live_bytes).sum::<usize>() + SPARE_BYTES
+        bytes > self.spare_bytes
+            && bytes > 2 * runs().map(Run::live_bytes).sum::<usize>() + self.spare_bytes
     }
 
     /// The row of a group is no longer wanted.

@@ -76,6 +76,25 @@ impl States {
         })
     }
 
+    /// About what keys and states take in memory, beside what the windows know of each.
+    pub(super) fn bytes(&self) -> usize {
+        // A number in the list of slots that are free, or of those that changed, and a mark.
+        let of_slot = size_of::<Slot>() + size_of::<Place>() + size_of::<u32>() + 1;
+        self.len() * of_slot + self.runs.bytes() + self.keys.bytes()
+    }
+
+    /// From now on it is noted which keys are in use, and states lie in runs of about so many bytes.
+    pub(super) fn limit(&mut self, run_bytes: usize) {
+        self.runs.limit(run_bytes);
+        self.keys.limit(run_bytes);
+    }
+
+    /// Gathers anew what lies scattered after many keys were let go of.
+    pub(super) fn tidy(&mut self) -> Result<(), ArrowError> {
+        self.runs.tidy(&mut self.places)?;
+        self.keys.tidy()
+    }
+
     /// How many slots are in use.
     pub(super) fn len(&self) -> usize {
         self.slots.len() - self.free.len()

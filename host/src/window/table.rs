@@ -32,6 +32,27 @@ pub(super) struct Keys {
     columns: Runs,
     places: Vec<Place>,
     empty: Vec<ArrayRef>,
+    /// Bytes of the kept keys that are not in lists.
+    heap_bytes: usize,
+    recency: Option<Recency>,
+}
+
+/// When each key was asked for last, by its number, in numbers of batches.
+#[derive(Default)]
+struct Recency {
+    now: u32,
+    used: Vec<u32>,
+}
+
+impl Recency {
+    fn use_all(&mut self, numbers: &[u32], bound: usize) {
+        // After four billion batches some keys seem new for once, which does no harm.
+        self.now = self.now.wrapping_add(1);
+        self.used.resize(bound, self.now);
+        for number in numbers {
+            self.used[*number as usize] = self.now;
+        }
+    }
 }
 
 impl Keys {
@@ -53,7 +74,60 @@ impl Keys {
             columns: Runs::default(),
             places: Vec::new(),
             empty: key.fields().iter().map(null_row).collect(),
+            heap_bytes: 0,
+            recency: None,
         })
+    }
+
+    /// From now on it is noted which keys are in use, and their columns lie in runs of about so
+    /// many bytes.
+    pub(super) fn limit(&mut self, run_bytes: usize) {
+        self.columns.limit(run_bytes);
+        self.recency.get_or_insert_default();
+    }
+
+    /// How many keys there are.
+    pub(super) fn len(&self) -> usize {
+        self.table.len()
+    }
+
+    /// About what they take in memory.
+    pub(super) fn bytes(&self) -> usize {
+        // An entry of the table is a number and a byte, and a quarter of the table is free or more.
+        let of_key = 2 * (size_of::<u32>() + 1)
+            + size_of::<u64>() * 2
+            + size_of::<u32>() * 2
+            + size_of::<Option<i64>>()
+            + size_of::<Place>();
+        self.len() * of_key + self.heap_bytes + self.columns.bytes()
+    }
+
+    /// Gathers columns anew after many keys were let go of.
+    pub(super) fn tidy(&mut self) -> Result<(), ArrowError> {
+        self.columns.tidy(&mut self.places)
+    }
+
+    /// The keys that were not in use for longest, so many; all if there are no more.
+    pub(super) fn least_recent(&self, count: usize) -> Vec<u32> {
+        let mut keys: Vec<u32> = self.table.iter().copied().collect();
+        let age = |key: &u32| {
+            let recency = self.recency.as_ref();
+            recency.map_or(0, |recency| {
+                recency.now.wrapping_sub(recency.used[*key as usize])
+            })
+        };
+        if count < keys.len() {
+            keys.select_nth_unstable_by_key(count, |key| std::cmp::Reverse(age(key)));
+            keys.truncate(count);
+        }
+        keys
+    }
+
+    /// The keys of which something was due up to an instant, as far as that is kept.
+    pub(super) fn due_up_to(&self, instant: i64) -> Vec<u32> {
+        let keys = (0..).zip(&self.due);
+        let keys = keys.filter(|(_, due)| due.is_some_and(|due| due <= instant));
+        keys.map(|(key, _)| key).collect()
     }
 
     /// One more than the greatest number that a key has had.
@@ -90,7 +164,12 @@ impl Keys {
             let columns = columns.iter().map(|column| take(column, &rows, None));
             let columns = columns.collect::<Result<_, _>>()?;
             self.loose.extend(&new.keys);
+            let heap_bytes = new.keys.iter().map(|key| self.kept.heap_bytes(*key));
+            self.heap_bytes += heap_bytes.sum::<usize>();
             self.columns.put(&mut self.places, new.keys, columns)?;
+        }
+        if let Some(recency) = &mut self.recency {
+            recency.use_all(&numbers, self.hashes.len());
         }
         Ok(numbers)
     }
@@ -152,6 +231,8 @@ impl Keys {
                 found.remove();
             }
             self.columns.forget(place);
+            self.heap_bytes -= self.kept.heap_bytes(key);
+            self.kept.forget(key);
             self.free.push(key);
         }
     }

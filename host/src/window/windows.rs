@@ -292,6 +292,36 @@ impl Windows {
         }
     }
 
+    /// How far they have come.
+    pub fn progress(&self) -> Progress {
+        match self {
+            Self::Aligned(aligned) => aligned.progress(),
+            Self::Sessions(sessions) => sessions.progress(),
+            Self::Unbounded(unbounded) => unbounded.progress(),
+        }
+    }
+
+    /// About what they take in memory, in bytes: states, dead rows among them, keys, and what is
+    /// known of both.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Aligned(aligned) => aligned.bytes(),
+            Self::Sessions(sessions) => sessions.bytes(),
+            Self::Unbounded(unbounded) => unbounded.bytes(),
+        }
+    }
+
+    /// How many keys are here.
+    pub fn keys(&self) -> usize {
+        self.states_ref().keys.len()
+    }
+
+    /// From now on it is noted which keys are in use, for [`Windows::put_away_least_recent`], and
+    /// states lie in pieces of about so many bytes.
+    pub fn limit(&mut self, piece_bytes: usize) {
+        self.states_mut().limit(piece_bytes);
+    }
+
     /// Which of some keys are here: for each row of the key's columns.
     ///
     /// # Errors
@@ -309,8 +339,27 @@ impl Windows {
     ///
     /// A key cannot be encoded.
     pub fn reschedule(&mut self, keys: &[ArrayRef]) -> Result<Schedule, WindowError> {
-        let dues = self.dues_of(keys)?;
+        let numbers = self.states_mut().keys.find(keys)?;
+        let dues = self.dues_of(numbers);
         Ok(self.states_mut().reschedule(dues, false)?)
+    }
+
+    /// The same for all keys that are here and whose instants have passed.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the columns.
+    pub fn reschedule_passed(&mut self) -> Result<Schedule, WindowError> {
+        let watermark = self.progress().watermark;
+        let numbers = self.states_mut().keys.due_up_to(watermark);
+        if numbers.is_empty() {
+            return Ok(Schedule::default());
+        }
+        let dues = self.dues_of(numbers);
+        let schedule = self.states_mut().reschedule(dues, false)?;
+        // A key of which nothing else was here is forgotten.
+        self.states_mut().keys.sweep();
+        Ok(schedule)
     }
 
     /// Lets go of some keys, after their changes were taken. They are here again when their records
@@ -320,7 +369,26 @@ impl Windows {
     ///
     /// A key cannot be encoded.
     pub fn put_away(&mut self, keys: &[ArrayRef]) -> Result<Schedule, WindowError> {
-        let dues = self.dues_of(keys)?;
+        let numbers = self.states_mut().keys.find(keys)?;
+        Ok(self.let_go(numbers)?.0)
+    }
+
+    /// Lets go of so many keys, those that were not in use for longest, as [`Windows::put_away`]
+    /// does. Says also when the first of them is due; `i64::MAX` if none ever is.
+    ///
+    /// # Errors
+    ///
+    /// Arrow cannot hold the columns.
+    pub fn put_away_least_recent(&mut self, count: usize) -> Result<(Schedule, i64), WindowError> {
+        let numbers = self.states_mut().keys.least_recent(count);
+        let gone = self.let_go(numbers)?;
+        self.states_mut().tidy()?;
+        Ok(gone)
+    }
+
+    fn let_go(&mut self, numbers: Vec<u32>) -> Result<(Schedule, i64), WindowError> {
+        let dues = self.dues_of(numbers);
+        let first = dues.iter().filter_map(|(_, due)| *due).min();
         let mut away = vec![false; self.states_mut().keys.bound()];
         dues.iter().for_each(|(key, _)| away[*key as usize] = true);
         let schedule = self.states_mut().reschedule(dues, true)?;
@@ -329,12 +397,11 @@ impl Windows {
             Self::Sessions(sessions) => sessions.put_away(&away),
             Self::Unbounded(unbounded) => unbounded.put_away(&away),
         }
-        Ok(schedule)
+        Ok((schedule, first.unwrap_or(i64::MAX)))
     }
 
     /// When something of those keys is due that are here; none if nothing ever is.
-    fn dues_of(&mut self, keys: &[ArrayRef]) -> Result<Vec<(u32, Option<i64>)>, WindowError> {
-        let mut numbers = self.states_mut().keys.find(keys)?;
+    fn dues_of(&self, mut numbers: Vec<u32>) -> Vec<(u32, Option<i64>)> {
         numbers.sort_unstable();
         numbers.dedup();
         let dues = match self {
@@ -348,7 +415,7 @@ impl Windows {
             due.filter(|due| *due < i64::MAX)
         };
         let numbers = numbers.into_iter().filter(|number| *number != NONE);
-        Ok(numbers.map(|key| (key, due(key))).collect())
+        numbers.map(|key| (key, due(key))).collect()
     }
 
     /// Emits what is due up to a watermark, without rows; says how many windows closed.
@@ -369,6 +436,14 @@ impl Windows {
         };
         self.states_mut().keys.sweep();
         Ok(closed)
+    }
+
+    fn states_ref(&self) -> &States {
+        match self {
+            Self::Aligned(aligned) => &aligned.states,
+            Self::Sessions(sessions) => &sessions.states,
+            Self::Unbounded(unbounded) => &unbounded.states,
+        }
     }
 
     fn states_mut(&mut self) -> &mut States {

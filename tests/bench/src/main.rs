@@ -1,10 +1,11 @@
 //! Measures Penstock, side by side in one run, and says what it measured as figures.
 //!
-//! Run it with `cargo xtask bench replay` or `cargo xtask bench windows`.
+//! Run it with `cargo xtask bench replay`, `windows` or `state`.
 
 mod boundary;
 mod native;
 mod replay;
+mod state;
 mod windows;
 // Compiled into this crate, so that the native baseline is inlined as well as it would be by hand.
 #[path = "../../../examples/driver_accept_proportion/src/lib.rs"]
@@ -29,6 +30,11 @@ enum Command {
     Replay(Arguments),
     /// Kinds of windows against each other: hopping, several lengths, sessions, unbounded.
     Windows(Arguments),
+    /// State larger than memory: ten million keys in 256 MiB.
+    State(Arguments),
+    /// A run that says when it has passed some instants.
+    #[command(hide = true)]
+    StateOnce(state::Once),
     /// One run over recorded rides in a process of its own; prints what it took.
     #[command(hide = true)]
     Once(replay::Once),
@@ -63,6 +69,8 @@ fn main() -> anyhow::Result<()> {
             replay::measure(figures, arguments)
         }),
         Command::Windows(arguments) => report(arguments, windows::measure),
+        Command::State(arguments) => report(arguments, state::measure),
+        Command::StateOnce(once) => state::once(&once),
         Command::Once(once) => replay::once(&once),
     }
 }

@@ -7,7 +7,7 @@ use super::{
 
 /// The rooms below `host/src`, and what of the others each may name: a room, or one module of it. Whoever needs more
 /// either has code in the wrong room or changes the design; `docs/architecture.md` shows it to newcomers.
-const ROOMS: [(&str, &[&str]); 15] = [
+const ROOMS: [(&str, &[&str]); 16] = [
     // Of the sandbox only what looks at a component, and the child process that compiles.
     (
         "cli",
@@ -16,7 +16,9 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "config",
             "source",
             "pipeline",
+            "record",
             "sandbox",
+            "serve",
             "sink",
             "store",
             "simulate",
@@ -26,6 +28,8 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "transform",
         ],
     ),
+    // Of pipelines only what they tell of themselves.
+    ("serve", &["clock", "pipeline", "stage", "text"]),
     // Of the sandbox only the instances that checks put their questions to.
     (
         "testing",
@@ -54,6 +58,7 @@ const ROOMS: [(&str, &[&str]); 15] = [
             "transform",
         ],
     ),
+    ("record", &["clock", "config", "source", "text"]),
     (
         "source",
         &["clock", "config", "kafka", "stage", "text", "window"],

@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Names, where they may or may not stand, and why. Places are the beginnings of paths.
-const KNOWN_NAMES: [(&[&str], Where, &str); 6] = [
+const KNOWN_NAMES: [(&[&str], Where, &str); 7] = [
     (
         &["wasmtime", "wasmtime_"],
         Where::Only(&["host/src/sandbox/"]),
@@ -30,6 +30,11 @@ const KNOWN_NAMES: [(&[&str], Where, &str); 6] = [
             "host/src/sink/kafka/",
         ]),
         "only the Kafka source and sink, and what they share, know their client",
+    ),
+    (
+        &["axum", "prometheus_client"],
+        Where::Only(&["host/src/serve/"]),
+        "only what answers over HTTP knows how: others tell through crate::pipeline::telemetry",
     ),
     (
         &["aws_sdk_", "aws_config"],

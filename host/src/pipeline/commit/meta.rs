@@ -3,23 +3,37 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use super::ToCommit;
-use crate::pipeline::accounting::{Accounting, Reason};
+use super::report::KeptReport;
 use crate::pipeline::lane::LaneReport;
-use crate::transform::{Figures, Observations};
 use crate::window::Codec;
 
 /// The version of what is kept of a lane, other than by the windows.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// What must be the same for an interrupted run to go on, by what a person calls it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub(in crate::pipeline) struct Identity(pub(in crate::pipeline) BTreeMap<String, String>);
+pub(in crate::pipeline) struct Identity(BTreeMap<String, String>);
 
 impl Identity {
+    /// Of parts by their names; only whether they are the same is kept.
+    pub(in crate::pipeline) fn of(parts: Vec<(&str, String)>) -> Self {
+        let digest = |text: String| {
+            let digest = Sha256::digest(text);
+            digest.iter().map(|byte| format!("{byte:02x}")).collect()
+        };
+        let parts = parts.into_iter();
+        Self(
+            parts
+                .map(|(name, text)| (name.to_owned(), digest(text)))
+                .collect(),
+        )
+    }
+
     /// What is not the same in another one.
-    pub(super) fn difference(&self, other: &Self) -> Option<String> {
+    pub(in crate::pipeline) fn difference(&self, other: &Self) -> Option<String> {
         let names = self.0.keys().chain(other.0.keys());
         let mut differ: Vec<&str> = names
             .filter(|name| self.0.get(*name) != other.0.get(*name))
@@ -49,40 +63,24 @@ pub(super) struct LaneMeta {
     pub(super) cursor: u64,
     /// Entries of the log that count.
     pub(super) entries: u64,
+    /// Entries of the journal that are to be carried out.
+    pub(super) journal: u64,
     /// The windows' progress, as its bytes.
     pub(super) progress: Vec<u8>,
-    watermark: i64,
-    windows: u64,
-    applied: u64,
-    partly_late: u64,
-    late: u64,
-    poisoned: u64,
-    rejected: Vec<(Reason, u64)>,
-    figures: Told,
+    report: KeptReport,
 }
 
 impl LaneMeta {
     pub(super) fn new(generation: u64, commit: &ToCommit, entries: u64, progress: Vec<u8>) -> Self {
-        let report = &commit.report;
-        let accounting = &report.accounting;
-        let rejected = accounting.rejected.iter();
         Self {
             layout: LAYOUT,
             windows_layout: Codec::LAYOUT,
             generation,
             cursor: commit.cursor,
             entries,
+            journal: commit.kept.as_ref().map_or(0, |kept| kept.journal),
             progress,
-            watermark: report.watermark,
-            windows: report.windows,
-            applied: accounting.applied,
-            partly_late: accounting.partly_late,
-            late: accounting.late,
-            poisoned: accounting.poisoned,
-            rejected: rejected
-                .map(|(reason, count)| (reason.clone(), *count))
-                .collect(),
-            figures: Told::of(&report.figures),
+            report: KeptReport::of(&commit.report),
         }
     }
 
@@ -109,65 +107,6 @@ impl LaneMeta {
     }
 
     pub(super) fn report(&self) -> LaneReport {
-        LaneReport {
-            accounting: Accounting {
-                applied: self.applied,
-                partly_late: self.partly_late,
-                late: self.late,
-                poisoned: self.poisoned,
-                rejected: self.rejected.iter().cloned().collect(),
-                ..Accounting::default()
-            },
-            windows: self.windows,
-            watermark: self.watermark,
-            figures: self.figures.figures(),
-        }
-    }
-}
-
-/// What a transform told. Floats are kept as their bits: not all have a form in JSON.
-#[derive(Debug, Serialize, Deserialize)]
-struct Told {
-    counts: BTreeMap<String, u64>,
-    /// Of each its count, and the bits of its sum, least and greatest.
-    observations: BTreeMap<String, [u64; 4]>,
-    dropped: u64,
-    clock_reads: u64,
-    random_reads: u64,
-}
-
-impl Told {
-    fn of(figures: &Figures) -> Self {
-        let observations = figures.observations.iter().map(|(name, all)| {
-            let floats = [all.sum, all.least, all.greatest].map(f64::to_bits);
-            (name.clone(), [all.count, floats[0], floats[1], floats[2]])
-        });
-        Self {
-            counts: figures.counts.clone(),
-            observations: observations.collect(),
-            dropped: figures.dropped,
-            clock_reads: figures.clock_reads,
-            random_reads: figures.random_reads,
-        }
-    }
-
-    fn figures(&self) -> Figures {
-        let observations = self.observations.iter().map(|(name, all)| {
-            let [count, sum, least, greatest] = *all;
-            let observations = Observations {
-                count,
-                sum: f64::from_bits(sum),
-                least: f64::from_bits(least),
-                greatest: f64::from_bits(greatest),
-            };
-            (name.clone(), observations)
-        });
-        Figures {
-            counts: self.counts.clone(),
-            observations: observations.collect(),
-            dropped: self.dropped,
-            clock_reads: self.clock_reads,
-            random_reads: self.random_reads,
-        }
+        self.report.report()
     }
 }

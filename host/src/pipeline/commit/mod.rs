@@ -11,32 +11,41 @@
 //! | `0x00` | how far the lane has come: JSON, see [`meta`] |
 //! | `0x01`, `0x02` | records of windows, and what is due when: see [`crate::window::Codec`] |
 //! | `0x03`, entry (8 bytes, big-endian) | what the lane sent on, see [`log`] |
+//! | `0x04`, entry | edits that the last commit declared valid and are not carried out yet: see [`super::residence`] |
+//! | `0x05`, … | emissions that are being put in order, of no meaning after the process |
 //!
 //! Entries are written as they come, and count only up to the number that the last commit says.
 
+mod lane;
 mod log;
 mod meta;
 mod replaying;
+mod report;
 mod timer;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
+pub(super) use self::lane::LaneCommits;
 use self::log::Entry;
 pub(super) use self::meta::Identity;
 use self::meta::{LaneMeta, Run};
 pub(super) use self::replaying::Replaying;
+pub(super) use self::report::KeptReport;
 pub(super) use self::timer::{CommitDue, CommitTimer};
 use super::lane::{FromLane, LaneReport};
 use super::plan::Plan;
+use super::residence::{Kept, KeptChanges};
+use crate::source::live::SplitCursor;
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedStore, LaneState, StateBatch};
-use crate::window::{Changes, Codec, Edit, Progress, Records, StateError};
+use crate::window::{Codec, Edit, Progress, StateError};
 
 const META: &[u8] = &[0];
-const RECORDS: &[u8] = &[1];
 const LOG: u8 = 3;
 
 /// Bytes that are held of a lane's log before they are written.
@@ -46,9 +55,11 @@ const LOG_BYTES: usize = 4 << 20;
 #[derive(Debug)]
 pub(super) struct ToCommit {
     /// What changed in its windows; none if it has none.
-    pub(super) changes: Option<Changes>,
+    pub(super) kept: Option<KeptChanges>,
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
+    /// How far each split of a live stream was judged.
+    pub(super) splits: BTreeMap<u32, SplitCursor>,
     /// What it has to say so far.
     pub(super) report: LaneReport,
 }
@@ -58,9 +69,19 @@ pub(super) struct ToCommit {
 pub(super) struct Resume {
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
+    /// How far each split of a live stream was judged.
+    pub(super) splits: BTreeMap<u32, SplitCursor>,
     pub(super) report: LaneReport,
     pub(super) progress: Option<Progress>,
-    pub(super) records: Vec<Records>,
+    /// Entries of the journal that are to be carried out.
+    pub(super) journal: u64,
+}
+
+impl Resume {
+    /// Whether anything was judged before.
+    pub(super) fn goes_on(&self) -> bool {
+        self.cursor > 0 || !self.splits.is_empty()
+    }
 }
 
 /// Why nothing can be committed, or an interrupted run cannot go on.
@@ -118,12 +139,12 @@ fn advice(error: &StateError) -> &'static str {
 pub(super) struct Commits {
     pipeline: String,
     store: Arc<EmbeddedStore>,
-    lanes: Vec<LaneCommits>,
+    lanes: Vec<Keeper>,
     generation: u64,
     io: Handle,
 }
 
-struct LaneCommits {
+struct Keeper {
     state: LaneState,
     codec: Option<Codec>,
     /// Entries that are not written yet.
@@ -131,6 +152,9 @@ struct LaneCommits {
     next_entry: u64,
     /// The lane's progress, if it is not logged yet.
     progress: Option<Entry>,
+    /// How many of the lane's commits can be read. The lane hears that there will be no more when
+    /// this is gone.
+    applied: watch::Sender<u64>,
 }
 
 impl Commits {
@@ -147,22 +171,24 @@ impl Commits {
         io: Handle,
     ) -> Result<(Self, Option<Vec<Resume>>), CommitError> {
         let pipeline = plan.pipeline.clone();
-        let mut lane_commits = Vec::with_capacity(lanes);
+        let mut keepers = Vec::with_capacity(lanes);
         for lane in 0..lanes {
             let windows = plan.windows();
             let codec = windows.map(|windows| Codec::new(&plan.key_schema, &windows.spec.state));
-            lane_commits.push(LaneCommits {
-                state: store.state(&pipeline, lane as u32)?,
+            let state = store.state(&pipeline, lane as u32)?;
+            keepers.push(Keeper {
                 codec: codec.transpose()?,
-                unwritten: StateBatch::default(),
+                unwritten: state.batch(),
+                state,
                 next_entry: 0,
                 progress: None,
+                applied: watch::Sender::new(0),
             });
         }
         let mut commits = Self {
             pipeline,
             store: Arc::clone(store),
-            lanes: lane_commits,
+            lanes: keepers,
             generation,
             io,
         };
@@ -228,38 +254,25 @@ impl Commits {
     fn resume(&mut self, lane: usize, meta: LaneMeta) -> Result<Resume, CommitError> {
         let commits = &mut self.lanes[lane];
         commits.next_entry = meta.entries;
-        let mut resume = Resume {
+        let progress = commits.codec.is_some();
+        let progress = progress.then(|| Progress::decode(&meta.progress));
+        Ok(Resume {
             cursor: meta.cursor,
+            splits: BTreeMap::new(),
             report: meta.report(),
-            progress: None,
-            records: Vec::new(),
-        };
-        let Some(codec) = &commits.codec else {
-            return Ok(resume);
-        };
-        resume.progress = Some(Progress::decode(&meta.progress)?);
-        // Windows take in all records of a key at once, so the last key of a look waits for the next.
-        let mut waiting: Vec<(Bytes, Bytes)> = Vec::new();
-        let mut after: Option<Bytes> = None;
-        loop {
-            let looked = commits.state.pairs(RECORDS, after.as_deref());
-            let mut pairs = std::mem::take(&mut waiting);
-            let known = pairs.len();
-            pairs.extend(self.io.block_on(looked)?);
-            after = pairs.last().map(|(key, _)| key.clone());
-            let is_end = pairs.len() == known;
-            if let Some((last, _)) = pairs.last().filter(|_| !is_end) {
-                let of_last = |(key, _): &(Bytes, Bytes)| Codec::is_one_key(key, last);
-                let before = pairs.iter().rposition(|pair| !of_last(pair));
-                waiting = pairs.split_off(before.map_or(0, |at| at + 1));
-            }
-            if !pairs.is_empty() {
-                let pairs = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
-                resume.records.push(codec.decode(pairs)?);
-            }
-            if is_end {
-                return Ok(resume);
-            }
+            progress: progress.transpose()?,
+            journal: meta.journal,
+        })
+    }
+
+    /// Where a lane's state is kept; its windows may take so many bytes in memory.
+    pub(super) fn kept(&self, lane: usize, memory: usize) -> Kept {
+        let commits = &self.lanes[lane];
+        Kept {
+            state: commits.state.clone(),
+            applied: commits.applied.subscribe(),
+            io: self.io.clone(),
+            memory,
         }
     }
 
@@ -283,7 +296,7 @@ impl Commits {
             }
         }
         if lane.unwritten.bytes() >= LOG_BYTES {
-            let batch = std::mem::take(&mut lane.unwritten);
+            let batch = std::mem::replace(&mut lane.unwritten, lane.state.batch());
             self.io.block_on(lane.state.apply(batch))?;
         }
         Ok(())
@@ -293,19 +306,20 @@ impl Commits {
     pub(super) fn commit(&mut self, lane: usize, commit: &ToCommit) -> Result<(), CommitError> {
         let lane = &mut self.lanes[lane];
         lane.log_progress();
-        let mut batch = std::mem::take(&mut lane.unwritten);
+        let mut batch = std::mem::replace(&mut lane.unwritten, lane.state.batch());
         let mut progress = Vec::new();
-        if let (Some(changes), Some(codec)) = (&commit.changes, &lane.codec) {
-            codec.encode(changes, |edit| match edit {
+        if let (Some(kept), Some(codec)) = (&commit.kept, &lane.codec) {
+            kept.encode(codec, |edit| match edit {
                 Edit::Put(key, value) => batch.put(key, value),
                 Edit::Remove(key) => batch.remove(key),
             })?;
-            progress = changes.progress.encode();
+            progress = kept.changes.progress.encode();
         }
         let meta = LaneMeta::new(self.generation, commit, lane.next_entry, progress);
         batch.put(META, &meta.encode());
         self.io.block_on(async {
             lane.state.apply(batch).await?;
+            lane.applied.send_modify(|commits| *commits += 1);
             lane.state.flush().await
         })?;
         Ok(())
@@ -322,7 +336,7 @@ impl Commits {
     }
 }
 
-impl LaneCommits {
+impl Keeper {
     fn log_progress(&mut self) {
         if let Some(progress) = self.progress.take() {
             self.push(progress);
@@ -340,7 +354,8 @@ fn entry_key(entry: u64) -> Vec<u8> {
     [&[LOG][..], &entry.to_be_bytes()].concat()
 }
 
-async fn clear(state: &LaneState) -> Result<(), StoreError> {
+/// Forgets everything that is kept of a lane.
+pub(super) async fn clear(state: &LaneState) -> Result<(), StoreError> {
     let mut after: Option<Bytes> = None;
     loop {
         let pairs = state.pairs(&[], after.as_deref()).await?;
@@ -348,7 +363,7 @@ async fn clear(state: &LaneState) -> Result<(), StoreError> {
             break;
         };
         after = Some(last.clone());
-        let mut batch = StateBatch::default();
+        let mut batch = state.batch();
         pairs.iter().for_each(|(key, _)| batch.remove(key));
         state.apply(batch).await?;
     }

@@ -1,30 +1,31 @@
 //! When lanes commit: every so often by the clock. What they commit does not depend on that.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
+
+use tokio::sync::watch;
 
 use crate::clock::Clock;
 
 /// Tells a lane when to commit.
 #[derive(Debug)]
-pub(in crate::pipeline) struct CommitDue {
-    round: Arc<AtomicU64>,
-    seen: u64,
-}
+pub(in crate::pipeline) struct CommitDue(watch::Receiver<u64>);
 
 impl CommitDue {
-    /// Whether it is time for another commit since this was asked last.
-    pub(in crate::pipeline) fn take(&mut self) -> bool {
-        let round = self.round.load(Ordering::Relaxed);
-        std::mem::replace(&mut self.seen, round) != round
+    /// Waits until it is time for another commit since this returned last. It may be given up at any time.
+    pub(in crate::pipeline) async fn wait(&mut self) {
+        if self.0.changed().await.is_err() {
+            // The timer is gone, and with it whoever would wait for a commit.
+            std::future::pending().await
+        }
     }
 }
 
 /// Counts rounds as long as it is there.
 pub(in crate::pipeline) struct CommitTimer {
-    round: Arc<AtomicU64>,
+    round: watch::Receiver<u64>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -34,15 +35,13 @@ impl CommitTimer {
         clock: Arc<dyn Clock>,
         every: Duration,
     ) -> std::io::Result<Self> {
-        let (round, over) = (
-            Arc::new(AtomicU64::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (counted, ended) = (Arc::clone(&round), Arc::clone(&over));
+        let (counted, round) = watch::channel(0);
+        let over = Arc::new(AtomicBool::new(false));
+        let ended = Arc::clone(&over);
         let count = move || {
             while !ended.load(Ordering::Relaxed) {
                 clock.wait(clock.now().saturating_add(every), &ended);
-                counted.fetch_add(1, Ordering::Relaxed);
+                counted.send_modify(|round| *round += 1);
             }
         };
         let thread = std::thread::Builder::new().name("commits".into());
@@ -55,10 +54,7 @@ impl CommitTimer {
 
     /// For one lane.
     pub(in crate::pipeline) fn due(&self) -> CommitDue {
-        CommitDue {
-            round: Arc::clone(&self.round),
-            seen: 0,
-        }
+        CommitDue(self.round.clone())
     }
 }
 

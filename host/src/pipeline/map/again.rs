@@ -43,10 +43,18 @@ impl MapAgain {
     ///
     /// As [`Opener::open_mapper`].
     pub fn start(&self, label: &str) -> Result<Remapper, CallError> {
+        self.mapping(label).map(Remapper)
+    }
+
+    pub(in crate::pipeline) fn mapping(&self, label: &str) -> Result<Mapping, CallError> {
         let mapper = block_on(self.opener.open_mapper(label))?;
         let (opener, plan) = (self.opener.clone(), self.plan.clone());
-        let mapping = Mapping::new(Box::new(mapper), opener, label.to_owned(), plan);
-        Ok(Remapper(mapping))
+        Ok(Mapping::new(
+            Box::new(mapper),
+            opener,
+            label.to_owned(),
+            plan,
+        ))
     }
 }
 

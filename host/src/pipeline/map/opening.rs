@@ -10,7 +10,7 @@ use crate::config::{ConfigError, Pipeline, types};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::wiring::{Host, WiringError, load_at};
 use crate::sandbox::{Component, Interface, Limits};
-use crate::source::replay::is_event_time;
+use crate::source::event_time::is_event_time;
 use crate::transform::{Mapper, MapperSpec, Opening, event_time_type};
 
 /// A mapper, opened on an event.

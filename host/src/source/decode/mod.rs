@@ -25,7 +25,7 @@ mod scan;
 #[cfg(test)]
 mod testing;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -120,6 +120,16 @@ pub fn open(
         Format::Parquet => Box::new(parquet::ParquetReader::new(recording, schema, batch_rows)?),
         Format::ArrowIpc => Box::new(ipc::IpcReader::open(recording, schema, batch_rows)?),
     })
+}
+
+/// What the footer of a Parquet file notes beside its columns, by name.
+///
+/// # Errors
+/// The file cannot be opened, or is no Parquet file.
+pub fn parquet_notes(
+    recording: &Arc<dyn Recording>,
+) -> Result<BTreeMap<String, String>, DecodeError> {
+    parquet::notes(recording)
 }
 
 /// The schema of recorded files, every column of it: the union of the files' columns, in the order of first

@@ -33,7 +33,7 @@ impl Origin {
 
     /// Notes that row `row`, the one after the last noted, stood at `position`.
     #[inline]
-    pub(super) fn push(&mut self, row: u32, position: u64) {
+    pub(in crate::source) fn push(&mut self, row: u32, position: u64) {
         match self.runs.last() {
             Some(run) if run.position + u64::from(row - run.at) == position => {}
             _ => self.runs.push(Run { at: row, position }),

@@ -12,6 +12,7 @@
 mod chunks;
 mod width;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -155,6 +156,18 @@ impl SplitReader for ParquetReader {
 /// The columns of a file, with plain types.
 pub(super) fn schema(recording: &Arc<dyn Recording>) -> Result<Schema, DecodeError> {
     Ok(footer(recording)?.plain)
+}
+
+/// What the footer of a file notes beside its columns, by name.
+pub(super) fn notes(
+    recording: &Arc<dyn Recording>,
+) -> Result<BTreeMap<String, String>, DecodeError> {
+    let footer = footer(recording)?;
+    let file = footer.metadata.metadata().file_metadata();
+    let notes = file.key_value_metadata().into_iter().flatten();
+    Ok(notes
+        .filter_map(|note| Some((note.key.clone(), note.value.clone()?)))
+        .collect())
 }
 
 /// A file, opened, and what its footer says.

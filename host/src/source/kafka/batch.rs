@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryBuilder, ListArray, StringBuilder, StructArray};
 use arrow::buffer::{OffsetBuffer, ScalarBuffer};
-use arrow::datatypes::{DataType, Field, Fields};
+use arrow::datatypes::DataType;
 use rdkafka::Message;
 use rdkafka::message::{BorrowedMessage, Headers};
 
+use crate::config::live::headers_type;
 use crate::source::messages::Messages;
 
 /// What a message takes beside its bytes: offset, time, and where its parts begin.
@@ -114,18 +115,19 @@ impl HeaderBuilder {
     }
 
     fn finish(mut self) -> ListArray {
-        let fields = Fields::from(vec![
-            Field::new("name", DataType::Utf8, false),
-            Field::new("value", DataType::Binary, true),
-        ]);
+        let DataType::List(item) = headers_type() else {
+            unreachable!("headers are a list");
+        };
+        let DataType::Struct(fields) = item.data_type().clone() else {
+            unreachable!("each header is a name and a value");
+        };
         let columns: Vec<ArrayRef> = vec![
             Arc::new(self.names.finish()),
             Arc::new(self.values.finish()),
         ];
-        let headers = StructArray::new(fields.clone(), columns, None);
-        let item = Field::new("item", DataType::Struct(fields), false);
+        let headers = StructArray::new(fields, columns, None);
         // The ends rise, for each is the count at its time.
         let ends = OffsetBuffer::new(ScalarBuffer::from(self.ends));
-        ListArray::new(Arc::new(item), ends, Arc::new(headers), None)
+        ListArray::new(item, ends, Arc::new(headers), None)
     }
 }

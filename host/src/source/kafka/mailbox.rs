@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::mem;
+use std::sync::atomic::AtomicBool;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -38,6 +39,8 @@ pub(super) struct Mailbox {
     came: Condvar,
     orders: Mutex<Orders>,
     status: Mutex<Vec<PartitionStatus>>,
+    /// Whether the group has ever given something to this member, if only nothing.
+    pub(super) has_joined: AtomicBool,
     /// Whether the thread has something to do; librdkafka's threads ring too.
     rung: Mutex<bool>,
     bell: Condvar,

@@ -23,7 +23,7 @@ mod starting;
 mod status;
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -204,6 +204,11 @@ impl KafkaSource {
         self.mailbox.commit(partition, next);
     }
 
+    /// Whether the group has told this member what is its share, which may be nothing.
+    pub fn has_joined(&self) -> bool {
+        self.mailbox.has_joined.load(Ordering::Relaxed)
+    }
+
     /// How far each partition that is ours has been read, by rising number.
     pub fn status(&self) -> Vec<PartitionStatus> {
         self.mailbox.status()
@@ -213,19 +218,18 @@ impl KafkaSource {
     /// member with an `instance` keeps its place for when it comes back.
     ///
     /// Gives whether all of that was done in time.
-    pub fn leave(mut self, patience: Duration) -> bool {
-        let left = self.mailbox.leave(patience);
-        if left && let Some(thread) = self.thread.take() {
-            // A panic in there has been printed, and there is nothing left to do.
-            let _ = thread.join();
-        }
-        left
+    pub fn leave(&self, patience: Duration) -> bool {
+        self.mailbox.leave(patience)
     }
 }
 
 impl Drop for KafkaSource {
     fn drop(&mut self) {
-        self.mailbox.leave(Duration::ZERO);
+        let left = self.mailbox.leave(Duration::ZERO);
+        if left && let Some(thread) = self.thread.take() {
+            // A panic in there has been printed, and there is nothing left to do.
+            let _ = thread.join();
+        }
     }
 }
 

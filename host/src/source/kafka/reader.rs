@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use rdkafka::Message;
@@ -212,6 +213,7 @@ impl Reader {
         if let Err(error) = self.consumer.incremental_assign(&TopicPartitionList::new()) {
             self.trouble(blame("accept an assignment", &error).to_string());
         }
+        self.mailbox.has_joined.store(true, Ordering::Relaxed);
         if !numbers.is_empty() {
             self.mailbox.tell(KafkaEvent::Assigned(numbers));
         }

@@ -16,6 +16,8 @@ pub struct KinesisFault {
     pub message: String,
     /// What to do.
     pub hint: String,
+    /// The setting that is wrong, by its name, if it is one.
+    pub setting: Option<String>,
 }
 
 /// What kind of thing is wrong.
@@ -43,6 +45,19 @@ impl KinesisFault {
             kind,
             message: message.into(),
             hint: hint.into(),
+            setting: None,
+        }
+    }
+
+    /// A fault of one setting.
+    pub(super) fn of_setting(
+        name: &str,
+        message: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> Self {
+        Self {
+            setting: Some(name.to_owned()),
+            ..Self::new(FaultKind::Setting, message, hint)
         }
     }
 }

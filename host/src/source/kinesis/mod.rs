@@ -225,19 +225,18 @@ impl KinesisSource {
     }
 
     /// Ends reading, for which this waits up to `patience`. Gives whether it has ended in time.
-    pub fn leave(mut self, patience: Duration) -> bool {
-        let left = self.mailbox.leave(patience);
-        if left && let Some(thread) = self.thread.take() {
-            // A panic in there has been printed, and there is nothing left to do.
-            let _ = thread.join();
-        }
-        left
+    pub fn leave(&self, patience: Duration) -> bool {
+        self.mailbox.leave(patience)
     }
 }
 
 impl Drop for KinesisSource {
     fn drop(&mut self) {
-        self.mailbox.leave(Duration::ZERO);
+        let left = self.mailbox.leave(Duration::ZERO);
+        if left && let Some(thread) = self.thread.take() {
+            // A panic in there has been printed, and there is nothing left to do.
+            let _ = thread.join();
+        }
     }
 }
 

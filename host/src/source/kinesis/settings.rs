@@ -109,8 +109,8 @@ impl KinesisSettings {
             return Err(unknown(name));
         }
         let stream = table.take("stream").ok_or_else(|| {
-            KinesisFault::new(
-                FaultKind::Setting,
+            KinesisFault::of_setting(
+                "stream",
                 "the Kinesis setting `stream` is missing",
                 "set it to the stream's name or ARN",
             )
@@ -261,16 +261,16 @@ fn endpoint(text: String) -> Result<String, KinesisFault> {
         return Ok(text);
     }
     // The value is a secret, and not shown.
-    Err(KinesisFault::new(
-        FaultKind::Setting,
+    Err(KinesisFault::of_setting(
+        "endpoint",
         "the Kinesis setting `endpoint` has a user in it",
         "give credentials where AWS's tools look for them, such as AWS_ACCESS_KEY_ID",
     ))
 }
 
 fn wrong(name: &str, value: &str, expected: &str) -> KinesisFault {
-    KinesisFault::new(
-        FaultKind::Setting,
+    KinesisFault::of_setting(
+        name,
         format!("the Kinesis setting `{name}` is `{value}`"),
         format!("set it to {expected}"),
     )
@@ -287,11 +287,7 @@ fn unknown(name: &str) -> KinesisFault {
         Some((_, known)) => format!("did you mean `{known}`?"),
         None => format!("there are `{}`", NAMES.join("`, `")),
     };
-    KinesisFault::new(
-        FaultKind::Setting,
-        format!("there is no Kinesis setting `{name}`"),
-        hint,
-    )
+    KinesisFault::of_setting(name, format!("there is no Kinesis setting `{name}`"), hint)
 }
 
 #[cfg(test)]

@@ -9,6 +9,9 @@ fn parse(more: &[(&str, &str)]) -> Result<KinesisSettings, String> {
     let entries = entries.map(|(name, value)| (name.to_owned(), value.to_owned()));
     KinesisSettings::parse(entries).map_err(|fault| {
         assert_eq!(fault.kind, FaultKind::Setting);
+        // Whoever has them in a file can point at the place.
+        let half = fault.message.starts_with("half of the credentials");
+        assert_eq!(fault.setting.is_none(), half, "{fault}");
         fault.to_string()
     })
 }

@@ -16,9 +16,9 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::ReplayError;
-use super::prepared::{Preparation, Prepared};
 use crate::source::SplitNames;
 use crate::source::decode::SplitReader;
+use crate::source::prepared::{Preparation, Prepared};
 
 /// Bytes that are ready, over all splits, before reading ahead pauses.
 const READY_BYTES: usize = 48 << 20;

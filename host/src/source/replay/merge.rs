@@ -9,7 +9,6 @@ use super::ahead::Ahead;
 use super::opening::open_all;
 use super::pace::Pacer;
 use super::pieces::{Piece, Pieces};
-use super::prepared::Preparation;
 use super::split::Split;
 use super::{ReplayError, ReplaySpec, ReplaySummary, WatermarkSplit};
 use crate::source::decode::Format;
@@ -71,7 +70,7 @@ impl Replay {
         let names = spec.split_names();
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = processors.min(readers.len()).max(1);
-        let preparation = Preparation::of(&spec);
+        let preparation = spec.preparation();
         let splits: Vec<Split> = readers.iter().map(|_| Split::new(&spec.columns)).collect();
         let pace = spec.pace.clone();
         Ok(Self {

@@ -5,17 +5,15 @@
 //! file's next row, that row counts as seen.
 //!
 //! Decoding runs ahead of the merge, on threads of its own (`ahead`), each batch prepared there
-//! (`prepared`): rows outside the asked-for time left out, rows without a usable event time and rows
+//! (`source::prepared`): rows outside the asked-for time left out, rows without a usable event time and rows
 //! that claim to be of the future turned away. The merge sees the same batches in the same order
 //! however many threads there are. `pace` lets rows go by the clock, if asked for.
 
 mod ahead;
-mod event_time;
 mod merge;
 mod opening;
 mod pace;
 mod pieces;
-mod prepared;
 mod split;
 #[cfg(test)]
 mod tests;
@@ -25,12 +23,11 @@ use std::sync::Arc;
 use arrow::datatypes::SchemaRef;
 
 use super::decode::{DecodeError, Format};
+use super::event_time::EventTimeFault;
+use super::prepared::{Preparation, PrepareError, TimeRange};
 use super::recording::Recording;
 use crate::clock::Clock;
 
-pub use event_time::{
-    EventTimeFault, EventTimes, is_event_time, read as read_event_times, why_invalid,
-};
 pub use merge::Replay;
 
 /// What to read, and how.
@@ -60,28 +57,6 @@ pub struct ReplaySpec {
     pub every_watermark: bool,
     /// Whether the first record that does not become a row ends the run.
     pub stop_on_reject: bool,
-}
-
-/// Event times from `from` on and before `to`, in microseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TimeRange {
-    /// The first that is wanted; `i64::MIN` for all.
-    pub from: i64,
-    /// The first that is no longer wanted; `i64::MAX` for all.
-    pub to: i64,
-}
-
-impl TimeRange {
-    /// All event times.
-    pub const ALL: Self = Self {
-        from: i64::MIN,
-        to: i64::MAX,
-    };
-
-    /// Whether an event time is wanted.
-    pub fn holds(self, event_time: i64) -> bool {
-        (self.from..self.to).contains(&event_time)
-    }
 }
 
 /// Rows go when their event time has come, counted from the first row.
@@ -120,7 +95,7 @@ pub enum ReplayError {
     Decode(#[from] DecodeError),
     /// The event time, or the time of arrival, is of a type that no time can be made of.
     #[error(transparent)]
-    EventTime(#[from] EventTimeFault),
+    EventTime(EventTimeFault),
     /// A record did not become a row, and the pipeline asked to stop at such.
     #[error(
         "{file}, {place} {position}: {detail} ({code}); `run.on_malformed = \"stop\"` ends the run here"
@@ -154,6 +129,15 @@ pub enum ReplayError {
     },
 }
 
+impl From<PrepareError> for ReplayError {
+    fn from(error: PrepareError) -> Self {
+        match error {
+            PrepareError::EventTime(fault) => Self::EventTime(fault),
+            PrepareError::Arrow(error) => Self::Arrow(error),
+        }
+    }
+}
+
 impl ReplayError {
     /// Whether the system failed, rather than what it was given to read.
     pub fn is_of_the_system(&self) -> bool {
@@ -166,6 +150,14 @@ impl ReplayError {
 }
 
 impl ReplaySpec {
+    fn preparation(&self) -> Preparation {
+        Preparation {
+            event_time: self.event_time,
+            arrival: self.arrival_time.zip(self.max_future),
+            range: self.range,
+        }
+    }
+
     /// The names of the splits.
     pub fn split_names(&self) -> super::SplitNames {
         Arc::from_iter(self.recordings.iter().map(|recording| recording.name()))

@@ -6,7 +6,7 @@ use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::SchemaRef;
 
-use super::prepared::Prepared;
+use crate::source::prepared::Prepared;
 use crate::source::{Origins, SourceReject};
 
 /// A split in the merge.

@@ -2,8 +2,8 @@
 //!
 //! In come URLs as people write them, with the options of their environment. Out come
 //! [`Recording`]s: found by listing where a URL is a glob or a folder, read in ranges ahead of
-//! whoever decodes them, and resumed where a connection broke. The only room of sources that knows
-//! `object_store`.
+//! whoever decodes them, and resumed where a connection broke. What records live streams writes to a
+//! folder there ([`RemoteFolder`]). The only room of sources that knows `object_store`.
 //!
 //! An object that changes while it is read gives an error, never rows of two versions. No error
 //! shows a secret. Requests run on the I/O runtime; whoever reads blocks, and so must never be one
@@ -16,6 +16,7 @@ mod object;
 mod open;
 mod reader;
 mod url;
+mod writing;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -30,6 +31,7 @@ use self::listing::Wanted;
 use self::object::RemoteObject;
 pub use self::open::{KNOWN_OPTIONS, unknown_options};
 use self::url::StoreUrl;
+pub use self::writing::{Put, RemoteFolder};
 use super::recording::Recording;
 use crate::config::StoreOptions;
 

@@ -6,7 +6,8 @@
 //! | keyspace | version | rest of the key | value |
 //! | --- | --- | --- | --- |
 //! | `0x01` features | 1 | group, entity, pipeline, window | an item (see [`crate::store::item`]), merged |
-//! | `0x02` state | 1 | whatever the lane's pipeline keeps | likewise |
+//! | `0x02` state of runs | 1 | whatever the lane's pipeline keeps over recorded events | likewise |
+//! | `0x03` live state | 1 | whatever the lane's pipeline keeps over a live stream | likewise |
 //!
 //! Each part of the rest of a feature's key is its UTF-8, with `0x00` written as `0x00 0xff`, and ends with `0x00 0x01`. So no
 //! key is the beginning of another, and all items of one entity lie together.
@@ -15,8 +16,24 @@
 pub(super) const FEATURES: u8 = 0x01;
 const FEATURES_LAYOUT: u8 = 1;
 
-/// What the keys of a pipeline's state begin with.
-pub(super) const STATE: [u8; 2] = [0x02, 1];
+/// What the keys of a pipeline's state begin with. A run over recorded events leaves alone what is kept of the live
+/// stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Keyspace {
+    /// Over recorded events.
+    Run,
+    /// Over a live stream.
+    Live,
+}
+
+impl Keyspace {
+    pub(super) fn prefix(self) -> [u8; 2] {
+        match self {
+            Self::Run => [0x02, 1],
+            Self::Live => [0x03, 1],
+        }
+    }
+}
 
 /// Writes the keys of the items of one group, pipeline and window.
 pub(super) struct ItemKeys {

@@ -2,15 +2,16 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
-use slatedb::config::CloseOptions;
+use slatedb::config::{CloseOptions, CompactionWorkerOptions, CompactorOptions};
 use slatedb::{Db, Settings, WriteBatch};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::engine;
 use super::folder::{Folder, LaneName};
-use super::keys::ItemKeys;
+use super::groups::filters;
 use super::merge::NewestWins;
 use super::pending::Pending;
 use super::storage::Storage;
@@ -28,6 +29,13 @@ const TABLE_BYTES: usize = 16 << 20;
 
 /// The engine lets writes wait while it holds this many bytes that are not in files yet.
 const UNFLUSHED_BYTES: usize = 64 << 20;
+
+/// How often the engine looks for tables to put together.
+const COMPACTION_EVERY: Duration = Duration::from_millis(500);
+/// Bytes that the engine reads at once of each of the tables that it puts together.
+const FETCHED_BYTES: usize = 256 << 10;
+/// Bytes of a table that it makes of them, at most.
+const FILE_BYTES: usize = 64 << 20;
 
 /// A lane's database with what is on its way to it.
 pub(super) struct Lane {
@@ -56,6 +64,7 @@ impl Lane {
         let db = Db::builder(lane.path(), Arc::clone(&storage.disk))
             .with_db_cache(Arc::clone(&storage.cache), storage.scope())
             .with_settings(settings())
+            .with_filter_policies(filters())
             .with_merge_operator(Arc::new(NewestWins))
             .build()
             .await
@@ -71,20 +80,8 @@ impl Lane {
     /// Takes items in. They are durable after the next flush.
     pub(super) async fn write(&self, items: &Items) -> Result<(), StoreError> {
         let full = {
-            let keys = ItemKeys::new(&items.group, &items.pipeline, &items.window);
-            let mut key = Vec::new();
             let mut memory = self.memory();
-            for (entity, item) in items.iter() {
-                keys.write(entity, &mut key);
-                memory
-                    .pending
-                    .merge(&key, item)
-                    .map_err(|source| StoreError::Item {
-                        group: items.group.clone(),
-                        entity: String::from_utf8_lossy(entity).into_owned(),
-                        source,
-                    })?;
-            }
+            memory.pending.take(items)?;
             memory.pending.bytes() >= PENDING_BYTES
         };
         match full {
@@ -184,6 +181,22 @@ fn settings() -> Settings {
         max_unflushed_bytes: UNFLUSHED_BYTES,
         // A disk's failures do not pass (see `disk`). Without a bound the engine would try for ever.
         object_store_max_retries: Some(0),
+        l0_flush_parallelism: 1,
+        compactor_options: Some(CompactorOptions {
+            // Tables in memory are small, so that tables in files come fast.
+            poll_interval: COMPACTION_EVERY,
+            max_concurrent_compactions: 1,
+            worker: Some(CompactionWorkerOptions {
+                compactions_poll_interval: COMPACTION_EVERY,
+                max_concurrent_compactions: 1,
+                max_subcompactions: 1,
+                max_fetch_tasks: 2,
+                bytes_to_fetch: FETCHED_BYTES,
+                max_sst_size: FILE_BYTES,
+                ..CompactionWorkerOptions::default()
+            }),
+            ..CompactorOptions::default()
+        }),
         ..Settings::default()
     }
 }

@@ -11,6 +11,7 @@ use slatedb::{DbReader, DbReaderMode, ErrorKind};
 use tokio::sync::RwLock;
 
 use super::folder::{Folder, LaneName};
+use super::groups::filters;
 use super::merge::NewestWins;
 use super::storage::Storage;
 use super::{blocking, engine};
@@ -26,25 +27,28 @@ const ATTEMPTS: u32 = 3;
 pub(super) struct LaneReaders {
     folder: Folder,
     storage: Storage,
-    /// Lanes that are left out: who has these readers writes them.
-    own: BTreeSet<LaneName>,
     open: RwLock<BTreeMap<LaneName, Arc<DbReader>>>,
 }
 
 impl LaneReaders {
-    pub(super) fn new(folder: Folder, storage: Storage, own: BTreeSet<LaneName>) -> Self {
+    pub(super) fn new(folder: Folder, storage: Storage) -> Self {
         Self {
             folder,
             storage,
-            own,
             open: RwLock::default(),
         }
     }
 
-    /// What the lanes of a pipeline hold at a key, one value for each lane that has it.
-    pub(super) async fn get(&self, pipeline: &str, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+    /// What the lanes of a pipeline hold at a key, one value for each lane that has it. The `own` lanes are left out:
+    /// who has these readers writes them.
+    pub(super) async fn get(
+        &self,
+        pipeline: &str,
+        key: &[u8],
+        own: &BTreeSet<LaneName>,
+    ) -> Result<Vec<Bytes>, StoreError> {
         let reading = self
-            .lanes(pipeline)
+            .lanes(pipeline, own)
             .await?
             .into_iter()
             .map(|(lane, reader)| self.get_from(lane, reader, key));
@@ -57,12 +61,16 @@ impl LaneReaders {
         join_all(readers.values().map(|reader| reader.close())).await;
     }
 
-    async fn lanes(&self, pipeline: &str) -> Result<Vec<(LaneName, Arc<DbReader>)>, StoreError> {
+    async fn lanes(
+        &self,
+        pipeline: &str,
+        own: &BTreeSet<LaneName>,
+    ) -> Result<Vec<(LaneName, Arc<DbReader>)>, StoreError> {
         let folder = self.folder.clone();
         let existing = blocking(move || folder.existing_lanes()).await?;
         let wanted = existing
             .into_iter()
-            .filter(|lane| lane.pipeline == pipeline && !self.own.contains(lane));
+            .filter(|lane| lane.pipeline == pipeline && !own.contains(lane));
         let wanted: Vec<LaneName> = wanted.collect();
         let open = self.open.read().await;
         if wanted.iter().any(|lane| !open.contains_key(lane)) {
@@ -88,6 +96,7 @@ impl LaneReaders {
                 // need the right to write. Following needs neither, at the price of `get_from`'s second attempts.
                 .with_reader_mode(DbReaderMode::FollowLatest)
                 .with_merge_operator(Arc::new(NewestWins))
+                .with_filter_policies(filters())
                 .with_options(DbReaderOptions {
                     manifest_poll_interval: POLL,
                     object_store_max_retries: Some(0),

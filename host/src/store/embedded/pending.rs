@@ -12,7 +12,9 @@ use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 use std::hash::BuildHasher as _;
 
+use super::keys::ItemKeys;
 use crate::store::item::{self, ItemError};
+use crate::store::{Items, StoreError};
 
 /// Merged items by key.
 #[derive(Default)]
@@ -31,6 +33,25 @@ struct Slot {
 }
 
 impl Pending {
+    /// Takes items in.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Item`] when one cannot be merged with the one at its key.
+    pub(super) fn take(&mut self, items: &Items) -> Result<(), StoreError> {
+        let keys = ItemKeys::new(&items.group, &items.pipeline, &items.window);
+        let mut key = Vec::new();
+        for (entity, item) in items.iter() {
+            keys.write(entity, &mut key);
+            self.merge(&key, item).map_err(|source| StoreError::Item {
+                group: items.group.clone(),
+                entity: String::from_utf8_lossy(entity).into_owned(),
+                source,
+            })?;
+        }
+        Ok(())
+    }
+
     /// Takes an item in.
     ///
     /// # Errors

@@ -33,7 +33,7 @@ impl EmbeddedReader {
         let storage = Storage::open(&folder)?;
         Ok(Self {
             catalog: Arc::new(Catalog::new(folder.clone())),
-            lanes: LaneReaders::new(folder, storage, BTreeSet::new()),
+            lanes: LaneReaders::new(folder, storage),
         })
     }
 
@@ -62,7 +62,9 @@ impl FeatureReader for EmbeddedReader {
             group,
             entity,
             features,
-            move |pipeline, key| async move { self.lanes.get(&pipeline, &key).await }.boxed(),
+            move |pipeline, key| {
+                async move { self.lanes.get(&pipeline, &key, &BTreeSet::new()).await }.boxed()
+            },
         )
         .boxed()
     }

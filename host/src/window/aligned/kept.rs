@@ -4,6 +4,8 @@
 use super::{Aligned, Group, NOWHERE};
 use crate::window::WindowError;
 use crate::window::calls::Calls;
+use crate::window::fold::Fold;
+use crate::window::open::PaneGroups;
 use crate::window::state::{
     Changes, Gathering, Progress, Reading, RecordId, Records, damaged, put,
 };
@@ -50,12 +52,32 @@ impl Aligned {
                 put(out, [i64::from(times), i64::from(silent)]);
             });
         }
-        let progress = Progress {
+        let progress = self.progress();
+        Ok(gathering.changes(&mut self.states, progress)?)
+    }
+
+    /// How far they have come.
+    pub(in crate::window) fn progress(&self) -> Progress {
+        Progress {
             watermark: self.watermark,
             closed: self.closed,
             ..Progress::START
-        };
-        Ok(gathering.changes(&mut self.states, progress)?)
+        }
+    }
+
+    /// About what is known of the keys and panes takes in memory.
+    pub(in crate::window) fn bytes(&self) -> usize {
+        let keys = self.states.keys.len();
+        let open: usize = self.open.values().map(PaneGroups::bytes).sum();
+        let folds: usize = self.folds.iter().map(Fold::bytes).sum();
+        let of_slot = size_of::<Group>();
+        let of_key = size_of_val(&NOWHERE);
+        self.states.bytes()
+            + self.states.len() * of_slot
+            + keys * of_key
+            + open
+            + folds
+            + self.revisions.bytes()
     }
 
     /// Takes in all records of some keys, of which none are here.

@@ -41,11 +41,7 @@ impl Sessions {
             });
             self.states.marks.keep(slot);
         }
-        let progress = Progress {
-            watermark: self.watermark,
-            next_session: self.next_number,
-            ..Progress::START
-        };
+        let progress = self.progress();
         Ok(gathering.changes(&mut self.states, progress)?)
     }
 
@@ -125,7 +121,25 @@ impl Sessions {
         }
         let states = &self.states;
         self.changed.retain(|slot| states.key(*slot) != NONE);
+        self.agenda.retain(|instant, slot| {
+            states.key(slot) != NONE && self.sessions.get(slot).due == instant
+        });
         self.states.keys.sweep();
+    }
+
+    /// How far they have come.
+    pub(in crate::window) fn progress(&self) -> Progress {
+        Progress {
+            watermark: self.watermark,
+            next_session: self.next_number,
+            ..Progress::START
+        }
+    }
+
+    /// About what is known of the keys and sessions takes in memory.
+    pub(in crate::window) fn bytes(&self) -> usize {
+        let of_slot = size_of::<Session>() + size_of::<Emitted>() + 4 * size_of::<i64>();
+        self.states.bytes() + self.states.len() * of_slot + self.states.keys.len() * 4
     }
 }
 

@@ -164,6 +164,12 @@ impl Codec {
         end
     }
 
+    /// The instant of a key of instants, in microseconds; none if it is no such key.
+    pub fn instant(key: &[u8]) -> Option<i64> {
+        let mut instant = key.strip_prefix(Self::FIRST_INSTANT)?;
+        instant.try_get_i64().ok().map(|instant| instant ^ i64::MIN)
+    }
+
     /// The key's columns of some keys of instants, and the prefix of the records of each.
     ///
     /// # Errors

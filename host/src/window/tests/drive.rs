@@ -126,7 +126,7 @@ pub(super) fn run(shape: &Shape, stream: &Stream, plan: &Plan, odd: bool) -> Ran
     ran
 }
 
-fn key_schema(wide: bool) -> SchemaRef {
+pub(super) fn key_schema(wide: bool) -> SchemaRef {
     let mut fields = vec![Field::new("key", DataType::Int64, false)];
     if wide {
         fields.push(Field::new("name", DataType::Utf8, false));
@@ -139,7 +139,7 @@ fn name(key: i64) -> String {
 }
 
 /// A lane's share of a piece, and the rows in it.
-fn batch<'a>(
+pub(super) fn batch<'a>(
     shape: &Shape,
     stream: &'a Stream,
     plan: &Plan,
@@ -205,7 +205,7 @@ fn count(told: &mut Told, outcome: &Outcome, rows: &[&Row]) {
 }
 
 /// The rows of an emission.
-fn emitted(emission: &Emission, revises: bool, wide: bool) -> Vec<Emitted> {
+pub(super) fn emitted(emission: &Emission, revises: bool, wide: bool) -> Vec<Emitted> {
     let rows: &RecordBatch = &emission.rows;
     assert!(rows.num_rows() > 0, "an emission without rows");
     assert_eq!(emission.moments.is_some(), revises);

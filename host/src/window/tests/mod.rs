@@ -9,6 +9,7 @@ mod budgets;
 mod costs;
 mod drive;
 mod merges;
+pub(crate) mod offered;
 mod oracle_aligned;
 mod oracle_session;
 mod oracle_unbounded;

@@ -4,6 +4,7 @@
 use super::Unbounded;
 use super::life::Life;
 use crate::window::WindowError;
+use crate::window::open::PaneGroups;
 use crate::window::state::{
     Changes, Gathering, Progress, Reading, RecordId, Records, StateError, damaged, put,
 };
@@ -50,12 +51,25 @@ impl Unbounded {
             }
         }
         self.states.marks.take();
-        let progress = Progress {
+        let progress = self.progress();
+        Ok(gathering.changes(&mut self.states, progress)?)
+    }
+
+    /// How far they have come.
+    pub(in crate::window) fn progress(&self) -> Progress {
+        Progress {
             watermark: self.watermark,
             closed: self.closed,
             ..Progress::START
-        };
-        Ok(gathering.changes(&mut self.states, progress)?)
+        }
+    }
+
+    /// About what is known of the keys takes in memory.
+    pub(in crate::window) fn bytes(&self) -> usize {
+        // An entry of the agenda, and a mark.
+        let of_key = size_of::<Life>() + 2 * size_of::<i64>() + 1;
+        let pending: usize = self.pending.values().map(PaneGroups::bytes).sum();
+        self.states.bytes() + self.states.keys.len() * of_key + pending
     }
 
     /// Takes in all records of some keys, of which none are here.
@@ -135,6 +149,10 @@ impl Unbounded {
         }
         let lives = &self.lives;
         self.changed.retain(|key| lives[*key as usize].changed);
+        self.agenda.retain(|instant, key| {
+            let life = &lives[key as usize];
+            !life.events.is_empty() && life.due == instant
+        });
         self.states.keys.sweep();
     }
 }

@@ -1,4 +1,4 @@
-//! A decoded batch, made ready for the merge: which rows are wanted, and what becomes of the others.
+//! A decoded batch of a split, made ready: which rows are wanted, and what becomes of the others.
 
 use std::collections::VecDeque;
 
@@ -7,14 +7,48 @@ use arrow::buffer::ScalarBuffer;
 use arrow::compute::{filter, filter_record_batch};
 use arrow::datatypes::Int64Type;
 
-use super::event_time::{self, EventTimes};
-use super::{ReplayError, ReplaySpec, TimeRange};
-use crate::source::decode::{Decoded, Malformed};
-use crate::source::{Origin, Origins, SourceReject, record_text};
+use arrow::error::ArrowError;
+
+use super::decode::{Decoded, Malformed};
+use super::event_time::{self, EventTimeFault, EventTimes};
+use super::{Origin, Origins, SourceReject, record_text};
 use crate::stage::Stage;
 use crate::text::instant;
 
-/// A batch of a split that is ready for the merge. All its rows have a usable event time.
+/// Event times from `from` on and before `to`, in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimeRange {
+    /// The first that is wanted; `i64::MIN` for all.
+    pub from: i64,
+    /// The first that is no longer wanted; `i64::MAX` for all.
+    pub to: i64,
+}
+
+impl TimeRange {
+    /// All event times.
+    pub const ALL: Self = Self {
+        from: i64::MIN,
+        to: i64::MAX,
+    };
+
+    /// Whether an event time is wanted.
+    pub fn holds(self, event_time: i64) -> bool {
+        (self.from..self.to).contains(&event_time)
+    }
+}
+
+/// Why a batch cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum PrepareError {
+    /// The event time, or the time of arrival, is of a type that no time can be made of.
+    #[error(transparent)]
+    EventTime(#[from] EventTimeFault),
+    /// Arrow cannot choose the rows.
+    #[error("cannot choose the rows that are wanted: {0}")]
+    Arrow(#[from] ArrowError),
+}
+
+/// A batch of a split. All its rows have a usable event time.
 #[derive(Default)]
 pub(super) struct Prepared {
     /// None only before the first batch.
@@ -45,10 +79,11 @@ impl Prepared {
 /// How the batches of all splits are prepared.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Preparation {
-    event_time: usize,
+    /// The column of the event time.
+    pub(super) event_time: usize,
     /// The column of the arrival time, and how far an event may be after it.
-    arrival: Option<(usize, i64)>,
-    range: TimeRange,
+    pub(super) arrival: Option<(usize, i64)>,
+    pub(super) range: TimeRange,
 }
 
 /// Why a row is not wanted.
@@ -59,21 +94,24 @@ enum Unfit {
 }
 
 impl Preparation {
-    pub(super) fn of(spec: &ReplaySpec) -> Self {
-        Self {
-            event_time: spec.event_time,
-            arrival: spec.arrival_time.zip(spec.max_future),
-            range: spec.range,
-        }
-    }
-
     /// Keeps the rows that are wanted, and notes what became of the others.
-    pub(super) fn prepare(&self, split: u32, decoded: Decoded) -> Result<Prepared, ReplayError> {
-        let times = self.times(&decoded.rows, self.event_time)?;
+    pub(super) fn prepare(&self, split: u32, decoded: Decoded) -> Result<Prepared, PrepareError> {
         let arrivals = match self.arrival {
-            Some((column, most)) => Some((self.times(&decoded.rows, column)?, most)),
+            Some((column, most)) => Some((times(&decoded.rows, column)?, most)),
             None => None,
         };
+        self.prepare_arrived(split, decoded, arrivals)
+    }
+
+    /// As [`Preparation::prepare`], where it is known otherwise when each row came in, and how far its
+    /// event may be after that.
+    pub(super) fn prepare_arrived(
+        &self,
+        split: u32,
+        decoded: Decoded,
+        arrivals: Option<(EventTimes, i64)>,
+    ) -> Result<Prepared, PrepareError> {
+        let times = times(&decoded.rows, self.event_time)?;
         let judge = Judge {
             preparation: self,
             rows: &decoded.rows,
@@ -131,11 +169,11 @@ impl Preparation {
         prepared.rows = Some(filter_record_batch(&decoded.rows, &keep)?);
         Ok(prepared)
     }
+}
 
-    fn times(&self, rows: &RecordBatch, column: usize) -> Result<EventTimes, ReplayError> {
-        let name = rows.schema_ref().field(column).name();
-        Ok(event_time::read(name, rows.column(column))?)
-    }
+fn times(rows: &RecordBatch, column: usize) -> Result<EventTimes, PrepareError> {
+    let name = rows.schema_ref().field(column).name();
+    Ok(event_time::read(name, rows.column(column))?)
 }
 
 fn reject(malformed: Malformed, place: &impl Fn(u64) -> Origin) -> SourceReject {

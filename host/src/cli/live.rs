@@ -1,0 +1,118 @@
+//! `penstock run` over live streams: until a signal ends it, and what came of it.
+
+use serde_json::json;
+
+use super::Failure;
+use super::run::{map_to_json, print_rows, rejected_to_json, rows_to_json};
+use super::show::{self, say};
+use super::signals::Signals;
+use crate::config::{Environment, Pipeline};
+use crate::pipeline::Host;
+use crate::pipeline::live::{self, LiveError, LiveReport};
+use crate::pipeline::telemetry::Telemetry;
+
+/// How they are run.
+pub(super) struct How {
+    /// Forget what is kept of their lanes.
+    pub(super) fresh: bool,
+    /// Print the summary as JSON.
+    pub(super) json: bool,
+}
+
+pub(super) fn run(
+    host: &Host,
+    signals: &Signals,
+    telemetry: &Telemetry,
+    pipelines: Vec<(Pipeline, Environment)>,
+    how: How,
+) -> Result<(), Failure> {
+    let mut opened = Vec::new();
+    for (pipeline, environment) in pipelines {
+        let mut pipeline = live::open(host, pipeline, &environment)?;
+        pipeline.fresh = how.fresh;
+        pipeline.telemetry = telemetry.pipeline(&pipeline.plan.pipeline);
+        opened.push(pipeline);
+    }
+    let stop = signals.stop_work();
+    let reports = live::run(host, opened, &stop).map_err(|error| match error.is_bad_input() {
+        true => Failure::input(error),
+        false => Failure::work(error),
+    })?;
+    report(&reports, how.json)
+}
+
+fn report(reports: &[Result<LiveReport, LiveError>], as_json: bool) -> Result<(), Failure> {
+    let done: Vec<&LiveReport> = reports
+        .iter()
+        .filter_map(|report| report.as_ref().ok())
+        .collect();
+    match as_json {
+        true => show::json(
+            &done
+                .iter()
+                .map(|report| to_json(report))
+                .collect::<Vec<_>>(),
+        ),
+        false => done.iter().for_each(|report| print(report)),
+    }
+    let failures: Vec<&LiveError> = reports
+        .iter()
+        .filter_map(|report| report.as_ref().err())
+        .collect();
+    let lines: Vec<String> = failures.iter().map(|failure| failure.to_string()).collect();
+    let text = lines.join("\nerror: ");
+    match failures.as_slice() {
+        [] => Ok(()),
+        some if some.iter().all(|failure| failure.is_bad_input()) => Err(Failure::Input(text)),
+        _ => Err(Failure::Work(text)),
+    }
+}
+
+fn print(report: &LiveReport) {
+    let accounting = report.accounting();
+    say!("pipeline   {}", report.pipeline);
+    say!("transform  {}", report.transform);
+    match report.lanes.len() {
+        0 => say!("lanes      none were here at the end"),
+        1 => say!("lanes      1, with what it did since it began"),
+        count => say!("lanes      {count}, with what they did since they began"),
+    }
+    say!("events     {} read", show::count(accounting.read));
+    print_rows(&accounting);
+    let windows = report.lanes.values().map(|lane| lane.windows).sum();
+    say!("windows    {} closed (one a key)", show::count(windows));
+    let watermarks = report.lanes.values().map(|lane| lane.watermark);
+    let least = watermarks.min().flatten();
+    say!(
+        "watermark  {}",
+        least.map_or_else(|| "none".into(), show::instant)
+    );
+    say!("store      {}", report.store.display());
+}
+
+fn to_json(report: &LiveReport) -> serde_json::Value {
+    let lanes: serde_json::Map<String, serde_json::Value> = report
+        .lanes
+        .iter()
+        .map(|(number, lane)| {
+            let lane = json!({
+                "events": rows_to_json(&lane.accounting),
+                "rejected_by_reason": rejected_to_json(&lane.accounting),
+                "map": map_to_json(&lane.accounting),
+                "windows": lane.windows,
+                "watermark": lane.watermark.map(show::instant),
+            });
+            (number.to_string(), lane)
+        })
+        .collect();
+    let accounting = report.accounting();
+    json!({
+        "pipeline": report.pipeline,
+        "transform": report.transform,
+        "events": rows_to_json(&accounting),
+        "rejected_by_reason": rejected_to_json(&accounting),
+        "map": map_to_json(&accounting),
+        "lanes": lanes,
+        "store": report.store,
+    })
+}

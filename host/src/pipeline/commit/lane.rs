@@ -1,0 +1,94 @@
+//! When a lane commits, and what it need not do again.
+
+use std::collections::BTreeMap;
+
+use super::{CommitDue, Resume, ToCommit};
+use crate::pipeline::lane::{LaneBatch, LaneReport, Place};
+use crate::pipeline::residence::{Kept, KeptChanges};
+use crate::source::live::SplitCursor;
+
+/// A lane's own view of its commits.
+#[derive(Default)]
+pub(in crate::pipeline) struct LaneCommits {
+    /// None if nothing is kept.
+    due: Option<CommitDue>,
+    /// What an earlier owner of the lane left.
+    pub(in crate::pipeline) resume: Resume,
+    /// Where the state is kept, if there is any.
+    pub(in crate::pipeline) kept: Option<Kept>,
+    /// Everything before this sequence was judged.
+    sequence: u64,
+    /// How far each split of a live stream was judged.
+    splits: BTreeMap<u32, SplitCursor>,
+    /// Whether anything was done since the last commit.
+    is_open: bool,
+    /// Whether what was done ends where a reader can go on.
+    is_whole: bool,
+}
+
+impl LaneCommits {
+    pub(in crate::pipeline) fn new(
+        due: Option<CommitDue>,
+        resume: Resume,
+        kept: Option<Kept>,
+    ) -> Self {
+        Self {
+            due,
+            sequence: resume.cursor,
+            splits: resume.splits.clone(),
+            resume,
+            kept,
+            ..Self::default()
+        }
+    }
+
+    /// The rows of a batch that were not judged before; none if all were.
+    pub(in crate::pipeline) fn left(&self, batch: LaneBatch) -> Option<LaneBatch> {
+        if let Some(place) = &batch.place {
+            // Readers cut where lanes had committed, so that all of a batch was judged or nothing of it.
+            let cursor = self.resume.splits.get(&place.split);
+            let is_new = cursor.is_none_or(|cursor| place.start >= cursor.position);
+            return is_new.then_some(batch);
+        }
+        let cursor = self.resume.cursor;
+        (batch.sequences.end > cursor).then(|| batch.from(cursor))
+    }
+
+    /// Notes what was judged: everything before `sequence`.
+    pub(in crate::pipeline) fn judged(&mut self, sequence: u64, place: Option<Place>) {
+        self.sequence = sequence;
+        self.is_open = true;
+        self.is_whole = place.is_none_or(|place| place.after.is_some());
+        if let Some((split, cursor)) = place.and_then(|place| Some((place.split, place.after?))) {
+            self.splits.insert(split, cursor);
+        }
+    }
+
+    /// Waits until there is something to commit, and it is time for it. It may be given up at any time.
+    pub(in crate::pipeline) async fn wait(&mut self) {
+        match &mut self.due {
+            Some(due) if self.is_open && self.is_whole => due.wait().await,
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Whether there is something that could be committed now.
+    pub(in crate::pipeline) fn has_some(&self) -> bool {
+        self.due.is_some() && self.is_open && self.is_whole
+    }
+
+    /// What is to be committed, with what changed in the lane's windows, if it has any.
+    pub(in crate::pipeline) fn take(
+        &mut self,
+        kept: Option<KeptChanges>,
+        report: LaneReport,
+    ) -> ToCommit {
+        self.is_open = false;
+        ToCommit {
+            kept,
+            cursor: self.sequence,
+            splits: self.splits.clone(),
+            report,
+        }
+    }
+}

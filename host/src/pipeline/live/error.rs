@@ -1,0 +1,90 @@
+//! What can go wrong with a partition.
+
+use super::delivery::LiveDeliveryError;
+use super::keeper::KeeperError;
+use crate::pipeline::lane::LaneError;
+use crate::pipeline::reader::ReadError;
+use crate::store::StoreError;
+use crate::transform::CallError;
+
+/// Why a partition cannot be worked on.
+#[derive(Debug, thiserror::Error)]
+pub enum PartitionError {
+    /// It cannot be read on.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// A lane cannot go on.
+    #[error("lane {lane}: {error}")]
+    Lane {
+        /// The lane.
+        lane: u32,
+        /// Why.
+        error: LaneError,
+    },
+    /// What a lane computed cannot be delivered.
+    #[error("lane {lane}: {error}")]
+    Delivery {
+        /// The lane.
+        lane: u32,
+        /// Why.
+        error: Box<LiveDeliveryError>,
+    },
+    /// A lane cannot be opened.
+    #[error(transparent)]
+    Keeper(#[from] KeeperError),
+    /// A lane cannot be opened or closed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The transform does not open.
+    #[error("the transform does not open: {0}")]
+    Open(#[from] CallError),
+    /// What was to be read next is gone.
+    #[error(
+        "the stream holds offsets {low} to {high} of partition {partition}, and {wanted} comes next: {} Let `on_missing = \"earliest\"` of the event go on with what there is, or begin anew with `--fresh`",
+        gone(*wanted, *low)
+    )]
+    Missing {
+        /// The partition.
+        partition: u32,
+        /// The offset that comes next.
+        wanted: i64,
+        /// The first that there is.
+        low: i64,
+        /// The one after the last that there is.
+        high: i64,
+    },
+    /// There is no thread to be had.
+    #[error("cannot start a thread: {0}; let this process have more, or run more processes")]
+    Thread(std::io::Error),
+    /// A thread or task ended in a panic.
+    #[error("its {0} panicked, which is a fault of Penstock; please report it")]
+    Panicked(&'static str),
+}
+
+fn gone(wanted: i64, low: i64) -> String {
+    match low.checked_sub(wanted) {
+        Some(lost @ 1..) => format!("{lost} messages were deleted before they were read."),
+        _ => "the topic was made anew.".to_owned(),
+    }
+}
+
+impl PartitionError {
+    /// Whether somebody else has a lane by now.
+    pub(super) fn is_fenced(&self) -> bool {
+        match self {
+            Self::Delivery { error, .. } => error.is_fenced(),
+            Self::Store(error) | Self::Keeper(KeeperError::Store(error)) => error.is_fenced(),
+            _ => false,
+        }
+    }
+
+    /// Whether this only follows from another part's failure.
+    pub(super) fn is_consequence(&self) -> bool {
+        match self {
+            Self::Read(error) => matches!(error, ReadError::Closed | ReadError::Stopped),
+            Self::Lane { error, .. } => matches!(error, LaneError::Closed),
+            Self::Delivery { error, .. } => matches!(**error, LiveDeliveryError::Incomplete),
+            _ => false,
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! What is kept of a lane of a live pipeline: where it goes on, its windows, and what it still has to
+//! send.
+//!
+//! | key | value |
+//! | --- | --- |
+//! | `0x00` | how far the lane has come: JSON, see [`LaneMeta`] |
+//! | `0x01`, `0x02` | records of windows, and what is due when: see [`crate::window::Codec`] |
+//! | `0x03`, destination (1 byte), entry (8 bytes, big-endian) | what is to be sent, see [`super::outbox`] |
+//!
+//! All of it changes in one batch, together with the lane's features: a commit.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+
+use super::outbox::Kept;
+use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit};
+use crate::pipeline::plan::Plan;
+use crate::pipeline::residence as kept;
+use crate::source::live::SplitCursor;
+use crate::store::embedded::{LiveLane, StateBatch};
+use crate::store::{Items, StoreError};
+use crate::window::{Codec, Edit, Progress, StateError};
+
+const META: &[u8] = &[0];
+
+/// The version of what is kept of a lane, other than by the windows.
+const LAYOUT: u32 = 1;
+
+/// Why a lane cannot go on, or cannot commit.
+#[derive(Debug, thiserror::Error)]
+pub enum KeeperError {
+    /// The state cannot be read or written.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// What windows keep cannot be kept, or used.
+    #[error("the state of lane {lane} cannot be used: {error}")]
+    State {
+        /// The lane.
+        lane: u32,
+        /// What is wrong.
+        error: StateError,
+    },
+    /// What is kept is of another layout, or damaged.
+    #[error(
+        "the state of lane {lane} cannot be used: {reason}; use the build that wrote it, or begin anew with `--fresh`"
+    )]
+    Meta {
+        /// The lane.
+        lane: u32,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The pipeline is not the one that left the state.
+    #[error(
+        "lane {lane} has state of this pipeline in which {what} was another: put that back, give the pipeline another name, or begin anew with `--fresh`"
+    )]
+    Other {
+        /// The lane.
+        lane: u32,
+        /// What is not as it was.
+        what: String,
+    },
+    /// The stream is divided otherwise than when the state was made.
+    #[error(
+        "the stream had {before} partitions when lane {lane} began, and has {now}: its keys may be elsewhere now, so the state of each key would be in two halves; begin anew with `--fresh`, from recorded events or the start of the stream"
+    )]
+    Grown {
+        /// The lane.
+        lane: u32,
+        /// How many partitions there were.
+        before: u32,
+        /// How many there are.
+        now: u32,
+    },
+}
+
+/// What stays the same for a pipeline as long as its lanes' state is of use.
+#[derive(Debug, Clone)]
+pub(super) struct Expected {
+    /// The digest of the transform.
+    pub(super) transform: String,
+    pub(super) identity: Identity,
+    /// Partitions of the stream.
+    pub(super) partitions: u32,
+    /// Whether it matters how many there are.
+    pub(super) is_keyed: bool,
+}
+
+/// How far a lane has come.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct LaneMeta {
+    layout: u32,
+    windows_layout: u32,
+    /// Rises whenever the lane is opened.
+    pub(crate) epoch: u64,
+    /// The digest of the transform that worked on it.
+    pub(crate) transform: String,
+    identity: Identity,
+    partitions: u32,
+    /// How many rows it has emitted.
+    pub(crate) rows: u64,
+    /// How many of the source's rows were judged.
+    pub(crate) sequence: u64,
+    /// How far each split was judged.
+    pub(crate) splits: BTreeMap<u32, SplitCursor>,
+    /// The windows' progress, as its bytes.
+    progress: Vec<u8>,
+    /// Entries of the journal that are to be carried out.
+    journal: u64,
+    pub(super) report: KeptReport,
+    pub(super) outbox: BTreeMap<u8, Kept>,
+}
+
+/// A lane's database, and what goes into its next commit.
+pub(super) struct Keeper {
+    number: u32,
+    lane: LiveLane,
+    codec: Option<Codec>,
+    expected: Expected,
+    /// Of this owner of the lane.
+    pub(super) epoch: u64,
+    batch: StateBatch,
+    /// How many of the lane's commits can be read. The lane hears that there will be no more when this
+    /// is gone.
+    applied: watch::Sender<u64>,
+    io: Handle,
+}
+
+/// Where a lane goes on.
+pub(super) struct Taken {
+    pub(super) resume: Resume,
+    /// Rows that it has emitted.
+    pub(super) rows: u64,
+    /// What it still has to send.
+    pub(super) outbox: BTreeMap<u8, Kept>,
+}
+
+impl Keeper {
+    /// Takes over a lane that was opened. Its epoch will be higher than that of every owner before it,
+    /// and at least `epoch`.
+    pub(super) fn take(
+        number: u32,
+        lane: LiveLane,
+        plan: &Plan,
+        expected: Expected,
+        epoch: u64,
+        io: Handle,
+    ) -> Result<(Self, Taken), KeeperError> {
+        let state_error = |error| KeeperError::State {
+            lane: number,
+            error,
+        };
+        let windows = plan.windows();
+        let codec = windows.map(|windows| Codec::new(&plan.key_schema, &windows.spec.state));
+        let mut keeper = Self {
+            number,
+            batch: lane.state.batch(),
+            lane,
+            codec: codec.transpose().map_err(state_error)?,
+            expected,
+            epoch,
+            applied: watch::Sender::new(0),
+            io,
+        };
+        let Some(meta) = keeper.meta()? else {
+            let taken = Taken {
+                resume: Resume::default(),
+                rows: 0,
+                outbox: BTreeMap::new(),
+            };
+            return Ok((keeper, taken));
+        };
+        keeper.check(&meta)?;
+        keeper.epoch = epoch.max(meta.epoch + 1);
+        let mut resume = Resume {
+            cursor: meta.sequence,
+            splits: meta.splits,
+            report: meta.report.report(),
+            ..Resume::default()
+        };
+        if keeper.codec.is_some() {
+            resume.progress = Some(Progress::decode(&meta.progress).map_err(state_error)?);
+            resume.journal = meta.journal;
+        }
+        let taken = Taken {
+            resume,
+            rows: meta.rows,
+            outbox: meta.outbox,
+        };
+        Ok((keeper, taken))
+    }
+
+    /// Where the lane's windows find what is kept of them; they may take so many bytes in memory.
+    pub(super) fn kept(&self, memory: usize) -> kept::Kept {
+        kept::Kept {
+            state: self.lane.state.clone(),
+            applied: self.applied.subscribe(),
+            io: self.io.clone(),
+            memory,
+        }
+    }
+
+    /// Forgets what is kept of a lane.
+    pub(super) async fn forget(lane: &LiveLane) -> Result<(), StoreError> {
+        crate::pipeline::commit::clear(&lane.state).await
+    }
+
+    fn meta(&self) -> Result<Option<LaneMeta>, KeeperError> {
+        let Some(bytes) = self.io.block_on(self.lane.state.get(META))? else {
+            return Ok(None);
+        };
+        let meta = decode(&bytes).map_err(|reason| KeeperError::Meta {
+            lane: self.number,
+            reason,
+        })?;
+        Ok(Some(meta))
+    }
+
+    fn check(&self, meta: &LaneMeta) -> Result<(), KeeperError> {
+        let lane = self.number;
+        if let Some(what) = self.expected.identity.difference(&meta.identity) {
+            return Err(KeeperError::Other { lane, what });
+        }
+        let (before, now) = (meta.partitions, self.expected.partitions);
+        if self.expected.is_keyed && before != now {
+            return Err(KeeperError::Grown { lane, before, now });
+        }
+        Ok(())
+    }
+
+    /// Features that are to be part of the next commit.
+    pub(super) fn write(&mut self, items: &Items) -> Result<(), StoreError> {
+        self.batch.write(items)
+    }
+
+    /// Changes of the outbox that are to be part of the next commit.
+    pub(super) fn batch(&mut self) -> &mut StateBatch {
+        &mut self.batch
+    }
+
+    /// What is at a key.
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
+        self.io.block_on(self.lane.state.get(key))
+    }
+
+    /// Commits, durably, what a lane has done, and everything that was to be part of it.
+    pub(super) fn commit(
+        &mut self,
+        commit: &ToCommit,
+        rows: u64,
+        outbox: BTreeMap<u8, Kept>,
+    ) -> Result<(), KeeperError> {
+        let mut batch = std::mem::replace(&mut self.batch, self.lane.state.batch());
+        let (mut progress, mut journal) = (Vec::new(), 0);
+        if let (Some(kept), Some(codec)) = (&commit.kept, &self.codec) {
+            let encoded = kept.encode(codec, |edit| match edit {
+                Edit::Put(key, value) => batch.put(key, value),
+                Edit::Remove(key) => batch.remove(key),
+            });
+            encoded.map_err(|error| KeeperError::State {
+                lane: self.number,
+                error,
+            })?;
+            progress = kept.changes.progress.encode();
+            journal = kept.journal;
+        }
+        let meta = LaneMeta {
+            layout: LAYOUT,
+            windows_layout: Codec::LAYOUT,
+            epoch: self.epoch,
+            transform: self.expected.transform.clone(),
+            identity: self.expected.identity.clone(),
+            partitions: self.expected.partitions,
+            rows,
+            sequence: commit.cursor,
+            splits: commit.splits.clone(),
+            progress,
+            journal,
+            report: KeptReport::of(&commit.report),
+            outbox,
+        };
+        let meta = serde_json::to_vec(&meta).expect("it has only texts, numbers and lists");
+        batch.put(META, &meta);
+        self.io.block_on(async {
+            self.lane.state.apply(batch).await?;
+            self.applied.send_modify(|commits| *commits += 1);
+            self.lane.state.flush().await
+        })?;
+        Ok(())
+    }
+
+    /// The lane, to be closed.
+    pub(super) fn into_lane(self) -> LiveLane {
+        self.lane
+    }
+}
+
+fn decode(bytes: &[u8]) -> Result<LaneMeta, String> {
+    #[derive(Deserialize)]
+    struct Layouts {
+        layout: u32,
+        windows_layout: u32,
+    }
+    let layouts: Layouts = serde_json::from_slice(bytes).map_err(|error| error.to_string())?;
+    if (layouts.layout, layouts.windows_layout) != (LAYOUT, Codec::LAYOUT) {
+        return Err(format!(
+            "it has layout {}.{}, and this build reads {LAYOUT}.{}",
+            layouts.layout,
+            layouts.windows_layout,
+            Codec::LAYOUT
+        ));
+    }
+    serde_json::from_slice(bytes).map_err(|error| error.to_string())
+}

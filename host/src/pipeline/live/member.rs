@@ -1,0 +1,299 @@
+//! A member of the group that reads a stream: it has partitions come and go.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use super::error::PartitionError;
+use super::partition::{Intake, PartitionEnd, Working};
+use super::run::{LaneAccount, LiveError, LiveReport, Shared};
+use super::telling;
+use crate::pipeline::lane::LaneReport;
+use crate::pipeline::telemetry::PipelineState;
+use crate::source::kafka::{KafkaEvent, KafkaFault, KafkaSource};
+
+/// How long to wait for the source's next word, each time.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// How long leaving the group may take.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// How long after another process took a lane the group may take to say so. Its session must have
+/// ended by then, and the group's members have met.
+const FENCED: Duration = Duration::from_secs(120);
+
+/// A member at work.
+pub(super) struct Member {
+    shared: Arc<Shared>,
+    working: BTreeMap<u32, Working>,
+    /// Partitions that are ours again, as soon as their work of before has ended.
+    again: BTreeSet<u32>,
+    /// Partitions whose lanes another process has taken while the group says that they are ours, and
+    /// since when.
+    fenced: BTreeMap<u32, Duration>,
+    lanes: BTreeMap<u32, LaneAccount>,
+    failed: Option<LiveError>,
+    /// What was told last.
+    told: PipelineState,
+}
+
+impl Member {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self {
+            shared,
+            working: BTreeMap::new(),
+            again: BTreeSet::new(),
+            fenced: BTreeMap::new(),
+            lanes: BTreeMap::new(),
+            failed: None,
+            told: PipelineState::default(),
+        }
+    }
+
+    /// Works until `stop` is set, or a partition fails.
+    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<LiveReport, LiveError> {
+        let source = Arc::clone(&self.shared.source);
+        while !stop.load(Ordering::Relaxed) && self.failed.is_none() {
+            match source.next(GLANCE) {
+                Ok(Some(event)) => self.take(event),
+                Ok(None) => {}
+                Err(fault) => self.fail_stream(fault),
+            }
+            self.reap();
+            self.check_fenced();
+            self.tell_state();
+        }
+        self.stop(&source);
+        let Self {
+            shared,
+            lanes,
+            failed,
+            ..
+        } = self;
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        Ok(LiveReport {
+            pipeline: shared.name().to_owned(),
+            transform: shared.opened.digest.clone(),
+            lanes,
+            store: shared.opened.store.clone(),
+        })
+    }
+
+    /// Tells what the pipeline is about, if that is something else than before.
+    fn tell_state(&mut self) {
+        let is_whole = self.fenced.is_empty() && self.again.is_empty();
+        let working = self.working.values().map(Working::flags);
+        let state = telling::state(is_whole && self.shared.source.has_joined(), working);
+        if self.told != state {
+            self.shared.opened.telemetry.set_state(state.clone());
+            self.told = state;
+        }
+    }
+
+    /// Lets every partition commit, and leaves the group.
+    fn stop(&mut self, source: &Arc<KafkaSource>) {
+        let telemetry = &self.shared.opened.telemetry;
+        telemetry.set_state(PipelineState::Stopping);
+        self.again.clear();
+        self.working.values().for_each(Working::leave);
+        while !self.working.is_empty() {
+            // Others may hear meanwhile that they are lost.
+            match source.next(GLANCE) {
+                Ok(Some(event)) => self.take_while_stopping(event),
+                Ok(None) => {}
+                Err(fault) => self.fail_stream(fault),
+            }
+            self.reap();
+        }
+        if !source.leave(PATIENCE) {
+            tracing::warn!(
+                pipeline = self.shared.name(),
+                "could not leave the group in time; it will notice by itself"
+            );
+        }
+    }
+
+    fn take_while_stopping(&mut self, event: KafkaEvent) {
+        match event {
+            KafkaEvent::Lost(partitions) => self.lose(&partitions),
+            KafkaEvent::Started { .. } | KafkaEvent::Messages(_) | KafkaEvent::Assigned(_) => {}
+            event => self.take(event),
+        }
+    }
+
+    fn take(&mut self, event: KafkaEvent) {
+        let pipeline = self.shared.name().to_owned();
+        match event {
+            KafkaEvent::Assigned(partitions) => {
+                tracing::info!(pipeline, ?partitions, "partitions are ours");
+                for partition in partitions {
+                    self.begin(partition);
+                }
+            }
+            KafkaEvent::Started { partition, offset } => {
+                self.tell(partition, Intake::Started(offset));
+            }
+            KafkaEvent::Messages(batch) => {
+                let partition = batch.messages.split;
+                self.tell(partition, Intake::Messages(batch));
+            }
+            KafkaEvent::AtEnd { partition, next } => self.tell(partition, Intake::AtEnd(next)),
+            KafkaEvent::Missing {
+                partition,
+                wanted,
+                low,
+                high,
+            } => self.tell(partition, Intake::Missing { wanted, low, high }),
+            KafkaEvent::Revoked(partitions) => {
+                tracing::info!(pipeline, ?partitions, "partitions are to go");
+                for partition in partitions {
+                    self.again.remove(&partition);
+                    self.fenced.remove(&partition);
+                    match self.working.get(&partition) {
+                        Some(working) => working.leave(),
+                        None => self.shared.source.release(partition),
+                    }
+                }
+            }
+            KafkaEvent::Lost(partitions) => {
+                tracing::warn!(pipeline, ?partitions, "partitions were taken from us");
+                self.lose(&partitions);
+            }
+            KafkaEvent::Grown { before, after } => {
+                if self.shared.expected.is_keyed {
+                    self.fail(LiveError::Grown {
+                        pipeline,
+                        before,
+                        after,
+                    });
+                } else {
+                    tracing::info!(pipeline, before, after, "the topic has grown");
+                }
+            }
+            KafkaEvent::Unreachable(reason) => {
+                tracing::warn!(pipeline, reason, "no broker answers; trying on");
+            }
+            KafkaEvent::Reachable => tracing::info!(pipeline, "a broker answers again"),
+            KafkaEvent::Trouble(reason) => tracing::warn!(pipeline, reason, "trying on"),
+        }
+    }
+
+    fn begin(&mut self, partition: u32) {
+        self.fenced.remove(&partition);
+        if self.working.contains_key(&partition) {
+            self.again.insert(partition);
+            return;
+        }
+        match Working::start(&self.shared, partition) {
+            Ok(working) => {
+                self.working.insert(partition, working);
+            }
+            Err(error) => self.fail_partition(partition, error),
+        }
+    }
+
+    fn tell(&self, partition: u32, intake: Intake) {
+        if let Some(working) = self.working.get(&partition) {
+            working.tell(intake);
+        }
+    }
+
+    fn lose(&mut self, partitions: &[u32]) {
+        for partition in partitions {
+            self.again.remove(partition);
+            self.fenced.remove(partition);
+            if let Some(working) = self.working.get(partition) {
+                working.lose();
+            }
+        }
+    }
+
+    /// Looks after partitions that have ended.
+    fn reap(&mut self) {
+        let ended: Vec<u32> = self
+            .working
+            .iter()
+            .filter(|(_, working)| working.has_ended())
+            .map(|(partition, _)| *partition)
+            .collect();
+        for partition in ended {
+            let working = self.working.remove(&partition).expect("it was just seen");
+            match working.join() {
+                Ok(end) => self.ended(end),
+                Err(error) if error.is_fenced() => {
+                    let pipeline = self.shared.name();
+                    tracing::warn!(
+                        pipeline,
+                        partition,
+                        "another process has the lane; it is ours no longer"
+                    );
+                    self.fenced.insert(partition, self.shared.clock.now());
+                }
+                Err(error) => self.fail_partition(partition, error),
+            }
+            if self.again.remove(&partition) {
+                self.begin(partition);
+            }
+        }
+    }
+
+    fn ended(&mut self, end: PartitionEnd) {
+        if end.is_lost {
+            return;
+        }
+        let accounts = end.lanes.into_iter();
+        self.lanes
+            .extend(accounts.map(|(lane, report)| (lane, LaneAccount::of(report))));
+    }
+
+    /// The group says in time that a partition is somebody else's, or two pipelines have one name.
+    fn check_fenced(&mut self) {
+        let now = self.shared.clock.now();
+        let mut fenced = self.fenced.iter();
+        let late = fenced.find(|(_, since)| now.saturating_sub(**since) > FENCED);
+        if let Some((partition, _)) = late {
+            let (pipeline, partition) = (self.shared.name().to_owned(), *partition);
+            self.fail(LiveError::Twice {
+                pipeline,
+                partition,
+            });
+        }
+    }
+
+    fn fail_partition(&mut self, partition: u32, error: PartitionError) {
+        let pipeline = self.shared.name().to_owned();
+        self.fail(LiveError::Partition {
+            pipeline,
+            partition,
+            error: Box::new(error),
+        });
+    }
+
+    fn fail_stream(&mut self, fault: KafkaFault) {
+        let pipeline = self.shared.name().to_owned();
+        // Whoever took our place reads on; nothing of ours may be committed any more.
+        self.working.values().for_each(Working::lose);
+        self.fail(LiveError::Stream { pipeline, fault });
+    }
+
+    /// The first failure is the one that is told.
+    fn fail(&mut self, error: LiveError) {
+        match &self.failed {
+            None => self.failed = Some(error),
+            Some(_) => tracing::error!(%error, "another failure"),
+        }
+    }
+}
+
+impl LaneAccount {
+    fn of(report: LaneReport) -> Self {
+        Self {
+            accounting: report.accounting,
+            windows: report.windows,
+            watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
+        }
+    }
+}

@@ -1,0 +1,181 @@
+//! From a declaration to a live pipeline that is ready to run.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(super) use crate::config::OnMissing;
+
+use super::outbox::Destination;
+use crate::config::{Environment, MessageColumns, OnMalformed, Pipeline};
+use crate::pipeline::checked::check;
+use crate::pipeline::commit::Identity;
+use crate::pipeline::features::Features;
+use crate::pipeline::map::{MapAgain, Mapping};
+use crate::pipeline::opener::Opener;
+use crate::pipeline::plan::Plan;
+use crate::pipeline::telemetry::PipelineTelemetry;
+use crate::pipeline::wiring::{Host, Opened, WiringError};
+use crate::source::kafka::KafkaSettings;
+use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
+use crate::transform::CallError;
+
+/// How often lanes commit unless the pipeline says: on a disk nobody notices, and what is computed can
+/// be read that soon.
+const COMMIT_EVERY: Duration = Duration::from_millis(100);
+
+/// A live pipeline that is ready to run.
+pub struct OpenedLive {
+    /// Its declaration.
+    pub declaration: Pipeline,
+    /// Its shape.
+    pub plan: Arc<Plan>,
+    /// The digest of its transform.
+    pub digest: String,
+    /// Whether what is kept of its lanes is forgotten.
+    pub fresh: bool,
+    /// What its parts tell while they work.
+    pub telemetry: Arc<PipelineTelemetry>,
+    pub(super) kafka: KafkaSettings,
+    pub(super) spec: Arc<LiveSpec>,
+    pub(super) on_missing: OnMissing,
+    pub(super) features: Arc<Features>,
+    /// Whether features go to the store.
+    pub(super) serves: bool,
+    pub(super) opener: Option<Opener>,
+    map: Option<MapAgain>,
+    pub(super) lanes_of_a_partition: u32,
+    pub(super) store: PathBuf,
+    pub(super) commit_every: Duration,
+    pub(super) state_memory: u64,
+    pub(super) outputs: LiveOutputs,
+    identity: Identity,
+}
+
+/// The files of a live pipeline: one for each lane and destination, in folders of their own.
+#[derive(Debug, Clone)]
+pub(super) struct LiveOutputs {
+    rejects: PathBuf,
+    late: PathBuf,
+    invalid: PathBuf,
+}
+
+impl LiveOutputs {
+    /// `driver.rejects.ndjson` becomes `driver.rejects/3.ndjson`.
+    pub(super) fn path(&self, destination: Destination, lane: u32) -> PathBuf {
+        let file = match destination {
+            Destination::Rejects => &self.rejects,
+            Destination::Late => &self.late,
+            Destination::Invalid => &self.invalid,
+        };
+        file.with_extension("").join(format!("{lane}.ndjson"))
+    }
+}
+
+impl OpenedLive {
+    /// The topic that it reads.
+    pub fn topic(&self) -> &str {
+        &self.kafka.topic
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity.clone()
+    }
+
+    /// A mapper for one partition, if there is one.
+    pub(super) fn mapping(&self, label: &str) -> Result<Option<Mapping>, CallError> {
+        let map = self.map.as_ref();
+        map.map(|map| map.mapping(label)).transpose()
+    }
+}
+
+/// Puts a pipeline over a live stream together.
+///
+/// # Errors
+///
+/// See [`WiringError`]. Nothing has been written, and no broker was asked.
+pub fn open(
+    host: &Host,
+    pipeline: Pipeline,
+    environment: &Environment,
+) -> Result<OpenedLive, WiringError> {
+    let (opened, stream) = check(host, pipeline, environment)?;
+    let stream = stream.expect("whoever calls this has seen that the event is live");
+    let StreamOptions::Kafka(mut kafka) = stream.stream else {
+        let message = format!(
+            "event `{}` is a Kinesis stream, and this version reads topics of Kafka",
+            stream.event
+        );
+        let event = environment.event(&opened.declaration)?;
+        let finding = environment.diagnostic(event.name.span, message, "");
+        return Err(WiringError::Config(finding.into()));
+    };
+    kafka.headers = stream.message_columns.headers.is_some();
+    let identity = opened.live_identity();
+    let map = opened.map_again();
+    let Opened {
+        declaration,
+        plan,
+        replay,
+        digest,
+        features,
+        opener,
+        store,
+        outputs,
+        ..
+    } = opened;
+    let spec = LiveSpec {
+        format: stream.format,
+        message_columns: message_columns(&stream.message_columns, &replay.columns),
+        columns: replay.columns,
+        event_time: replay.event_time,
+        arrival_time: replay.arrival_time,
+        max_future: replay.max_future,
+        disorder: replay.disorder,
+        every_watermark: replay.every_watermark,
+        stop_on_reject: declaration.run.on_malformed == OnMalformed::Stop,
+    };
+    Ok(OpenedLive {
+        features: Arc::new(Features::new(Arc::clone(&plan), features)),
+        plan,
+        digest,
+        fresh: false,
+        telemetry: Arc::default(),
+        kafka,
+        spec: Arc::new(spec),
+        on_missing: stream.on_missing,
+        serves: store.is_some(),
+        opener,
+        map,
+        lanes_of_a_partition: declaration.run.lanes.unwrap_or(1),
+        store: environment.store.clone(),
+        commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
+        state_memory: declaration.run.state_memory,
+        outputs: LiveOutputs {
+            rejects: outputs.rejects,
+            late: outputs.late,
+            invalid: outputs.invalid,
+        },
+        identity,
+        declaration,
+    })
+}
+
+/// Which of the wanted columns come from the message itself.
+fn message_columns(
+    declared: &MessageColumns,
+    wanted: &arrow::datatypes::Schema,
+) -> Vec<(usize, MessageColumn)> {
+    let columns = [
+        (&declared.key, MessageColumn::Key),
+        (&declared.headers, MessageColumn::Headers),
+        (&declared.partition, MessageColumn::Partition),
+        (&declared.offset, MessageColumn::Offset),
+        (&declared.timestamp, MessageColumn::Timestamp),
+    ];
+    let wanted = |name: &str| wanted.column_with_name(name).map(|(at, _)| at);
+    columns
+        .into_iter()
+        .filter_map(|(name, column)| Some((wanted(name.as_ref()?)?, column)))
+        .collect()
+}

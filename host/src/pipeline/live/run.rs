@@ -1,0 +1,291 @@
+//! Running live pipelines: what their parts share, and what is told at the end.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
+use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use tokio::runtime::Handle;
+
+use super::error::PartitionError;
+use super::keeper::Expected;
+use super::member::Member;
+use super::opening::OpenedLive;
+use super::telling;
+use crate::clock::Clock;
+use crate::pipeline::accounting::Accounting;
+use crate::pipeline::commit::CommitTimer;
+use crate::pipeline::run::{declarations, state_memory};
+use crate::pipeline::spans;
+use crate::pipeline::telemetry::PipelineState;
+use crate::pipeline::wiring::Host;
+use crate::source::kafka::{FaultKind, KafkaFault, KafkaSource};
+use crate::store::embedded::EmbeddedStore;
+use crate::store::{FeatureStore, StoreError};
+
+/// What a live pipeline did until it was stopped.
+#[derive(Debug, Clone)]
+pub struct LiveReport {
+    /// The pipeline.
+    pub pipeline: String,
+    /// The digest of the transform that computed it.
+    pub transform: String,
+    /// The lanes that this process had at the end, with their accounts since they began, in whichever
+    /// process.
+    pub lanes: BTreeMap<u32, LaneAccount>,
+    /// The store that was written to.
+    pub store: PathBuf,
+}
+
+/// What a lane has to say for itself.
+#[derive(Debug, Clone)]
+pub struct LaneAccount {
+    /// Rows by where they ended.
+    pub accounting: Accounting,
+    /// Windows that closed, counted for each key.
+    pub windows: u64,
+    /// The watermark, in microseconds; none before there is one.
+    pub watermark: Option<i64>,
+}
+
+impl LiveReport {
+    /// The accounts of all lanes together.
+    pub fn accounting(&self) -> Accounting {
+        let mut sum = Accounting::default();
+        self.lanes.values().for_each(|lane| sum += &lane.accounting);
+        sum
+    }
+}
+
+/// Why a live pipeline ended before it was stopped.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// Its stream cannot be read.
+    #[error("pipeline {pipeline}: {fault}")]
+    Stream {
+        /// The pipeline.
+        pipeline: String,
+        /// Why.
+        fault: KafkaFault,
+    },
+    /// A partition cannot be worked on.
+    #[error("pipeline {pipeline}, partition {partition}: {error}")]
+    Partition {
+        /// The pipeline.
+        pipeline: String,
+        /// The partition.
+        partition: u32,
+        /// Why.
+        error: Box<PartitionError>,
+    },
+    /// Its lanes are opened by somebody else again and again.
+    #[error(
+        "pipeline {pipeline}: another process works on partition {partition} too, and the group knows nothing of it: two pipelines of one name have one store and two groups, or read two topics; give one of them another name or store"
+    )]
+    Twice {
+        /// The pipeline.
+        pipeline: String,
+        /// The partition.
+        partition: u32,
+    },
+    /// The stream was divided anew.
+    #[error(
+        "pipeline {pipeline}: the stream had {before} partitions and has {after} now; keys may go to other partitions than before, and their state does not go with them. Begin anew with `--fresh`, from recorded events or the start of the stream"
+    )]
+    Grown {
+        /// The pipeline.
+        pipeline: String,
+        /// How many there were.
+        before: u32,
+        /// How many there are.
+        after: u32,
+    },
+    /// The store cannot be opened or does not take the declarations.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// There is no thread to be had.
+    #[error("pipeline {pipeline}: cannot start a thread: {error}; run fewer pipelines at once")]
+    Thread {
+        /// The pipeline.
+        pipeline: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+    /// A thread ended in a panic.
+    #[error(
+        "pipeline {pipeline}: its member panicked, which is a fault of Penstock; please report it"
+    )]
+    Panicked {
+        /// The pipeline.
+        pipeline: String,
+    },
+}
+
+impl LiveError {
+    /// Whether the pipeline was given something that it cannot work on.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Stream { fault, .. } => matches!(
+                fault.kind,
+                FaultKind::Setting | FaultKind::Denied | FaultKind::Missing
+            ),
+            Self::Partition { error, .. } => matches!(
+                **error,
+                PartitionError::Keeper(
+                    super::KeeperError::Other { .. } | super::KeeperError::Grown { .. }
+                ) | PartitionError::Missing { .. }
+            ),
+            Self::Twice { .. } | Self::Grown { .. } => true,
+            Self::Store(error) => matches!(
+                error,
+                StoreError::Redeclared { .. } | StoreError::NotAStore { .. }
+            ),
+            Self::Thread { .. } | Self::Panicked { .. } => false,
+        }
+    }
+}
+
+/// What the parts of a live pipeline share.
+pub(super) struct Shared {
+    pub(super) opened: OpenedLive,
+    pub(super) source: Arc<KafkaSource>,
+    pub(super) store: Arc<EmbeddedStore>,
+    pub(super) expected: Expected,
+    /// Lanes' epochs are at least this.
+    pub(super) epoch: u64,
+    pub(super) timer: CommitTimer,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) lanes: Handle,
+    pub(super) io: Handle,
+    /// The lanes whose state was forgotten, where all begin anew.
+    pub(super) forgotten: Mutex<BTreeSet<u32>>,
+}
+
+impl Shared {
+    pub(super) fn name(&self) -> &str {
+        &self.opened.plan.pipeline
+    }
+
+    /// Bytes that the windows of a lane may take in memory: its share, if this process has all of them.
+    pub(super) fn memory_of_a_lane(&self) -> usize {
+        let lanes = self.expected.partitions * self.opened.lanes_of_a_partition;
+        state_memory(self.opened.state_memory / u64::from(lanes.max(1)))
+    }
+
+    /// Whether what is kept of a lane is to be forgotten: once in this process, if at all.
+    pub(super) fn is_to_forget(&self, lane: u32) -> bool {
+        let mut forgotten = self
+            .forgotten
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        self.opened.fresh && forgotten.insert(lane)
+    }
+}
+
+/// Runs live pipelines next to each other until `stop` is set, and then lets each commit and leave its
+/// group. One that fails does not stop the others.
+///
+/// # Errors
+///
+/// A store cannot be opened: then nothing has run. Failures of single pipelines are in the list.
+pub fn run(
+    host: &Host,
+    pipelines: Vec<OpenedLive>,
+    stop: &Arc<AtomicBool>,
+) -> Result<Vec<Result<LiveReport, LiveError>>, LiveError> {
+    let mut stores: HashMap<PathBuf, Arc<EmbeddedStore>> = HashMap::new();
+    for opened in &pipelines {
+        if !stores.contains_key(&opened.store) {
+            let store = host.io.block_on(EmbeddedStore::open(&opened.store, &[]))?;
+            stores.insert(opened.store.clone(), Arc::new(store));
+        }
+    }
+    let running: Vec<_> = pipelines
+        .into_iter()
+        .map(|opened| {
+            let store = Arc::clone(&stores[&opened.store]);
+            let name = opened.plan.pipeline.clone();
+            let thread = start(host, opened, store, stop);
+            (name, thread)
+        })
+        .collect();
+    let reports = running.into_iter().map(|(pipeline, thread)| {
+        let ended = thread?.join();
+        ended.unwrap_or(Err(LiveError::Panicked { pipeline }))
+    });
+    let mut reports: Vec<_> = reports.collect();
+    for (folder, store) in stores {
+        if let Err(error) = host.io.block_on(store.close()) {
+            let wrote_there = |report: &&mut Result<LiveReport, LiveError>| {
+                report.as_ref().is_ok_and(|report| report.store == folder)
+            };
+            if let Some(report) = reports.iter_mut().find(wrote_there) {
+                *report = Err(error.into());
+            }
+        }
+    }
+    Ok(reports)
+}
+
+type Ended = Result<LiveReport, LiveError>;
+
+fn start(
+    host: &Host,
+    opened: OpenedLive,
+    store: Arc<EmbeddedStore>,
+    stop: &Arc<AtomicBool>,
+) -> Result<std::thread::JoinHandle<Ended>, LiveError> {
+    let pipeline = opened.plan.pipeline.clone();
+    let (clock, stop) = (Arc::clone(&host.clock), Arc::clone(stop));
+    let (lanes, io) = (host.lanes.handle().clone(), host.io.handle().clone());
+    let thread = std::thread::Builder::new().name(pipeline.clone());
+    let telemetry = Arc::clone(&opened.telemetry);
+    telemetry.set_generation(telling::generation(&opened));
+    let span = spans::part(&pipeline, "member", &opened.digest);
+    let work = move || {
+        let pipeline = opened.plan.pipeline.clone();
+        if opened.serves {
+            let declarations = declarations(opened.features.all());
+            io.block_on(store.declare(&declarations))?;
+        }
+        let epoch = io.block_on(store.begin_epoch(&pipeline))?;
+        let source = KafkaSource::connect(&opened.kafka, Arc::clone(&clock), &stop);
+        let source = source.map_err(|fault| LiveError::Stream {
+            pipeline: pipeline.clone(),
+            fault,
+        })?;
+        let timer = CommitTimer::start(Arc::clone(&clock), opened.commit_every);
+        let timer = timer.map_err(|error| LiveError::Thread { pipeline, error })?;
+        let source = Arc::new(source);
+        telling::tell_splits(&opened.telemetry, &source);
+        let shared = Shared {
+            expected: Expected {
+                transform: opened.digest.clone(),
+                identity: opened.identity(),
+                partitions: source.partitions(),
+                is_keyed: opened.plan.windows().is_some(),
+            },
+            source,
+            opened,
+            store,
+            epoch,
+            timer,
+            clock,
+            lanes,
+            io,
+            forgotten: Mutex::default(),
+        };
+        Member::new(Arc::new(shared)).run(&stop)
+    };
+    let work = move || {
+        let ended = span.in_scope(work);
+        telemetry.set_state(match &ended {
+            Ok(_) => PipelineState::Finished,
+            Err(error) => PipelineState::Failed(error.to_string()),
+        });
+        ended
+    };
+    thread
+        .spawn(work)
+        .map_err(|error| LiveError::Thread { pipeline, error })
+}

@@ -1,0 +1,181 @@
+//! Where a partition goes on: behind its newest whole file.
+//!
+//! Layout of a recording, version 1. A partition has a folder `p=N`. In it:
+//!
+//! - `_start.json`: `{"version": 1, "offset": …, "recording": {…}}`, written before anything else: where the
+//!   recording of the partition begins;
+//! - `FIRST.parquet`, of which `FIRST` is the first offset that it covers, in 20 digits. Its footer notes
+//!   `penstock.version`, `penstock.next_offset` (the first one that it does not cover) and `penstock.recording`;
+//! - `rejects-FIRST.ndjson`: what could not be decoded of the messages that `FIRST.parquet` covers. It is written
+//!   before that file, and counts only if that is there.
+//!
+//! `recording` says what was asked for. A recording with another one must not be mixed with it.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+
+use serde_json::{Value, json};
+
+use super::{Place, RecordError};
+use crate::source::decode;
+
+const VERSION: u64 = 1;
+const START: &str = "_start.json";
+/// The notes of a file's footer.
+pub(super) const NOTE_VERSION: &str = "penstock.version";
+pub(super) const NOTE_NEXT: &str = "penstock.next_offset";
+pub(super) const NOTE_RECORDING: &str = "penstock.recording";
+
+/// The folder of a partition.
+fn folder(partition: u32) -> String {
+    format!("p={partition}")
+}
+
+/// The name of the file of rows that begins at an offset.
+pub(super) fn rows_name(partition: u32, first: i64) -> String {
+    format!("p={partition}/{first:020}.parquet")
+}
+
+/// The name of its rejects.
+pub(super) fn rejects_name(partition: u32, first: i64) -> String {
+    format!("p={partition}/rejects-{first:020}.ndjson")
+}
+
+/// What a file that covers the offsets up to `next` notes.
+pub(super) fn notes(next: i64, recording: &Value) -> [(String, String); 3] {
+    [
+        (NOTE_VERSION.to_owned(), VERSION.to_string()),
+        (NOTE_NEXT.to_owned(), next.to_string()),
+        (NOTE_RECORDING.to_owned(), recording.to_string()),
+    ]
+}
+
+/// Notes where the recording of a partition begins.
+pub(super) fn begin(
+    place: &Place,
+    partition: u32,
+    offset: i64,
+    recording: &Value,
+) -> Result<(), RecordError> {
+    let start = json!({"version": VERSION, "offset": offset, "recording": recording});
+    place.put(
+        &format!("{}/{START}", folder(partition)),
+        &start.to_string(),
+    )
+}
+
+/// The offset at which the recording of a partition goes on; none if nothing of it was ever begun. Rejects whose
+/// file of rows was never written are removed: their messages are read again.
+pub(super) fn resume(
+    place: &Place,
+    partition: u32,
+    recording: &Value,
+) -> Result<Option<i64>, RecordError> {
+    let folder = folder(partition);
+    let names = place.names(&folder)?;
+    let newest = names
+        .iter()
+        .filter_map(|name| first_of(name, "", ".parquet"))
+        .max();
+    let next = match newest {
+        Some(first) => Some(next_of(
+            place,
+            &rows_name(partition, first),
+            first,
+            recording,
+        )?),
+        None if names.iter().any(|name| name == START) => {
+            Some(start_of(place, &format!("{folder}/{START}"), recording)?)
+        }
+        None => None,
+    };
+    let rejects = names
+        .iter()
+        .filter_map(|name| first_of(name, "rejects-", ".ndjson"));
+    for first in rejects.filter(|first| next.is_none_or(|next| *first >= next)) {
+        place.remove(&rejects_name(partition, first))?;
+    }
+    Ok(next)
+}
+
+/// The offset in a name.
+fn first_of(name: &str, before: &str, after: &str) -> Option<i64> {
+    let digits = name.strip_prefix(before)?.strip_suffix(after)?;
+    let is_number = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
+    digits.parse().ok().filter(|_| is_number)
+}
+
+fn next_of(place: &Place, name: &str, first: i64, recording: &Value) -> Result<i64, RecordError> {
+    let file = place.file(name)?;
+    let notes = decode::parquet_notes(&file).map_err(RecordError::Newest)?;
+    let foreign = |reason: &str| RecordError::Foreign {
+        path: file.name(),
+        reason: reason.to_owned(),
+    };
+    let version = notes
+        .get(NOTE_VERSION)
+        .ok_or_else(|| foreign("its footer has no notes of a recording"))?;
+    if *version != VERSION.to_string() {
+        return Err(foreign("it is of another version of Penstock"));
+    }
+    let written = notes
+        .get(NOTE_RECORDING)
+        .and_then(|text| serde_json::from_str(text).ok());
+    check_same(&file.name(), &written.unwrap_or_default(), recording)?;
+    let next = notes.get(NOTE_NEXT).and_then(|next| next.parse().ok());
+    next.filter(|next| *next >= first)
+        .ok_or_else(|| foreign("its footer does not say how far it goes"))
+}
+
+fn start_of(place: &Place, name: &str, recording: &Value) -> Result<i64, RecordError> {
+    let file = place.file(name)?;
+    let mut text = String::new();
+    let read = file
+        .stream()
+        .and_then(|mut stream| stream.read_to_string(&mut text));
+    read.map_err(|source| RecordError::File {
+        doing: "read",
+        path: file.name(),
+        source,
+    })?;
+    let foreign = |reason: &str| RecordError::Foreign {
+        path: file.name(),
+        reason: reason.to_owned(),
+    };
+    let start: Value = serde_json::from_str(&text).map_err(|_| foreign("it is no JSON"))?;
+    if start["version"] != VERSION {
+        return Err(foreign("it is of another version of Penstock"));
+    }
+    check_same(&file.name(), &start["recording"], recording)?;
+    start["offset"]
+        .as_i64()
+        .ok_or_else(|| foreign("it does not say where the recording begins"))
+}
+
+/// Whether the same was asked for.
+fn check_same(path: &str, before: &Value, now: &Value) -> Result<(), RecordError> {
+    let parts = |value: &Value| -> BTreeMap<String, String> {
+        let parts = value.as_object().into_iter().flatten();
+        parts
+            .map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()))
+            .collect()
+    };
+    let (before, now) = (parts(before), parts(now));
+    let said =
+        |name: &str, parts: &BTreeMap<String, String>| match parts.get(name).map(String::as_str) {
+            None | Some("") => format!("no {name}"),
+            Some(text) => format!("the {name} {text}"),
+        };
+    match now
+        .keys()
+        .chain(before.keys())
+        .find(|name| before.get(*name) != now.get(*name))
+    {
+        None => Ok(()),
+        Some(name) => Err(RecordError::Different {
+            path: path.to_owned(),
+            before: said(name, &before),
+            now: said(name, &now),
+        }),
+    }
+}

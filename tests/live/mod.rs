@@ -1,0 +1,8 @@
+//! Pipelines over live streams, on real servers: what they leave is what an undisturbed run leaves.
+
+mod killed;
+mod pipeline;
+mod rebalanced;
+mod refused;
+mod served;
+mod topic;

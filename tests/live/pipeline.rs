@@ -1,0 +1,307 @@
+//! A pipeline over a topic, in processes that can be killed, frozen and stopped.
+
+use std::fs::{self, File};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use penstock::clock::{Clock, SystemClock};
+use penstock::store::embedded::EmbeddedStore;
+use penstock::store::{FeatureName, FeatureReader};
+use rustix::process::{Pid, Signal, kill_process};
+use serde_json::Value;
+
+use super::topic::Topic;
+use crate::crash::stream::KEYS;
+use crate::support::servers::kafka::LIMIT;
+use crate::support::{Folder, HOST, transform};
+
+/// Where all processes of these tests keep compiled components.
+const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/live-cache");
+
+/// A pipeline over a topic, with a store and files of its own.
+pub(super) struct Pipeline {
+    pub(super) folder: Folder,
+    pub(super) group: String,
+}
+
+/// What a pipeline leaves: its dead letters, its accounts lane by lane, and what the store says.
+#[derive(Debug, PartialEq)]
+pub(super) struct Left {
+    files: Vec<(String, String)>,
+    lanes: Value,
+    store: Vec<String>,
+}
+
+impl Left {
+    /// Fails with what is different.
+    #[track_caller]
+    pub(super) fn is(&self, expected: &Self, what: &str) {
+        let names = |left: &Self| -> Vec<String> {
+            left.files.iter().map(|(name, _)| name.clone()).collect()
+        };
+        assert_eq!(names(self), names(expected), "files of {what}");
+        for ((name, file), (_, expected)) in self.files.iter().zip(&expected.files) {
+            same(file.lines(), expected.lines(), &format!("{name} of {what}"));
+        }
+        let lanes = |left: &Self| serde_json::to_string_pretty(&left.lanes).unwrap();
+        let (found, wanted) = (lanes(self), lanes(expected));
+        same(
+            found.lines(),
+            wanted.lines(),
+            &format!("the accounts of {what}"),
+        );
+        let store = |left: &Self| left.store.join("\n");
+        let (found, wanted) = (store(self), store(expected));
+        same(
+            found.lines(),
+            wanted.lines(),
+            &format!("the store of {what}"),
+        );
+    }
+}
+
+/// Fails with the first line that is different.
+#[track_caller]
+fn same<'a>(
+    found: impl Iterator<Item = &'a str>,
+    expected: impl Iterator<Item = &'a str>,
+    what: &str,
+) {
+    let (found, expected): (Vec<_>, Vec<_>) = (found.collect(), expected.collect());
+    let lines = found.iter().zip(&expected);
+    let first = lines.take_while(|(one, other)| one == other).count();
+    assert_eq!(
+        (found.get(first), found.len()),
+        (expected.get(first), expected.len()),
+        "line {first} of {what}"
+    );
+}
+
+impl Pipeline {
+    pub(super) fn over(topic: &Topic, group: &str, window: &str, run: &str) -> Self {
+        let folder = Folder::new();
+        folder.write(
+            "penstock.toml",
+            format!(
+                r#"
+[environments.local]
+output = "out"
+store = "store"
+[environments.local.events.entry]
+event_time = "at"
+schema = {{ at = "timestamp[ms, UTC]", key = "int64", amount = "float64", note = "utf8" }}
+[environments.local.events.entry.kafka]
+brokers = "{}"
+topic = "{}"
+group = "{group}"
+instance = "${{INSTANCE}}"
+"auto.commit.interval.ms" = 50
+"session.timeout.ms" = 3000
+"heartbeat.interval.ms" = 300
+"#,
+                topic.bootstrap, topic.name
+            ),
+        );
+        folder.write(
+            "pipeline.toml",
+            format!(
+                r#"
+name = "totals"
+event = "entry"
+transform = {:?}
+key = ["key"]
+group = "key"
+[window]
+{window}
+disorder = "5s"
+[[feature]]
+name = "rows_{{window}}"
+column = "rows"
+type = "uint64"
+[[feature]]
+name = "sum_{{window}}"
+column = "sum"
+type = "float64"
+validation = {{ max = 3000.0 }}
+[run]
+{run}
+"#,
+                transform("ledger")
+            ),
+        );
+        Self {
+            folder,
+            group: group.to_owned(),
+        }
+    }
+
+    /// Starts a process. Its name is that of a static member of the group: started again, it has its
+    /// partitions at once. An empty one is a member that comes and goes.
+    pub(super) fn start(&self, name: &str) -> Process {
+        let path = |what: &str| self.folder.path(&format!("{name}.{what}"));
+        let file = |what: &str| File::create(path(what)).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
+            .args(["run", "pipeline.toml", "--json"])
+            .current_dir(self.folder.path(""))
+            .env("PENSTOCK_CACHE", CACHE)
+            .env("PENSTOCK_LOG", "info,slatedb=error")
+            .env("INSTANCE", name)
+            .stdout(Stdio::from(file("stdout")))
+            .stderr(Stdio::from(file("stderr")))
+            .spawn()
+            .unwrap();
+        Process {
+            child,
+            stdout: path("stdout"),
+            stderr: path("stderr"),
+        }
+    }
+
+    /// Waits until everything in the topic is committed.
+    pub(super) fn catch_up(&self, topic: &Topic, processes: &mut [&mut Process]) {
+        wait(
+            || {
+                for process in &mut *processes {
+                    process.is_alive();
+                }
+                topic.is_done_by(&self.group)
+            },
+            || "all of the topic is committed".to_owned(),
+        );
+    }
+
+    /// Works until everything in the topic is committed, in one process, and gives what is left.
+    pub(super) fn finish(&self, topic: &Topic, name: &str) -> Left {
+        let mut process = self.start(name);
+        self.catch_up(topic, &mut [&mut process]);
+        self.left(&process.stop())
+    }
+
+    /// What there is, as the last process told, which had all lanes.
+    fn left(&self, summary: &Value) -> Left {
+        let mut files = Vec::new();
+        for folder in ["totals.rejects", "totals.late", "totals.invalid"] {
+            let path = self.folder.path(&format!("out/{folder}"));
+            for file in fs::read_dir(path).into_iter().flatten() {
+                let path = file.unwrap().path();
+                let name = format!("{folder}/{}", path.file_name().unwrap().display());
+                files.push((name, fs::read_to_string(path).unwrap()));
+            }
+        }
+        files.sort();
+        Left {
+            files,
+            lanes: summary[0]["lanes"].clone(),
+            store: self.store(),
+        }
+    }
+
+    /// Every feature of every key, with its event time.
+    pub(super) fn store(&self) -> Vec<String> {
+        let folder = self.folder.path("store");
+        HOST.io.block_on(async {
+            let reader = EmbeddedStore::open_reader(&folder).await.unwrap();
+            let declared = reader.declarations(None).await.unwrap();
+            let names = declared.iter().map(|declaration| FeatureName {
+                name: declaration.feature.clone(),
+                version: None,
+            });
+            let mut names: Vec<FeatureName> = names.collect();
+            names.sort_by(|one, other| one.name.cmp(&other.name));
+            let mut all = Vec::new();
+            for key in 0..KEYS {
+                let values = reader.get("key", &key.to_string(), &names).await.unwrap();
+                for (name, value) in names.iter().zip(values) {
+                    let value = value.map(|value| (value.order.event_time, value.value));
+                    all.push(format!("{key} {} {value:?}", name.name));
+                }
+            }
+            reader.close().await;
+            all
+        })
+    }
+}
+
+/// A process at work.
+pub(super) struct Process {
+    child: Child,
+    stdout: PathBuf,
+    stderr: PathBuf,
+}
+
+impl Process {
+    pub(super) fn stderr(&self) -> String {
+        fs::read_to_string(&self.stderr).unwrap()
+    }
+
+    /// Sees to it that it has not ended.
+    #[track_caller]
+    pub(super) fn is_alive(&mut self) {
+        let ended = self.child.try_wait().unwrap();
+        assert!(ended.is_none(), "it has ended: {}", self.stderr());
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    pub(super) fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Lets it commit and leave, and gives its summary.
+    #[track_caller]
+    pub(super) fn stop(mut self) -> Value {
+        self.signal(Signal::TERM);
+        let code = self.child.wait().unwrap();
+        assert!(code.success(), "{code}: {}", self.stderr());
+        serde_json::from_str(&fs::read_to_string(&self.stdout).unwrap()).unwrap()
+    }
+
+    /// Waits for its end, which is no good one.
+    #[track_caller]
+    pub(super) fn fails(mut self, code: i32, expected: &[&str]) {
+        let ended = self.child.wait().unwrap();
+        let stderr = self.stderr();
+        assert_eq!(ended.code(), Some(code), "{stderr}");
+        for part in expected {
+            assert!(stderr.contains(part), "`{part}` is not in:\n{stderr}");
+        }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // One that was frozen dies as well; one that has ended is no matter.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until something holds.
+#[track_caller]
+pub(super) fn wait(mut until: impl FnMut() -> bool, what: impl FnOnce() -> String) {
+    let clock = SystemClock::start();
+    while !until() {
+        assert!(clock.now() < LIMIT, "it never came to be that {}", what());
+        pause(Duration::from_millis(50));
+    }
+}
+
+/// Lets time go by.
+pub(super) fn pause(time: Duration) {
+    let clock = SystemClock::start();
+    clock.wait(time, &AtomicBool::new(false));
+}
+
+/// Runs something in the background, whose end is waited for.
+pub(super) fn beside<T: Send>(work: impl FnOnce() -> T + Send, main: impl FnOnce()) -> T {
+    std::thread::scope(|scope| {
+        let work = scope.spawn(work);
+        main();
+        work.join().unwrap()
+    })
+}

@@ -1,0 +1,89 @@
+//! What a live pipeline cannot work on: one clear error each, or it tries on and says so.
+
+use super::pipeline::{Pipeline, wait};
+use super::topic::Topic;
+use crate::crash::stream::WINDOWS;
+use crate::support::servers::kafka::grow;
+
+const RUN: &str = "commit_every = \"10ms\"";
+
+fn started(name: &str, change: impl FnOnce(&Pipeline)) -> (Pipeline, super::pipeline::Process) {
+    let mut topic = Topic::new(name, 2, 1);
+    topic.write(50);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    change(&pipeline);
+    let process = pipeline.start("one");
+    (pipeline, process)
+}
+
+fn replace(pipeline: &Pipeline, file: &str, from: &str, to: &str) {
+    let text = pipeline.folder.text(file);
+    assert!(text.contains(from), "{text}");
+    pipeline.folder.write(file, text.replace(from, to));
+}
+
+#[test]
+fn a_topic_that_does_not_exist_is_told_with_one_that_does() {
+    let (_pipeline, process) = started("no-such-topic", |pipeline| {
+        replace(
+            pipeline,
+            "penstock.toml",
+            "topic = \"no-such-topic\"",
+            "topic = \"no-such-topik\"",
+        );
+    });
+    process.fails(2, &["no-such-topik", "no-such-topic"]);
+}
+
+#[test]
+fn partitions_that_grew_end_the_pipeline() {
+    let name = "grown";
+    let mut topic = Topic::new(name, 2, 1);
+    topic.write(200);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    pipeline.finish(&topic, "one");
+    grow(&topic.bootstrap, name, 3);
+    let process = pipeline.start("one");
+    process.fails(2, &["had 2 partitions", "--fresh"]);
+}
+
+#[test]
+fn state_of_another_transform_is_not_taken_over() {
+    let name = "other-shape";
+    let mut topic = Topic::new(name, 1, 1);
+    topic.write(200);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    pipeline.finish(&topic, "one");
+    replace(&pipeline, "pipeline.toml", "size = \"1m\"", "size = \"2m\"");
+    let process = pipeline.start("one");
+    process.fails(2, &["window", "--fresh"]);
+}
+
+#[test]
+fn two_pipelines_of_one_name_and_store_are_told_apart() {
+    let name = "twice";
+    let mut topic = Topic::new(name, 1, 1);
+    topic.write(200);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    let first = pipeline.start("one");
+    wait(
+        || topic.is_done_by(name),
+        || format!("it has caught up: {}", first.stderr()),
+    );
+    replace(
+        &pipeline,
+        "penstock.toml",
+        "group = \"twice\"",
+        "group = \"twice-again\"",
+    );
+    let second = pipeline.start("two");
+    wait(
+        || topic.is_done_by("twice-again"),
+        || format!("the other one has caught up: {}", second.stderr()),
+    );
+    topic.write(50);
+    wait(
+        || first.stderr().contains("another process has the lane"),
+        || format!("the first one is told: {}", first.stderr()),
+    );
+}

@@ -1,0 +1,76 @@
+//! A topic with a stream in which every loss shows.
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::producer::BaseRecord;
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::crash::stream::event;
+use crate::support::servers::kafka::{LIMIT, SHARED, Writer, create};
+
+/// A topic, divided by key.
+pub(super) struct Topic {
+    pub(super) name: String,
+    pub(super) bootstrap: String,
+    pub(super) partitions: u32,
+    random: Pcg64,
+    now: f64,
+    writer: Writer,
+}
+
+impl Topic {
+    /// On the broker that all tests share. The seed says what will be in it.
+    pub(super) fn new(name: &str, partitions: u32, seed: u64) -> Self {
+        Self::on(&SHARED.bootstrap(), name, partitions, seed)
+    }
+
+    pub(super) fn on(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
+        create(bootstrap, name, partitions as i32);
+        Self {
+            name: name.to_owned(),
+            bootstrap: bootstrap.to_owned(),
+            partitions,
+            random: Pcg64::seed_from_u64(seed),
+            now: 0.0,
+            writer: Writer::new(bootstrap, name),
+        }
+    }
+
+    /// Writes the next `count` events, and waits until the broker has them.
+    pub(super) fn write(&mut self, count: u32) {
+        for _ in 0..count {
+            self.now += self.random.random_range(0.0..0.4);
+            let (key, line) = event(&mut self.random, self.now);
+            let record = BaseRecord::<[u8], [u8]>::to(&self.name);
+            let partition = (key % self.partitions) as i32;
+            let text = key.to_string();
+            let record = record.partition(partition).key(text.as_bytes());
+            self.writer.send(record.payload(line.trim_end().as_bytes()));
+        }
+        self.writer.flush();
+    }
+
+    /// Whether a group has committed everything that is in it.
+    pub(super) fn is_done_by(&self, group: &str) -> bool {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", &self.bootstrap)
+            .set("group.id", group);
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut all = TopicPartitionList::new();
+        all.add_partition_range(&self.name, 0, self.partitions as i32 - 1);
+        // The group's coordinator may be just moving.
+        let Ok(committed) = consumer.committed_offsets(all, LIMIT) else {
+            return false;
+        };
+        (0..self.partitions as i32).all(|partition| {
+            let (_, end) = consumer
+                .fetch_watermarks(&self.name, partition, LIMIT)
+                .unwrap();
+            let found = committed.find_partition(&self.name, partition).unwrap();
+            end == 0 || found.offset() == Offset::Offset(end)
+        })
+    }
+}
