@@ -84,7 +84,7 @@ fn check(path: &Path, tuning: Tuning) {
     let features = declared.outputs.features.clone();
     let features = features.expect("an example writes its features").value.path;
     let [rejects, late] = [&declared.outputs.rejects, &declared.outputs.late]
-        .map(|output| folder.path("out").join(&output.value.path));
+        .map(|output| folder.path("out").join(&output.file.path));
 
     let mut environment = Environment::find_and_load(path, "local").unwrap();
     environment.output = folder.path("out");

@@ -72,14 +72,13 @@ fn killed_again_and_again_it_records_every_message_once() {
             offsets(&rows[&partition]) == expected,
             "partition {partition}"
         );
-        let names = rows[&partition]
-            .iter()
-            .map(|row| row["offer_id"].as_str().unwrap());
-        assert!(
-            names
-                .enumerate()
-                .all(|(number, name)| name == format!("o{number}"))
-        );
+        for (number, row) in rows[&partition].iter().enumerate() {
+            assert_eq!(
+                row["offer_id"],
+                format!("o{number}"),
+                "partition {partition}: {row}"
+            );
+        }
     }
     assert_eq!(under_way(&out), 0);
 }

@@ -28,6 +28,9 @@ pub(super) fn run(
 ) -> Result<(), Failure> {
     let mut opened = Vec::new();
     for (pipeline, environment) in pipelines {
+        for line in live::unwritten(&pipeline) {
+            eprintln!("pipeline {}: not written: {line}", pipeline.name.value);
+        }
         let mut pipeline = live::open(host, pipeline, &environment)?;
         pipeline.fresh = how.fresh;
         pipeline.telemetry = telemetry.pipeline(&pipeline.plan.pipeline);
@@ -88,6 +91,9 @@ fn print(report: &LiveReport) {
         least.map_or_else(|| "none".into(), show::instant)
     );
     say!("store      {}", report.store.display());
+    for topic in &report.topics {
+        say!("topic      {}", show::printable(topic));
+    }
 }
 
 fn to_json(report: &LiveReport) -> serde_json::Value {
@@ -114,5 +120,6 @@ fn to_json(report: &LiveReport) -> serde_json::Value {
         "map": map_to_json(&accounting),
         "lanes": lanes,
         "store": report.store,
+        "topics": report.topics,
     })
 }

@@ -36,14 +36,17 @@ Examples:
   penstock record ride_offer --env production --to recordings/rides --until end
   penstock record ride_offer --env production --to s3://bucket/rides/ --roll-every 5m
   penstock record ride_offer --env production --to sample --sample 1% --by rider_id --until end
-  penstock record ride_offer --env production --to shared --drop note --hash rider_id,driver_id --hash-key-file key
+  penstock record ride_offer --env production --to shared --drop note \\
+    --hash rider_id,driver_id --hash-key-file key
 
-With --columns, --drop or --hash the messages' keys and headers are left out, unless they are named, and
-rejects say the reason alone. The key of hashes: `openssl rand -hex 32 > key`, for those alone who may know
-whom rows are about. Without a key, whoever knows how ids look hashes all of them and finds yours.
+With --columns, --drop or --hash the messages' keys and headers are left out, unless they are
+named, and rejects say the reason alone. The key of hashes: `openssl rand -hex 32 > key`, for
+those alone who may know whom rows are about. Without a key, whoever knows how ids look hashes
+all of them and finds yours.
 
-In penstock.toml a recording is `files = \"recordings/rides/**/*.parquet\"`. Exit code 1 says that
-the recording failed, 2 that what was asked for is wrong, 130 that you stopped it; its files are whole.")]
+In penstock.toml a recording is `files = \"recordings/rides/**/*.parquet\"`. Exit code 1 says
+that the recording failed, 2 that what was asked for is wrong, 130 that you stopped it; its files
+are whole.")]
 pub(super) struct Arguments {
     /// The event, a live stream of the environment.
     event: String,
@@ -266,12 +269,16 @@ fn tell_columns(layout: &Layout) {
 }
 
 fn parse_share(text: &str) -> Result<f64, String> {
-    let number = match text.trim().strip_suffix('%') {
+    let text = text.trim();
+    let share = match text.strip_suffix('%') {
         Some(percent) => percent.trim().parse::<f64>().map(|percent| percent / 100.0),
-        None => text.trim().parse::<f64>(),
+        // Whoever writes 1 may well mean a hundredth.
+        None => text
+            .parse::<f64>()
+            .map(|share| if share < 1.0 { share } else { 0.0 }),
     };
-    let number = number.ok().filter(|share| *share > 0.0 && *share <= 1.0);
-    number.ok_or_else(|| "write a share above 0 and up to 100%, as in 1%, 0.5% or 0.01".to_owned())
+    let share = share.ok().filter(|share| *share > 0.0 && *share <= 1.0);
+    share.ok_or_else(|| "write a share above 0 and up to 100%, as in 1%, 0.5% or 0.01".to_owned())
 }
 
 fn parse_from(text: &str) -> Result<Start, String> {
@@ -409,8 +416,8 @@ mod tests {
     fn shares_are_percents_or_fractions() {
         assert_eq!(parse_share("1%"), Ok(0.01));
         assert_eq!(parse_share("0.5 %"), Ok(0.005));
-        assert_eq!(parse_share("1"), Ok(1.0));
-        for wrong in ["0", "101%", "-1%", "x", "NaN", "%", ""] {
+        assert_eq!(parse_share("100%"), Ok(1.0));
+        for wrong in ["0", "1", "101%", "-1%", "x", "NaN", "%", ""] {
             assert!(parse_share(wrong).is_err(), "{wrong}");
         }
     }

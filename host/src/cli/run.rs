@@ -16,7 +16,7 @@ use super::show::{self, say};
 use super::signals::Signals;
 use super::{Failure, logs};
 use crate::config::{
-    DEFAULT_ENVIRONMENT, Environment, Source, load_pipelines, print_duration, types,
+    DEFAULT_ENVIRONMENT, Environment, Pipeline, Source, load_pipelines, print_duration, types,
 };
 use crate::pipeline::telemetry::Telemetry;
 use crate::pipeline::{self, Accounting, Host, Opened, Progress, RunError, RunReport};
@@ -111,7 +111,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let environments = found.iter().map(|(_, environment, _)| environment);
     let server = start_server(arguments, environments, &host, &telemetry, &signals)?;
     let found = found.into_iter();
-    let found = found.map(|(pipeline, environment, _)| (pipeline, environment));
+    let found: Vec<(Pipeline, Environment)> = found
+        .map(|(pipeline, environment, _)| (pipeline, environment))
+        .collect();
     if is_live {
         if server.is_none() {
             logs::note(
@@ -122,10 +124,18 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             fresh: arguments.fresh,
             json: arguments.json,
         };
-        let ended = live::run(&host, &signals, &telemetry, found.collect(), how);
+        let ended = live::run(&host, &signals, &telemetry, found, how);
         server.into_iter().for_each(Server::close);
         return ended;
     }
+    let unwritten: Vec<(String, String)> = found
+        .iter()
+        .flat_map(|(pipeline, _)| {
+            let name = &pipeline.name.value;
+            let lines = unwritten(pipeline).into_iter();
+            lines.map(move |line| (name.clone(), line))
+        })
+        .collect();
     let mut opened = Vec::new();
     for (pipeline, environment) in found {
         let mut pipeline = pipeline::open(&host, pipeline, &environment)?;
@@ -175,6 +185,9 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         true => Failure::input(error),
         false => Failure::work(error),
     })?;
+    for (pipeline, line) in unwritten {
+        eprintln!("pipeline {pipeline}: not written: {line}");
+    }
     report(&reports, elapsed, arguments.json)
 }
 
@@ -208,6 +221,28 @@ fn start_server<'a>(
         server.address()
     ));
     Ok(Some(server))
+}
+
+/// What a pipeline's file asks for, and runs over recorded events do not write.
+pub(super) fn unwritten(pipeline: &Pipeline) -> Vec<String> {
+    let outputs = &pipeline.outputs;
+    let topics = outputs.topics.iter();
+    let topics = topics.map(|topic| {
+        format!(
+            "topic `{}`, since the events are recorded ones",
+            topic.value
+        )
+    });
+    let side = outputs.side().into_iter();
+    let side = side.filter_map(|(what, output)| {
+        let topic = output.topic.as_ref()?;
+        let file = output.file.path.display();
+        Some(format!(
+            "topic `{}`, since the events are recorded ones; {what} go to {file}",
+            topic.value
+        ))
+    });
+    topics.chain(side).collect()
 }
 
 /// A folder may hold more files than a process may usually open: all of them are merged at once.

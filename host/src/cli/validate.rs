@@ -6,8 +6,8 @@ use serde_json::json;
 
 use super::Failure;
 use super::show::{self, say};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, Source, load_pipelines, types};
-use crate::pipeline::{self, Opened, WiringError};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, Pipeline, Source, load_pipelines, types};
+use crate::pipeline::{self, Opened, WiringError, live};
 use crate::source::decode;
 use crate::source::live::DeclaredStream;
 
@@ -127,6 +127,48 @@ fn print(opened: &Opened, place: &str, stream: Option<&DeclaredStream>) {
             types::type_name(&declaration.feature_type)
         );
     }
+    say!("  outputs");
+    let is_live = stream.is_some();
+    for (what, place) in outputs_of(opened, is_live) {
+        say!("               {what}: {}", show::printable(&place));
+    }
+    for line in unwritten(&opened.declaration, is_live) {
+        say!("               not written here: {line}");
+    }
+}
+
+/// Where everything goes in this environment.
+fn outputs_of(opened: &Opened, is_live: bool) -> Vec<(&'static str, String)> {
+    let store = opened.feature_store();
+    let store = store.map(|folder| ("features", format!("store {}", folder.display())));
+    let topics = opened.topics.all();
+    let topics: Vec<(&str, String)> = topics
+        .map(|(what, topic)| (what, format!("{topic}, as {}", topic.format.name())))
+        .collect();
+    let is_in_topic = |what: &str| topics.iter().any(|(other, _)| *other == what);
+    let files = opened
+        .files()
+        .filter(|(what, path)| !is_live || (!is_in_topic(what) && live::writes(what, path)));
+    let files = files.map(|(what, path)| match is_live {
+        true => (
+            what,
+            format!(
+                "a file of each lane, {}",
+                live::file_of(path, "LANE").display()
+            ),
+        ),
+        false => (what, path.display().to_string()),
+    });
+    let files: Vec<_> = files.collect();
+    store.into_iter().chain(topics).chain(files).collect()
+}
+
+/// What the pipeline's file asks for, and this environment does not get.
+fn unwritten(pipeline: &Pipeline, is_live: bool) -> Vec<String> {
+    match is_live {
+        true => live::unwritten(pipeline),
+        false => super::run::unwritten(pipeline),
+    }
 }
 
 /// Where the component of its mapper is, and its digest.
@@ -138,6 +180,7 @@ fn mapper_of(opened: &Opened) -> Option<(std::path::Display<'_>, &str)> {
 }
 
 fn to_json(opened: &Opened, stream: Option<String>) -> serde_json::Value {
+    let is_live = stream.is_some();
     json!({
         "pipeline": opened.plan.pipeline,
         "transform": opened.digest,
@@ -151,5 +194,10 @@ fn to_json(opened: &Opened, stream: Option<String>) -> serde_json::Value {
         "mapped": opened.mapper.as_ref().map(|mapper| show::schema(&mapper.output)),
         "output": show::schema(&opened.plan.emitted_schema()),
         "features": opened.declaration.declarations().collect::<Vec<_>>(),
+        "outputs": outputs_of(opened, is_live)
+            .into_iter()
+            .map(|(what, place)| json!({"what": what, "place": place}))
+            .collect::<Vec<_>>(),
+        "not_written": unwritten(&opened.declaration, is_live),
     })
 }

@@ -38,6 +38,12 @@
 //! format's own schema. A value of `kafka`, `kinesis` or `avro` that is `"${NAME}"` as a whole is taken
 //! from the process's environment when the event is opened.
 //!
+//! ```toml
+//! [environments.production.topics.driver_features]      # what pipelines may write to, see `topics`
+//! kafka = { brokers = "broker:9092", topic = "driver-features-v1", "compression.type" = "lz4" }
+//! format = "json"                          # or "arrow"; default: "json"
+//! ```
+//!
 //! Relative paths start from the folder of `penstock.toml`, which is beside the pipeline file or in
 //! the nearest folder above it. A folder stands for the files directly in it, without those whose
 //! names begin with `.` or `_`. Files are read in the order of the list, those of a glob or folder by
@@ -56,6 +62,7 @@ use super::live::LiveSource;
 use super::pipeline::{OutputFile, Pipeline};
 use super::recorded::RecordedFiles;
 use super::remote::StoreOptions;
+use super::topics::Topic;
 use super::{environment_file, patterns, recorded, suggest, types};
 
 /// The name of the file that environments stand in.
@@ -77,6 +84,8 @@ pub struct Environment {
     pub output: PathBuf,
     /// The events it has, by name.
     pub events: BTreeMap<String, EventSource>,
+    /// The topics that pipelines may write to, by name.
+    pub topics: BTreeMap<String, Topic>,
     /// What object stores are opened with.
     pub store_options: StoreOptions,
     /// `host:port` on which a run answers whether it is well; none unless it is asked to.

@@ -15,7 +15,7 @@ use super::live_file::LiveKeys;
 use super::live_settings::StreamKind;
 use super::remote::{Secret, StoreOptions};
 use super::table::{Node, Table, read_file};
-use super::{suggest, types};
+use super::{suggest, topics, types};
 
 /// Reads and checks all environments, and gives the one asked for.
 pub(super) fn read(file: &Arc<ConfigFile>, name: &str) -> Result<Environment, ConfigError> {
@@ -92,6 +92,9 @@ fn read_environment(
     let options = table
         .optional("object_store")
         .map_or_else(|| Some(StoreOptions::default()), |node| read_options(&node));
+    let topics = table
+        .optional("topics")
+        .map_or_else(|| Some(BTreeMap::new()), |node| topics::read(&node));
     let events = table
         .optional("events")
         .map(|node| node.table("`[environments.NAME.events.EVENT]`"));
@@ -110,6 +113,7 @@ fn read_environment(
         store: store?,
         output: output?,
         events,
+        topics: topics?,
         store_options: options?,
         listen: listen?.map(|listen| listen.value),
         recorded_in: Arc::default(),

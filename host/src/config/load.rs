@@ -84,18 +84,15 @@ pub(super) fn conflicts(pipelines: &[Pipeline]) -> Vec<Diagnostic> {
         let outputs_of = &pipeline.outputs;
         let written = [
             outputs_of.features.as_ref(),
-            Some(&outputs_of.rejects),
-            Some(&outputs_of.late),
+            Some(&outputs_of.rejects.file),
+            Some(&outputs_of.late.file),
+            Some(&outputs_of.invalid.file),
         ];
         let written = written
             .into_iter()
             .flatten()
             .map(|output| (output.path.clone(), output.span));
-        let invalid = (
-            outputs_of.invalid_values(&pipeline.name.value).path,
-            outputs_of.rejects.span,
-        );
-        for (path, span) in written.chain([invalid]) {
+        for (path, span) in written {
             let path = path.display().to_string();
             if let Some(first) = outputs.place_of_earlier(path.clone(), pipeline, span) {
                 let finding = file.diagnostic(

@@ -32,6 +32,7 @@ mod recorded;
 mod remote;
 mod suggest;
 mod table;
+pub mod topics;
 mod transform_config;
 pub mod types;
 pub mod window;
@@ -56,9 +57,12 @@ pub use live::{
 pub use load::load_pipelines;
 pub use map::MapSpec;
 pub use patterns::is_left_out;
-pub use pipeline::{Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions};
+pub use pipeline::{
+    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, SideOutput,
+};
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
 pub(crate) use remote::is_url;
 pub use remote::{Secret, StoreOptions, sounds_secret};
 pub(crate) use suggest::did_you_mean;
+pub use topics::{Topic, TopicFormat};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

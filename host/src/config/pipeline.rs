@@ -41,8 +41,10 @@
 //! [outputs]                               # file names start from the environment's `output` folder
 //! store = true                            # write to the feature store: the default
 //! features = "driver.parquet"             # write a file too: .parquet .csv .ndjson
+//! topics = ["driver_features"]            # live streams: topics as well, by their names in penstock.toml
 //! rejects = "driver.rejects.ndjson"       # default: the pipeline's name and `.rejects.ndjson`
 //! late = "driver.late.ndjson"             # likewise, `.late.ndjson`
+//! invalid = { topic = "dead_letters" }    # any of the three: live streams write to a topic instead
 //!
 //! [run]
 //! lanes = 4                               # default: the host chooses
@@ -114,22 +116,42 @@ pub struct Outputs {
     pub store: bool,
     /// The file that the transform's output is written to as well, if any.
     pub features: Option<Located<OutputFile>>,
-    /// The file of rejected rows.
-    pub rejects: Located<OutputFile>,
-    /// The file of rows that came too late.
-    pub late: Located<OutputFile>,
+    /// The topics that the transform's output is written to as well, none twice; live streams alone.
+    pub topics: Vec<Located<String>>,
+    /// Rejected rows.
+    pub rejects: SideOutput,
+    /// Rows that came too late.
+    pub late: SideOutput,
+    /// Values that broke their feature's validation.
+    pub invalid: SideOutput,
 }
 
 impl Outputs {
-    /// The file of values that broke their feature's validation: beside the rejects, under the
-    /// pipeline's name.
-    pub fn invalid_values(&self, pipeline: &str) -> OutputFile {
-        let name = format!("{pipeline}.invalid.ndjson");
-        OutputFile {
-            path: self.rejects.value.path.with_file_name(name),
-            format: OutputFormat::Ndjson,
-        }
+    /// What is written beside the features, by the keys that say where.
+    pub fn side(&self) -> [(&'static str, &SideOutput); 3] {
+        [
+            ("rejects", &self.rejects),
+            ("late", &self.late),
+            ("invalid", &self.invalid),
+        ]
     }
+
+    /// The names of all topics, with where they are asked for.
+    pub fn all_topics(&self) -> impl Iterator<Item = &Located<String>> {
+        let side = [&self.rejects, &self.late, &self.invalid].into_iter();
+        self.topics
+            .iter()
+            .chain(side.filter_map(|output| output.topic.as_ref()))
+    }
+}
+
+/// Where what is written beside the features goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SideOutput {
+    /// The file. If there is a topic, runs over recorded events write to it all the same.
+    pub file: Located<OutputFile>,
+    /// The topic that a pipeline over a live stream writes to instead, by its name in the environment.
+    pub topic: Option<Located<String>>,
 }
 
 /// A file to write.

@@ -8,7 +8,7 @@ use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::feature::{self, Shared};
 use super::map;
 use super::pipeline::{
-    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions,
+    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, SideOutput,
 };
 use super::table::{Findings, Node, Table, read_file};
 use super::{suggest, transform_config, window_file};
@@ -217,51 +217,123 @@ fn read_key(node: &Node<'_>) -> Option<Vec<Located<String>>> {
     Some(key)
 }
 
-fn default_outputs(name: &str) -> Outputs {
-    let file = |kind: &str| {
-        let path = PathBuf::from(format!("{name}.{kind}.ndjson"));
-        Located::default_of(OutputFile {
-            path,
-            format: OutputFormat::Ndjson,
-        })
+/// The file that something beside the features goes to unless the pipeline says otherwise.
+fn default_file(name: &str, kind: &str) -> SideOutput {
+    let file = OutputFile {
+        path: PathBuf::from(format!("{name}.{kind}.ndjson")),
+        format: OutputFormat::Ndjson,
     };
+    SideOutput {
+        file: Located::default_of(file),
+        topic: None,
+    }
+}
+
+/// Beside the rejects, under the pipeline's name.
+fn default_invalid(name: &str, rejects: &SideOutput) -> SideOutput {
+    let mut invalid = default_file(name, "invalid");
+    let file = &rejects.file;
+    invalid.file.value.path = file.path.with_file_name(&invalid.file.path);
+    invalid.file.span = file.span;
+    invalid
+}
+
+fn default_outputs(name: &str) -> Outputs {
+    let rejects = default_file(name, "rejects");
     Outputs {
         store: true,
         features: None,
-        rejects: file("rejects"),
-        late: file("late"),
+        topics: Vec::new(),
+        late: default_file(name, "late"),
+        invalid: default_invalid(name, &rejects),
+        rejects,
     }
 }
 
 fn read_outputs(node: &Node<'_>, name: &str) -> Option<Outputs> {
     let mut table = node.table("an `[outputs]` table")?;
-    let default = default_outputs(name);
     let store_node = table.optional("store");
     let store = store_node.as_ref().map_or(Some(true), Node::boolean);
     let features = table
         .optional("features")
         .map_or(Some(None), |node| read_output_file(&node).map(Some));
-    let rejects = table
-        .optional("rejects")
-        .map_or(Some(default.rejects), |node| read_output_file(&node));
-    let late = table
-        .optional("late")
-        .map_or(Some(default.late), |node| read_output_file(&node));
-    table.finish(&ROOT_KEYS, &[]);
+    let topics = table
+        .optional("topics")
+        .map_or(Some(Vec::new()), |node| read_topics(&node));
+    let mut side = |key: &'static str, default: SideOutput| match table.optional(key) {
+        Some(node) => read_side_output(&node, default),
+        None => Some(default),
+    };
+    let rejects = side("rejects", default_file(name, "rejects"));
+    let late = side("late", default_file(name, "late"));
+    let beside = rejects.as_ref().map_or_else(
+        || default_file(name, "invalid"),
+        |rejects| default_invalid(name, rejects),
+    );
+    let invalid = side("invalid", beside);
+    table.finish(
+        &ROOT_KEYS,
+        &[("topic", "write `topics = [\"driver_features\"]`")],
+    );
     let outputs = Outputs {
         store: store?,
         features: features?,
+        topics: topics?,
         rejects: rejects?,
         late: late?,
+        invalid: invalid?,
     };
-    if let (Some(node), false, None) = (store_node, outputs.store, &outputs.features) {
+    let goes_nowhere = outputs.features.is_none() && outputs.topics.is_empty();
+    if let (Some(node), false, true) = (store_node, outputs.store, goes_nowhere) {
         node.report(
-            "is false, and no file is given: the features would go nowhere",
-            "add `features = \"features.parquet\"`, or leave `store` out",
+            "is false, and no file or topic is given: the features would go nowhere",
+            "add `features = \"features.parquet\"` or `topics = [\"driver_features\"]`, or leave `store` out",
         );
         return None;
     }
     Some(outputs)
+}
+
+fn read_topics(node: &Node<'_>) -> Option<Vec<Located<String>>> {
+    let topics = node.strings("[\"driver_features\"]")?;
+    for (number, topic) in topics.iter().enumerate() {
+        if topics[..number]
+            .iter()
+            .any(|earlier| earlier.value == topic.value)
+        {
+            let message = format!("topic `{}` is named twice", topic.value);
+            node.findings()
+                .report(topic.span, message, "keep one of the two");
+            return None;
+        }
+    }
+    Some(topics)
+}
+
+/// A file, or `{ topic = "dead_letters" }`.
+fn read_side_output(node: &Node<'_>, default: SideOutput) -> Option<SideOutput> {
+    if node.value.as_table().is_none() {
+        return Some(SideOutput {
+            file: read_output_file(node)?,
+            topic: None,
+        });
+    }
+    let example = "{ topic = \"dead_letters\" }";
+    let mut table = node.table(example)?;
+    let topic = table
+        .required("topic", "topic = \"dead_letters\"")
+        .and_then(|node| node.string("\"dead_letters\""));
+    table.finish(
+        &[],
+        &[(
+            "file",
+            "write the file alone, without a table: `rejects = \"driver.rejects.ndjson\"`",
+        )],
+    );
+    Some(SideOutput {
+        topic: Some(topic?),
+        ..default
+    })
 }
 
 fn read_output_file(node: &Node<'_>) -> Option<Located<OutputFile>> {

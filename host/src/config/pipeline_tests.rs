@@ -44,6 +44,8 @@ store = false
 features = "driver.parquet"
 rejects = "bad.csv"
 late = "late.ndjson"
+topics = ["driver_features", "second"]
+invalid = { topic = "dead_letters" }
 
 [run]
 lanes = 4
@@ -159,7 +161,14 @@ fn a_pipeline_with_every_key_is_read() {
         (features.path.to_str(), features.format),
         (Some("driver.parquet"), OutputFormat::Parquet)
     );
-    assert_eq!(outputs.rejects.format, OutputFormat::Csv);
+    assert_eq!(outputs.rejects.file.format, OutputFormat::Csv);
+    let topics: Vec<&str> = outputs.all_topics().map(|topic| topic.as_str()).collect();
+    assert_eq!(topics, ["driver_features", "second", "dead_letters"]);
+    assert!(outputs.rejects.topic.is_none());
+    assert_eq!(
+        outputs.invalid.file.path.to_str(),
+        Some("driver_accept_proportion_10m.invalid.ndjson")
+    );
     let run = RunOptions {
         lanes: Some(4),
         batch_rows: 1_000,
@@ -188,11 +197,11 @@ fn what_may_be_left_out_has_defaults() {
     assert_eq!(pipeline.window.value.to_string(), "tumbling 10m");
     assert!(pipeline.outputs.store && pipeline.outputs.features.is_none());
     assert_eq!(
-        pipeline.outputs.rejects.path.to_str(),
+        pipeline.outputs.rejects.file.path.to_str(),
         Some("driver.rejects.ndjson")
     );
     assert_eq!(
-        pipeline.outputs.late.path.to_str(),
+        pipeline.outputs.late.file.path.to_str(),
         Some("driver.late.ndjson")
     );
     assert_eq!(pipeline.run, RunOptions::default());

@@ -112,6 +112,14 @@ pub(super) fn remedy(code: Code) -> (FaultKind, &'static str) {
             FaultKind::Fenced,
             "another process has taken over; run each instance, and each pipeline, once",
         ),
+        Code::MessageSizeTooLarge => (
+            FaultKind::Refused,
+            "raise `message.max.bytes` of the client, and `max.message.bytes` of the topic",
+        ),
+        Code::InvalidTimestamp => (
+            FaultKind::Refused,
+            "let the topic take what is as old as the events (`message.timestamp.before.max.ms`), or date messages itself (`message.timestamp.type=LogAppendTime`)",
+        ),
         Code::InconsistentGroupProtocol => (
             FaultKind::Refused,
             "other members of the group divide partitions by another strategy: use a `group` that only Penstock reads with",

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use super::event_schema::EventSchema;
 use super::outputs::OutputPaths;
+use super::topics::OutputTopics;
 use super::wiring::{Host, Opened, Read, WiringError, open, put_together};
 use crate::config::{Environment, Pipeline, Source};
 use crate::source::decode::Format;
-use crate::source::live::DeclaredStream;
+use crate::source::live::{DeclaredStream, StreamOptions};
 
 /// Checks a pipeline as [`open`] does, and one over a live stream as well: what there is to see without
 /// its broker. Of a live stream nothing can be read by what this gives.
@@ -33,6 +34,11 @@ pub fn check(
     )?;
     let outputs = OutputPaths::of(&pipeline, environment);
     outputs.check(&pipeline, environment, event, std::iter::empty())?;
+    let source = match &stream.stream {
+        StreamOptions::Kafka(settings) => Some(settings),
+        StreamOptions::Kinesis { .. } => None,
+    };
+    let topics = OutputTopics::of(&pipeline, environment, source)?;
     let read = Read {
         recordings: Vec::new(),
         format: Format::Ndjson,
@@ -43,6 +49,7 @@ pub fn check(
         },
         outputs,
     };
-    let opened = put_together(host, pipeline, environment, event, read)?;
+    let mut opened = put_together(host, pipeline, environment, event, read)?;
+    opened.topics = topics;
     Ok((opened, Some(stream)))
 }

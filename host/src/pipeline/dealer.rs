@@ -285,6 +285,7 @@ impl Way {
             position: last as i64 + 1,
             sequence: self.sequences().end,
             greatest: times.iter().copied().fold(whole.greatest, i64::max),
+            floor: whole.after.map_or(i64::MIN, |after| after.floor),
         };
         Place {
             after: (last != next).then_some(cursor),

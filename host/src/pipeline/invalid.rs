@@ -21,6 +21,7 @@ pub(super) struct InvalidRows {
     schema: SchemaRef,
     /// The columns in front that say which row it is.
     naming: usize,
+    keys: usize,
 }
 
 impl InvalidRows {
@@ -40,7 +41,13 @@ impl InvalidRows {
         Self {
             schema: Arc::new(Schema::new(fields)),
             naming,
+            keys: plan.key.len(),
         }
+    }
+
+    /// How many columns in front are the key.
+    pub(super) fn keys(&self) -> usize {
+        self.keys
     }
 
     /// A row for each value of an output that broke a rule.

@@ -7,6 +7,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
@@ -322,14 +323,7 @@ impl Lane {
                         self.commits.judged(end, place);
                         self.commit_if_it_must().await?;
                     }
-                    let LaneReport {
-                        accounting,
-                        windows,
-                        ..
-                    } = &self.report;
-                    self.out
-                        .telemetry
-                        .batch_ends(began, accounting, *windows, self.watermark);
+                    self.tell(began);
                 }
                 Some(ToLane::End) => {
                     self.report.watermark = self.watermark;
@@ -372,6 +366,17 @@ impl Lane {
         report
     }
 
+    /// Tells what came of a batch that was begun then.
+    fn tell(&self, began: Duration) {
+        let telemetry = &self.out.telemetry;
+        let (accounting, windows) = (&self.report.accounting, self.report.windows);
+        telemetry.batch_ends(began, accounting, windows, self.watermark);
+        telemetry.state_bytes.set_count(self.windows.bytes() as u64);
+        telemetry
+            .resident_keys
+            .set_count(self.windows.keys() as u64);
+    }
+
     /// Goes on where an earlier run stopped.
     async fn resume(&mut self) -> Result<(), LaneError> {
         let Some(residence) = &mut self.residence else {
@@ -385,15 +390,10 @@ impl Lane {
         if progress.is_some() {
             self.report = std::mem::take(&mut resume.report);
             self.watermark = self.report.watermark;
+            let (accounting, windows) = (&self.report.accounting, self.report.windows);
+            let telemetry = &self.out.telemetry;
+            telemetry.resume(accounting, windows, self.watermark);
         }
-        let LaneReport {
-            accounting,
-            windows,
-            ..
-        } = &self.report;
-        self.out
-            .telemetry
-            .resume(accounting, *windows, self.watermark);
         Ok(())
     }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::wiring::Opened;
 use crate::config::{ConfigError, Environment, EventSource, Pipeline, Span};
 use crate::source::recording::Recording;
 
@@ -18,12 +19,11 @@ impl OutputPaths {
     /// Where a pipeline's files are in an environment.
     pub(super) fn of(pipeline: &Pipeline, environment: &Environment) -> Self {
         let outputs = &pipeline.outputs;
-        let invalid = outputs.invalid_values(&pipeline.name.value);
         Self {
             features: (outputs.features.as_ref()).map(|file| environment.output_path(&file.value)),
-            rejects: environment.output_path(&outputs.rejects.value),
-            late: environment.output_path(&outputs.late.value),
-            invalid: environment.output_path(&invalid),
+            rejects: environment.output_path(&outputs.rejects.file.value),
+            late: environment.output_path(&outputs.late.file.value),
+            invalid: environment.output_path(&outputs.invalid.file.value),
         }
     }
 
@@ -67,10 +67,31 @@ impl OutputPaths {
         let features = self.features.as_deref().zip(outputs.features.as_ref());
         let features = features.map(|(path, file)| (path, file.span));
         features.into_iter().chain([
-            (self.rejects.as_path(), outputs.rejects.span),
-            (self.late.as_path(), outputs.late.span),
-            (self.invalid.as_path(), outputs.rejects.span),
+            (self.rejects.as_path(), outputs.rejects.file.span),
+            (self.late.as_path(), outputs.late.file.span),
+            (self.invalid.as_path(), outputs.invalid.file.span),
         ])
+    }
+}
+
+impl Opened {
+    /// The files that it writes, by what is written to each. Those of a live pipeline are folders of them.
+    pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
+        let OutputPaths {
+            features,
+            rejects,
+            late,
+            invalid,
+        } = &self.outputs;
+        let features = features.as_deref().map(|path| ("features", path));
+        let side = [("rejects", rejects), ("late", late), ("invalid", invalid)];
+        let side = side.into_iter().map(|(what, path)| (what, path.as_path()));
+        features.into_iter().chain(side)
+    }
+
+    /// The store's folder, if features are written there.
+    pub fn feature_store(&self) -> Option<&Path> {
+        self.store.as_deref()
     }
 }
 

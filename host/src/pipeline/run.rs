@@ -19,6 +19,7 @@ use super::passing::Passing;
 use super::queue::queue;
 use super::reader::{ReadError, Reader, ReaderReport};
 use super::residence::Kept;
+use super::run_error::RunError;
 use super::spans;
 use super::telemetry::{Generation, PipelineState, PipelineTelemetry};
 use super::wiring::{Host, Opened};
@@ -79,110 +80,6 @@ pub struct RunReport {
     pub resumed: Option<u64>,
     /// What the transform told.
     pub figures: Figures,
-}
-
-/// Why a run failed. What was written before stays.
-#[derive(Debug, thiserror::Error)]
-pub enum RunError {
-    /// The source cannot be read on.
-    #[error("pipeline {pipeline}: {error}")]
-    Read {
-        /// The pipeline.
-        pipeline: String,
-        /// Why.
-        error: ReadError,
-    },
-    /// A lane cannot go on.
-    #[error("pipeline {pipeline}, lane {lane}, transform {transform}: {error}")]
-    Lane {
-        /// The pipeline.
-        pipeline: String,
-        /// The lane's number.
-        lane: usize,
-        /// The digest of its transform.
-        transform: String,
-        /// Why.
-        error: LaneError,
-    },
-    /// What was computed cannot be delivered.
-    #[error("pipeline {pipeline}: {error}")]
-    Delivery {
-        /// The pipeline.
-        pipeline: String,
-        /// Why.
-        error: DeliveryError,
-    },
-    /// The store cannot be opened or does not take the declarations.
-    #[error("{0}")]
-    Store(#[from] StoreError),
-    /// The system gives no more threads.
-    #[error("pipeline {pipeline}: cannot start a thread: {error}; run fewer pipelines at once")]
-    Thread {
-        /// The pipeline.
-        pipeline: String,
-        /// What the system says.
-        error: std::io::Error,
-    },
-    /// A thread or task ended in a panic, which is a fault of Penstock.
-    #[error(
-        "pipeline {pipeline}: its {part} panicked, which is a fault of Penstock; please report it"
-    )]
-    Panicked {
-        /// The pipeline.
-        pipeline: String,
-        /// The part.
-        part: &'static str,
-    },
-}
-
-impl RunError {
-    /// Whether the run was stopped because somebody asked for it.
-    pub fn is_stop(&self) -> bool {
-        matches!(
-            self,
-            Self::Read {
-                error: ReadError::Stopped,
-                ..
-            }
-        )
-    }
-
-    /// Whether the run was given something that it cannot work on.
-    pub fn is_bad_input(&self) -> bool {
-        matches!(
-            self,
-            Self::Read {
-                error: ReadError::Source(error),
-                ..
-            } if !error.is_of_the_system()
-        ) || matches!(
-            self,
-            Self::Store(StoreError::Redeclared { .. } | StoreError::NotAStore { .. })
-        ) || matches!(
-            self,
-            Self::Delivery {
-                error: DeliveryError::Commit(CommitError::Other { .. }),
-                ..
-            }
-        )
-    }
-
-    /// Whether this only follows from another part's failure.
-    fn is_consequence(&self) -> bool {
-        matches!(
-            self,
-            Self::Read {
-                error: ReadError::Closed,
-                ..
-            } | Self::Lane {
-                error: LaneError::Closed,
-                ..
-            } | Self::Delivery {
-                error: DeliveryError::Incomplete,
-                ..
-            }
-        )
-    }
 }
 
 /// Runs pipelines next to each other until each has read its input to the end, or failed, or
@@ -329,9 +226,10 @@ fn start(
     let lane_telemetry: Vec<_> = (0..lanes as u32)
         .map(|number| telemetry.lane(number, None, &host.clock))
         .collect();
-    let (to_delivery, from_all) = queue(DELIVERY_QUEUE);
+    let (to_delivery, from_all) = queue(waiting(&opened, DELIVERY_QUEUE, 1));
     let delivery_telemetry = telemetry.delivery("", &host.clock);
     let _ = delivery_telemetry.queue.set(to_delivery.fill());
+    let lane_queue = waiting(&opened, LANE_QUEUE, lanes);
     let delivery = Delivery {
         features: Features::new(Arc::clone(&opened.plan), opened.features),
         sinks,
@@ -353,7 +251,7 @@ fn start(
     let mut tasks = Vec::with_capacity(lanes);
     let mut transforms = opened.transforms.into_iter();
     for (number, lane_telemetry) in lane_telemetry.into_iter().enumerate() {
-        let (to_lane, from_reader) = queue::<ToLane>(LANE_QUEUE);
+        let (to_lane, from_reader) = queue::<ToLane>(lane_queue);
         let _ = lane_telemetry.queue.set(to_lane.fill());
         to_lanes.push(to_lane);
         let out = Outlet {
@@ -450,9 +348,18 @@ fn commits(
     Ok((Some(commits), resumes))
 }
 
+/// Bytes that may wait in one of `queues` queues: at most `most`, and together no more than a part of
+/// what states may take, if they are bounded.
+fn waiting(opened: &Opened, most: usize, queues: usize) -> usize {
+    let keeping = opened.keeping.as_ref();
+    let part = keeping.map(|keeping| usize::try_from(keeping.state_memory / 32 / queues as u64));
+    part.and_then(Result::ok)
+        .map_or(most, |part| part.clamp(1 << 16, most))
+}
+
 /// Bytes of windows in memory, of those that a lane's state may take in all.
 pub(super) fn state_memory(bytes: u64) -> usize {
-    usize::try_from(bytes / 2).unwrap_or(usize::MAX)
+    usize::try_from(bytes / 4).unwrap_or(usize::MAX)
 }
 
 fn least_cursor(resumes: &[Resume]) -> u64 {

@@ -14,6 +14,7 @@ use super::opener::Opener;
 use super::outputs::OutputPaths;
 use super::plan::Plan;
 use super::recordings;
+use super::topics::OutputTopics;
 use super::working::{Working, check_interfaces};
 use crate::clock::Clock;
 use crate::config::{
@@ -153,6 +154,8 @@ pub struct Opened {
     /// Whether what an interrupted run left is forgotten.
     pub fresh: bool,
     pub(super) outputs: OutputPaths,
+    /// The topics that it writes to; none over recorded events.
+    pub topics: OutputTopics,
 }
 
 /// Where lanes keep what they have done.
@@ -415,10 +418,11 @@ pub(super) fn put_together(
             pace: None,
             disorder: window.disorder,
             every_watermark,
-            batch_rows: pipeline.run.batch_rows,
+            batch_rows: batch_rows(&pipeline),
             stop_on_reject: pipeline.run.on_malformed == OnMalformed::Stop,
         },
         outputs,
+        topics: OutputTopics::default(),
         store: pipeline.outputs.store.then(|| environment.store.clone()),
         keeping: (pipeline.run.commit_every).map(|every| Keeping {
             folder: environment.store.clone(),
@@ -445,6 +449,17 @@ pub fn lanes_of(pipeline: &Pipeline) -> usize {
     let processors = || std::thread::available_parallelism().map_or(1, usize::from);
     let lanes = pipeline.run.lanes.map(|lanes| lanes as usize);
     lanes.unwrap_or_else(|| processors().min(MOST_DEFAULT_LANES))
+}
+
+/// Rows of a batch, at most. Lanes that commit do so between two batches, and what may change in one
+/// must not be more than they have memory for.
+fn batch_rows(pipeline: &Pipeline) -> usize {
+    const STATE_BYTES: u64 = 1 << 14;
+    let rows = pipeline.run.batch_rows;
+    match pipeline.run.commit_every {
+        None => rows,
+        Some(_) => rows.min((pipeline.run.state_memory / STATE_BYTES).max(256) as usize),
+    }
 }
 
 /// The key's columns. Rows in which one is null are refused, so that none is null after that.

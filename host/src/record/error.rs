@@ -102,10 +102,8 @@ impl RecordError {
     /// Whether what it was given is wrong, rather than the machine, the network or the stream.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Asked { .. }
-            | Self::Newest(_)
-            | Self::Foreign { .. }
-            | Self::Different { .. } => true,
+            Self::Newest(error) => !error.is_of_the_system(),
+            Self::Asked { .. } | Self::Foreign { .. } | Self::Different { .. } => true,
             Self::Kafka(fault) => matches!(
                 fault.kind,
                 FaultKind::Setting | FaultKind::Denied | FaultKind::Missing

@@ -27,7 +27,7 @@ pub enum Place {
     /// A folder of this machine. It need not be there.
     Local(PathBuf),
     /// A folder of an object store.
-    Remote(RemoteFolder),
+    Remote(Box<RemoteFolder>),
 }
 
 impl Place {
@@ -41,7 +41,8 @@ impl Place {
             return Ok(Self::Local(PathBuf::from(path)));
         }
         if text.contains("://") {
-            return Ok(Self::Remote(RemoteFolder::open(text, options, io)?));
+            let folder = RemoteFolder::open(text, options, io)?;
+            return Ok(Self::Remote(Box::new(folder)));
         }
         Ok(Self::Local(PathBuf::from(text)))
     }

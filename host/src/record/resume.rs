@@ -179,3 +179,84 @@ fn check_same(path: &str, before: &Value, now: &Value) -> Result<(), RecordError
         }),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::Arc;
+
+    use arrow::datatypes::Schema;
+    use parquet::arrow::ArrowWriter;
+    use parquet::file::metadata::KeyValue;
+
+    use super::*;
+
+    fn write(folder: &Path, first: i64, notes: &[(String, String)]) {
+        let path = folder.join(rows_name(0, first));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let schema = Arc::new(Schema::empty());
+        let mut writer =
+            ArrowWriter::try_new(fs::File::create(path).unwrap(), schema, None).unwrap();
+        for (key, value) in notes {
+            writer.append_key_value_metadata(KeyValue::new(key.clone(), value.clone()));
+        }
+        writer.close().unwrap();
+    }
+
+    #[test]
+    fn a_partition_goes_on_behind_its_newest_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = Place::Local(folder.path().to_owned());
+        let recording = json!({"columns": "a int64", "sample": ""});
+        let go_on =
+            |recording: &Value| resume(&place, 0, recording).map_err(|error| error.to_string());
+        assert_eq!(go_on(&recording), Ok(None));
+        begin(&place, 0, 7, &recording).unwrap();
+        assert_eq!(go_on(&recording), Ok(Some(7)));
+        write(folder.path(), 7, &notes(20, &recording));
+        write(folder.path(), 20, &notes(31, &recording));
+        // Those of the files that are there stay; of others the messages are read again.
+        for first in [7, 20, 31, 44] {
+            fs::write(folder.path().join(rejects_name(0, first)), "{}\n").unwrap();
+        }
+        fs::write(folder.path().join("p=0/notes.parquet"), "somebody else's").unwrap();
+        assert_eq!(go_on(&recording), Ok(Some(31)));
+        let left = |first| folder.path().join(rejects_name(0, first)).exists();
+        assert_eq!([7, 20, 31, 44].map(left), [true, true, false, false]);
+
+        let other = go_on(&json!({"columns": "a int64", "sample": "0.1 by a"})).unwrap_err();
+        assert!(
+            other.contains(
+                "was recorded with no sample, and this recording has the sample 0.1 by a"
+            ),
+            "{other}"
+        );
+        write(folder.path(), 40, &[]);
+        assert!(
+            go_on(&recording)
+                .unwrap_err()
+                .contains("no notes of a recording")
+        );
+        let mut newer = notes(50, &recording);
+        newer[0].1 = "2".to_owned();
+        write(folder.path(), 41, &newer);
+        assert!(
+            go_on(&recording)
+                .unwrap_err()
+                .contains("another version of Penstock")
+        );
+        write(folder.path(), 42, &notes(41, &recording));
+        assert!(
+            go_on(&recording)
+                .unwrap_err()
+                .contains("does not say how far it goes")
+        );
+        fs::write(folder.path().join(rows_name(0, 43)), "cut o").unwrap();
+        assert!(
+            go_on(&recording)
+                .unwrap_err()
+                .contains("repair or remove the file")
+        );
+    }
+}

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::sync::Arc;
 use std::time::Duration;
 
 use parquet::arrow::ArrowWriter;
@@ -70,7 +71,7 @@ impl Segment {
             .set_compression(Compression::ZSTD(ZstdLevel::default()))
             .set_max_row_group_row_count(Some(ROW_GROUP_ROWS))
             .build();
-        let schema = spec.layout.schema().clone();
+        let schema = Arc::clone(spec.layout.schema());
         let writer = ArrowWriter::try_new(spool, schema, Some(properties));
         let writer = writer.map_err(|error| encode(spec, &name, &error))?;
         Ok(Self {

@@ -129,6 +129,7 @@ fn at_work(clock: &Arc<ByHand>) -> Arc<Telemetry> {
         let began = lane.batch_begins();
         clock.pass(Duration::from_millis(30));
         lane.batch_ends(began, &accounting, 4, 1_500_000);
+        lane.heartbeat.rest();
         lane.delivered(5, 9, 1);
         lane.committed(lane.heartbeat.now());
         lane.state_bytes.set(1_000);

@@ -186,8 +186,10 @@ impl<'a> Trial<'a> {
         pipeline.outputs.store = false;
         pipeline.run.commit_every = None;
         pipeline.outputs.features = Some(file(features.to_owned(), format));
-        pipeline.outputs.rejects = file(folder.path("rejects.ndjson"), OutputFormat::Ndjson);
-        pipeline.outputs.late = file(folder.path("late.ndjson"), OutputFormat::Ndjson);
+        let ndjson = |name: &str| file(folder.path(name), OutputFormat::Ndjson);
+        pipeline.outputs.rejects.file = ndjson("rejects.ndjson");
+        pipeline.outputs.late.file = ndjson("late.ndjson");
+        pipeline.outputs.invalid.file = ndjson("invalid.ndjson");
         pipeline.run.lanes = cut.lanes.or(pipeline.run.lanes);
         pipeline.run.batch_rows = cut.batch_rows.unwrap_or(pipeline.run.batch_rows);
         Ok(pipeline::open(self.host, pipeline, &self.environment)?)

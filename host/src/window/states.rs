@@ -83,6 +83,11 @@ impl States {
         self.len() * of_slot + self.runs.bytes() + self.keys.bytes()
     }
 
+    /// How many records differ from what is kept, about.
+    pub(super) fn changes(&self) -> usize {
+        self.marks.changes() + self.gone.len()
+    }
+
     /// From now on it is noted which keys are in use, and states lie in runs of about so many bytes.
     pub(super) fn limit(&mut self, run_bytes: usize) {
         self.runs.limit(run_bytes);

@@ -311,6 +311,11 @@ impl Windows {
         }
     }
 
+    /// How many records differ from those that are kept, about.
+    pub fn changed(&self) -> usize {
+        self.states_ref().changes()
+    }
+
     /// How many keys are here.
     pub fn keys(&self) -> usize {
         self.states_ref().keys.len()

@@ -1,5 +1,6 @@
 //! Kafka: one broker that all tests of this process share, and what they do with its tools.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::process::{Output, Stdio};
 use std::sync::LazyLock;
@@ -7,13 +8,14 @@ use std::time::Duration;
 
 use futures::executor::block_on;
 use penstock_servers::{Kafka, Server};
-use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::{ClientContext, DefaultClientContext};
+use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::DeliveryResult;
+use rdkafka::message::{DeliveryResult, Headers};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer, ProducerContext};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message};
 
 /// Longer than anything takes, on a machine that does a lot besides.
 pub(crate) const LIMIT: Duration = Duration::from_secs(120);
@@ -101,6 +103,114 @@ pub(crate) fn delete_before(bootstrap: &str, topic: &str, partition: i32, offset
     deleted.unwrap().elements()[0].error().unwrap();
 }
 
+/// A message that somebody who reads committed messages sees.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Consumed {
+    pub(crate) partition: i32,
+    pub(crate) offset: i64,
+    /// In milliseconds; none if it has no time of its own.
+    pub(crate) timestamp: Option<i64>,
+    pub(crate) key: Option<Vec<u8>>,
+    pub(crate) value: Option<Vec<u8>>,
+    pub(crate) headers: Vec<(String, String)>,
+}
+
+impl Consumed {
+    /// A header's value.
+    #[track_caller]
+    pub(crate) fn header(&self, name: &str) -> &str {
+        let found = self.headers.iter().find(|(other, _)| other == name);
+        &found
+            .unwrap_or_else(|| panic!("no header {name}: {self:?}"))
+            .1
+    }
+
+    /// The lane that published it, and its place there: epoch and sequence.
+    #[track_caller]
+    pub(crate) fn lane(&self) -> (&str, (u64, u64)) {
+        let number = |name| self.header(name).parse().unwrap();
+        let at = (number("penstock-epoch"), number("penstock-sequence"));
+        (self.header("penstock-lane"), at)
+    }
+
+    /// Its value as a text.
+    #[track_caller]
+    pub(crate) fn text(&self) -> &str {
+        std::str::from_utf8(self.value.as_deref().expect("no tombstone")).unwrap()
+    }
+}
+
+/// Reads a topic with `isolation.level=read_committed` to its end: of each partition, what is there now and is not
+/// behind an open transaction, in order; the partitions one after the other.
+#[track_caller]
+pub(crate) fn consume(bootstrap: &str, topic: &str) -> Vec<Consumed> {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", "a-reader")
+        .set("enable.partition.eof", "true")
+        .set("isolation.level", "read_committed")
+        .set("reconnect.backoff.max.ms", "500");
+    let reader: BaseConsumer = config.create().unwrap();
+    let metadata = reader.fetch_metadata(Some(topic), LIMIT).unwrap();
+    let partitions = metadata.topics()[0].partitions().len();
+    let mut all = TopicPartitionList::new();
+    for partition in 0..partitions as i32 {
+        let added = all.add_partition_offset(topic, partition, Offset::Beginning);
+        added.unwrap();
+    }
+    reader.assign(&all).unwrap();
+    let mut seen = Vec::new();
+    let mut ended = 0;
+    while ended < partitions {
+        match reader.poll(LIMIT).expect("it comes within the limit") {
+            Ok(message) => seen.push(consumed(&message)),
+            Err(KafkaError::PartitionEOF(_)) => ended += 1,
+            // The client connects again by itself.
+            Err(KafkaError::MessageConsumption(
+                RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown,
+            )) => {}
+            Err(error) => panic!("{error}"),
+        }
+    }
+    seen.sort_by_key(|message| (message.partition, message.offset));
+    seen
+}
+
+fn consumed(message: &impl Message) -> Consumed {
+    let headers = message.headers().into_iter().flat_map(|it| it.iter());
+    let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+    Consumed {
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp: message.timestamp().to_millis(),
+        key: message.key().map(<[u8]>::to_vec),
+        value: message.payload().map(<[u8]>::to_vec),
+        headers: headers
+            .map(|header| {
+                (
+                    header.key.to_owned(),
+                    text(header.value.unwrap_or_default()),
+                )
+            })
+            .collect(),
+    }
+}
+
+/// Asserts that what each lane published rises strictly in (epoch, sequence) in each partition, and that no place
+/// comes twice.
+#[track_caller]
+pub(crate) fn assert_in_order(messages: &[Consumed]) {
+    let mut last = BTreeMap::new();
+    let mut seen = BTreeSet::new();
+    for message in messages {
+        let (lane, at) = message.lane();
+        let before = last.insert((lane, message.partition), at);
+        assert!(before < Some(at), "{before:?} comes before {message:?}");
+        assert!(seen.insert((lane, at.1)), "there twice: {message:?}");
+    }
+}
+
 fn admin(bootstrap: &str) -> AdminClient<DefaultClientContext> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", bootstrap);
@@ -131,7 +241,10 @@ impl ProducerContext for Delivered {
 impl Writer {
     pub(crate) fn new(bootstrap: &str, topic: &str) -> Self {
         let mut config = ClientConfig::new();
-        config.set("bootstrap.servers", bootstrap);
+        config
+            .set("bootstrap.servers", bootstrap)
+            // Else a batch that is sent again comes behind the ones after it.
+            .set("enable.idempotence", "true");
         Self {
             producer: config.create_with_context(Delivered).unwrap(),
             topic: topic.to_owned(),

@@ -63,7 +63,7 @@ pub(super) struct LaneMeta {
     pub(super) cursor: u64,
     /// Entries of the log that count.
     pub(super) entries: u64,
-    /// Entries of the journal that are to be carried out.
+    /// The number up to which entries of the journal count.
     pub(super) journal: u64,
     /// The windows' progress, as its bytes.
     pub(super) progress: Vec<u8>,

@@ -73,7 +73,7 @@ pub(super) struct Resume {
     pub(super) splits: BTreeMap<u32, SplitCursor>,
     pub(super) report: LaneReport,
     pub(super) progress: Option<Progress>,
-    /// Entries of the journal that are to be carried out.
+    /// The number up to which entries of the journal count.
     pub(super) journal: u64,
 }
 
@@ -207,7 +207,9 @@ impl Commits {
                         commits.resume(lane, meta)?
                     }
                     None => {
-                        commits.io.block_on(clear(&commits.lanes[lane].state))?;
+                        commits
+                            .io
+                            .block_on(clear(&commits.lanes[lane].state, &[]))?;
                         Resume::default()
                     }
                 },
@@ -330,7 +332,7 @@ impl Commits {
         // Without this nothing else counts, should this be interrupted.
         self.io.block_on(self.store.set_run(&self.pipeline, None))?;
         for lane in &self.lanes {
-            self.io.block_on(clear(&lane.state))?;
+            self.io.block_on(clear(&lane.state, &[]))?;
         }
         Ok(())
     }
@@ -354,11 +356,11 @@ fn entry_key(entry: u64) -> Vec<u8> {
     [&[LOG][..], &entry.to_be_bytes()].concat()
 }
 
-/// Forgets everything that is kept of a lane.
-pub(super) async fn clear(state: &LaneState) -> Result<(), StoreError> {
+/// Forgets everything that is kept of a lane under keys that begin with `prefix`.
+pub(super) async fn clear(state: &LaneState, prefix: &[u8]) -> Result<(), StoreError> {
     let mut after: Option<Bytes> = None;
     loop {
-        let pairs = state.pairs(&[], after.as_deref()).await?;
+        let pairs = state.pairs(prefix, after.as_deref()).await?;
         let Some((last, _)) = pairs.last() else {
             break;
         };

@@ -9,9 +9,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use arrow::error::ArrowError;
 
+use super::committed::Committed;
 use super::keeper::{Keeper, KeeperError};
-use super::outbox::{Destination, Outbox, OutboxError};
-use super::partition::Committed;
+use super::outbox::{Outbox, OutboxError};
+use super::outputs::{INVALID, LATE, REJECTS};
+use super::rows::{Keys, RowMessages};
 use crate::pipeline::commit::ToCommit;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::features::Features;
@@ -19,11 +21,18 @@ use crate::pipeline::invalid::InvalidRows;
 use crate::pipeline::lane::{FromLane, LaneReport, Output, Refused};
 use crate::pipeline::queue::Receiver;
 use crate::pipeline::telemetry::{DeliveryTelemetry, LaneTelemetry};
+use crate::sink::kafka::{Outgoing, Published};
 use crate::sink::{Position, Record, Reject, reject_line};
 use crate::source::record_lines;
 use crate::stage::Stage;
 use crate::store::StoreError;
 use crate::store::embedded::LiveLane;
+use crate::store::item::entity::EntityError;
+
+/// Bytes of a refused record, and of what is said of it, that a topic gets at most. Each may become six as
+/// JSON, and a message of more than a megabyte is usually too large.
+const RECORD: usize = 128 << 10;
+const DETAIL: usize = 16 << 10;
 
 /// Why delivery ended early.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +46,9 @@ pub enum LiveDeliveryError {
     /// Features cannot be written.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// A row cannot be keyed by its entity.
+    #[error("cannot deliver rows: {0}")]
+    Entity(#[from] EntityError),
     /// Arrow cannot hold the columns.
     #[error("cannot deliver features: {0}")]
     Arrow(#[from] ArrowError),
@@ -50,8 +62,14 @@ impl LiveDeliveryError {
     pub(super) fn is_fenced(&self) -> bool {
         match self {
             Self::Keeper(KeeperError::Store(error)) | Self::Store(error) => error.is_fenced(),
+            Self::Outbox(error) => error.is_fenced(),
             _ => false,
         }
+    }
+
+    /// Whether the pipeline was given something that cannot work.
+    pub(super) fn is_bad_input(&self) -> bool {
+        matches!(self, Self::Outbox(error) if error.is_bad_input())
     }
 }
 
@@ -61,6 +79,9 @@ pub(super) struct LaneDelivery {
     pub(super) invalid: InvalidRows,
     pub(super) keeper: Keeper,
     pub(super) outbox: Outbox,
+    pub(super) messages: RowMessages,
+    /// Of the transform, as messages say it.
+    pub(super) generation: u64,
     /// The name of the split that refused rows came from.
     pub(super) split: String,
     /// Rows that the lane has emitted.
@@ -94,9 +115,10 @@ impl LaneDelivery {
         &mut self,
         input: &mut Receiver<ToDelivery>,
     ) -> Result<LaneReport, LiveDeliveryError> {
-        // What the last owner committed and may not have sent.
         self.telemetry.heartbeat.wait();
-        self.outbox.send()?;
+        self.outbox.open(&self.keeper)?;
+        // What the last owner committed and may not have sent.
+        self.outbox.send(&self.keeper)?;
         loop {
             if self.lost.load(Ordering::Relaxed) {
                 return Err(LiveDeliveryError::Incomplete);
@@ -109,10 +131,13 @@ impl LaneDelivery {
             };
             match message {
                 FromLane::Emitted(output) => self.emitted(&output)?,
-                FromLane::Refused(refused) => self.refused(&refused),
+                FromLane::Refused(refused) => self.refused(&refused)?,
                 FromLane::Progress { .. } => {}
                 FromLane::Commit(commit) => self.commit(&commit)?,
-                FromLane::Done(report) => return Ok(*report),
+                FromLane::Done(report) => {
+                    self.settle()?;
+                    return Ok(*report);
+                }
             }
         }
     }
@@ -121,8 +146,9 @@ impl LaneDelivery {
         let (rows, failures) = self.features.validated(output)?;
         if !failures.is_empty() {
             let shown = self.invalid.rows(output, self.features.all(), &failures)?;
-            for line in record_lines(&shown) {
-                self.outbox.put(Destination::Invalid, line + "\n");
+            let keys = Keys::of(&shown, self.invalid.keys())?;
+            for (row, line) in record_lines(&shown).iter().enumerate() {
+                self.put(INVALID, keys.get(row), line)?;
             }
         }
         let (epoch, first) = (self.keeper.epoch, self.rows);
@@ -132,18 +158,42 @@ impl LaneDelivery {
             keeper.write(&items)
         })?;
         let values = self.features.values(&rows, output.length);
-        let (rows, removed) = (rows.num_rows() as u64, failures.len() as u64);
-        self.lane_telemetry.delivered(rows, values, removed);
-        Ok(())
+        let (emitted, removed) = (rows.num_rows() as u64, failures.len() as u64);
+        self.lane_telemetry.delivered(emitted, values, removed);
+        let first = Published {
+            epoch,
+            sequence: first,
+        };
+        let (outbox, keeper) = (&mut self.outbox, &self.keeper);
+        self.messages
+            .put(&rows, first, self.generation, outbox, keeper)
     }
 
-    fn refused(&mut self, refused: &[Refused]) {
+    /// Puts a line for an addressee whose messages are numbered by themselves. It is dated when it is
+    /// sent: of what was refused, nobody knows a better time.
+    fn put(&mut self, to: usize, key: &[u8], line: &str) -> Result<(), LiveDeliveryError> {
+        let message = Outgoing {
+            key,
+            value: Some(line.trim_end().as_bytes()),
+            timestamp: None,
+            at: Published {
+                epoch: self.keeper.epoch,
+                sequence: self.outbox.number(to),
+            },
+            generation: self.generation,
+        };
+        Ok(self.outbox.put(to, &message, &self.keeper)?)
+    }
+
+    fn refused(&mut self, refused: &[Refused]) -> Result<(), LiveDeliveryError> {
+        // All of a split are in one partition, in order.
+        let key = self.split.clone();
         for refused in refused {
-            let destination = match refused.stage {
-                Stage::Late => Destination::Late,
-                _ => Destination::Rejects,
+            let to = match refused.stage {
+                Stage::Late => LATE,
+                _ => REJECTS,
             };
-            let line = reject_line(&Reject {
+            let mut reject = Reject {
                 sequence: refused.sequence,
                 part: refused.part,
                 stage: refused.stage,
@@ -155,20 +205,86 @@ impl LaneDelivery {
                     Stage::Decode => Record::Text(refused.record.clone()),
                     _ => Record::Json(refused.record.clone()),
                 },
-            });
-            self.outbox.put(destination, line);
+            };
+            if self.outbox.is_topic(to) {
+                shorten(&mut reject);
+            }
+            let line = reject_line(&reject);
+            self.put(to, key.as_bytes(), &line)?;
         }
+        Ok(())
     }
 
     fn commit(&mut self, commit: &ToCommit) -> Result<(), LiveDeliveryError> {
-        let outbox = self.outbox.commit(&mut self.keeper);
+        let outbox = self.outbox.commit(self.keeper.batch());
         // Durability is up to a disk or a service.
         self.telemetry.heartbeat.wait();
         let begun = self.telemetry.heartbeat.now();
         self.keeper.commit(commit, self.rows, outbox)?;
         self.lane_telemetry.committed(begun);
-        self.outbox.send()?;
+        self.outbox.send(&self.keeper)?;
         self.committed.tell(&commit.splits);
         Ok(())
+    }
+
+    /// Notes what was sent, so that the lane's next owner need not ask the topics.
+    fn settle(&mut self) -> Result<(), LiveDeliveryError> {
+        let mut batch = self.keeper.changes();
+        if let Some(outbox) = self.outbox.settle(&mut batch) {
+            self.keeper.settle(batch, outbox)?;
+        }
+        Ok(())
+    }
+}
+
+/// Cuts off what a topic would not take, and says so.
+fn shorten(reject: &mut Reject) {
+    let cut = |text: &mut String, most: usize| {
+        text.truncate(text.floor_char_boundary(most));
+    };
+    cut(&mut reject.detail, DETAIL);
+    let (Record::Text(record) | Record::Json(record)) = &mut reject.record;
+    if record.len() > RECORD {
+        let mut start = std::mem::take(record);
+        let whole = start.len();
+        cut(&mut start, RECORD);
+        let detail = &mut reject.detail;
+        *detail = format!("{detail} (the record has {whole} bytes, and its end is left out)");
+        reject.record = Record::Text(start);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_too_large_for_a_topic_is_cut_off_and_said() {
+        let reject = |record: Record| Reject {
+            sequence: 0,
+            part: 0,
+            stage: Stage::Decode,
+            code: "malformed_json".to_owned(),
+            detail: "byte 3".to_owned(),
+            file: None,
+            position: None,
+            record,
+        };
+        let mut small = reject(Record::Json("{}".to_owned()));
+        shorten(&mut small);
+        assert_eq!(small, reject(Record::Json("{}".to_owned())));
+        // The worst that JSON can make of it.
+        let mut large = reject(Record::Json("\u{1}".repeat(2 << 20)));
+        large.detail = "\u{1}".repeat(1 << 20);
+        shorten(&mut large);
+        assert!(
+            large
+                .detail
+                .ends_with("(the record has 2097152 bytes, and its end is left out)")
+        );
+        assert!(reject_line(&large).len() < 1_000_000);
+        let mut cut = reject(Record::Text("é".repeat(RECORD)));
+        shorten(&mut cut);
+        assert_eq!(cut.record, Record::Text("é".repeat(RECORD / 2)));
     }
 }

@@ -78,6 +78,16 @@ impl PartitionError {
         }
     }
 
+    /// Whether the pipeline was given something that it cannot work on.
+    pub(super) fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
+            | Self::Missing { .. } => true,
+            Self::Delivery { error, .. } => error.is_bad_input(),
+            _ => false,
+        }
+    }
+
     /// Whether this only follows from another part's failure.
     pub(super) fn is_consequence(&self) -> bool {
         match self {

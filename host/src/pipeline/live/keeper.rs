@@ -5,9 +5,13 @@
 //! | --- | --- |
 //! | `0x00` | how far the lane has come: JSON, see [`LaneMeta`] |
 //! | `0x01`, `0x02` | records of windows, and what is due when: see [`crate::window::Codec`] |
-//! | `0x03`, destination (1 byte), entry (8 bytes, big-endian) | what is to be sent, see [`super::outbox`] |
+//! | `0x03`, name, `0x00`, entry (8 bytes, big-endian) | what is to be sent to whom, see [`super::outbox`] |
+//! | `0x04`, `0x05` | of no meaning but to [`crate::pipeline::residence`] |
+//! | `0x06` | the epoch of who opened the lane last (8 bytes, big-endian) |
 //!
-//! All of it changes in one batch, together with the lane's features: a commit.
+//! All of it changes in one batch, together with the lane's features: a commit. There are two exceptions.
+//! An entry of the outbox may be there before the commit that counts it, and the epoch is written when
+//! the lane is opened. It outlives everything else, for what the lane has sent bears it.
 
 use std::collections::BTreeMap;
 
@@ -25,9 +29,13 @@ use crate::store::{Items, StoreError};
 use crate::window::{Codec, Edit, Progress, StateError};
 
 const META: &[u8] = &[0];
+const EPOCH: &[u8] = &[6];
+
+/// What is forgotten where a lane begins anew.
+const FORGOTTEN: [&[u8]; 6] = [META, &[1], &[2], &[3], &[4], &[5]];
 
 /// The version of what is kept of a lane, other than by the windows.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// Why a lane cannot go on, or cannot commit.
 #[derive(Debug, thiserror::Error)]
@@ -111,7 +119,7 @@ pub(crate) struct LaneMeta {
     /// Entries of the journal that are to be carried out.
     journal: u64,
     pub(super) report: KeptReport,
-    pub(super) outbox: BTreeMap<u8, Kept>,
+    pub(super) outbox: BTreeMap<String, Kept>,
 }
 
 /// A lane's database, and what goes into its next commit.
@@ -126,6 +134,8 @@ pub(super) struct Keeper {
     /// How many of the lane's commits can be read. The lane hears that there will be no more when this
     /// is gone.
     applied: watch::Sender<u64>,
+    /// What the last commit says.
+    last: Option<LaneMeta>,
     io: Handle,
 }
 
@@ -135,7 +145,7 @@ pub(super) struct Taken {
     /// Rows that it has emitted.
     pub(super) rows: u64,
     /// What it still has to send.
-    pub(super) outbox: BTreeMap<u8, Kept>,
+    pub(super) outbox: BTreeMap<String, Kept>,
 }
 
 impl Keeper {
@@ -163,9 +173,18 @@ impl Keeper {
             expected,
             epoch,
             applied: watch::Sender::new(0),
+            last: None,
             io,
         };
-        let Some(meta) = keeper.meta()? else {
+        let meta = keeper.meta()?;
+        if let Some(meta) = &meta {
+            keeper.check(meta)?;
+        }
+        let before = meta.as_ref().map(|meta| meta.epoch).max(keeper.opened()?);
+        keeper.epoch = epoch.max(before.map_or(0, |before| before + 1));
+        keeper.claim()?;
+        keeper.last.clone_from(&meta);
+        let Some(meta) = meta else {
             let taken = Taken {
                 resume: Resume::default(),
                 rows: 0,
@@ -173,8 +192,6 @@ impl Keeper {
             };
             return Ok((keeper, taken));
         };
-        keeper.check(&meta)?;
-        keeper.epoch = epoch.max(meta.epoch + 1);
         let mut resume = Resume {
             cursor: meta.sequence,
             splits: meta.splits,
@@ -205,7 +222,33 @@ impl Keeper {
 
     /// Forgets what is kept of a lane.
     pub(super) async fn forget(lane: &LiveLane) -> Result<(), StoreError> {
-        crate::pipeline::commit::clear(&lane.state).await
+        for prefix in FORGOTTEN {
+            crate::pipeline::commit::clear(&lane.state, prefix).await?;
+        }
+        Ok(())
+    }
+
+    /// Says, durably, that the lane is ours.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be said, or the lane is somebody else's by now.
+    pub(super) fn claim(&self) -> Result<(), StoreError> {
+        let mut batch = self.changes();
+        batch.put(EPOCH, &self.epoch.to_be_bytes());
+        self.apply_durably(batch)
+    }
+
+    /// The epoch of who opened the lane last.
+    fn opened(&self) -> Result<Option<u64>, KeeperError> {
+        let Some(bytes) = self.get(EPOCH)? else {
+            return Ok(None);
+        };
+        let bytes: [u8; 8] = bytes[..].try_into().map_err(|_| KeeperError::Meta {
+            lane: self.number,
+            reason: "its epoch has not 8 bytes".to_owned(),
+        })?;
+        Ok(Some(u64::from_be_bytes(bytes)))
     }
 
     fn meta(&self) -> Result<Option<LaneMeta>, KeeperError> {
@@ -241,6 +284,38 @@ impl Keeper {
         &mut self.batch
     }
 
+    /// Changes that are no part of the next commit, none yet.
+    pub(super) fn changes(&self) -> StateBatch {
+        self.lane.state.batch()
+    }
+
+    /// Makes such changes. They are durable with the next commit.
+    pub(super) fn apply(&self, batch: StateBatch) -> Result<(), StoreError> {
+        self.io.block_on(self.lane.state.apply(batch))
+    }
+
+    fn apply_durably(&self, batch: StateBatch) -> Result<(), StoreError> {
+        self.io.block_on(async {
+            self.lane.state.apply(batch).await?;
+            self.lane.state.flush().await
+        })
+    }
+
+    /// Says that of what the last commit holds, this is still to be sent. What was to be part of the next
+    /// commit is not part of it.
+    pub(super) fn settle(
+        &mut self,
+        mut batch: StateBatch,
+        outbox: BTreeMap<String, Kept>,
+    ) -> Result<(), KeeperError> {
+        let Some(meta) = &mut self.last else {
+            return Ok(());
+        };
+        meta.outbox = outbox;
+        batch.put(META, &encode(meta));
+        Ok(self.apply_durably(batch)?)
+    }
+
     /// What is at a key.
     pub(super) fn get(&self, key: &[u8]) -> Result<Option<bytes::Bytes>, StoreError> {
         self.io.block_on(self.lane.state.get(key))
@@ -251,7 +326,7 @@ impl Keeper {
         &mut self,
         commit: &ToCommit,
         rows: u64,
-        outbox: BTreeMap<u8, Kept>,
+        outbox: BTreeMap<String, Kept>,
     ) -> Result<(), KeeperError> {
         let mut batch = std::mem::replace(&mut self.batch, self.lane.state.batch());
         let (mut progress, mut journal) = (Vec::new(), 0);
@@ -282,8 +357,8 @@ impl Keeper {
             report: KeptReport::of(&commit.report),
             outbox,
         };
-        let meta = serde_json::to_vec(&meta).expect("it has only texts, numbers and lists");
-        batch.put(META, &meta);
+        batch.put(META, &encode(&meta));
+        self.last = Some(meta);
         self.io.block_on(async {
             self.lane.state.apply(batch).await?;
             self.applied.send_modify(|commits| *commits += 1);
@@ -296,6 +371,10 @@ impl Keeper {
     pub(super) fn into_lane(self) -> LiveLane {
         self.lane
     }
+}
+
+fn encode(meta: &LaneMeta) -> Vec<u8> {
+    serde_json::to_vec(meta).expect("it has only texts, numbers and lists")
 }
 
 fn decode(bytes: &[u8]) -> Result<LaneMeta, String> {

@@ -6,9 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::error::PartitionError;
-use super::partition::{Intake, PartitionEnd, Working};
 use super::run::{LaneAccount, LiveError, LiveReport, Shared};
 use super::telling;
+use super::working::{Intake, PartitionEnd, Working};
 use crate::pipeline::lane::LaneReport;
 use crate::pipeline::telemetry::PipelineState;
 use crate::source::kafka::{KafkaEvent, KafkaFault, KafkaSource};
@@ -79,6 +79,7 @@ impl Member {
             transform: shared.opened.digest.clone(),
             lanes,
             store: shared.opened.store.clone(),
+            topics: shared.opened.written().collect(),
         })
     }
 

@@ -5,27 +5,32 @@
 //! partition thread ── decode, map, key hash ──► lanes (tasks) ──► delivery threads ── commit, outbox
 //! ```
 //!
-//! A member of the group ([`member`]) has the partitions that the group gives to this process, and each
-//! works by itself ([`partition`]): a thread reads it, its lanes work on it, and each lane has a
-//! delivery ([`delivery`]) that commits what the lane did. What a commit holds, and where a lane goes
-//! on, is in [`keeper`]; what is sent after a commit, in [`outbox`].
+//! A member of the group (`member`) has the partitions that the group gives to this process, and each
+//! works by itself (`partition`): a thread reads it, its lanes work on it, and each lane has a
+//! delivery (`delivery`) that commits what the lane did. What a commit holds, and where a lane goes
+//! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`.
 //!
 //! Data flows as in a run over recorded events, and the lanes are the same. What must never happen:
 //! that something is sent which is not committed, that a lane works on after it was lost, or that one
 //! slow partition holds up the member, and so the group.
 
+mod committed;
 mod delivery;
 mod error;
 mod keeper;
 mod member;
 mod opening;
 mod outbox;
+mod outputs;
 mod partition;
+mod rows;
 mod run;
 mod telling;
+mod working;
 
 pub use self::error::PartitionError;
 pub use self::keeper::KeeperError;
 pub use self::opening::{OpenedLive, open};
 pub use self::outbox::OutboxError;
+pub use self::outputs::{file_of, unwritten, writes};
 pub use self::run::{LiveError, LiveReport, run};

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 pub(super) use crate::config::OnMissing;
 
-use super::outbox::Destination;
-use crate::config::{Environment, MessageColumns, OnMalformed, Pipeline};
+use super::outputs::LiveOutputs;
+use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, WindowSpec};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
@@ -48,34 +48,21 @@ pub struct OpenedLive {
     pub(super) store: PathBuf,
     pub(super) commit_every: Duration,
     pub(super) state_memory: u64,
+    /// How long a partition must have been at its end for its time to go on; never if none.
+    pub(super) idle_after: Option<Duration>,
     pub(super) outputs: LiveOutputs,
     identity: Identity,
-}
-
-/// The files of a live pipeline: one for each lane and destination, in folders of their own.
-#[derive(Debug, Clone)]
-pub(super) struct LiveOutputs {
-    rejects: PathBuf,
-    late: PathBuf,
-    invalid: PathBuf,
-}
-
-impl LiveOutputs {
-    /// `driver.rejects.ndjson` becomes `driver.rejects/3.ndjson`.
-    pub(super) fn path(&self, destination: Destination, lane: u32) -> PathBuf {
-        let file = match destination {
-            Destination::Rejects => &self.rejects,
-            Destination::Late => &self.late,
-            Destination::Invalid => &self.invalid,
-        };
-        file.with_extension("").join(format!("{lane}.ndjson"))
-    }
 }
 
 impl OpenedLive {
     /// The topic that it reads.
     pub fn topic(&self) -> &str {
         &self.kafka.topic
+    }
+
+    /// The topics that it writes to, and where they are.
+    pub fn written(&self) -> impl Iterator<Item = String> {
+        self.outputs.topics().map(ToString::to_string)
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -112,6 +99,7 @@ pub fn open(
     };
     kafka.headers = stream.message_columns.headers.is_some();
     let identity = opened.live_identity();
+    let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
         declaration,
@@ -121,7 +109,6 @@ pub fn open(
         features,
         opener,
         store,
-        outputs,
         ..
     } = opened;
     let spec = LiveSpec {
@@ -151,14 +138,16 @@ pub fn open(
         store: environment.store.clone(),
         commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
         state_memory: declaration.run.state_memory,
-        outputs: LiveOutputs {
-            rejects: outputs.rejects,
-            late: outputs.late,
-            invalid: outputs.invalid,
-        },
+        idle_after: idle_after(&declaration.window.value),
+        outputs,
         identity,
         declaration,
     })
+}
+
+fn idle_after(window: &WindowSpec) -> Option<Duration> {
+    let after = Duration::from_micros(window.idle_after.unsigned_abs());
+    (window.on_idle == OnIdle::Advance).then_some(after)
 }
 
 /// Which of the wanted columns come from the message itself.

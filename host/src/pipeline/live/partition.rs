@@ -5,9 +5,8 @@
 //! everything that was dealt, and to give the partition up; lost means that nothing more may be
 //! committed.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,24 +14,26 @@ use std::time::Duration;
 use arrow::array::RecordBatch;
 use tracing::Instrument as _;
 
+use super::committed::Committed;
 use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
 use super::opening::OnMissing;
-use super::outbox::Outbox;
+use super::outbox::{Outbox, Waiting};
+use super::rows::RowMessages;
 use super::run::Shared;
 use super::telling::PartitionTelling;
+use super::working::{Flags, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
-use crate::pipeline::lane::{Lane, LaneError, LaneReport, Outlet, Place, ToLane};
+use crate::pipeline::lane::{Lane, LaneError, Outlet, Place, ToLane};
 use crate::pipeline::passing::Passing;
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
 use crate::pipeline::residence::Kept;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::LaneTelemetry;
-use crate::source::kafka::{Batch, KafkaSource};
 use crate::source::live::{LiveSplit, SplitCursor};
 use crate::source::messages::Messages;
 use crate::source::{Origins, SourceBatch};
@@ -47,142 +48,13 @@ const GLANCE: Duration = Duration::from_millis(100);
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
-/// What a partition hears of its source.
-#[derive(Debug)]
-pub(super) enum Intake {
-    /// It is read from this offset on.
-    Started(i64),
-    Messages(Box<Batch>),
-    /// Everything before this offset was read.
-    AtEnd(i64),
-    /// What was to be read next is gone.
-    Missing {
-        wanted: i64,
-        low: i64,
-        high: i64,
-    },
-    /// Something was set: see [`Flags`].
-    Look,
-}
-
-/// What a partition is told besides messages, and how it is with it.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Flags {
-    /// It is to commit, and to give the partition up.
-    pub(super) leave: Arc<AtomicBool>,
-    /// Nothing may be committed any more.
-    pub(super) lost: Arc<AtomicBool>,
-    /// Its lanes are open.
-    pub(super) is_open: Arc<AtomicBool>,
-    /// It was read to its end since they are.
-    pub(super) has_caught_up: Arc<AtomicBool>,
-}
-
-/// A partition at work, as its member sees it.
-pub(super) struct Working {
-    intake: mpsc::Sender<Intake>,
-    flags: Flags,
-    thread: JoinHandle<Result<PartitionEnd, PartitionError>>,
-}
-
-/// How a partition ended.
-#[derive(Debug, Default)]
-pub(super) struct PartitionEnd {
-    /// Of each lane, by its number.
-    pub(super) lanes: BTreeMap<u32, LaneReport>,
-    /// Whether it was lost: what its lanes say was not committed.
-    pub(super) is_lost: bool,
-}
-
-impl Working {
-    /// Begins to work on a partition that was assigned.
-    pub(super) fn start(shared: &Arc<Shared>, partition: u32) -> Result<Self, PartitionError> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the source bounds in bytes what of a partition is under way, and its member must never wait"
-        )]
-        let (intake, incoming) = mpsc::channel();
-        let flags = Flags::default();
-        let work = Partition {
-            telling: PartitionTelling::new(shared, partition),
-            shared: Arc::clone(shared),
-            number: partition,
-            incoming,
-            flags: flags.clone(),
-        };
-        let span = spans::partition(shared.name(), partition, &shared.opened.digest);
-        let name = format!("{}/{partition}", shared.name());
-        let thread = std::thread::Builder::new().name(name);
-        let thread = thread.spawn(move || span.in_scope(|| work.run()));
-        Ok(Self {
-            intake,
-            flags,
-            thread: thread.map_err(PartitionError::Thread)?,
-        })
-    }
-
-    pub(super) fn flags(&self) -> &Flags {
-        &self.flags
-    }
-
-    pub(super) fn tell(&self, intake: Intake) {
-        // One that has ended says why when it is joined.
-        let _ = self.intake.send(intake);
-    }
-
-    /// Lets it commit, and give the partition up.
-    pub(super) fn leave(&self) {
-        self.flags.leave.store(true, Ordering::Relaxed);
-        self.tell(Intake::Look);
-    }
-
-    /// Lets it stop without another commit.
-    pub(super) fn lose(&self) {
-        self.flags.lost.store(true, Ordering::Relaxed);
-        self.tell(Intake::Look);
-    }
-
-    pub(super) fn has_ended(&self) -> bool {
-        self.thread.is_finished()
-    }
-
-    /// Waits for its end.
-    pub(super) fn join(self) -> Result<PartitionEnd, PartitionError> {
-        let ended = self.thread.join();
-        ended.unwrap_or(Err(PartitionError::Panicked("reader")))
-    }
-}
-
-/// Tells the group how far a partition has been committed: as far as the last of its lanes.
-pub(super) struct Committed {
-    source: Arc<KafkaSource>,
-    partition: u32,
-    lane: usize,
-    lanes: Arc<[AtomicI64]>,
-    telling: PartitionTelling,
-}
-
-impl Committed {
-    pub(super) fn tell(&self, splits: &BTreeMap<u32, SplitCursor>) {
-        let Some(cursor) = splits.get(&self.partition) else {
-            return;
-        };
-        self.lanes[self.lane].store(cursor.position, Ordering::Relaxed);
-        let lanes = self.lanes.iter();
-        let least = lanes.map(|lane| lane.load(Ordering::Relaxed)).min();
-        if let Some(next) = least.filter(|next| *next >= 0) {
-            self.source.commit(self.partition, next);
-            self.telling.readable(next);
-        }
-    }
-}
-
-struct Partition {
-    shared: Arc<Shared>,
-    number: u32,
-    incoming: mpsc::Receiver<Intake>,
-    flags: Flags,
-    telling: PartitionTelling,
+/// A partition at work.
+pub(super) struct Partition {
+    pub(super) shared: Arc<Shared>,
+    pub(super) number: u32,
+    pub(super) incoming: mpsc::Receiver<Intake>,
+    pub(super) flags: Flags,
+    pub(super) telling: PartitionTelling,
 }
 
 /// The lanes of a partition at work.
@@ -195,6 +67,10 @@ struct Lanes {
     split: LiveSplit,
     /// Whether any lane goes on where it had committed.
     goes_on: bool,
+    /// When the last message came, by the clock, or the lanes were opened.
+    heard: Duration,
+    /// Whether messages came since time went on by itself.
+    may_advance: bool,
 }
 
 impl Lanes {
@@ -207,12 +83,12 @@ impl Lanes {
 }
 
 impl Partition {
-    fn run(self) -> Result<PartitionEnd, PartitionError> {
+    pub(super) fn run(self) -> Result<PartitionEnd, PartitionError> {
         let mut lanes = match self.open() {
             Ok(lanes) => lanes,
             Err(error) => {
                 // Whatever was opened is of no use without the others.
-                self.flags.lost.store(true, Ordering::Relaxed);
+                self.flags.lose();
                 self.telling.close();
                 return Err(error);
             }
@@ -220,7 +96,7 @@ impl Partition {
         self.flags.is_open.store(true, Ordering::Relaxed);
         let read = self.read(&mut lanes);
         if read.is_err() {
-            self.flags.lost.store(true, Ordering::Relaxed);
+            self.flags.lose();
         }
         let ended = self.end(lanes, read.err());
         self.telling.close();
@@ -262,19 +138,29 @@ impl Partition {
                 lanes: Arc::clone(&positions),
                 telling: self.telling.clone(),
             };
-            let paths = |destination| shared.opened.outputs.path(destination, number);
-            let outbox = Outbox::new(number, paths, &taken.outbox, &keeper);
-            let outbox = outbox.map_err(|error| PartitionError::Delivery {
+            let undelivered = |error| PartitionError::Delivery {
                 lane: number,
-                error: Box::new(error.into()),
-            })?;
+                error: Box::new(error),
+            };
             let has_windows = shared.opened.plan.windows().is_some();
             let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane()));
+            let waiting = Waiting {
+                clock: Arc::clone(&shared.clock),
+                stop: Arc::clone(&self.flags.leave),
+            };
+            let outputs = &shared.opened.outputs;
+            let addressees = outputs.addressees(shared.name(), number);
+            let outbox = Outbox::new(number, addressees, &taken.outbox, &waiting);
+            let outbox = outbox.map_err(|error| undelivered(error.into()))?;
+            let messages = RowMessages::new(&shared.opened.plan, outputs.forms());
+            let messages = messages.map_err(|error| undelivered(error.into()))?;
             let delivery = LaneDelivery {
                 features: Arc::clone(&shared.opened.features),
                 invalid: InvalidRows::new(&shared.opened.plan),
                 keeper,
                 outbox,
+                messages,
+                generation: shared.epoch,
                 split: format!("{}/{}", shared.opened.topic(), self.number),
                 rows: taken.rows,
                 committed,
@@ -307,6 +193,8 @@ impl Partition {
             cuts,
             split,
             goes_on: least.is_some(),
+            heard: shared.clock.now(),
+            may_advance: true,
         })
     }
 
@@ -394,7 +282,10 @@ impl Partition {
             self.telling.reading.heartbeat.rest();
             let intake = match self.incoming.recv_timeout(GLANCE) {
                 Ok(intake) => intake,
-                Err(RecvTimeoutError::Timeout) if lanes.are_at_work() => continue,
+                Err(RecvTimeoutError::Timeout) if lanes.are_at_work() => {
+                    self.idle(lanes)?;
+                    continue;
+                }
                 Err(RecvTimeoutError::Timeout) => return Err(ReadError::Closed.into()),
                 Err(RecvTimeoutError::Disconnected) => return Err(ReadError::Stopped.into()),
             };
@@ -428,6 +319,25 @@ impl Partition {
         }
     }
 
+    /// Lets time go on where the pipeline says so, if there has been nothing more for long enough, as
+    /// the broker says.
+    fn idle(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
+        let shared = &self.shared;
+        let Some(after) = shared.opened.idle_after.filter(|_| lanes.may_advance) else {
+            return Ok(());
+        };
+        let status = shared.source.status();
+        let status = status.iter().find(|status| status.partition == self.number);
+        let at_end = status.and_then(|status| status.at_end);
+        if at_end.is_some_and(|at_end| at_end.saturating_sub(lanes.heard) >= after) {
+            lanes.may_advance = false;
+            if lanes.split.advance() {
+                self.note(lanes, lanes.split.cursor())?;
+            }
+        }
+        Ok(())
+    }
+
     /// Decides what is done when messages were deleted before they were read.
     fn missing(&self, wanted: i64, low: i64, high: i64) -> Result<(), PartitionError> {
         let partition = self.number;
@@ -452,6 +362,7 @@ impl Partition {
 
     /// Deals out messages, cut where lanes had committed: each has judged all of a batch, or nothing.
     fn messages(&self, lanes: &mut Lanes, messages: &Messages) -> Result<(), PartitionError> {
+        (lanes.heard, lanes.may_advance) = (self.shared.clock.now(), true);
         let mut rest = messages.clone();
         while !rest.is_empty() {
             let first = rest.offsets[0];

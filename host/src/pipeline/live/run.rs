@@ -11,6 +11,7 @@ use super::error::PartitionError;
 use super::keeper::Expected;
 use super::member::Member;
 use super::opening::OpenedLive;
+use super::outbox::is_bad_input;
 use super::telling;
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
@@ -19,7 +20,7 @@ use crate::pipeline::run::{declarations, state_memory};
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::PipelineState;
 use crate::pipeline::wiring::Host;
-use crate::source::kafka::{FaultKind, KafkaFault, KafkaSource};
+use crate::source::kafka::{KafkaFault, KafkaSource};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{FeatureStore, StoreError};
 
@@ -35,6 +36,8 @@ pub struct LiveReport {
     pub lanes: BTreeMap<u32, LaneAccount>,
     /// The store that was written to.
     pub store: PathBuf,
+    /// The topics that were written to.
+    pub topics: Vec<String>,
 }
 
 /// What a lane has to say for itself.
@@ -65,6 +68,16 @@ pub enum LiveError {
     Stream {
         /// The pipeline.
         pipeline: String,
+        /// Why.
+        fault: KafkaFault,
+    },
+    /// A topic cannot be written to.
+    #[error("pipeline {pipeline}, topic `{topic}` of its outputs: {fault}")]
+    Topic {
+        /// The pipeline.
+        pipeline: String,
+        /// The topic, by its name in the environment.
+        topic: String,
         /// Why.
         fault: KafkaFault,
     },
@@ -125,16 +138,9 @@ impl LiveError {
     /// Whether the pipeline was given something that it cannot work on.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Stream { fault, .. } => matches!(
-                fault.kind,
-                FaultKind::Setting | FaultKind::Denied | FaultKind::Missing
-            ),
-            Self::Partition { error, .. } => matches!(
-                **error,
-                PartitionError::Keeper(
-                    super::KeeperError::Other { .. } | super::KeeperError::Grown { .. }
-                ) | PartitionError::Missing { .. }
-            ),
+            Self::Stream { fault, .. } => is_bad_input(fault),
+            Self::Topic { fault, .. } => is_bad_input(fault),
+            Self::Partition { error, .. } => error.is_bad_input(),
             Self::Twice { .. } | Self::Grown { .. } => true,
             Self::Store(error) => matches!(
                 error,
@@ -252,6 +258,12 @@ fn start(
         let source = KafkaSource::connect(&opened.kafka, Arc::clone(&clock), &stop);
         let source = source.map_err(|fault| LiveError::Stream {
             pipeline: pipeline.clone(),
+            fault,
+        })?;
+        let reached = opened.outputs.reach(&stop);
+        reached.map_err(|(topic, fault)| LiveError::Topic {
+            pipeline: pipeline.clone(),
+            topic,
             fault,
         })?;
         let timer = CommitTimer::start(Arc::clone(&clock), opened.commit_every);

@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::opening::OpenedLive;
-use super::partition::Flags;
 use super::run::Shared;
+use super::working::Flags;
 use crate::clock::Clock;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::queue::Sender;

@@ -1,13 +1,14 @@
 //! Edits that count with a commit, and may be more than one batch of the database should hold.
 //!
-//! They are written as they come, in entries that mean nothing by themselves. The commit says how
-//! many there are, and from then on they are carried out, in order and each with its own removal;
-//! what an interruption leaves is carried out at the next start. Edits say what is to be at a key,
-//! whatever was there, so that doing some of them twice does no harm.
+//! They are written as they come, in entries that mean nothing by themselves. The commit says up to
+//! which number they count, and from then on they are carried out, in order and each with its own
+//! removal; what an interruption leaves is carried out at the next start. Edits say what is to be at
+//! a key, whatever was there, so that doing some of them twice does no harm. Numbers never come
+//! again in a run: entries after a commit must not count with it.
 //!
 //! | part | bytes |
 //! | --- | --- |
-//! | key of an entry | `0x04`, its number (8 bytes, big-endian, from 0 on) |
+//! | key of an entry | `0x04`, its number (8 bytes, big-endian) |
 //! | value of an entry | for each edit: bytes of its key (4, little-endian), bytes of its value (4; `0xffff_ffff` for a removal), key, value |
 
 use bytes::Buf;
@@ -24,7 +25,10 @@ const REMOVED: u32 = u32::MAX;
 pub(super) struct Journal {
     /// Bytes of an entry, about.
     most: usize,
-    entries: u64,
+    /// The number of the next entry.
+    next: u64,
+    /// Those before it belong to commits that were handed over.
+    committed: u64,
     open: Vec<u8>,
     /// Entries that are not written yet.
     unwritten: StateBatch,
@@ -36,16 +40,27 @@ impl Journal {
     pub(super) fn new(most: usize, state: &LaneState) -> Self {
         Self {
             most,
-            entries: 0,
+            next: 0,
+            committed: 0,
             open: Vec::new(),
             unwritten: state.batch(),
             state: state.clone(),
         }
     }
 
-    /// Entries so far.
-    pub(super) fn entries(&self) -> u64 {
-        self.entries
+    /// Goes on after the entries of an earlier process.
+    pub(super) fn resume(&mut self, next: u64) {
+        (self.next, self.committed) = (next, next);
+    }
+
+    /// The number up to which entries count with the next commit.
+    pub(super) fn next(&self) -> u64 {
+        self.next
+    }
+
+    /// Whether there are entries that no commit has declared valid.
+    pub(super) fn is_open(&self) -> bool {
+        self.next > self.committed
     }
 
     /// Adds an edit.
@@ -74,20 +89,20 @@ impl Journal {
             .then(|| std::mem::replace(&mut self.unwritten, self.state.batch()))
     }
 
-    /// The commit has them: gives how many they are, and begins anew.
-    pub(super) fn take(&mut self) -> u64 {
-        std::mem::take(&mut self.entries)
+    /// A commit has them all.
+    pub(super) fn commit(&mut self) {
+        self.committed = self.next;
     }
 
     fn close(&mut self) {
-        self.unwritten.put(&key(self.entries), &self.open);
+        self.unwritten.put(&key(self.next), &self.open);
         self.open.clear();
-        self.entries += 1;
+        self.next += 1;
     }
 }
 
-/// Carries out the first `entries` entries, as far as they are left, and removes all others.
-pub(super) async fn carry_out(state: &LaneState, entries: u64) -> Result<(), StoreError> {
+/// Carries out the entries before number `end` that are left, and removes all others.
+pub(super) async fn carry_out(state: &LaneState, end: u64) -> Result<(), StoreError> {
     loop {
         let found = state.pairs(&[JOURNAL], None).await?;
         if found.is_empty() {
@@ -96,7 +111,7 @@ pub(super) async fn carry_out(state: &LaneState, entries: u64) -> Result<(), Sto
         for (at, value) in found {
             let mut batch = state.batch();
             if at.get(1..).is_some_and(|mut number| {
-                number.len() == size_of::<u64>() && number.get_u64() < entries
+                number.len() == size_of::<u64>() && number.get_u64() < end
             }) {
                 edits(&value, &mut batch);
             }

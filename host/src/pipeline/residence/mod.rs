@@ -46,8 +46,9 @@ use crate::window::{
 
 /// Groups that are loaded at once.
 const LOADED: usize = 1 << 14;
-/// About what a key that changed takes on its way into the database, in bytes.
-const CHANGED_KEY: usize = 512;
+/// What a record that changed takes on its way into the database, with when it is due: some
+/// hundred bytes in each of the copies that the engine makes of a batch.
+const CHANGED: usize = 1 << 13;
 
 /// Where a lane's state is kept, and how far that has come.
 pub(super) struct Kept {
@@ -68,7 +69,7 @@ pub(super) struct KeptChanges {
     pub(super) changes: Changes,
     /// When something of keys is due from now on, after that.
     pub(super) schedules: Vec<Schedule>,
-    /// Entries of the journal that count with this commit.
+    /// The number up to which entries of the journal count with this commit.
     pub(super) journal: u64,
 }
 
@@ -103,8 +104,6 @@ pub(super) struct Residence {
     sizes: Sizes,
     /// Commits that were handed over.
     commits: u64,
-    /// Rows since the last of them.
-    rows: usize,
     /// Whether there may be keys that are not here.
     some_absent: bool,
     /// No absent key has an instant up to here.
@@ -133,8 +132,8 @@ struct Sizes {
     step: usize,
     /// Bytes of a piece of states.
     piece: usize,
-    /// Rows after which a lane commits: of so many keys there may be changes.
-    rows: usize,
+    /// Records that may differ from what is kept before a lane commits.
+    changed: usize,
 }
 
 impl Sizes {
@@ -148,7 +147,7 @@ impl Sizes {
             page: (memory >> 13).clamp(2, 1 << 13),
             step: (memory >> 16).clamp(1, 1 << 9),
             piece: (memory / 16).clamp(1 << 16, 64 << 20),
-            rows: (memory / 4 / CHANGED_KEY).max(1),
+            changed: (memory / CHANGED).max(1),
         }
     }
 }
@@ -185,7 +184,6 @@ impl Residence {
             emitted: shape.emitted_schema(key, spec),
             sizes,
             commits: 0,
-            rows: 0,
             some_absent: false,
             scanned: i64::MIN,
             next_due: i64::MAX,
@@ -194,8 +192,8 @@ impl Residence {
         })
     }
 
-    /// Prepares windows that nothing has come to yet. With the progress of others, and how many
-    /// entries of their journal count, they go on where those stopped.
+    /// Prepares windows that nothing has come to yet. With the progress of others, and the number up
+    /// to which entries of their journal count, they go on where those stopped.
     pub(super) async fn start(
         &mut self,
         windows: &mut Windows,
@@ -208,6 +206,7 @@ impl Residence {
             return Ok(());
         };
         windows.resume(progress);
+        self.journal.resume(journal);
         let state = self.kept.state.clone();
         self.on_io(async move {
             journal::carry_out(&state, journal).await?;
@@ -229,7 +228,6 @@ impl Residence {
         out: &mut dyn Emit,
         may_commit: bool,
     ) -> Result<Outcome, WindowError> {
-        self.rows += batch.len();
         if !self.some_absent {
             return windows.batch(batch, calls, out).await;
         }
@@ -300,8 +298,8 @@ impl Residence {
 
     /// Whether a commit must not wait any longer.
     pub(super) fn must_commit(&self, windows: &Windows) -> bool {
-        self.journal.entries() > 0
-            || self.rows > self.sizes.rows
+        self.journal.is_open()
+            || windows.changed() > self.sizes.changed
             || (windows.bytes() > self.kept.memory && windows.keys() > 0)
     }
 
@@ -320,24 +318,28 @@ impl Residence {
             self.some_absent = true;
         }
         schedules.retain(|schedule| !schedule.from.is_empty());
+        let dues = schedules.iter().flat_map(|schedule| &schedule.to);
+        debug_assert!(
+            dues.flatten().all(|due| *due > changes.progress.watermark),
+            "what is due by now was done"
+        );
         self.commits += 1;
-        self.rows = 0;
         Ok(KeptChanges {
             changes,
             schedules,
-            journal: self.journal.entries(),
+            journal: self.journal.next(),
         })
     }
 
     /// Carries out what the commit that was handed over declared valid.
     pub(super) async fn committed(&mut self) -> Result<(), WindowError> {
-        let entries = self.journal.take();
-        if entries == 0 {
+        if !self.journal.is_open() {
             return Ok(());
         }
+        self.journal.commit();
         self.applied().await?;
-        let state = self.kept.state.clone();
-        self.on_io(async move { journal::carry_out(&state, entries).await })
+        let (state, end) = (self.kept.state.clone(), self.journal.next());
+        self.on_io(async move { journal::carry_out(&state, end).await })
             .await?;
         self.peek().await
     }
@@ -503,7 +505,7 @@ impl Residence {
 
     /// Finds out before which instant nothing is due of an absent key.
     async fn peek(&mut self) -> Result<(), WindowError> {
-        if self.journal.entries() > 0 {
+        if self.journal.is_open() {
             // What is due changes when it is carried out, which comes before the next batch.
             return Ok(());
         }

@@ -23,6 +23,8 @@ const COMMIT: u8 = 1;
 const RESTART: u8 = 2;
 /// The process ends when a commit is durable, and the lane has not gone on.
 const AT_COMMIT: u8 = 4;
+/// It ends before the commit that would come next.
+const BEFORE_COMMIT: u8 = 8;
 
 #[derive(Default)]
 struct Collected(Vec<Emission>);
@@ -137,23 +139,24 @@ impl<'a> Lane<'a> {
     async fn again(self, from: &Committed) -> Self {
         Self::start(self.offered, self.state, self.io, self.memory, from).await
     }
+}
 
-    /// As commits do it.
-    async fn apply(&self, kept: &KeptChanges) {
-        let mut batch = self.state.batch();
-        let mut change = |edit: Edit<'_>| match edit {
-            Edit::Put(key, value) => batch.put(key, value),
-            Edit::Remove(key) => batch.remove(key),
-        };
-        self.codec.encode(&kept.changes, &mut change).unwrap();
-        for schedule in &kept.schedules {
-            self.codec.encode_schedule(schedule, &mut change).unwrap();
-        }
-        let state = self.state.clone();
-        let applied = self.io.spawn(async move { state.apply(batch).await });
-        applied.await.unwrap().unwrap();
-        self.applied.send_modify(|commits| *commits += 1);
+/// As commits do it.
+async fn apply(lane: (&Codec, &LaneState, &watch::Sender<u64>), io: &Runtime, kept: &KeptChanges) {
+    let (codec, state, applied) = lane;
+    let mut batch = state.batch();
+    let mut change = |edit: Edit<'_>| match edit {
+        Edit::Put(key, value) => batch.put(key, value),
+        Edit::Remove(key) => batch.remove(key),
+    };
+    codec.encode(&kept.changes, &mut change).unwrap();
+    for schedule in &kept.schedules {
+        codec.encode_schedule(schedule, &mut change).unwrap();
     }
+    let state = state.clone();
+    let written = io.spawn(async move { state.apply(batch).await });
+    written.await.unwrap().unwrap();
+    applied.send_modify(|commits| *commits += 1);
 }
 
 /// Keys come and go, and the process ends now and then.
@@ -181,10 +184,11 @@ async fn disturbed(
         let batch = residence.batch(windows, &batches[next], calls, &mut out, true);
         told.add(&batch.await.unwrap());
         next += 1;
-        let mut restarts = step & RESTART != 0;
-        if residence.must_commit(windows) || step & COMMIT != 0 {
+        let dies = step & BEFORE_COMMIT != 0 && committed.progress.is_some();
+        let mut restarts = dies || step & RESTART != 0;
+        if !dies && (residence.must_commit(windows) || step & COMMIT != 0) {
             let kept = residence.changes(windows).unwrap();
-            lane.apply(&kept).await;
+            apply((&lane.codec, &lane.state, &lane.applied), io, &kept).await;
             committed = Committed {
                 next,
                 progress: Some(kept.changes.progress),
@@ -242,7 +246,7 @@ fn keys_that_come_and_go_do_not_show() {
     let store = Arc::new(store.unwrap());
     let state = store.state("p", 0).unwrap();
     let memory = prop_oneof![3 => 0..3_000_usize, 2 => 3_000..30_000_usize, 1 => Just(1 << 20)];
-    let steps = prop::collection::vec(0..8_u8, 0..40);
+    let steps = prop::collection::vec(0..16_u8, 0..40);
     let mut runner = TestRunner::new(Config {
         max_shrink_iters: 500,
         failure_persistence: None,

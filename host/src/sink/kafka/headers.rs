@@ -5,7 +5,7 @@ use rdkafka::message::{Header, Headers, OwnedHeaders};
 
 use super::Published;
 
-/// Pipeline and lane: `rides/3`.
+/// Pipeline and lane: `rides/3`; of what is beside the rows, `rides/3/late`.
 const LANE: &str = "penstock-lane";
 /// The lane's epoch.
 const EPOCH: &str = "penstock-epoch";

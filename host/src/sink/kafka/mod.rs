@@ -8,11 +8,13 @@
 //! says how far the topic is, so that only what is missing is sent. Everything here blocks: call it
 //! from one blocking thread.
 
+mod dating;
 mod headers;
 mod producer;
 mod published;
 mod settings;
 
+pub use self::dating::Dating;
 pub use self::producer::{LaneProducer, Outgoing};
 pub use self::published::Published;
 pub use self::settings::{KafkaSinkSettings, Lane, LaneTopic};

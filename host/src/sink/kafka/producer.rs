@@ -6,7 +6,8 @@
 //! use: [`FaultKind::Fenced`] where another one has opened the lane, and whatever happened to the
 //! transaction is found out by [`LaneTopic::published`] when the lane is opened anew.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
@@ -22,7 +23,7 @@ const ATTEMPT: Duration = Duration::from_secs(5);
 const GLANCE: Duration = Duration::from_millis(50);
 
 /// A row to publish.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outgoing<'a> {
     /// The entity, which decides the partition.
     pub key: &'a [u8],
@@ -41,7 +42,11 @@ pub struct LaneProducer {
     producer: BaseProducer<Troubles>,
     to: LaneTopic,
     open: bool,
+    /// Set when nobody waits any longer for brokers that do not answer.
+    stop: Option<Arc<AtomicBool>>,
 }
+
+static NEVER: AtomicBool = AtomicBool::new(false);
 
 impl LaneProducer {
     /// Opens a lane for publishing, after the brokers were asked whether they know us and the topic.
@@ -69,9 +74,20 @@ impl LaneProducer {
             producer,
             to,
             open: false,
+            stop: None,
         };
-        lane.persist("open", |producer| producer.init_transactions(ATTEMPT))?;
+        let opened = lane.attempt(stop, |producer| producer.init_transactions(ATTEMPT));
+        opened.map_err(|error| lane.blame("open", &error))?;
         Ok(lane)
+    }
+
+    /// Gives up what no broker answers to, from then on when `stop` is set.
+    #[must_use]
+    pub fn heeding(self, stop: &Arc<AtomicBool>) -> Self {
+        Self {
+            stop: Some(Arc::clone(stop)),
+            ..self
+        }
     }
 
     /// Begins a transaction.
@@ -99,7 +115,8 @@ impl LaneProducer {
             .key(row.key)
             .headers(headers::write(lane, row.at, row.generation));
         record.payload = row.value;
-        record.timestamp = row.timestamp.map(|micros| micros.div_euclid(1000));
+        // Zero would stand for the time of sending, and no topic takes what is dated before 1970.
+        record.timestamp = row.timestamp.map(|micros| micros.div_euclid(1000).max(1));
         let mut left = self.to.settings.timeout;
         loop {
             match self.producer.send(record) {
@@ -108,7 +125,9 @@ impl LaneProducer {
                     self.producer.poll(Duration::ZERO);
                     return Ok(());
                 }
-                Err((KafkaError::MessageProduction(Code::QueueFull), back)) if !left.is_zero() => {
+                Err((KafkaError::MessageProduction(Code::QueueFull), back))
+                    if !left.is_zero() && !self.stop().load(Ordering::Relaxed) =>
+                {
                     record = back;
                     self.producer.poll(GLANCE);
                     left = left.saturating_sub(GLANCE);
@@ -125,7 +144,7 @@ impl LaneProducer {
     /// [`FaultKind::Aborted`]: nothing was published, and everything can be sent again. Any other:
     /// whether it was published is to be asked of the topic.
     pub fn commit(&mut self) -> Result<(), KafkaFault> {
-        let committed = self.attempt(|producer| producer.commit_transaction(ATTEMPT));
+        let committed = self.attempt(self.stop(), |producer| producer.commit_transaction(ATTEMPT));
         match committed {
             Ok(()) => {
                 self.open = false;
@@ -142,9 +161,12 @@ impl LaneProducer {
     /// Another producer has the lane, or no broker answers. The broker aborts it then.
     pub fn abort(&mut self) -> Result<(), KafkaFault> {
         self.open = false;
-        self.persist("abort a transaction", |producer| {
-            producer.abort_transaction(ATTEMPT)
-        })
+        let aborted = self.attempt(self.stop(), |producer| producer.abort_transaction(ATTEMPT));
+        aborted.map_err(|error| self.blame("abort a transaction", &error))
+    }
+
+    fn stop(&self) -> &AtomicBool {
+        self.stop.as_deref().unwrap_or(&NEVER)
     }
 
     /// What becomes of an error within a transaction: an abort, where one is of use.
@@ -168,16 +190,12 @@ impl LaneProducer {
         }
     }
 
-    fn persist(
-        &self,
-        doing: &str,
-        act: impl Fn(&BaseProducer<Troubles>) -> KafkaResult<()>,
-    ) -> Result<(), KafkaFault> {
-        self.attempt(act).map_err(|error| self.blame(doing, &error))
-    }
-
     /// Acts again for as long as the client says that it is of use, and there is time.
-    fn attempt(&self, act: impl Fn(&BaseProducer<Troubles>) -> KafkaResult<()>) -> KafkaResult<()> {
+    fn attempt(
+        &self,
+        stop: &AtomicBool,
+        act: impl Fn(&BaseProducer<Troubles>) -> KafkaResult<()>,
+    ) -> KafkaResult<()> {
         let attempts = self
             .to
             .settings
@@ -190,7 +208,7 @@ impl LaneProducer {
             self.producer.poll(Duration::ZERO);
             left -= 1;
             match done {
-                Err(error) if left > 0 && can_retry(&error) => {
+                Err(error) if left > 0 && can_retry(&error) && !stop.load(Ordering::Relaxed) => {
                     tracing::warn!(lane = %self.to.lane, %error, "Kafka does not answer; trying again");
                 }
                 done => return done,

@@ -1,11 +1,13 @@
 //! Settings of a Kafka sink, and what a lane is called there.
 
 use std::fmt;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use crate::kafka::{ClientSettings, KafkaFault, Table};
+use crate::kafka::{ClientSettings, KafkaFault, Reach, Table, Troubles};
 
 /// What a sink is made with. The table of docs/kafka.md explains each.
 #[derive(Debug, Clone)]
@@ -20,7 +22,7 @@ pub struct KafkaSinkSettings {
     pub client: ClientSettings,
 }
 
-/// A lane of a pipeline, by the name that the broker knows it by.
+/// A lane of a pipeline, by the name that its messages bear.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lane(String);
 
@@ -28,6 +30,12 @@ impl Lane {
     /// Lane `number` of `pipeline`.
     pub fn new(pipeline: &str, number: u32) -> Self {
         Self(format!("{pipeline}/{number}"))
+    }
+
+    /// What it gives beside its rows, numbered by itself: `rides/3/late`.
+    #[must_use]
+    pub fn beside(self, what: &str) -> Self {
+        Self(format!("{self}/{what}"))
     }
 
     pub(super) fn name(&self) -> &str {
@@ -56,6 +64,16 @@ impl LaneTopic {
             lane,
         }
     }
+
+    /// The lane.
+    pub fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
+    /// The topic's name.
+    pub fn topic(&self) -> &str {
+        &self.settings.topic
+    }
 }
 
 impl KafkaSinkSettings {
@@ -75,10 +93,31 @@ impl KafkaSinkSettings {
         })
     }
 
+    /// Asks the brokers whether they know us and have the topic.
+    ///
+    /// # Errors
+    ///
+    /// Settings do not go together, no broker answers, credentials are refused, or there is no such topic.
+    pub fn reach(&self, stop: &AtomicBool) -> Result<(), KafkaFault> {
+        let reader: Result<BaseConsumer<Troubles>, _> =
+            self.reader().create_with_context(Troubles::default());
+        let reader = reader.map_err(|error| ClientSettings::refuse(&error))?;
+        let reach = Reach {
+            client: reader.client(),
+            serve: &|| (0..64).for_each(|_| drop(reader.poll(Duration::ZERO))),
+            troubles: reader.context(),
+            settings: &self.client,
+            topic: &self.topic,
+            stop,
+        };
+        reach.topic().map(drop)
+    }
+
     pub(super) fn producer(&self, lane: &Lane) -> ClientConfig {
         let mut config = self.client.config();
         config
-            .set("transactional.id", lane.name())
+            // The same pipeline may run in several environments of one Kafka, to different topics.
+            .set("transactional.id", format!("{lane}/{}", self.topic))
             .set("enable.idempotence", "true");
         let window = (self.window_bytes >> 10).clamp(1, 2_097_151).to_string();
         for (name, usual) in [

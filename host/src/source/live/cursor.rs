@@ -11,6 +11,13 @@ pub struct SplitCursor {
     pub sequence: u64,
     /// The greatest event time so far, in microseconds; `i64::MIN` if there was none.
     pub greatest: i64,
+    /// The watermark is at least this, because the split was idle; `i64::MIN` if it never was.
+    #[serde(default = "none")]
+    pub floor: i64,
+}
+
+fn none() -> i64 {
+    i64::MIN
 }
 
 impl SplitCursor {
@@ -20,6 +27,7 @@ impl SplitCursor {
             position,
             sequence: 0,
             greatest: i64::MIN,
+            floor: i64::MIN,
         }
     }
 }

@@ -165,11 +165,20 @@ impl LiveSplit {
         self.watermark_of(self.cursor.greatest)
     }
 
+    /// Lets time go on to the greatest event time so far, because nobody is left to be out of order; false
+    /// if it is there already.
+    pub fn advance(&mut self) -> bool {
+        let before = self.watermark();
+        self.cursor.floor = self.cursor.floor.max(self.cursor.greatest);
+        self.watermark() > before
+    }
+
     fn watermark_of(&self, progress: i64) -> i64 {
-        match progress {
+        let behind = match progress {
             i64::MIN => i64::MIN,
             progress => progress.saturating_sub(self.spec.disorder),
-        }
+        };
+        behind.max(self.cursor.floor)
     }
 
     /// Reads messages, from number `first` on, which are those after the cursor. Blocks while a schema

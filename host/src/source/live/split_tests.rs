@@ -75,8 +75,26 @@ fn each_message_ends_as_a_row_or_a_reject() {
         position: 21,
         sequence: 2,
         greatest: 100,
+        floor: i64::MIN,
     };
     assert_eq!(cursor, after);
+}
+
+#[test]
+fn where_time_went_on_while_nothing_came_it_stays() {
+    let mut split = LiveSplit::new(&spec(40), SplitCursor::start(0)).unwrap();
+    assert!(!split.advance(), "nothing was seen yet");
+    split
+        .read(&messages(&[(b"a", b"{\"at\": 100}")]), 0)
+        .unwrap();
+    assert_eq!(split.watermark(), 60);
+    assert!(split.advance() && !split.advance());
+    let mut split = LiveSplit::new(&spec(40), split.cursor()).unwrap();
+    let read = split.read(
+        &messages(&[(b"a", b"{\"at\": 90}"), (b"a", b"{\"at\": 150}")]),
+        0,
+    );
+    assert_eq!(read.unwrap().batch.watermarks.unwrap()[..], [100, 110]);
 }
 
 proptest! {

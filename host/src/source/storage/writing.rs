@@ -207,21 +207,14 @@ impl RemoteFolder {
             }
             let upload = self.store.put_multipart(&path).await?;
             let mut upload = WriteMultipart::new_with_chunk_size(upload, PART);
-            loop {
-                let mut part = Vec::with_capacity(PART);
-                // The store's own threads are not kept waiting by a local file.
-                match file.by_ref().take(PART as u64).read_to_end(&mut part) {
-                    Ok(0) => break,
-                    Ok(_) => {}
-                    Err(error) => {
-                        upload.abort().await?;
-                        return Ok(Err(error));
-                    }
+            match send(&mut upload, file).await {
+                // What was sent would be kept, and paid for, though nobody sees it.
+                failed @ (Err(_) | Ok(Err(_))) => {
+                    let _ = upload.abort().await;
+                    failed.map(|read| read.map(|()| Put::Done))
                 }
-                upload.wait_for_capacity(PARTS_AT_ONCE).await?;
-                upload.put(part.into());
+                Ok(Ok(())) => upload.finish().await.map(|_| Ok(Put::Done)),
             }
-            upload.finish().await.map(|_| Ok(Put::Done))
         });
         let put = put.map_err(|error| self.explain(name, &error))?;
         put.map_err(|error| self.unreadable(name, &error))
@@ -260,4 +253,19 @@ impl RemoteFolder {
             "see to the folder of temporary files (TMPDIR), and run again",
         )
     }
+}
+
+/// Sends a file in parts, and waits until all of them have come. The inner error is that of the file.
+async fn send(upload: &mut WriteMultipart, file: &mut File) -> Result<io::Result<()>, Error> {
+    loop {
+        let mut part = Vec::with_capacity(PART);
+        match file.by_ref().take(PART as u64).read_to_end(&mut part) {
+            Ok(0) => break,
+            Ok(_) => {}
+            Err(error) => return Ok(Err(error)),
+        }
+        upload.wait_for_capacity(PARTS_AT_ONCE).await?;
+        upload.put(part.into());
+    }
+    upload.wait_for_capacity(0).await.map(Ok)
 }

@@ -7,17 +7,19 @@
 
 use std::fmt;
 use std::ops::Range;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path as FsPath;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use futures::stream::{BoxStream, StreamExt as _};
+use futures::future::ready;
+use futures::stream::{BoxStream, StreamExt as _, once};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, RenameOptions,
-    Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
+    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    RenameOptions, Result, UploadPart,
 };
 use slatedb_common::retry::{NonRetryable, should_retry};
 
@@ -53,6 +55,30 @@ fn last(error: Error) -> Error {
         }
     } else {
         error
+    }
+}
+
+/// Bytes that are read where they are asked for.
+const AT_ONCE: u64 = 64 << 10;
+
+/// Reads a small part of a file at once. Where the system has it in memory, as most blocks of tables
+/// are, it is there sooner than another thread would be. What cannot be read so is left to be read
+/// by whoever asked, who then hears why.
+fn read_at_once(found: GetResult) -> GetResult {
+    let length = found.range.end - found.range.start;
+    let GetResultPayload::File(file, _) = &found.payload else {
+        return found;
+    };
+    if length > AT_ONCE {
+        return found;
+    }
+    let mut bytes = vec![0; length as usize];
+    match file.read_exact_at(&mut bytes, found.range.start) {
+        Ok(()) => GetResult {
+            payload: GetResultPayload::Stream(once(ready(Ok(bytes.into()))).boxed()),
+            ..found
+        },
+        Err(_) => found,
     }
 }
 
@@ -95,7 +121,8 @@ impl<S: ObjectStore> ObjectStore for Disk<S> {
     }
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        self.0.get_opts(from, options).await.map_err(last)
+        let found = self.0.get_opts(from, options).await.map_err(last)?;
+        Ok(read_at_once(found))
     }
 
     async fn get_ranges(&self, from: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use slatedb::config::{CloseOptions, CompactionWorkerOptions, CompactorOptions};
-use slatedb::{Db, Settings, WriteBatch};
+use slatedb::{Db, Settings, SstBlockSize, WriteBatch};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::engine;
@@ -25,10 +25,10 @@ const PENDING_BYTES: usize = 8 << 20;
 const BATCH_BYTES: usize = 1 << 20;
 
 /// The engine writes a table in memory out as a file when it has grown to this many bytes.
-const TABLE_BYTES: usize = 16 << 20;
+const TABLE_BYTES: usize = 4 << 20;
 
 /// The engine lets writes wait while it holds this many bytes that are not in files yet.
-const UNFLUSHED_BYTES: usize = 64 << 20;
+const UNFLUSHED_BYTES: usize = 12 << 20;
 
 /// How often the engine looks for tables to put together.
 const COMPACTION_EVERY: Duration = Duration::from_millis(500);
@@ -64,6 +64,7 @@ impl Lane {
         let db = Db::builder(lane.path(), Arc::clone(&storage.disk))
             .with_db_cache(Arc::clone(&storage.cache), storage.scope())
             .with_settings(settings())
+            .with_sst_block_size(SstBlockSize::Block8Kib)
             .with_filter_policies(filters())
             .with_merge_operator(Arc::new(NewestWins))
             .build()

@@ -3,7 +3,7 @@
 use std::ops::Bound;
 use std::sync::Arc;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::stream::StreamExt as _;
 use slatedb::WriteBatch;
 use slatedb::config::ScanOptions;
@@ -19,6 +19,9 @@ use crate::store::{Items, StoreError};
 const PAIRS: usize = 1 << 16;
 /// Bytes of pairs that one look gives, about.
 const BYTES: usize = 32 << 20;
+
+/// Bytes of keys and values that lie together.
+const ROOM: usize = 64 << 10;
 
 /// Groups that are looked for one after the other; several such parts at a time.
 const PART: usize = 64;
@@ -42,13 +45,18 @@ pub struct StateBatch {
     batch: WriteBatch,
     items: Pending,
     bytes: usize,
+    /// Where the next keys and values go. The engine keeps what it is given until it has written a
+    /// table of it, and millions of small pieces of memory would be mostly gaps.
+    room: BytesMut,
 }
 
 impl StateBatch {
     /// This is to be at a key.
     pub fn put(&mut self, key: &[u8], value: &[u8]) {
         self.bytes += key.len() + value.len();
-        self.batch.put(stored(self.keyspace, key), value);
+        let stored = self.piece(&[&self.keyspace.prefix(), key]);
+        let value = self.piece(&[value]);
+        self.batch.put_bytes(stored, value);
     }
 
     /// Nothing is to be at a key.
@@ -69,6 +77,17 @@ impl StateBatch {
         Ok(())
     }
 
+    fn piece(&mut self, parts: &[&[u8]]) -> Bytes {
+        let bytes = parts.iter().map(|part| part.len()).sum();
+        if self.room.capacity() < bytes {
+            self.room = BytesMut::with_capacity(ROOM.max(bytes));
+        }
+        for part in parts {
+            self.room.extend_from_slice(part);
+        }
+        self.room.split().freeze()
+    }
+
     /// Bytes of its keys and values.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -87,6 +106,7 @@ impl LaneState {
             batch: WriteBatch::new(),
             items: Pending::default(),
             bytes: 0,
+            room: BytesMut::new(),
         }
     }
 
@@ -192,21 +212,28 @@ impl LaneState {
 
     async fn part(&self, groups: &[Vec<u8>]) -> Result<Pairs, StoreError> {
         let fault = |e: &slatedb::Error| engine("read", &self.lane.path, e);
-        let options = ScanOptions {
-            cache_blocks: true,
-            ..ScanOptions::default()
-        };
-        let mut pairs = Vec::new();
+        // What is found is in memory from then on, so its blocks need not be.
+        let options = ScanOptions::default();
+        // A pair that the engine gives keeps the whole block in memory that it is from.
+        let (mut bytes, mut lengths) = (Vec::new(), Vec::new());
         for group in groups {
             debug_assert_eq!(group.first(), Some(&GROUPED));
             let db = &self.lane.db;
             let found = db.scan_prefix_with_options(stored(self.keyspace, group), .., &options);
             let mut found = found.await.map_err(|e| fault(&e))?;
             while let Some(pair) = found.next().await.map_err(|e| fault(&e))? {
-                pairs.push((pair.key.slice(self.keyspace.prefix().len()..), pair.value));
+                let key = &pair.key[self.keyspace.prefix().len()..];
+                bytes.extend_from_slice(key);
+                bytes.extend_from_slice(&pair.value);
+                lengths.push((key.len(), pair.value.len()));
             }
         }
-        Ok(pairs)
+        let mut rest = Bytes::from(bytes);
+        let pairs = lengths.into_iter().map(|(key, value)| {
+            let key = rest.split_to(key);
+            (key, rest.split_to(value))
+        });
+        Ok(pairs.collect())
     }
 
     /// Applies changes. They can be read when this returns, with every feature that the lane wrote

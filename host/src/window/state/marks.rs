@@ -38,6 +38,11 @@ impl Marks {
         }
     }
 
+    /// How many things have changed, and maybe some that are no more.
+    pub(in crate::window) fn changes(&self) -> usize {
+        self.changed.len()
+    }
+
     /// The things that have changed, which they have no longer.
     pub(in crate::window) fn take(&mut self) -> Vec<u32> {
         let mut changed = std::mem::take(&mut self.changed);

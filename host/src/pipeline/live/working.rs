@@ -1,0 +1,129 @@
+//! A partition at work, as its member sees it: what it is told, and how it ends.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc;
+use std::thread::JoinHandle;
+
+use super::error::PartitionError;
+use super::partition::Partition;
+use super::run::Shared;
+use super::telling::PartitionTelling;
+use crate::pipeline::lane::LaneReport;
+use crate::pipeline::spans;
+use crate::source::kafka::Batch;
+
+/// What a partition hears of its source.
+#[derive(Debug)]
+pub(super) enum Intake {
+    /// It is read from this offset on.
+    Started(i64),
+    Messages(Box<Batch>),
+    /// Everything before this offset was read.
+    AtEnd(i64),
+    /// What was to be read next is gone.
+    Missing {
+        wanted: i64,
+        low: i64,
+        high: i64,
+    },
+    /// Something was set: see [`Flags`].
+    Look,
+}
+
+/// What a partition is told besides messages, and how it is with it.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Flags {
+    /// It is to commit, and to give the partition up. It is not to wait for anybody who does not answer.
+    pub(super) leave: Arc<AtomicBool>,
+    /// Nothing may be committed any more.
+    pub(super) lost: Arc<AtomicBool>,
+    /// Its lanes are open.
+    pub(super) is_open: Arc<AtomicBool>,
+    /// It was read to its end since they are.
+    pub(super) has_caught_up: Arc<AtomicBool>,
+}
+
+impl Flags {
+    /// Lets everything of the partition stop, wherever it waits.
+    pub(super) fn lose(&self) {
+        self.lost.store(true, Ordering::Relaxed);
+        self.leave.store(true, Ordering::Relaxed);
+    }
+}
+
+/// A partition at work, as its member sees it.
+pub(super) struct Working {
+    intake: mpsc::Sender<Intake>,
+    flags: Flags,
+    thread: JoinHandle<Result<PartitionEnd, PartitionError>>,
+}
+
+/// How a partition ended.
+#[derive(Debug, Default)]
+pub(super) struct PartitionEnd {
+    /// Of each lane, by its number.
+    pub(super) lanes: BTreeMap<u32, LaneReport>,
+    /// Whether it was lost: what its lanes say was not committed.
+    pub(super) is_lost: bool,
+}
+
+impl Working {
+    /// Begins to work on a partition that was assigned.
+    pub(super) fn start(shared: &Arc<Shared>, partition: u32) -> Result<Self, PartitionError> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the source bounds in bytes what of a partition is under way, and its member must never wait"
+        )]
+        let (intake, incoming) = mpsc::channel();
+        let flags = Flags::default();
+        let work = Partition {
+            telling: PartitionTelling::new(shared, partition),
+            shared: Arc::clone(shared),
+            number: partition,
+            incoming,
+            flags: flags.clone(),
+        };
+        let span = spans::partition(shared.name(), partition, &shared.opened.digest);
+        let name = format!("{}/{partition}", shared.name());
+        let thread = std::thread::Builder::new().name(name);
+        let thread = thread.spawn(move || span.in_scope(|| work.run()));
+        Ok(Self {
+            intake,
+            flags,
+            thread: thread.map_err(PartitionError::Thread)?,
+        })
+    }
+
+    pub(super) fn flags(&self) -> &Flags {
+        &self.flags
+    }
+
+    pub(super) fn tell(&self, intake: Intake) {
+        // One that has ended says why when it is joined.
+        let _ = self.intake.send(intake);
+    }
+
+    /// Lets it commit, and give the partition up.
+    pub(super) fn leave(&self) {
+        self.flags.leave.store(true, Ordering::Relaxed);
+        self.tell(Intake::Look);
+    }
+
+    /// Lets it stop without another commit.
+    pub(super) fn lose(&self) {
+        self.flags.lose();
+        self.tell(Intake::Look);
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        self.thread.is_finished()
+    }
+
+    /// Waits for its end.
+    pub(super) fn join(self) -> Result<PartitionEnd, PartitionError> {
+        let ended = self.thread.join();
+        ended.unwrap_or(Err(PartitionError::Panicked("reader")))
+    }
+}
