@@ -9,6 +9,7 @@ mod crash;
 mod examples;
 mod input;
 mod kafka;
+mod kinesis;
 mod live;
 mod map;
 mod record;

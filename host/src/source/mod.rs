@@ -5,7 +5,9 @@
 
 pub mod decode;
 pub mod event_time;
+mod flow;
 pub mod kafka;
+pub mod kinesis;
 pub mod live;
 pub mod messages;
 pub mod prepared;

@@ -7,6 +7,7 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::{KafkaEvent, KafkaFault, PartitionStatus};
+use crate::source::flow::Bell;
 
 /// How many events may wait before those that only tell of troubles are left out. Messages are
 /// bounded by their windows, and all others by the answers that they wait for.
@@ -94,6 +95,12 @@ impl Mailbox {
     pub(super) fn ring(&self) {
         *held(&self.rung) = true;
         self.bell.notify_one();
+    }
+}
+
+impl Bell for Mailbox {
+    fn ring(&self) {
+        Self::ring(self);
     }
 }
 

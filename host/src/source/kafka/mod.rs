@@ -13,7 +13,6 @@
 //! show lag; cursors are the lanes' own.
 
 mod batch;
-mod flow;
 mod mailbox;
 mod member;
 mod observing;
@@ -40,7 +39,7 @@ use crate::clock::Clock;
 pub use crate::kafka::{ClientSettings, FaultKind, KafkaFault};
 use crate::kafka::{Reach, blame};
 
-pub use self::flow::Held;
+pub use super::flow::Held;
 
 /// What happens to the partitions that are read.
 #[derive(Debug)]

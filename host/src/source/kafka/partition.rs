@@ -9,11 +9,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::batch::BatchBuilder;
-use super::flow::{Flow, Window};
 use super::mailbox::Mailbox;
 use super::member::Member;
 use super::status::{PartitionState, PartitionStatus};
 use super::{Batch, KafkaEvent, KafkaSettings};
+use crate::source::flow::{Bell, Flow, Window};
 
 /// Where a partition is on its way from assigned to given up.
 pub(super) enum Stage {
@@ -172,7 +172,8 @@ impl Partition {
         self.ended = false;
         self.at_end = None;
         self.high = self.high.max(self.next);
-        let held = self.window.hold(batch.bytes(), mailbox);
+        let bell: Arc<dyn Bell> = Arc::clone(mailbox) as _;
+        let held = self.window.hold(batch.bytes(), bell);
         mailbox.tell(KafkaEvent::Messages(Box::new(Batch {
             messages: batch.finish(self.number),
             held,

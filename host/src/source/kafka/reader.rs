@@ -10,7 +10,6 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::flow::Step;
 use super::mailbox::{Mailbox, Order, Orders};
 use super::member::{Member, Rebalance};
 use super::partition::{Found, Partition, Stage};
@@ -18,6 +17,7 @@ use super::starting::ToStart;
 use super::{KafkaEvent, KafkaSettings};
 use crate::clock::Clock;
 use crate::kafka::{FaultKind, Topic, blame, is_fencing};
+use crate::source::flow::Step;
 
 /// How long the thread sleeps unless somebody rings. librdkafka rings for what is new only; this
 /// bounds how late everything else is seen.

@@ -20,6 +20,7 @@ use crate::source::decode::message::{
     ProtobufType, Registry, RegistryOptions,
 };
 use crate::source::kafka::{KafkaFault, KafkaSettings};
+use crate::source::kinesis::{KinesisFault, KinesisSettings};
 
 /// A live event that is ready to be read.
 #[derive(Debug, Clone)]
@@ -55,13 +56,8 @@ pub struct DeclaredStream {
 pub enum StreamOptions {
     /// Apache Kafka.
     Kafka(KafkaSettings),
-    /// Amazon Kinesis: settings that nobody has looked at yet.
-    Kinesis {
-        /// Names with their places, and values.
-        entries: Vec<(Located<String>, Secret)>,
-        /// Where all of them stand.
-        span: Span,
-    },
+    /// Amazon Kinesis.
+    Kinesis(KinesisSettings),
 }
 
 /// Why a live event cannot be read as it is declared.
@@ -166,9 +162,7 @@ impl Declaring<'_> {
                 Ok((StreamOptions::Kafka(kafka), Some(topic)))
             }
             Stream::Kinesis(settings) => {
-                let entries = settings.resolved(&self.environment.source)?;
-                let span = settings.span;
-                Ok((StreamOptions::Kinesis { entries, span }, None))
+                Ok((StreamOptions::Kinesis(self.kinesis(settings)?), None))
             }
         }
     }
@@ -178,19 +172,47 @@ impl Declaring<'_> {
         settings: &StreamSettings,
         group: &str,
     ) -> Result<KafkaSettings, DeclaredError> {
-        let entries = settings.resolved(&self.environment.source)?;
-        let entries = entries
-            .into_iter()
-            .map(|(name, value)| (name.value, value.expose().to_owned()));
+        let entries = self.entries(settings)?;
         // What is written comes later, and counts.
         let entries = std::iter::once(("group".to_owned(), group.to_owned())).chain(entries);
-        KafkaSettings::parse(entries).map_err(|fault| self.refuse_setting(settings, fault))
+        KafkaSettings::parse(entries).map_err(|fault| {
+            let KafkaFault {
+                setting,
+                message,
+                hint,
+                ..
+            } = fault;
+            self.refuse_setting(settings, setting, message, hint)
+        })
     }
 
-    fn refuse_setting(&self, settings: &StreamSettings, fault: KafkaFault) -> DeclaredError {
-        let place = fault.setting.as_deref();
-        let span = place.map_or(settings.span, |name| settings.place(name));
-        self.refuse(span, fault.message, fault.hint)
+    fn kinesis(&self, settings: &StreamSettings) -> Result<KinesisSettings, DeclaredError> {
+        KinesisSettings::parse(self.entries(settings)?).map_err(|fault| {
+            let KinesisFault {
+                setting,
+                message,
+                hint,
+                ..
+            } = fault;
+            self.refuse_setting(settings, setting, message, hint)
+        })
+    }
+
+    fn entries(&self, settings: &StreamSettings) -> Result<Vec<(String, String)>, DeclaredError> {
+        let entries = settings.resolved(&self.environment.source)?.into_iter();
+        let entries = entries.map(|(name, value)| (name.value, value.expose().to_owned()));
+        Ok(entries.collect())
+    }
+
+    fn refuse_setting(
+        &self,
+        settings: &StreamSettings,
+        setting: Option<String>,
+        message: String,
+        hint: String,
+    ) -> DeclaredError {
+        let span = setting.map_or(settings.span, |name| settings.place(&name));
+        self.refuse(span, message, hint)
     }
 
     fn format(&self, io: &Handle, clock: &Arc<dyn Clock>) -> Result<MessageFormat, DeclaredError> {

@@ -235,33 +235,32 @@ fn a_registry_that_is_down_is_no_mistake_of_the_file() {
 }
 
 #[test]
-fn settings_of_kinesis_are_handed_on() {
+fn settings_of_kinesis_are_read() {
     let text = RIGHT
         .replace("kafka.brokers = \"a:9092,b:9092\"\n", "")
         .replace(
             "kafka.topic = \"ride-offers\"\n",
             "kinesis.stream = \"${CARGO_PKG_NAME}\"\n",
         )
-        .replace("kafka.\"sasl.password\"", "kinesis.x")
+        .replace("kafka.\"sasl.password\"", "kinesis.consumer")
         .replace("kafka.start", "kinesis.start")
-        .replace("kafka.session.timeout.ms", "kinesis.y");
+        .replace("kafka.session.timeout.ms", "kinesis.window_bytes");
     let declared = declare(&folder(&text)).unwrap();
-    let StreamOptions::Kinesis { entries, .. } = &declared.stream else {
+    let StreamOptions::Kinesis(settings) = &declared.stream else {
         panic!("it is a stream");
     };
-    let entries: Vec<_> = entries
-        .iter()
-        .map(|(name, value)| (name.as_str(), value.expose()))
-        .collect();
-    assert_eq!(
-        entries,
-        [
-            ("stream", "penstock"),
-            ("x", "penstock"),
-            ("start", "2026-01-31T12:00:00Z"),
-            ("y", "30000")
-        ]
-    );
+    assert_eq!(settings.stream, "penstock");
+    assert_eq!(settings.consumer.as_deref(), Some("penstock"));
+    assert_eq!(settings.window_bytes, 30000);
+    let text = text.replace("kinesis.window_bytes", "kinesis.window_byte");
+    let error = declare(&folder(&text)).unwrap_err().to_string();
+    for part in [
+        "there is no Kinesis setting `window_byte`",
+        "did you mean `window_bytes`?",
+        "kinesis.window_byte = ",
+    ] {
+        assert!(error.contains(part), "{error}");
+    }
 }
 
 #[test]

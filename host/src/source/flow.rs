@@ -1,28 +1,36 @@
-//! How much of a partition may be under way, and what is done when that much is.
+//! How much of a split of a live stream may be under way, and what is done when that much is.
+//!
+//! In come the bytes of batches that are handed out, and the time. Out comes whether more may be read.
+//! It must never wait: whoever reads goes on with other splits meanwhile.
 
+use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use super::mailbox::Mailbox;
-
-/// How long a window is full before its partition is paused.
+/// How long a window is full before its split is paused.
 ///
-/// A pause gives up what librdkafka has read ahead, which is then fetched again. A lane that works
+/// A pause gives up what a client has read ahead, which is then fetched again. A lane that works
 /// through a backlog fills its window all the time; pausing at once would fetch everything several
 /// times. A lane that stands still for as long as this is worth the memory.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Bytes of a partition that are under way. Dropping it makes room for more.
+/// Somebody who sleeps until there is something to do.
+pub(super) trait Bell: fmt::Debug + Send + Sync {
+    /// Wakes them.
+    fn ring(&self);
+}
+
+/// Bytes of a split that are under way. Dropping it makes room for more.
 #[derive(Debug)]
 pub struct Held {
     bytes: usize,
     window: Arc<AtomicUsize>,
-    mailbox: Arc<Mailbox>,
+    bell: Arc<dyn Bell>,
 }
 
 impl Held {
-    /// How many bytes: keys, values and headers, and 32 for each message.
+    /// How many bytes: of all that messages have, and what their source counts for each beside that.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
@@ -31,11 +39,11 @@ impl Held {
 impl Drop for Held {
     fn drop(&mut self) {
         self.window.fetch_sub(self.bytes, Ordering::AcqRel);
-        self.mailbox.ring();
+        self.bell.ring();
     }
 }
 
-/// What the window of a partition says.
+/// What the window of a split says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Flow {
     /// Messages are taken.
@@ -54,7 +62,7 @@ pub(super) enum Step {
     Resume,
 }
 
-/// The window of a partition.
+/// The window of a split.
 #[derive(Debug)]
 pub(super) struct Window {
     held: Arc<AtomicUsize>,
@@ -79,12 +87,12 @@ impl Window {
         self.held.load(Ordering::Acquire)
     }
 
-    pub(super) fn hold(&self, bytes: usize, mailbox: &Arc<Mailbox>) -> Held {
+    pub(super) fn hold(&self, bytes: usize, bell: Arc<dyn Bell>) -> Held {
         self.held.fetch_add(bytes, Ordering::AcqRel);
         Held {
             bytes,
             window: Arc::clone(&self.held),
-            mailbox: Arc::clone(mailbox),
+            bell,
         }
     }
 
@@ -113,17 +121,23 @@ impl Window {
 mod tests {
     use super::*;
 
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Bell for Nobody {
+        fn ring(&self) {}
+    }
+
     #[test]
     fn a_window_closes_when_full_and_opens_when_half_empty() {
-        let mailbox = Arc::new(Mailbox::default());
         let mut window = Window::new(100);
         let at = Duration::from_millis;
-        let first = window.hold(60, &mailbox);
+        let first = window.hold(60, Arc::new(Nobody));
         assert_eq!(
             (window.look(at(0)), window.flow()),
             (Step::Nothing, Flow::Open)
         );
-        let second = window.hold(60, &mailbox);
+        let second = window.hold(60, Arc::new(Nobody));
         assert_eq!(
             (window.look(at(1)), window.flow()),
             (Step::Nothing, Flow::Full(at(1)))
