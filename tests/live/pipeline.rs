@@ -175,6 +175,15 @@ validation = {{ max = 3000.0 }}
     /// Works until everything in the topic is committed, in one process, and gives what is left.
     pub(super) fn finish(&self, topic: &Topic, name: &str) -> Left {
         let mut process = self.start(name);
+        // Where those before it had committed everything, nothing would be left to wait for, and it
+        // could be stopped before it has any lane to tell of.
+        wait(
+            || {
+                process.is_alive();
+                (0..topic.partitions).all(|partition| process.was_given(partition))
+            },
+            || format!("all partitions are those of {name}"),
+        );
         self.catch_up(topic, &mut [&mut process]);
         self.left(&process.stop())
     }
@@ -241,6 +250,14 @@ impl Process {
     pub(super) fn is_alive(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "it has ended: {}", self.stderr());
+    }
+
+    /// Whether it said that a partition became its own.
+    fn was_given(&self, partition: u32) -> bool {
+        let stderr = self.stderr();
+        let given = stderr.lines().filter(|line| line.contains("partitions are ours"));
+        let mut given = given.filter_map(|line| line.split_once("partitions=[")?.1.split_once(']'));
+        given.any(|(numbers, _)| numbers.split(", ").any(|it| it == partition.to_string()))
     }
 
     pub(super) fn signal(&self, signal: Signal) {
