@@ -255,7 +255,9 @@ impl Process {
     /// Whether it said that a partition became its own.
     fn was_given(&self, partition: u32) -> bool {
         let stderr = self.stderr();
-        let given = stderr.lines().filter(|line| line.contains("partitions are ours"));
+        let given = stderr
+            .lines()
+            .filter(|line| line.contains("partitions are ours"));
         let mut given = given.filter_map(|line| line.split_once("partitions=[")?.1.split_once(']'));
         given.any(|(numbers, _)| numbers.split(", ").any(|it| it == partition.to_string()))
     }
