@@ -94,3 +94,35 @@ fn a_test_of_a_pipeline_keeps_nothing_in_the_store() {
     folder.penstock(&arguments).fine();
     assert!(!folder.path("store").exists());
 }
+
+#[test]
+fn what_an_interrupted_run_keeps_can_be_looked_at() {
+    let (folder, _) = interrupted();
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&folder.penstock(arguments).fine()).unwrap()
+    };
+    let told = json(&["state", "totals", "--json"]);
+    let lanes = told["lanes"].as_array().unwrap();
+    assert_eq!(lanes.len(), 2);
+    let inputs = lanes
+        .iter()
+        .flat_map(|lane| lane["inputs"].as_array().unwrap());
+    let mut judged = 0;
+    for input in inputs {
+        assert_eq!(input["input"], "recorded");
+        judged += input["cursors"]["all"].as_u64().unwrap();
+        assert!(input["watermark"].is_string(), "{input}");
+        assert!(input["outbox"]["files"].as_u64() > Some(0), "{input}");
+    }
+    assert!(judged > 0, "{told}");
+    let shown = folder.penstock(&["state", "pipeline.toml"]).fine();
+    assert!(
+        shown.contains("recorded") && shown.contains("files:"),
+        "{shown}"
+    );
+    // A third of all rows have the first key.
+    let told = json(&["state", "pipeline.toml", "--key", "0", "--json"]);
+    let records = told["records"].as_array().unwrap();
+    let panes = records.iter().filter(|it| it["record"] == "pane");
+    assert!(panes.count() > 0, "{told}");
+}

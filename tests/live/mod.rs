@@ -5,6 +5,8 @@ mod killed;
 mod pipeline;
 mod rebalanced;
 mod refused;
+mod remote;
 mod served;
 mod sinks;
+mod state;
 mod topic;
