@@ -7,9 +7,14 @@ use crate::support::Folder;
 
 /// Starts a run that is stopped in the middle by an event that cannot be decoded.
 fn interrupted() -> (Folder, String) {
+    interrupted_over(WINDOWS[1])
+}
+
+/// The same over some windows.
+fn interrupted_over(window: &str) -> (Folder, String) {
     let folder = folder(
         7,
-        WINDOWS[1],
+        window,
         "lanes = 2\ncommit_every = \"1ms\"\non_malformed = \"stop\"",
     );
     let good = folder.text("events/b.ndjson").replace("broken", "1}");
@@ -97,7 +102,17 @@ fn a_test_of_a_pipeline_keeps_nothing_in_the_store() {
 
 #[test]
 fn what_an_interrupted_run_keeps_can_be_looked_at() {
-    let (folder, _) = interrupted();
+    for (window, kind, said) in [
+        (WINDOWS[1], "pane", "start"),
+        (WINDOWS[3], "session", "first_event"),
+        (WINDOWS[5], "value", "last_event"),
+    ] {
+        look_at(window, kind, said);
+    }
+}
+
+fn look_at(window: &str, kind: &str, said: &str) {
+    let (folder, _) = interrupted_over(window);
     let json = |arguments: &[&str]| -> Value {
         serde_json::from_str(&folder.penstock(arguments).fine()).unwrap()
     };
@@ -122,7 +137,12 @@ fn what_an_interrupted_run_keeps_can_be_looked_at() {
     );
     // A third of all rows have the first key.
     let told = json(&["state", "pipeline.toml", "--key", "0", "--json"]);
-    let records = told["records"].as_array().unwrap();
-    let panes = records.iter().filter(|it| it["record"] == "pane");
-    assert!(panes.count() > 0, "{told}");
+    let mut records = told["records"].as_array().unwrap().iter();
+    let record = records.find(|it| it["record"] == kind && it["state"].is_object());
+    let record = record.unwrap_or_else(|| panic!("{told}"));
+    assert!(record["state"]["rows"].as_u64() > Some(0), "{record}");
+    let at: jiff::Timestamp = record[said].as_str().unwrap().parse().unwrap();
+    // The events begin in 1970 and last for some forty minutes.
+    let minutes = at.as_second() / 60;
+    assert!((0..60).contains(&minutes), "{record}");
 }

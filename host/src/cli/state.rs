@@ -12,11 +12,10 @@ use super::show::{self, say};
 use super::{Failure, health};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, StoreOptions, StorePlace, load_pipelines};
 use crate::pipeline;
-use crate::pipeline::kept::{self, Come, KeptError, KeptLane, KeptRecord};
+use crate::pipeline::kept::{self, Come, Fact, KeptError, KeptLane, KeptRecord};
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedReader, EmbeddedStore};
 use crate::store::item::entity;
-use crate::window::Fact;
 
 /// Shows how far each lane of a pipeline has come and what it still has to send, from the store
 /// alone: also while `penstock run` writes it, and when nothing runs.

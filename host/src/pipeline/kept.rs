@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
+use arrow::datatypes::SchemaRef;
 
 use super::accounting::Accounting;
 use super::plan::Plan;
@@ -13,7 +14,8 @@ use super::{commit, live};
 use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedReader, Keyspace, LaneSize};
 use crate::text::record_lines;
-use crate::window::{Codec, Fact, StateError};
+pub use crate::window::Fact;
+use crate::window::{Codec, StateError};
 
 /// Where lanes of both kinds say how far they have come.
 const META: &[u8] = &[0];
@@ -183,7 +185,7 @@ pub async fn records(
             let records = codec.decode(encoded).map_err(state)?;
             let rows = records.has_state.iter().filter(|has| **has).count();
             let options = RecordBatchOptions::new().with_row_count(Some(rows));
-            let schema = windows.spec.state.clone();
+            let schema = SchemaRef::clone(&windows.spec.state);
             let states =
                 RecordBatch::try_new_with_options(schema, records.states.clone(), &options);
             let lines = record_lines(&states.map_err(arrow)?).map_err(arrow)?;

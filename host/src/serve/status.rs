@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::process::ProcessFigures;
 use crate::pipeline::Accounting;
 use crate::pipeline::telemetry::{
-    HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill, RequestCounts,
-    SplitStatus, Telemetry,
+    HeavyKey, HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill,
+    RequestCounts, SplitStatus, Telemetry,
 };
 use crate::text;
 
@@ -120,6 +120,7 @@ fn of_lane(number: u32, lane: &LaneTelemetry) -> Value {
         "batches": durations(&lane.batches.snapshot()),
         "state_bytes": lane.state_bytes.get(),
         "resident_keys": lane.resident_keys.get(),
+        "heavy_keys": lane.heavy_keys().iter().map(heavy_key).collect::<Vec<_>>(),
         "outbox_entries": lane.outbox_entries.get(),
         "store": lane.store_requests().map(|counts| of_store(&counts, lane.open_for().as_secs_f64())),
         "traps": load(&lane.traps),
@@ -142,6 +143,11 @@ fn of_store(counts: &RequestCounts, for_s: f64) -> Value {
         "for_s": for_s,
         "requests_per_hour": per_hour,
     })
+}
+
+fn heavy_key(heavy: &HeavyKey) -> Value {
+    let key: Option<Value> = serde_json::from_str(&heavy.key).ok();
+    json!({"key": key, "share": heavy.share})
 }
 
 /// As in the summary of a run.
