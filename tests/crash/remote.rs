@@ -183,3 +183,17 @@ fn what_is_missing_is_one_clear_error() {
     drop(locked);
     ends("s3://state/x", 1, 1, &["bucket `state` cannot be reached"]);
 }
+
+#[test]
+fn credentials_that_do_no_longer_end_the_run() {
+    for requests in [40, 90, 150] {
+        let server = s3::start_locking_after(requests);
+        server.make_bucket("state").unwrap();
+        let folder = folder(1, WINDOWS[0], "lanes = 2\ncommit_every = \"20ms\"");
+        move_store(&folder, server.port(), "s3://state/x");
+        let run = folder.penstock(&["run", "pipeline.toml", "-q"]);
+        assert_ne!(run.code(), Some(0), "after {requests}");
+        let said = run.stderr();
+        assert!(said.contains("does not let these credentials"), "{said}");
+    }
+}

@@ -19,7 +19,7 @@ use super::storage::Storage;
 use crate::store::StoreError;
 
 /// How often a reader that stays open looks for what was flushed since.
-const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
 /// The same in a bucket, where each look is a request.
 const REMOTE_POLL: Duration = Duration::from_secs(10);
 /// How often a request to a bucket is repeated before a read fails.

@@ -18,8 +18,8 @@ use crate::store::{Declaration, FeatureName, FeatureReader, FeatureValue, StoreE
 
 /// An embedded store, open for reading alone.
 ///
-/// What a writer flushed before this was opened is seen at once, what it flushes later within about a second; on
-/// object storage, where each look is a request, within ten.
+/// What a writer flushed before this was opened is seen at once, what it flushes later within a tenth of a second; on
+/// object storage, where each look is a request, within ten seconds.
 pub struct EmbeddedReader {
     catalog: Catalog,
     pub(super) folder: Folder,

@@ -48,7 +48,7 @@ pub(super) fn measure(
     broker.produce("fresh", lines.by_ref().take(1_000))?;
     process.wait_until(|| Ok(broker.lag("fresh", "fresh")? == 0))?;
     let (probes, done) = (Mutex::new(VecDeque::new()), AtomicBool::new(false));
-    let seconds = (arguments.events as f64 / per_second).clamp(5.0, 30.0);
+    let seconds = (0.8 * arguments.events as f64 / per_second).min(30.0);
     let seen = std::thread::scope(|scope| {
         let reading = scope.spawn(|| read(&folder, &probes, &done));
         let produced = load(broker, lines, per_second, seconds, &probes);
@@ -86,26 +86,32 @@ fn load(
     let producer = broker.producer()?;
     let began = Instant::now();
     let (mut sent, mut probed) = (0_u64, 0_u64);
-    let mut last = None;
+    // Rides come out of order, and a probe that comes late would be seen nowhere.
+    let mut latest: Option<Message> = None;
     while began.elapsed().as_secs_f64() < seconds {
         let elapsed = began.elapsed().as_secs_f64();
         while (sent as f64) < elapsed * per_second {
             let message = lines.next().context("there are enough rides")??;
             send(&producer, "fresh", &message)?;
-            last = Some(message);
+            if latest
+                .as_ref()
+                .is_none_or(|latest| time(latest) < time(&message))
+            {
+                latest = Some(message);
+            }
             sent += 1;
         }
-        if let Some(last) = &last
+        if let Some(latest) = &latest
             && (probed as f64) < elapsed * PROBES_PER_S
         {
             let driver = PROBES + probed;
             let (from, to) = (
-                format!("\"driver_id\":{}", last.key),
+                format!("\"driver_id\":{}", latest.key),
                 format!("\"driver_id\":{driver}"),
             );
             let probe = Message {
                 key: driver,
-                value: last.value.replace(&from, &to),
+                value: latest.value.replace(&from, &to),
             };
             let at = Instant::now();
             send(&producer, "fresh", &probe)?;
@@ -118,6 +124,12 @@ fn load(
         std::thread::park_timeout(Duration::from_millis(1));
     }
     Ok(())
+}
+
+/// The event time of a ride, as its text, all of which are equally long.
+fn time(message: &Message) -> Option<&str> {
+    let text = message.value.split_once("\"occurred_at\":\"")?.1;
+    text.get(..24)
 }
 
 /// Looks for the oldest probe until it is there, then for the next; gives milliseconds.

@@ -13,7 +13,7 @@ use anyhow::ensure;
 use penstock::simulate::RidesFormat;
 
 pub(crate) use self::bare::{Bare, count};
-use self::broker::{Broker, Message};
+use self::broker::Broker;
 use self::process::{Folder, Penstock};
 use crate::replay::prepare;
 use crate::{Arguments, Figures};
@@ -52,8 +52,8 @@ fn speed(broker: &Broker, figures: &mut Figures, arguments: &Arguments) -> anyho
     let (mut pipeline, mut bare, mut elapsed) = (f64::MAX, f64::MAX, f64::MAX);
     for round in 0..arguments.rounds.min(3) {
         let folder = Folder::new(broker, "rides", RIDES)?;
-        folder.pipeline(&format!("speed-{round}"), "")?;
-        let took = run_all(broker, &folder, &[format!("speed-{round}")], events)?;
+        folder.pipeline(&format!("speed_{round}"), "")?;
+        let took = run_all(broker, &folder, &[format!("speed_{round}")], events)?;
         pipeline = pipeline.min(took.cpu_s);
         elapsed = elapsed.min(took.seconds);
         bare = bare.min(bare::run(broker, "rides", events)?);
@@ -86,7 +86,7 @@ fn many(broker: &Broker, figures: &mut Figures, arguments: &Arguments) -> anyhow
     for (at, pipelines) in [1, MANY].into_iter().enumerate() {
         let folder = Folder::new(broker, "rides", RIDES)?;
         let names: Vec<String> = (0..pipelines)
-            .map(|number| format!("many-{pipelines}-{number}"))
+            .map(|number| format!("many_{pipelines}_{number}"))
             .collect();
         names
             .iter()
