@@ -1,7 +1,6 @@
 //! Runs whose store is on S3: killed, over a network that fails, with a second process, and without what they need.
 
-use std::time::Duration;
-
+use penstock::clock::{Clock, SystemClock};
 use penstock::config::{Environment, StorePlace};
 use penstock::store::FeatureStore;
 use penstock::store::embedded::{EmbeddedStore, PipelineLanes};
@@ -31,6 +30,13 @@ fn place(folder: &Folder) -> StorePlace {
 fn a_killed_run_on_s3_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
     let server = s3::start();
     server.make_bucket("state").unwrap();
+    let keeping = "lanes = 2\ncommit_every = \"20ms\"";
+    // How long a run takes here and now.
+    let whole = folder(0, WINDOWS[0], keeping);
+    move_store(&whole, server.port(), "s3://state/whole");
+    let clock = SystemClock::start();
+    whole.penstock(&["run", "pipeline.toml", "-q"]).fine();
+    let took = clock.now();
     let (mut kills, mut resumed) = (0, 0);
     for seed in 0..3_u64 {
         let window = WINDOWS[seed as usize * 2];
@@ -40,7 +46,7 @@ fn a_killed_run_on_s3_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
             .fine();
         let undisturbed = left(&plain, &undisturbed);
 
-        let disturbed = folder(seed, window, "lanes = 2\ncommit_every = \"20ms\"");
+        let disturbed = folder(seed, window, keeping);
         move_store(
             &disturbed,
             server.port(),
@@ -48,8 +54,8 @@ fn a_killed_run_on_s3_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
         );
         let mut random = Pcg64::seed_from_u64(seed);
         for _ in 0..3 {
-            let after = random.random_range(400..1_500);
-            kills += u32::from(killed_after(&disturbed, Duration::from_millis(after)));
+            let share = random.random_range(0.4..1.1);
+            kills += u32::from(killed_after(&disturbed, took.mul_f64(share)));
         }
         let last = disturbed
             .penstock(&["run", "pipeline.toml", "-q", "--json"])
