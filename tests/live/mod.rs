@@ -2,9 +2,12 @@
 
 mod idle;
 mod killed;
+mod kinesis;
+mod lateness;
 mod pipeline;
 mod rebalanced;
 mod refused;
 mod served;
+mod shards;
 mod sinks;
 mod topic;

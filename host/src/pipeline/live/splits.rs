@@ -266,19 +266,25 @@ impl Splits {
         after: Duration,
         advances: bool,
     ) -> bool {
-        let mut is_news = false;
+        let mut idle: Vec<(Duration, u32)> = Vec::new();
         for (number, end) in ends {
-            if let Some(split) = self.all.get_mut(number)
+            if let Some(split) = self.all.get(number)
                 && split.stage == Stage::Reading
+                && !split.is_idle
                 && end.saturating_sub(split.heard) >= after
             {
-                is_news |= !std::mem::replace(&mut split.is_idle, true);
+                idle.push((split.heard, *number));
             }
         }
         let before = self.watermark;
-        if is_news && self.least(None).is_some() {
+        // One after the other, as they came to be idle: the last of them holds time where it is, however
+        // many are seen to be idle at once.
+        idle.sort_unstable();
+        for (_, number) in &idle {
+            self.of(*number).is_idle = true;
             self.refresh();
-        } else if is_news && advances {
+        }
+        if !idle.is_empty() && advances && self.least(None).is_none() {
             let all = self.all.values();
             let latest = all.map(|split| split.live.cursor().greatest).max();
             let latest = latest.unwrap_or(i64::MIN);
