@@ -205,7 +205,8 @@ impl Splits {
     }
 
     /// The pieces of what came in, cut where lanes had committed: each has judged all of a piece, or
-    /// nothing. Notes that something came.
+    /// nothing. Records that were read already are in none: a shard whose records are gone is read from its
+    /// oldest one, whichever that is. Notes that something came.
     pub(super) fn pieces(
         &mut self,
         messages: &Messages,
@@ -214,6 +215,10 @@ impl Splits {
     ) -> Vec<Range<usize>> {
         let split = self.of(messages.split);
         (split.is_idle, split.heard) = (false, now);
+        let mut start = match (&split.live.cursor().position, placed) {
+            (Position::Shard(cursor), Some(placed)) => placed.places.covered(cursor),
+            _ => 0,
+        };
         let mut ends = vec![messages.len()];
         split.cuts.retain(|cut| {
             let covered = match (cut, placed) {
@@ -228,13 +233,14 @@ impl Splits {
         });
         ends.sort_unstable();
         ends.dedup();
-        let mut start = 0;
-        let pieces = ends.into_iter().filter(|end| *end > 0).map(|end| {
-            let piece = start..end;
-            start = end;
-            piece
-        });
-        pieces.collect()
+        let mut pieces = Vec::new();
+        for end in ends.into_iter().filter(|end| *end > 0) {
+            if end > start {
+                pieces.push(start..end);
+                start = end;
+            }
+        }
+        pieces
     }
 
     /// Reads messages from number `first` on: see [`LiveSplit::read`].
