@@ -16,6 +16,7 @@ mod dealer;
 mod delivery;
 mod event_schema;
 mod features;
+mod heavy;
 mod invalid;
 pub mod lane;
 pub mod live;
