@@ -91,7 +91,7 @@ fn print(report: &LiveReport) {
         "watermark  {}",
         least.map_or_else(|| "none".into(), show::instant)
     );
-    say!("store      {}", report.store.display());
+    say!("store      {}", report.store);
     for topic in &report.topics {
         say!("topic      {}", show::printable(topic));
     }

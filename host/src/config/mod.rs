@@ -30,6 +30,7 @@ pub mod pipeline;
 mod pipeline_file;
 mod recorded;
 mod remote;
+mod store_place;
 mod suggest;
 mod table;
 pub mod topics;
@@ -63,6 +64,7 @@ pub use pipeline::{
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
 pub(crate) use remote::is_url;
 pub use remote::{Secret, StoreOptions, sounds_secret};
+pub use store_place::StorePlace;
 pub(crate) use suggest::did_you_mean;
 pub use topics::{Topic, TopicFormat};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

@@ -18,6 +18,7 @@ mod event_schema;
 mod features;
 mod heavy;
 mod invalid;
+pub mod kept;
 pub mod lane;
 pub mod live;
 mod map;

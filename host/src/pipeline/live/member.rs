@@ -79,7 +79,7 @@ impl Member {
             pipeline: shared.name().to_owned(),
             transform: shared.opened.digest.clone(),
             lanes,
-            store: shared.opened.store.clone(),
+            store: shared.opened.store.to_string(),
             topics: shared.opened.written().collect(),
         })
     }

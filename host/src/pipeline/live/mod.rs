@@ -34,6 +34,7 @@ mod working;
 
 pub use self::error::PartitionError;
 pub use self::keeper::KeeperError;
+pub(in crate::pipeline) use self::keeper::come;
 pub use self::opening::{OpenedLive, open};
 pub use self::outbox::OutboxError;
 pub use self::outputs::{file_of, unwritten, writes};

@@ -1,13 +1,14 @@
 //! From a declaration to a live pipeline that is ready to run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use crate::config::OnMissing;
 
 use super::outputs::LiveOutputs;
-use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, WindowSpec};
+use crate::config::{
+    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, StorePlace, WindowSpec,
+};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
@@ -22,6 +23,8 @@ use crate::transform::CallError;
 /// How often lanes commit unless the pipeline says: on a disk nobody notices, and what is computed can
 /// be read that soon.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// The same on object storage, where each commit is a request that somebody pays for.
+const COMMIT_REMOTE_EVERY: Duration = Duration::from_secs(5);
 
 /// A live pipeline that is ready to run.
 pub struct OpenedLive {
@@ -44,7 +47,7 @@ pub struct OpenedLive {
     pub(super) opener: Option<Opener>,
     map: Option<MapAgain>,
     pub(super) lanes_of_a_partition: u32,
-    pub(super) store: PathBuf,
+    pub(super) store: StorePlace,
     pub(super) commit_every: Duration,
     pub(super) state_memory: u64,
     /// How long a split must have been at its end to be idle; none if that makes no difference.
@@ -145,7 +148,7 @@ pub fn open(
         map,
         lanes_of_a_partition: declaration.run.lanes.unwrap_or(1),
         store: environment.store.clone(),
-        commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
+        commit_every: commit_every(&declaration, &environment.store),
         state_memory: declaration.run.state_memory,
         idle_after: idle_after(&declaration.window.value, is_kinesis),
         advances: declaration.window.value.on_idle == OnIdle::Advance,
@@ -153,6 +156,14 @@ pub fn open(
         identity,
         declaration,
     })
+}
+
+fn commit_every(pipeline: &Pipeline, store: &StorePlace) -> Duration {
+    let usual = match store {
+        StorePlace::Folder(_) => COMMIT_EVERY,
+        StorePlace::Objects { .. } => COMMIT_REMOTE_EVERY,
+    };
+    pipeline.run.commit_every.unwrap_or(usual)
 }
 
 /// A split that is alone has nobody to hold up.

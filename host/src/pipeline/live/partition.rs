@@ -133,6 +133,7 @@ impl Partition {
             let number = first + index as u32;
             let (to_delivery, from_lane) = queue(QUEUE);
             let (telemetry, delivering) = self.telling.lane(number, &to_delivery);
+            let _ = telemetry.store.set(keeper.requests());
             let committed = Committed {
                 source: Arc::clone(&shared.source),
                 partition: self.number,

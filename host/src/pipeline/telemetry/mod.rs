@@ -28,6 +28,7 @@ use super::accounting::Accounting;
 pub use super::queue::QueueFill;
 use crate::clock::Clock;
 use crate::source::ReadProgress;
+pub use crate::store::embedded::RequestCounts;
 
 /// The pipelines of a process.
 #[derive(Debug)]

@@ -1,5 +1,7 @@
 //! How far a split of a live stream has been read.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::source::kinesis::{Place, Places, ShardCursor};
@@ -58,6 +60,15 @@ impl Position {
         match self {
             Self::Offset(offset) => Some(*offset),
             Self::Shard(_) => None,
+        }
+    }
+}
+
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(offset) => offset.fmt(f),
+            Self::Shard(cursor) => cursor.fmt(f),
         }
     }
 }
