@@ -35,6 +35,13 @@ pub(super) struct Left {
 }
 
 impl Left {
+    /// How many messages were read in all.
+    pub(super) fn read(&self) -> u64 {
+        let lanes = self.lanes.as_object().into_iter().flatten();
+        let read = lanes.map(|(_, lane)| lane["events"]["read"].as_u64().unwrap());
+        read.sum()
+    }
+
     /// Fails with what is different.
     #[track_caller]
     pub(super) fn is(&self, expected: &Self, what: &str) {

@@ -4,6 +4,7 @@ use super::delivery::LiveDeliveryError;
 use super::keeper::KeeperError;
 use crate::pipeline::lane::LaneError;
 use crate::pipeline::reader::ReadError;
+use crate::source::live::recorded::RecordedError;
 use crate::store::StoreError;
 use crate::transform::CallError;
 
@@ -41,7 +42,7 @@ pub enum PartitionError {
     /// What was to be read next is gone.
     #[error(
         "the stream holds offsets {low} to {high} of partition {partition}, and {wanted} comes next: {} Let `on_missing = \"earliest\"` of the event go on with what there is, or begin anew with `--fresh`",
-        gone(*wanted, *low)
+        gone(*wanted, *low, *is_behind_recording)
     )]
     Missing {
         /// The partition.
@@ -52,6 +53,24 @@ pub enum PartitionError {
         low: i64,
         /// The one after the last that there is.
         high: i64,
+        /// Whether recorded history ends there.
+        is_behind_recording: bool,
+    },
+    /// Recorded history cannot be read.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
+    /// Recorded history lacks messages.
+    #[error(
+        "bootstrap: the recording of partition {partition} has no offsets from {from} on and before {to}: {} messages were deleted before they were recorded. Let `on_missing = \"earliest\"` of the event go on with what there is, or leave `bootstrap` out",
+        to.saturating_sub(*from)
+    )]
+    RecordedGap {
+        /// The partition.
+        partition: u32,
+        /// The first offset that is missing.
+        from: i64,
+        /// The first that is there.
+        to: i64,
     },
     /// There is no thread to be had.
     #[error("cannot start a thread: {0}; let this process have more, or run more processes")]
@@ -61,8 +80,11 @@ pub enum PartitionError {
     Panicked(&'static str),
 }
 
-fn gone(wanted: i64, low: i64) -> String {
+fn gone(wanted: i64, low: i64, is_behind_recording: bool) -> String {
     match low.checked_sub(wanted) {
+        Some(lost @ 1..) if is_behind_recording => format!(
+            "the recording ends at {wanted} and the topic begins at {low}, so {lost} messages are in neither."
+        ),
         Some(lost @ 1..) => format!("{lost} messages were deleted before they were read."),
         _ => "the topic was made anew.".to_owned(),
     }
@@ -82,7 +104,9 @@ impl PartitionError {
     pub(super) fn is_bad_input(&self) -> bool {
         match self {
             Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
-            | Self::Missing { .. } => true,
+            | Self::Missing { .. }
+            | Self::RecordedGap { .. } => true,
+            Self::Recorded(error) => !error.is_of_the_system(),
             Self::Delivery { error, .. } => error.is_bad_input(),
             _ => false,
         }

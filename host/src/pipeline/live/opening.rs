@@ -6,8 +6,9 @@ use std::time::Duration;
 
 pub(super) use crate::config::OnMissing;
 
+use super::bootstrap::{self, Bootstrap};
 use super::outputs::LiveOutputs;
-use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, WindowSpec};
+use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, WindowSpec};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
@@ -39,6 +40,8 @@ pub struct OpenedLive {
     pub(super) kafka: KafkaSettings,
     pub(super) spec: Arc<LiveSpec>,
     pub(super) on_missing: OnMissing,
+    /// Recorded history that comes before the stream.
+    pub(super) bootstrap: Option<Bootstrap>,
     pub(super) features: Arc<Features>,
     /// Whether features go to the store.
     pub(super) serves: bool,
@@ -132,14 +135,22 @@ pub fn open(
         every_watermark: replay.every_watermark,
         stop_on_reject: declaration.run.on_malformed == OnMalformed::Stop,
     };
+    let spec = Arc::new(spec);
+    let event = environment.event(&declaration)?;
+    let bootstrap = match &event.source {
+        Source::Live(live) => live.bootstrap.as_ref(),
+        Source::Files(_) => None,
+    };
+    let find = |declared| bootstrap::find(host.io.handle(), environment, declared, &spec);
     Ok(OpenedLive {
+        bootstrap: bootstrap.map(find).transpose()?,
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
         plan,
         digest,
         fresh: false,
         telemetry: Arc::default(),
         kafka,
-        spec: Arc::new(spec),
+        spec,
         on_missing: stream.on_missing,
         serves: store.is_some(),
         opener,

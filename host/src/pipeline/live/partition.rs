@@ -34,7 +34,7 @@ use crate::pipeline::reader::ReadError;
 use crate::pipeline::residence::Kept;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::LaneTelemetry;
-use crate::source::live::{LiveSplit, SplitCursor};
+use crate::source::live::{LiveBatch, LiveError, LiveSplit, SplitCursor};
 use crate::source::messages::Messages;
 use crate::source::{Origins, SourceBatch};
 
@@ -58,17 +58,19 @@ pub(super) struct Partition {
 }
 
 /// The lanes of a partition at work.
-struct Lanes {
-    dealer: Dealer,
+pub(super) struct Lanes {
+    pub(super) dealer: Dealer,
     tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
     deliveries: Vec<(u32, JoinHandle<LaneEnd>)>,
     /// Where lanes had committed, by rising position.
-    cuts: Vec<i64>,
-    split: LiveSplit,
+    pub(super) cuts: Vec<i64>,
+    pub(super) split: LiveSplit,
     /// Whether any lane goes on where it had committed.
-    goes_on: bool,
+    pub(super) goes_on: bool,
     /// When the last message came, by the clock, or the lanes were opened.
-    heard: Duration,
+    pub(super) heard: Duration,
+    /// Where recorded history ended, if that was read before the stream.
+    pub(super) recorded_until: Option<i64>,
     /// Whether messages came since time went on by itself.
     may_advance: bool,
 }
@@ -184,8 +186,6 @@ impl Partition {
         let reading = Arc::clone(&self.telling.reading);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
         let dealer = dealer.map_err(ReadError::from)?;
-        let position = least.map(|cursor| cursor.position);
-        shared.source.start(self.number, position);
         Ok(Lanes {
             dealer,
             tasks,
@@ -194,6 +194,7 @@ impl Partition {
             split,
             goes_on: least.is_some(),
             heard: shared.clock.now(),
+            recorded_until: None,
             may_advance: true,
         })
     }
@@ -268,6 +269,7 @@ impl Partition {
 
     /// Deals out what comes, until it is time to go.
     fn read(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
+        self.begin(lanes)?;
         loop {
             if self.flags.lost.load(Ordering::Relaxed) {
                 return Err(ReadError::Stopped.into());
@@ -314,7 +316,9 @@ impl Partition {
                         self.note(lanes, lanes.split.cursor())?;
                     }
                 }
-                Intake::Missing { wanted, low, high } => self.missing(wanted, low, high)?,
+                Intake::Missing { wanted, low, high } => {
+                    self.missing(lanes.recorded_until, wanted, low, high)?;
+                }
             }
         }
     }
@@ -339,14 +343,22 @@ impl Partition {
     }
 
     /// Decides what is done when messages were deleted before they were read.
-    fn missing(&self, wanted: i64, low: i64, high: i64) -> Result<(), PartitionError> {
+    fn missing(
+        &self,
+        recorded_until: Option<i64>,
+        wanted: i64,
+        low: i64,
+        high: i64,
+    ) -> Result<(), PartitionError> {
         let partition = self.number;
+        let is_behind_recording = recorded_until == Some(wanted);
         if self.shared.opened.on_missing == OnMissing::Stop {
             return Err(PartitionError::Missing {
                 partition,
                 wanted,
                 low,
                 high,
+                is_behind_recording,
             });
         }
         tracing::error!(
@@ -354,6 +366,7 @@ impl Partition {
             partition,
             wanted,
             low,
+            is_behind_recording,
             "messages were deleted before they were read; going on with what there is"
         );
         self.shared.source.start(partition, Some(low));
@@ -379,7 +392,7 @@ impl Partition {
                     return Ok(());
                 }
                 let greatest = lanes.split.cursor().greatest;
-                let Some(read) = self.decode(lanes, &piece, next)? else {
+                let Some(read) = self.decode(lanes, |split| split.read(&piece, next))? else {
                     return Ok(());
                 };
                 let place = Place {
@@ -397,24 +410,23 @@ impl Partition {
         Ok(())
     }
 
-    fn is_told_to_go(&self) -> bool {
+    pub(super) fn is_told_to_go(&self) -> bool {
         let Flags { leave, lost, .. } = &self.flags;
         leave.load(Ordering::Relaxed) || lost.load(Ordering::Relaxed)
     }
 
     /// Decodes messages, for as long as it takes a schema registry to answer. None when it is time to
     /// go before that: the messages will be read again.
-    fn decode(
+    pub(super) fn decode(
         &self,
         lanes: &mut Lanes,
-        messages: &Messages,
-        first: usize,
-    ) -> Result<Option<crate::source::live::LiveBatch>, PartitionError> {
+        mut read: impl FnMut(&mut LiveSplit) -> Result<LiveBatch, LiveError>,
+    ) -> Result<Option<LiveBatch>, PartitionError> {
         let clock = &self.shared.clock;
         let mut pause = FIRST_PAUSE;
         loop {
             self.telling.reading.heartbeat.work();
-            match lanes.split.read(messages, first) {
+            match read(&mut lanes.split) {
                 Ok(read) => return Ok(Some(read)),
                 Err(error) if error.is_temporary() => {
                     if pause == FIRST_PAUSE {
@@ -438,7 +450,7 @@ impl Partition {
     }
 
     /// Lets the lanes know that everything before a cursor was judged, though there are no rows.
-    fn note(&self, lanes: &mut Lanes, cursor: SplitCursor) -> Result<(), PartitionError> {
+    pub(super) fn note(&self, lanes: &mut Lanes, cursor: SplitCursor) -> Result<(), PartitionError> {
         let nothing = SourceBatch {
             rows: RecordBatch::new_empty(Arc::clone(&self.shared.opened.spec.columns)),
             event_times: Vec::new().into(),

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{filter, filter_record_batch};
-use arrow::datatypes::{DataType, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
 use super::columns::{self, MessageColumn};
 use super::cursor::SplitCursor;
+use super::recorded::{BAD_KEY, RecordedMessages};
 use crate::source::decode::message::{
     DecodedMessages, MessageDecoder, MessageError, MessageFormat, MessageReject,
 };
@@ -42,6 +43,23 @@ pub struct LiveSpec {
     pub every_watermark: bool,
     /// Whether the first message that does not become a row ends the run.
     pub stop_on_reject: bool,
+}
+
+impl LiveSpec {
+    /// The columns of what messages say, with their places among all.
+    pub(super) fn body(&self) -> Vec<(usize, FieldRef)> {
+        let is_body = |at: usize| self.message_columns.iter().all(|(column, _)| *column != at);
+        let fields = self.columns.fields().iter().enumerate();
+        fields
+            .filter(|(at, _)| is_body(*at))
+            .map(|(at, field)| (at, Arc::clone(field)))
+            .collect()
+    }
+
+    /// Whether a column of the messages themselves is wanted.
+    pub(super) fn reads(&self, column: MessageColumn) -> bool {
+        self.message_columns.iter().any(|(_, it)| *it == column)
+    }
 }
 
 /// Rows of a split, and the cursor after them.
@@ -122,20 +140,17 @@ impl LiveSplit {
     ///
     /// The format cannot give the wanted columns.
     pub fn new(spec: &Arc<LiveSpec>, cursor: SplitCursor) -> Result<Self, LiveError> {
-        let (mut fields, mut origins) = (Vec::new(), Vec::new());
-        for (at, field) in spec.columns.fields().iter().enumerate() {
-            let of_message = spec
-                .message_columns
-                .iter()
-                .find(|(column, _)| *column == at);
-            origins.push(match of_message {
-                Some((_, column)) => ColumnOf::Message(*column),
-                None => {
-                    fields.push(Arc::clone(field));
-                    ColumnOf::Decoded(fields.len() - 1)
-                }
-            });
-        }
+        let (places, fields): (Vec<usize>, Vec<FieldRef>) = spec.body().into_iter().unzip();
+        let all = 0..spec.columns.fields().len();
+        let origins = all.map(|at| match places.binary_search(&at) {
+            Ok(decoded) => ColumnOf::Decoded(decoded),
+            Err(_) => {
+                let mut of_message = spec.message_columns.iter();
+                let found = of_message.find(|(column, _)| *column == at);
+                ColumnOf::Message(found.expect("what is not in the body is of the message").1)
+            }
+        });
+        let origins = origins.collect();
         let decoder = MessageDecoder::new(&spec.format, &Arc::new(Schema::new(fields)))?;
         Ok(Self {
             preparation: Preparation {
@@ -189,6 +204,28 @@ impl LiveSplit {
     /// After one that [`LiveError::is_temporary`], the same messages may be read again.
     pub fn read(&mut self, messages: &Messages, first: usize) -> Result<LiveBatch, LiveError> {
         let decoded = self.decoder.decode(messages, first)?;
+        self.take(messages, first, decoded)
+    }
+
+    /// As [`LiveSplit::read`], of messages that were recorded: what comes out is the same.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_recorded(&mut self, recorded: &RecordedMessages) -> Result<LiveBatch, LiveError> {
+        let again = recorded.to_decode();
+        let again = again.map(|messages| self.decoder.decode(messages, 0));
+        let decoded = recorded.decoded(again.transpose()?)?;
+        self.take(&recorded.messages, 0, decoded)
+    }
+
+    /// Makes a batch of messages that are decoded.
+    fn take(
+        &mut self,
+        messages: &Messages,
+        first: usize,
+        decoded: DecodedMessages,
+    ) -> Result<LiveBatch, LiveError> {
         let next = decoded.next;
         let (decoded, message_of_row) = self.put_together(messages, decoded)?;
         let arrivals = match (self.spec.arrival_time, self.spec.max_future) {
@@ -355,7 +392,7 @@ fn refuse_keys(
             message: *message,
             before_row: kept,
             code: code::INVALID_UTF8,
-            detail: "the message's key is no UTF-8, and its column is `utf8`".to_owned(),
+            detail: BAD_KEY.to_owned(),
             record: String::new(),
         });
     }

@@ -1,0 +1,168 @@
+//! A partition reads what was recorded of it, before its stream.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use crate::pipeline::lane::Place;
+use crate::pipeline::live::error::PartitionError;
+use crate::pipeline::live::opening::OnMissing;
+use crate::pipeline::live::partition::{Lanes, Partition};
+use crate::pipeline::reader::ReadError;
+use crate::source::live::recorded::{Piece, RecordedMessages, RecordedReader};
+use crate::source::live::{LiveSplit, SplitCursor};
+
+/// How often it is told how far a bootstrap has come.
+const TOLD_EVERY: Duration = Duration::from_secs(10);
+
+/// How far a bootstrap has come.
+struct Told {
+    rows: u64,
+    at: Duration,
+}
+
+impl Partition {
+    /// Reads what was recorded and is new to the lanes, if there is anything, and asks for what comes after it.
+    /// If it is time to go before that, nothing is asked for.
+    pub(in crate::pipeline::live) fn begin(
+        &self,
+        lanes: &mut Lanes,
+    ) -> Result<(), PartitionError> {
+        let from = lanes.goes_on.then(|| lanes.split.cursor().position);
+        let bootstrap = self.shared.opened.bootstrap.as_ref();
+        let recorded = bootstrap.and_then(|it| it.of(self.number));
+        let first = recorded.and_then(|recorded| recorded.first());
+        let (Some(recorded), Some(first)) = (recorded, first.filter(|first| from.is_none_or(|from| *first <= from)))
+        else {
+            // The recording begins after what is to be read next.
+            self.shared.source.start(self.number, from);
+            return Ok(());
+        };
+        if from.is_none() {
+            let cursor = SplitCursor::start(first);
+            let split = LiveSplit::new(&self.shared.opened.spec, cursor);
+            lanes.split = split.map_err(ReadError::from)?;
+            self.note(lanes, cursor)?;
+            lanes.goes_on = true;
+        }
+        let from = from.unwrap_or(first);
+        let spec = &self.shared.opened.spec;
+        let reader = RecordedReader::new(spec, self.number, recorded, from, &lanes.cuts);
+        self.flags.is_bootstrapping.store(true, Ordering::Relaxed);
+        let done = self.read_recorded(lanes, reader)?;
+        self.flags.is_bootstrapping.store(false, Ordering::Relaxed);
+        let Some(until) = done else {
+            return Ok(());
+        };
+        // The ends of transactions have positions, and no messages.
+        if until > lanes.split.cursor().position {
+            lanes.split.skip_to(until);
+            self.note(lanes, lanes.split.cursor())?;
+        }
+        lanes.heard = self.shared.clock.now();
+        lanes.recorded_until = Some(until);
+        self.shared.source.start(self.number, Some(until));
+        Ok(())
+    }
+
+    /// Reads a recording to its end, which it gives; none if it is time to go before that.
+    fn read_recorded(
+        &self,
+        lanes: &mut Lanes,
+        mut reader: RecordedReader,
+    ) -> Result<Option<i64>, PartitionError> {
+        let (pipeline, partition) = (self.shared.name(), self.number);
+        let from = reader.position();
+        let mut told = Told {
+            rows: 0,
+            at: self.shared.clock.now(),
+        };
+        loop {
+            if self.is_told_to_go() {
+                return Ok(None);
+            }
+            self.telling.reading.heartbeat.work();
+            let piece = match reader.next_piece() {
+                Ok(Some(piece)) => piece,
+                Ok(None) => break,
+                // What it has committed is the truth, and the stream may have all that comes next.
+                Err(error) if told.rows == 0 && from > 0 && error.is_of_the_system() => {
+                    tracing::warn!(pipeline, partition, %error, "going on with the stream");
+                    return Ok(Some(from));
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match piece {
+                Piece::Gap { from, to } => self.gap(from, to)?,
+                Piece::Messages(messages) => {
+                    let Some(rows) = self.deal_recorded(lanes, &messages)? else {
+                        return Ok(None);
+                    };
+                    if told.rows == 0 {
+                        let place = self.shared.opened.bootstrap.as_ref().map(|it| &*it.place);
+                        tracing::info!(pipeline, partition, from, place, "bootstrap from recorded history");
+                    }
+                    told.rows += rows;
+                }
+            }
+            let now = self.shared.clock.now();
+            if now.saturating_sub(told.at) >= TOLD_EVERY {
+                let (rows, offset) = (told.rows, reader.position());
+                tracing::info!(pipeline, partition, rows, offset, "bootstrap goes on");
+                told.at = now;
+            }
+        }
+        let (rows, offset) = (told.rows, reader.position());
+        if rows > 0 {
+            tracing::info!(
+                pipeline,
+                partition,
+                rows,
+                offset,
+                "bootstrap is through; going on with the stream"
+            );
+        }
+        Ok(Some(offset))
+    }
+
+    /// Deals recorded messages out, and gives how many rows and rejects they were; none if it is time to go.
+    fn deal_recorded(
+        &self,
+        lanes: &mut Lanes,
+        recorded: &RecordedMessages,
+    ) -> Result<Option<u64>, PartitionError> {
+        let greatest = lanes.split.cursor().greatest;
+        let Some(read) = self.decode(lanes, |split| split.read_recorded(recorded))? else {
+            return Ok(None);
+        };
+        let place = Place {
+            split: self.number,
+            start: recorded.messages.offsets[0],
+            after: Some(read.cursor),
+            greatest,
+        };
+        let rows = (read.batch.rows.num_rows() + read.batch.rejects.len()) as u64;
+        lanes.dealer.deal(read.batch, Some(place))?;
+        self.shared.opened.telemetry.bootstrapped(rows);
+        Ok(Some(rows))
+    }
+
+    /// Decides what is done where the recording itself lacks messages.
+    fn gap(&self, from: i64, to: i64) -> Result<(), PartitionError> {
+        let partition = self.number;
+        if self.shared.opened.on_missing == OnMissing::Stop {
+            return Err(PartitionError::RecordedGap {
+                partition,
+                from,
+                to,
+            });
+        }
+        tracing::error!(
+            pipeline = self.shared.name(),
+            partition,
+            from,
+            to,
+            "the recording lacks offsets that were deleted before they were recorded; going on with what there is"
+        );
+        Ok(())
+    }
+}

@@ -1,0 +1,183 @@
+//! Pipelines that begin with recorded history leave what pipelines leave that read the whole topic.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use rand::{RngExt, SeedableRng};
+use rand_pcg::Pcg64;
+
+use super::pipeline::{Left, Pipeline, pause, wait};
+use super::topic::Topic;
+use crate::crash::stream::WINDOWS;
+use crate::support::cases;
+use crate::support::servers::kafka::delete_before;
+use crate::support::servers::s3;
+
+const RUN: &str = "commit_every = \"5ms\"";
+
+/// Records what is in the topic by now, with the declarations of a pipeline.
+fn record(pipeline: &Pipeline, to: &str, more: &[&str]) {
+    let recorded = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        .args(["record", "entry", "--to", to, "--until", "end", "--quiet"])
+        .args(more)
+        .current_dir(pipeline.folder.path(""))
+        .env("INSTANCE", "")
+        .output()
+        .unwrap();
+    let errors = String::from_utf8_lossy(&recorded.stderr);
+    assert!(recorded.status.success(), "{errors}");
+}
+
+/// Adds to the event's declaration.
+fn declare(pipeline: &Pipeline, line: &str) {
+    let text = pipeline.folder.text("penstock.toml");
+    let changed = text.replace("event_time = \"at\"\n", &format!("event_time = \"at\"\n{line}\n"));
+    assert!(changed != text, "{text}");
+    pipeline.folder.write("penstock.toml", changed);
+}
+
+fn bootstrapped(topic: &Topic, group: &str, window: &str, run: &str, from: &str) -> Pipeline {
+    let pipeline = Pipeline::over(topic, group, window, run);
+    declare(&pipeline, &format!("bootstrap = {from:?}"));
+    pipeline
+}
+
+/// Deletes the first messages of each partition up to the end of what was recorded, but for `kept` of them.
+fn delete_recorded(pipeline: &Pipeline, topic: &Topic, kept: i64) {
+    for partition in 0..topic.partitions {
+        let folder = pipeline.folder.path(&format!("history/p={partition}"));
+        let files = fs::read_dir(&folder).unwrap();
+        let rows = files.map(|file| file.unwrap().path());
+        let newest = rows.filter(|path| path.extension().is_some_and(|it| it == "parquet")).max();
+        // Files have a thousand messages or more, but for the last.
+        let first = newest.unwrap().file_stem().unwrap().to_str().unwrap().parse::<i64>().unwrap();
+        delete_before(&topic.bootstrap, &topic.name, partition as i32, first - kept);
+    }
+}
+
+#[test]
+fn history_and_stream_together_leave_what_the_topic_leaves() {
+    for seed in 0..u64::from(cases(3).cases) {
+        let name = format!("bootstrap-{seed}");
+        let window = WINDOWS[(seed as usize * 2 + 1) % WINDOWS.len()];
+        let (partitions, lanes) = (1 + seed as u32 % 2, 1 + (seed as u32 / 2) % 2);
+        let run = format!("lanes = {lanes}\n{RUN}");
+        let mut topic = Topic::new(&name, partitions, seed);
+        topic.write(4_000);
+        let whole = Pipeline::over(&topic, &format!("{name}-whole"), window, &run);
+        let history = whole.folder.path("history");
+        record(&whole, "history", &["--rows-per-file", "700"]);
+        topic.write(1_500);
+        let expected = whole.finish(&topic, "one");
+
+        let from = history.to_str().unwrap();
+        let calm = bootstrapped(&topic, &format!("{name}-calm"), window, &run, from);
+        calm.finish(&topic, "one").is(&expected, &format!("seed {seed}"));
+
+        // The topic has no more than what the recording does not have, and processes are killed.
+        delete_recorded(&whole, &topic, 0);
+        let killed = bootstrapped(&topic, &format!("{name}-killed"), window, &run, from);
+        let mut random = Pcg64::seed_from_u64(seed);
+        for _ in 0..3 {
+            let mut process = killed.start("one");
+            wait(
+                || {
+                    process.is_alive();
+                    process.stderr().contains("partitions are ours")
+                },
+                || "it has begun".to_owned(),
+            );
+            pause(Duration::from_millis(random.random_range(20..400)));
+            process.kill();
+        }
+        let left = killed.finish(&topic, "one");
+        left.is(&expected, &format!("seed {seed}, killed"));
+    }
+}
+
+#[test]
+fn a_day_window_is_whole_though_the_topic_holds_little_of_it() {
+    let window = "kind = \"hopping\"\nsize = [\"10m\", \"2d\"]\nslide = \"10m\"";
+    let mut topic = Topic::new("bootstrap-days", 2, 11);
+    // A third of a day of events, of which the topic keeps the last minutes.
+    topic.pass_hourly(8, 600);
+    let whole = Pipeline::over(&topic, "bootstrap-days-whole", window, RUN);
+    record(&whole, "history", &["--rows-per-file", "1000"]);
+    topic.write(400);
+    let expected = whole.finish(&topic, "one");
+    delete_recorded(&whole, &topic, 0);
+    let history = whole.folder.path("history");
+    let from = history.to_str().unwrap();
+    let begun = bootstrapped(&topic, "bootstrap-days-begun", window, RUN, from);
+    begun.finish(&topic, "one").is(&expected, "the one with history");
+}
+
+#[test]
+fn history_on_object_storage() {
+    let server = s3::start();
+    server.make_bucket("recordings").unwrap();
+    let mut topic = Topic::new("bootstrap-s3", 2, 5);
+    topic.write(1_500);
+    let with_options = |pipeline: &Pipeline| {
+        let text = pipeline.folder.text("penstock.toml");
+        let text = format!("{text}{}", s3::options(server.port()));
+        pipeline.folder.write("penstock.toml", text);
+    };
+    let whole = Pipeline::over(&topic, "bootstrap-s3-whole", WINDOWS[0], RUN);
+    with_options(&whole);
+    record(&whole, "s3://recordings/entries", &["--rows-per-file", "300"]);
+    topic.write(500);
+    let expected = whole.finish(&topic, "one");
+    let from = "s3://recordings/entries";
+    let begun = bootstrapped(&topic, "bootstrap-s3-begun", WINDOWS[0], RUN, from);
+    with_options(&begun);
+    delete_before(&topic.bootstrap, &topic.name, 0, 300);
+    delete_before(&topic.bootstrap, &topic.name, 1, 300);
+    begun.finish(&topic, "one").is(&expected, "the one with history");
+}
+
+#[test]
+fn what_lies_between_history_and_stream_is_told() {
+    let mut topic = Topic::new("bootstrap-gap", 1, 3);
+    topic.write(800);
+    let whole = Pipeline::over(&topic, "bootstrap-gap-whole", WINDOWS[0], RUN);
+    record(&whole, "history", &[]);
+    topic.write(300);
+    delete_before(&topic.bootstrap, &topic.name, 0, 900);
+    let history = whole.folder.path("history");
+    let from = history.to_str().unwrap();
+    let begun = bootstrapped(&topic, "bootstrap-gap-begun", WINDOWS[0], RUN, from);
+    let process = begun.start("one");
+    process.fails(
+        2,
+        &[
+            "the recording ends at 800 and the topic begins at 900, so 100 messages are in neither",
+            "on_missing",
+        ],
+    );
+    declare(&begun, "on_missing = \"earliest\"");
+    let left: Left = begun.finish(&topic, "one");
+    assert_eq!(left.read(), 1_000);
+}
+
+#[test]
+fn what_is_no_history_of_the_topic_is_refused() {
+    let mut topic = Topic::new("bootstrap-refused", 1, 3);
+    topic.write(50);
+    let whole = Pipeline::over(&topic, "bootstrap-refused-whole", WINDOWS[0], RUN);
+    record(&whole, "dropped", &["--drop", "amount"]);
+    fs::write(whole.folder.path("key"), "0123456789abcdef0123456789abcdef\n").unwrap();
+    record(&whole, "hashed", &["--hash", "key", "--hash-key-file", "key"]);
+    record(&whole, "sampled", &["--sample", "50%", "--by", "key"]);
+    let told = |from: &str, expected: &[&str]| {
+        let path = whole.folder.path(from);
+        let from = path.to_str().unwrap();
+        let begun = bootstrapped(&topic, "bootstrap-refused-begun", WINDOWS[0], RUN, from);
+        begun.start("one").fails(2, &[expected, &["penstock.toml"]].concat());
+    };
+    told("dropped", &["`amount`"]);
+    told("hashed", &["of column `key` it has hashes only"]);
+    told("sampled", &["it is a sample"]);
+    told("nowhere", &["nowhere"]);
+}
