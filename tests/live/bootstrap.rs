@@ -7,11 +7,14 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
+use rdkafka::ClientConfig;
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
 use super::pipeline::{Left, Pipeline, pause, wait};
 use super::topic::Topic;
-use crate::crash::stream::WINDOWS;
+use crate::crash::stream::{WINDOWS, event};
 use crate::support::cases;
-use crate::support::servers::kafka::delete_before;
+use crate::support::servers::kafka::{LIMIT, delete_before};
 use crate::support::servers::s3;
 
 const RUN: &str = "commit_every = \"5ms\"";
@@ -32,7 +35,10 @@ fn record(pipeline: &Pipeline, to: &str, more: &[&str]) {
 /// Adds to the event's declaration.
 fn declare(pipeline: &Pipeline, line: &str) {
     let text = pipeline.folder.text("penstock.toml");
-    let changed = text.replace("event_time = \"at\"\n", &format!("event_time = \"at\"\n{line}\n"));
+    let changed = text.replace(
+        "event_time = \"at\"\n",
+        &format!("event_time = \"at\"\n{line}\n"),
+    );
     assert!(changed != text, "{text}");
     pipeline.folder.write("penstock.toml", changed);
 }
@@ -49,10 +55,24 @@ fn delete_recorded(pipeline: &Pipeline, topic: &Topic, kept: i64) {
         let folder = pipeline.folder.path(&format!("history/p={partition}"));
         let files = fs::read_dir(&folder).unwrap();
         let rows = files.map(|file| file.unwrap().path());
-        let newest = rows.filter(|path| path.extension().is_some_and(|it| it == "parquet")).max();
+        let newest = rows
+            .filter(|path| path.extension().is_some_and(|it| it == "parquet"))
+            .max();
         // Files have a thousand messages or more, but for the last.
-        let first = newest.unwrap().file_stem().unwrap().to_str().unwrap().parse::<i64>().unwrap();
-        delete_before(&topic.bootstrap, &topic.name, partition as i32, first - kept);
+        let first = newest
+            .unwrap()
+            .file_stem()
+            .unwrap()
+            .to_str()
+            .unwrap()
+            .parse::<i64>()
+            .unwrap();
+        delete_before(
+            &topic.bootstrap,
+            &topic.name,
+            partition as i32,
+            first - kept,
+        );
     }
 }
 
@@ -64,16 +84,20 @@ fn history_and_stream_together_leave_what_the_topic_leaves() {
         let (partitions, lanes) = (1 + seed as u32 % 2, 1 + (seed as u32 / 2) % 2);
         let run = format!("lanes = {lanes}\n{RUN}");
         let mut topic = Topic::new(&name, partitions, seed);
-        topic.write(4_000);
+        topic.write(15_000);
         let whole = Pipeline::over(&topic, &format!("{name}-whole"), window, &run);
         let history = whole.folder.path("history");
-        record(&whole, "history", &["--rows-per-file", "700"]);
+        record(&whole, "history", &["--rows-per-file", "1500"]);
         topic.write(1_500);
         let expected = whole.finish(&topic, "one");
 
         let from = history.to_str().unwrap();
         let calm = bootstrapped(&topic, &format!("{name}-calm"), window, &run, from);
-        calm.finish(&topic, "one").is(&expected, &format!("seed {seed}"));
+        calm.finish(&topic, "one")
+            .is(&expected, &format!("seed {seed}"));
+        let told = calm.folder.text("one.stderr");
+        let through = told.matches("bootstrap is through").count();
+        assert_eq!(through, partitions as usize, "{told}");
 
         // The topic has no more than what the recording does not have, and processes are killed.
         delete_recorded(&whole, &topic, 0);
@@ -88,8 +112,14 @@ fn history_and_stream_together_leave_what_the_topic_leaves() {
                 },
                 || "it has begun".to_owned(),
             );
-            pause(Duration::from_millis(random.random_range(20..400)));
+            pause(Duration::from_millis(random.random_range(20..1_000)));
             process.kill();
+            let told = killed.folder.text("one.stderr");
+            let begun = told.matches("bootstrap from recorded history").count();
+            let through = told.matches("bootstrap is through").count();
+            println!(
+                "seed {seed}: killed when {begun} of {partitions} had begun, {through} were through"
+            );
         }
         let left = killed.finish(&topic, "one");
         left.is(&expected, &format!("seed {seed}, killed"));
@@ -110,7 +140,9 @@ fn a_day_window_is_whole_though_the_topic_holds_little_of_it() {
     let history = whole.folder.path("history");
     let from = history.to_str().unwrap();
     let begun = bootstrapped(&topic, "bootstrap-days-begun", window, RUN, from);
-    begun.finish(&topic, "one").is(&expected, "the one with history");
+    begun
+        .finish(&topic, "one")
+        .is(&expected, "the one with history");
 }
 
 #[test]
@@ -126,7 +158,11 @@ fn history_on_object_storage() {
     };
     let whole = Pipeline::over(&topic, "bootstrap-s3-whole", WINDOWS[0], RUN);
     with_options(&whole);
-    record(&whole, "s3://recordings/entries", &["--rows-per-file", "300"]);
+    record(
+        &whole,
+        "s3://recordings/entries",
+        &["--rows-per-file", "300"],
+    );
     topic.write(500);
     let expected = whole.finish(&topic, "one");
     let from = "s3://recordings/entries";
@@ -134,7 +170,9 @@ fn history_on_object_storage() {
     with_options(&begun);
     delete_before(&topic.bootstrap, &topic.name, 0, 300);
     delete_before(&topic.bootstrap, &topic.name, 1, 300);
-    begun.finish(&topic, "one").is(&expected, "the one with history");
+    begun
+        .finish(&topic, "one")
+        .is(&expected, "the one with history");
 }
 
 #[test]
@@ -167,17 +205,164 @@ fn what_is_no_history_of_the_topic_is_refused() {
     topic.write(50);
     let whole = Pipeline::over(&topic, "bootstrap-refused-whole", WINDOWS[0], RUN);
     record(&whole, "dropped", &["--drop", "amount"]);
-    fs::write(whole.folder.path("key"), "0123456789abcdef0123456789abcdef\n").unwrap();
-    record(&whole, "hashed", &["--hash", "key", "--hash-key-file", "key"]);
+    fs::write(
+        whole.folder.path("key"),
+        "0123456789abcdef0123456789abcdef\n",
+    )
+    .unwrap();
+    record(
+        &whole,
+        "hashed",
+        &["--hash", "key", "--hash-key-file", "key"],
+    );
     record(&whole, "sampled", &["--sample", "50%", "--by", "key"]);
     let told = |from: &str, expected: &[&str]| {
         let path = whole.folder.path(from);
         let from = path.to_str().unwrap();
         let begun = bootstrapped(&topic, "bootstrap-refused-begun", WINDOWS[0], RUN, from);
-        begun.start("one").fails(2, &[expected, &["penstock.toml"]].concat());
+        begun
+            .start("one")
+            .fails(2, &[expected, &["penstock.toml"]].concat());
     };
     told("dropped", &["`amount`"]);
     told("hashed", &["of column `key` it has hashes only"]);
     told("sampled", &["it is a sample"]);
     told("nowhere", &["nowhere"]);
+}
+
+/// Events in the order of a stream, each with its key, without those that are no rows.
+fn events(seed: u64, count: usize) -> Vec<(u32, String)> {
+    let mut random = Pcg64::seed_from_u64(seed);
+    let mut now = 0.0;
+    let events = std::iter::from_fn(|| {
+        now += random.random_range(0.0..0.4);
+        Some(event(&mut random, now))
+    });
+    let is_row =
+        |(_, line): &(u32, String)| !line.contains("broken") && !line.contains("\"key\":null");
+    events.filter(is_row).take(count).collect()
+}
+
+/// The event time of a line, in milliseconds.
+fn at(line: &str) -> i64 {
+    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    line["at"].as_i64().unwrap()
+}
+
+/// Writes events as producers do that choose partitions in this way.
+fn produce<'a>(topic: &Topic, partitioner: &str, events: impl Iterator<Item = &'a (u32, String)>) {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", &topic.bootstrap)
+        .set("enable.idempotence", "true")
+        .set("partitioner", partitioner);
+    let producer: BaseProducer = config.create().unwrap();
+    for (_, line) in events {
+        let parsed: serde_json::Value = serde_json::from_str(line).unwrap();
+        let key = parsed["key"].to_string();
+        let record = BaseRecord::to(&topic.name).key(key.as_bytes());
+        producer
+            .send(record.payload(line.trim_end().as_bytes()))
+            .unwrap();
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(LIMIT).unwrap();
+}
+
+#[test]
+fn files_without_offsets_are_joined_by_time() {
+    for (seed, partitioner, name) in [
+        (1, "murmur2_random", "murmur2"),
+        (2, "consistent_random", "consistent_random"),
+    ] {
+        let events = events(seed, 6_000);
+        let (history, rest) = events.split_at(4_500);
+        let until = history.iter().map(|(_, line)| at(line)).max().unwrap();
+        // What came later and is older is in neither: that is the limit.
+        let is_after = |event: &&(u32, String)| at(&event.1) > until;
+        let topic_name = format!("bootstrap-files-{name}-expected");
+        let topic = Topic::new(&topic_name, 3, seed);
+        produce(
+            &topic,
+            partitioner,
+            history.iter().chain(rest.iter().filter(is_after)),
+        );
+        let whole = Pipeline::over(&topic, &topic_name, WINDOWS[0], RUN);
+        whole.finish(&topic, "one");
+
+        // History ends in the middle of the topic.
+        let topic_name = format!("bootstrap-files-{name}");
+        let topic = Topic::new(&topic_name, 3, seed);
+        produce(&topic, partitioner, history[3_000..].iter().chain(rest));
+        let lines: String = history.iter().map(|(_, line)| line.as_str()).collect();
+        let begun = Pipeline::over(&topic, &topic_name, WINDOWS[0], RUN);
+        begun.folder.write("history/a.ndjson", lines);
+        let line = format!("bootstrap = {{ files = \"history\", partitioner = {name:?} }}");
+        declare(&begun, &line);
+        for _ in 0..2 {
+            let process = begun.start("one");
+            wait(
+                || process.stderr().contains("joined by event time"),
+                || "it has begun".to_owned(),
+            );
+            pause(Duration::from_millis(50 * seed));
+            process.kill();
+        }
+        let left = begun.finish(&topic, "one");
+        assert_eq!(begun.store(), whole.store(), "{name}");
+        let is_older = |event: &&(u32, String)| !is_after(event);
+        let passed_over = rest.iter().filter(is_older).count();
+        assert_eq!(left.read(), 6_000 - passed_over as u64, "{name}");
+
+        // Producers that divide the topic otherwise are found out before anything is read.
+        let wrong = Pipeline::over(&topic, &format!("{topic_name}-wrong"), WINDOWS[0], RUN);
+        wrong
+            .folder
+            .write("history/a.ndjson", begun.folder.text("history/a.ndjson"));
+        let other = if seed == 1 { "consistent" } else { "murmur2" };
+        let line = format!("bootstrap = {{ files = \"history\", partitioner = {other:?} }}");
+        declare(&wrong, &line);
+        wrong.start("one").fails(
+            2,
+            &[
+                "belong to other partitions",
+                "correct `partitioner`",
+                "Nothing was read",
+            ],
+        );
+    }
+}
+
+#[test]
+fn files_without_offsets_need_a_partitioner() {
+    let topic = Topic::new("bootstrap-unclear", 1, 3);
+    let told = |line: &str, expected: &[&str]| {
+        let begun = Pipeline::over(&topic, "bootstrap-unclear", WINDOWS[0], RUN);
+        let events: String = events(1, 10).into_iter().map(|(_, line)| line).collect();
+        begun.folder.write("history/a.ndjson", events);
+        begun
+            .folder
+            .write("recorded/p=0/00000000000000000000.parquet", "PAR1");
+        declare(&begun, line);
+        begun
+            .start("one")
+            .fails(2, &[expected, &["penstock.toml"]].concat());
+    };
+    told("bootstrap = \"history\"", &["partitioner = \"murmur2\""]);
+    told(
+        "bootstrap = { files = \"history\", partitioner = \"murmur3\" }",
+        &["did you mean `murmur2`?"],
+    );
+    told(
+        "bootstrap = { files = \"history\", partitioner = \"murmur2\", key = \"kee\" }",
+        &["reads no column `kee`", "did you mean `key`?"],
+    );
+    told(
+        "bootstrap = { files = \"history\", partitioner = \"murmur2\", key = \"amount\" }",
+        &["column `amount` is float64"],
+    );
+    told(
+        "bootstrap = \"recorded/**/*.parquet\"",
+        &["`penstock record` has written", "name the folder"],
+    );
 }

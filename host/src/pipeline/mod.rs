@@ -17,6 +17,7 @@ mod delivery;
 mod event_schema;
 mod features;
 mod invalid;
+mod key_sample;
 pub mod lane;
 pub mod live;
 mod map;

@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 use super::{Place, RecordError};
 use crate::source::decode;
 use crate::source::live::recorded::layout::{
-    NOTE_NEXT, NOTE_RECORDING, NOTE_VERSION, START, VERSION, first_of_rejects, first_of_rows, folder,
+    NOTE_NEXT, NOTE_RECORDING, NOTE_VERSION, START, VERSION, first_of_rejects, first_of_rows,
+    folder,
 };
 pub(super) use crate::source::live::recorded::layout::{rejects_name, rows_name};
 
@@ -47,10 +48,7 @@ pub(super) fn resume(
 ) -> Result<Option<i64>, RecordError> {
     let folder = folder(partition);
     let names = place.names(&folder)?;
-    let newest = names
-        .iter()
-        .filter_map(|name| first_of_rows(name))
-        .max();
+    let newest = names.iter().filter_map(|name| first_of_rows(name)).max();
     let next = match newest {
         Some(first) => Some(next_of(
             place,
@@ -63,9 +61,7 @@ pub(super) fn resume(
         }
         None => None,
     };
-    let rejects = names
-        .iter()
-        .filter_map(|name| first_of_rejects(name));
+    let rejects = names.iter().filter_map(|name| first_of_rejects(name));
     for first in rejects.filter(|first| next.is_none_or(|next| *first >= next)) {
         place.remove(&rejects_name(partition, first))?;
     }

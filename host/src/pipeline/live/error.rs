@@ -4,6 +4,7 @@ use super::delivery::LiveDeliveryError;
 use super::keeper::KeeperError;
 use crate::pipeline::lane::LaneError;
 use crate::pipeline::reader::ReadError;
+use crate::source::kafka::KafkaFault;
 use crate::source::live::recorded::RecordedError;
 use crate::store::StoreError;
 use crate::transform::CallError;
@@ -72,6 +73,37 @@ pub enum PartitionError {
         /// The first that is there.
         to: i64,
     },
+    /// Producers divide the topic otherwise than was declared.
+    #[error(
+        "bootstrap: by `partitioner = \"{name}\"` of column `{column}`, {wrong} of {looked} messages at the end of partition {partition} belong to other partitions (the key {key} to {other}), so history would come to other partitions than the stream; correct `partitioner` and `key` of `bootstrap`. Nothing was read"
+    )]
+    Partitioner {
+        /// The partition.
+        partition: u32,
+        /// The name of the partitioner.
+        name: &'static str,
+        /// The column that it goes by.
+        column: String,
+        /// How many messages were looked at.
+        looked: usize,
+        /// How many of them should be elsewhere.
+        wrong: usize,
+        /// The key of one.
+        key: String,
+        /// Where it should be.
+        other: u32,
+    },
+    /// The topic could not be looked at.
+    #[error(transparent)]
+    Look(#[from] KafkaFault),
+    /// History that lanes have begun with is not declared any more.
+    #[error(
+        "partition {partition} has read a part of the history that `bootstrap` of the event named, and it names none now: put it back, or begin anew with `--fresh`"
+    )]
+    HistoryGone {
+        /// The partition.
+        partition: u32,
+    },
     /// There is no thread to be had.
     #[error("cannot start a thread: {0}; let this process have more, or run more processes")]
     Thread(std::io::Error),
@@ -105,7 +137,11 @@ impl PartitionError {
         match self {
             Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
             | Self::Missing { .. }
-            | Self::RecordedGap { .. } => true,
+            | Self::RecordedGap { .. }
+            | Self::Partitioner { .. }
+            | Self::HistoryGone { .. }
+            | Self::Read(ReadError::NotByKey { .. }) => true,
+            Self::Read(ReadError::Source(error)) => !error.is_of_the_system(),
             Self::Recorded(error) => !error.is_of_the_system(),
             Self::Delivery { error, .. } => error.is_bad_input(),
             _ => false,

@@ -8,10 +8,13 @@ pub(super) use crate::config::OnMissing;
 
 use super::bootstrap::{self, Bootstrap};
 use super::outputs::LiveOutputs;
-use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, WindowSpec};
+use crate::config::{
+    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, WindowSpec,
+};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
+use crate::pipeline::key_sample::MetKeys;
 use crate::pipeline::map::{MapAgain, Mapping};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
@@ -42,6 +45,8 @@ pub struct OpenedLive {
     pub(super) on_missing: OnMissing,
     /// Recorded history that comes before the stream.
     pub(super) bootstrap: Option<Bootstrap>,
+    /// Keys that its partitions have shown.
+    pub(super) met_keys: Arc<MetKeys>,
     pub(super) features: Arc<Features>,
     /// Whether features go to the store.
     pub(super) serves: bool,
@@ -141,9 +146,18 @@ pub fn open(
         Source::Live(live) => live.bootstrap.as_ref(),
         Source::Files(_) => None,
     };
-    let find = |declared| bootstrap::find(host.io.handle(), environment, declared, &spec);
+    let find = |declared| {
+        bootstrap::find(
+            host.io.handle(),
+            environment,
+            event,
+            declared,
+            (&spec, &declaration.key),
+        )
+    };
     Ok(OpenedLive {
         bootstrap: bootstrap.map(find).transpose()?,
+        met_keys: Arc::default(),
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
         plan,
         digest,

@@ -27,6 +27,7 @@ use super::working::{Flags, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
+use crate::pipeline::key_sample::KeySample;
 use crate::pipeline::lane::{Lane, LaneError, Outlet, Place, ToLane};
 use crate::pipeline::passing::Passing;
 use crate::pipeline::queue::{Sender, queue};
@@ -185,7 +186,12 @@ impl Partition {
         let stop = Arc::clone(&self.flags.lost);
         let reading = Arc::clone(&self.telling.reading);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
-        let dealer = dealer.map_err(ReadError::from)?;
+        let mut dealer = dealer.map_err(ReadError::from)?;
+        if shared.opened.plan.windows().is_some() {
+            let schema = &shared.opened.plan.key_schema;
+            let keys = KeySample::new(self.number, schema, &shared.opened.met_keys);
+            dealer.look_at_keys(keys.map_err(ReadError::from)?);
+        }
         Ok(Lanes {
             dealer,
             tasks,
@@ -301,6 +307,8 @@ impl Partition {
                         lanes.split = split.map_err(ReadError::from)?;
                         self.note(lanes, cursor)?;
                         lanes.goes_on = true;
+                    } else if lanes.split.cursor().is_in_history() {
+                        self.join(lanes, offset)?;
                     } else {
                         // The group may not know of it, or no longer.
                         self.shared.source.commit(self.number, offset);
@@ -450,7 +458,11 @@ impl Partition {
     }
 
     /// Lets the lanes know that everything before a cursor was judged, though there are no rows.
-    pub(super) fn note(&self, lanes: &mut Lanes, cursor: SplitCursor) -> Result<(), PartitionError> {
+    pub(super) fn note(
+        &self,
+        lanes: &mut Lanes,
+        cursor: SplitCursor,
+    ) -> Result<(), PartitionError> {
         let nothing = SourceBatch {
             rows: RecordBatch::new_empty(Arc::clone(&self.shared.opened.spec.columns)),
             event_times: Vec::new().into(),

@@ -19,4 +19,4 @@ mod split;
 pub use self::columns::MessageColumn;
 pub use self::cursor::SplitCursor;
 pub use self::declared::{DeclaredError, DeclaredStream, StreamOptions};
-pub use self::split::{LiveBatch, LiveError, LiveSpec, LiveSplit};
+pub use self::split::{HistoryRows, LiveBatch, LiveError, LiveSpec, LiveSplit};

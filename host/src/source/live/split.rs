@@ -18,7 +18,7 @@ use crate::source::decode::{Decoded, Malformed, Origin as Positions, code};
 use crate::source::event_time::{EventTimeFault, EventTimes};
 use crate::source::messages::Messages;
 use crate::source::prepared::{Preparation, PrepareError, Prepared, TimeRange};
-use crate::source::{SourceBatch, SourceReject};
+use crate::source::{Origin, SourceBatch, SourceReject};
 use crate::stage::Stage;
 
 /// How the messages of a stream become rows.
@@ -71,6 +71,24 @@ pub struct LiveBatch {
     pub cursor: SplitCursor,
     /// The number of the first message that is not among them.
     pub next: usize,
+}
+
+/// Rows of a split's history, which have no offsets.
+#[derive(Debug)]
+pub struct HistoryRows {
+    /// The split.
+    pub split: u32,
+    /// The rows, in the wanted columns.
+    pub rows: RecordBatch,
+    /// Their event times, in microseconds.
+    pub event_times: ScalarBuffer<i64>,
+    /// Their numbers among all rows of the history, from 0; they rise.
+    pub numbers: Vec<u64>,
+    /// What did not become rows, with the row that it stood before, and in its sequence the number of the row in the
+    /// history that it stood before.
+    pub rejects: Vec<(usize, SourceReject)>,
+    /// The number of the history's first row that was not looked at.
+    pub until: u64,
 }
 
 /// Why a split cannot be read on.
@@ -156,7 +174,7 @@ impl LiveSplit {
             preparation: Preparation {
                 event_time: spec.event_time,
                 arrival: spec.arrival_time.zip(spec.max_future),
-                range: TimeRange::ALL,
+                range: after(cursor.history),
             },
             spec: Arc::clone(spec),
             decoder,
@@ -217,6 +235,41 @@ impl LiveSplit {
         let again = again.map(|messages| self.decoder.decode(messages, 0));
         let decoded = recorded.decoded(again.transpose()?)?;
         self.take(&recorded.messages, 0, decoded)
+    }
+
+    /// Reads rows of history that has no offsets: those of a file, which were chosen to be this split's.
+    ///
+    /// # Errors
+    ///
+    /// One of them was refused, and the pipeline asked to stop at such.
+    pub fn read_history(&mut self, history: HistoryRows) -> Result<LiveBatch, LiveError> {
+        let mut prepared = Prepared {
+            rows: Some(history.rows),
+            event_times: history.event_times,
+            rejects: history.rejects.into(),
+            ..Prepared::default()
+        };
+        for (at, number) in (0..).zip(history.numbers) {
+            prepared
+                .origins
+                .push(at, place_in_history(history.split, number));
+        }
+        for (_, reject) in &mut prepared.rejects {
+            reject.origin = place_in_history(history.split, reject.sequence);
+        }
+        let batch = self.batch(prepared)?;
+        self.cursor.position = SplitCursor::in_history(history.until);
+        Ok(LiveBatch {
+            batch,
+            cursor: self.cursor,
+            next: 0,
+        })
+    }
+
+    /// Notes that history without offsets has ended at an event time: what the stream has up to that is passed over.
+    pub fn end_history(&mut self, event_time: i64) {
+        self.cursor.history = event_time;
+        self.preparation.range = after(event_time);
     }
 
     /// Makes a batch of messages that are decoded.
@@ -366,6 +419,24 @@ impl LiveSplit {
                 detail: reject.detail.clone(),
             }),
         }
+    }
+}
+
+fn place_in_history(split: u32, number: u64) -> Origin {
+    Origin {
+        split,
+        position: SplitCursor::in_history(number) as u64,
+    }
+}
+
+/// The event times after one.
+fn after(event_time: i64) -> TimeRange {
+    match event_time {
+        i64::MIN => TimeRange::ALL,
+        time => TimeRange {
+            from: time.saturating_add(1),
+            ..TimeRange::ALL
+        },
     }
 }
 

@@ -1,6 +1,5 @@
 //! A partition reads what was recorded of it, before its stream.
 
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::pipeline::lane::Place;
@@ -8,7 +7,7 @@ use crate::pipeline::live::error::PartitionError;
 use crate::pipeline::live::opening::OnMissing;
 use crate::pipeline::live::partition::{Lanes, Partition};
 use crate::pipeline::reader::ReadError;
-use crate::source::live::recorded::{Piece, RecordedMessages, RecordedReader};
+use crate::source::live::recorded::{Piece, RecordedMessages, RecordedPartition, RecordedReader};
 use crate::source::live::{LiveSplit, SplitCursor};
 
 /// How often it is told how far a bootstrap has come.
@@ -21,18 +20,15 @@ struct Told {
 }
 
 impl Partition {
-    /// Reads what was recorded and is new to the lanes, if there is anything, and asks for what comes after it.
-    /// If it is time to go before that, nothing is asked for.
-    pub(in crate::pipeline::live) fn begin(
+    /// Reads what was recorded from an offset on, or from its beginning, and asks for what comes after it.
+    pub(super) fn begin_with(
         &self,
         lanes: &mut Lanes,
+        recorded: &RecordedPartition,
+        from: Option<i64>,
     ) -> Result<(), PartitionError> {
-        let from = lanes.goes_on.then(|| lanes.split.cursor().position);
-        let bootstrap = self.shared.opened.bootstrap.as_ref();
-        let recorded = bootstrap.and_then(|it| it.of(self.number));
-        let first = recorded.and_then(|recorded| recorded.first());
-        let (Some(recorded), Some(first)) = (recorded, first.filter(|first| from.is_none_or(|from| *first <= from)))
-        else {
+        let first = recorded.first();
+        let Some(first) = first.filter(|first| from.is_none_or(|from| *first <= from)) else {
             // The recording begins after what is to be read next.
             self.shared.source.start(self.number, from);
             return Ok(());
@@ -47,10 +43,7 @@ impl Partition {
         let from = from.unwrap_or(first);
         let spec = &self.shared.opened.spec;
         let reader = RecordedReader::new(spec, self.number, recorded, from, &lanes.cuts);
-        self.flags.is_bootstrapping.store(true, Ordering::Relaxed);
-        let done = self.read_recorded(lanes, reader)?;
-        self.flags.is_bootstrapping.store(false, Ordering::Relaxed);
-        let Some(until) = done else {
+        let Some(until) = self.read_recorded(lanes, reader)? else {
             return Ok(());
         };
         // The ends of transactions have positions, and no messages.
@@ -99,7 +92,13 @@ impl Partition {
                     };
                     if told.rows == 0 {
                         let place = self.shared.opened.bootstrap.as_ref().map(|it| &*it.place);
-                        tracing::info!(pipeline, partition, from, place, "bootstrap from recorded history");
+                        tracing::info!(
+                            pipeline,
+                            partition,
+                            from,
+                            place,
+                            "bootstrap from recorded history"
+                        );
                     }
                     told.rows += rows;
                 }

@@ -6,20 +6,27 @@ use std::sync::Arc;
 
 use tokio::runtime::Handle;
 
-use super::Bootstrap;
-use crate::config::{self, ConfigError, Environment, Located, is_url};
+use super::partitioning::Partitioning;
+use super::{Bootstrap, History};
+use crate::config::types::type_name;
+use crate::config::{self, ConfigError, Environment, EventSource, Located, RecordedEvent, is_url};
+use crate::pipeline::recordings;
 use crate::pipeline::wiring::WiringError;
+use crate::source::decode;
 use crate::source::live::LiveSpec;
 use crate::source::live::recorded::{RecordedError, RecordedPartition, layout};
+use crate::source::prepared::TimeRange;
 use crate::source::recording::{LocalFile, Recording};
-use crate::source::storage::{
-    KNOWN_OPTIONS, Objects, StorageError, StorageFault, unknown_options,
-};
+use crate::source::replay::ReplaySpec;
+use crate::source::storage::{KNOWN_OPTIONS, Objects, StorageError, StorageFault, unknown_options};
+
+/// Rows of files that are read at once.
+const BATCH_ROWS: usize = 8192;
 
 /// The files of a recording, by partition.
 type Partitions = BTreeMap<u32, RecordedPartition>;
 
-/// Finds what `bootstrap` of an event names, and checks that it has what the pipeline reads.
+/// Finds what `bootstrap` of an event names, and checks that it has what the pipeline reads, whose key this is.
 ///
 /// # Errors
 ///
@@ -27,43 +34,52 @@ type Partitions = BTreeMap<u32, RecordedPartition>;
 pub(in crate::pipeline::live) fn find(
     io: &Handle,
     environment: &Environment,
+    event: &EventSource,
     bootstrap: &config::Bootstrap,
-    spec: &Arc<LiveSpec>,
+    (spec, key): (&Arc<LiveSpec>, &[Located<String>]),
 ) -> Result<Bootstrap, WiringError> {
-    let finding = Finding { environment, io };
+    let finding = Finding {
+        environment,
+        bootstrap,
+        spec,
+        io,
+    };
     let patterns = &bootstrap.files.patterns;
     let place: Vec<&str> = patterns.iter().map(|it| it.as_str()).collect();
-    let mut partitions = Partitions::new();
+    let mut recordings = Vec::new();
     for pattern in patterns {
         let found = finding.recording(pattern)?;
-        if found.is_empty() {
-            return Err(finding.refuse(
-                pattern,
-                format!("{} is no folder that `penstock record` has written", pattern.value),
-                "name the folder that was given to it as --to",
-            ));
+        if !found.is_empty() {
+            recordings.push((pattern, found));
         }
-        if !partitions.is_empty() {
-            return Err(finding.refuse(
-                pattern,
-                "`bootstrap` names two recordings, which may overlap".to_owned(),
-                "name one of them; a recording goes on in its own folder",
-            ));
-        }
-        for (partition, recorded) in &found {
-            let checked = recorded.check(spec, *partition);
-            checked.map_err(|error| finding.unfit(pattern, &error))?;
-        }
-        partitions = found;
     }
+    let history = match recordings.pop() {
+        None => finding.files(event, key)?,
+        Some(_) if patterns.len() > 1 => {
+            return Err(finding.refuse(
+                &patterns[1],
+                "`bootstrap` names a recording and something else, which may overlap".to_owned(),
+                "name the recording's folder alone",
+            ));
+        }
+        Some((pattern, found)) => {
+            for (partition, recorded) in &found {
+                let checked = recorded.check(spec, *partition);
+                checked.map_err(|error| finding.unfit(pattern, &error))?;
+            }
+            History::Recorded(found)
+        }
+    };
     Ok(Bootstrap {
         place: place.join(", ").into(),
-        partitions,
+        history,
     })
 }
 
 struct Finding<'a> {
     environment: &'a Environment,
+    bootstrap: &'a config::Bootstrap,
+    spec: &'a Arc<LiveSpec>,
     io: &'a Handle,
 }
 
@@ -87,6 +103,9 @@ impl Finding<'_> {
             true => self.remote(pattern),
             false => {
                 let folder = self.environment.source.folder().join(&pattern.value);
+                if !folder.is_dir() {
+                    return Ok(Partitions::new());
+                }
                 local(&folder).map_err(|error| {
                     self.refuse(
                         pattern,
@@ -104,6 +123,9 @@ impl Finding<'_> {
             let finding = self.environment.unknown_option(name, KNOWN_OPTIONS);
             return Err(ConfigError::from(finding).into());
         }
+        if url.contains(['*', '?', '[']) {
+            return Ok(Partitions::new());
+        }
         let within = format!("{}/p=*/*", url.trim_end_matches('/'));
         let found = Objects::new(options, self.io).find(&within, |_| true);
         let found = match found {
@@ -118,9 +140,108 @@ impl Finding<'_> {
         Ok(whole(partitions))
     }
 
+    /// Any files of the event, and how their rows find their partitions.
+    fn files(&self, event: &EventSource, key: &[Located<String>]) -> Result<History, WiringError> {
+        let first = &self.bootstrap.files.patterns[0];
+        let recorded = RecordedEvent {
+            event,
+            files: self.bootstrap.find(&self.environment.source)?,
+        };
+        let (recordings, format) = recordings::find(self.io, self.environment, &recorded)?;
+        let is_of_recording = |recording: &Arc<dyn Recording>| {
+            let mut partitions = Partitions::new();
+            add(&mut partitions, &recording.name(), Arc::clone(recording));
+            !whole(partitions).is_empty()
+        };
+        if recordings.iter().any(is_of_recording) {
+            return Err(self.refuse(
+                first,
+                "these are files that `penstock record` has written".to_owned(),
+                "name the folder that was given to it as --to: then history and topic meet at an offset, exactly",
+            ));
+        }
+        let partitioning = self.partitioning(key)?;
+        for recording in &recordings {
+            decode::open(recording, format, &self.spec.columns, 1)?;
+        }
+        let spec = self.spec;
+        Ok(History::Files {
+            files: Box::new(ReplaySpec {
+                recordings,
+                format,
+                columns: Arc::clone(&spec.columns),
+                event_time: spec.event_time,
+                arrival_time: spec.arrival_time,
+                max_future: spec.max_future,
+                range: TimeRange::ALL,
+                pace: None,
+                disorder: spec.disorder,
+                batch_rows: BATCH_ROWS,
+                every_watermark: false,
+                stop_on_reject: spec.stop_on_reject,
+            }),
+            partitioning,
+        })
+    }
+
+    fn partitioning(&self, key: &[Located<String>]) -> Result<Partitioning, WiringError> {
+        let declared = self.bootstrap;
+        let refuse = |span, message: String, hint: &str| {
+            let finding = self.environment.diagnostic(span, message, hint);
+            Err(WiringError::Config(finding.into()))
+        };
+        let Some(partitioner) = &declared.partitioner else {
+            return refuse(
+                declared.span,
+                "`bootstrap` names files that do not say which partition their rows are of, and so it must be known how producers choose it".to_owned(),
+                "add it: `bootstrap = { files = …, partitioner = \"murmur2\" }` for Java's clients, or \"consistent_random\" for librdkafka; or name a folder that `penstock record` has written",
+            );
+        };
+        let name = match (&declared.key, key) {
+            (Some(name), _) => name,
+            (None, [name]) => &Located::new(name.value.clone(), declared.span),
+            (None, _) => {
+                return refuse(
+                    declared.span,
+                    "the key of the pipeline has several columns, and the messages' key is one text".to_owned(),
+                    "name the column that producers write as the key: `key = \"driver_id\"`, beside `partitioner`",
+                );
+            }
+        };
+        let columns = &self.spec.columns;
+        let names = || columns.fields().iter().map(|field| field.name().as_str());
+        let Some((column, field)) = columns.column_with_name(name) else {
+            let message = format!(
+                "the pipeline reads no column `{}`, by which rows would find their partitions",
+                name.value
+            );
+            let hint = config::did_you_mean(name, "it reads", names());
+            return refuse(name.span, message, &hint);
+        };
+        if !Partitioning::can_be_key(field.data_type()) {
+            let message = format!(
+                "column `{}` is {}, which producers may write as a key in several ways",
+                name.value,
+                type_name(field.data_type())
+            );
+            return refuse(
+                name.span,
+                message,
+                "name a column of texts, bytes or whole numbers as `key`",
+            );
+        }
+        Ok(Partitioning {
+            partitioner: partitioner.value,
+            column,
+            name: name.value.clone(),
+        })
+    }
+
     fn unreachable(&self, url: &Located<String>, error: StorageError) -> WiringError {
         let of_the_system = error.is_of_the_system();
-        let finding = self.environment.diagnostic(url.span, error.message, error.hint);
+        let finding = self
+            .environment
+            .diagnostic(url.span, error.message, error.hint);
         WiringError::Storage {
             error: finding.into(),
             of_the_system,
@@ -155,7 +276,10 @@ fn add(partitions: &mut Partitions, name: &str, recording: Arc<dyn Recording>) {
         return;
     };
     if let Some(partition) = layout::partition_of(folder) {
-        partitions.entry(partition).or_default().add(file, recording);
+        partitions
+            .entry(partition)
+            .or_default()
+            .add(file, recording);
     }
 }
 

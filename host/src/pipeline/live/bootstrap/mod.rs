@@ -1,35 +1,101 @@
 //! Bootstrap: a live pipeline begins with recorded history, and goes on with the stream.
 //!
 //! In comes where the history is, as `penstock.toml` says it (`found`). A partition whose lanes have nothing yet, or
-//! have not come to its end, reads it before the stream (`exact`): of what `penstock record` wrote, exactly those
-//! messages that its lanes have not seen, from one offset to another. Then the stream is read from the offset behind
-//! them. Lanes commit meanwhile as they always do, with offsets as cursors, so a crash goes on wherever it was.
+//! have not come to its end, reads it before the stream:
 //!
-//! What it must never do: pass over messages between the recording and the stream silently, or give a lane a message
-//! that it has judged.
+//! - of what `penstock record` wrote, exactly those messages that its lanes have not seen, from one offset to another
+//!   (`exact`). The stream is read from the offset behind them;
+//! - of any other files, the rows whose keys are its own (`partitioning`), by event time (`approximate`). The stream is
+//!   read from about that time on, less what it has up to the greatest event time of the files.
+//!
+//! Lanes commit meanwhile as they always do, so a crash goes on wherever it was: cursors are offsets, or positions
+//! before all offsets.
+//!
+//! What it must never do: pass over messages between a recording and the stream silently, give a lane a message that
+//! it has judged, or let a join by time pass for an exact one.
 
+mod approximate;
 mod exact;
 mod found;
+mod partitioning;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 pub(super) use self::found::find;
+use self::partitioning::Partitioning;
+use super::error::PartitionError;
+use super::partition::{Lanes, Partition};
 use crate::source::live::recorded::RecordedPartition;
+use crate::source::replay::ReplaySpec;
 
 /// Recorded history of a topic.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Bootstrap {
     /// Where it is, for people.
     pub(super) place: Arc<str>,
-    /// Its partitions.
-    partitions: BTreeMap<u32, RecordedPartition>,
+    history: History,
+}
+
+#[derive(Debug, Clone)]
+enum History {
+    /// What `penstock record` wrote of each partition.
+    Recorded(BTreeMap<u32, RecordedPartition>),
+    /// Any files of the event.
+    Files {
+        files: Box<ReplaySpec>,
+        partitioning: Partitioning,
+    },
 }
 
 impl Bootstrap {
-    /// What is recorded of a partition, if that is anything.
-    pub(super) fn of(&self, partition: u32) -> Option<&RecordedPartition> {
-        let found = self.partitions.get(&partition);
-        found.filter(|recorded| recorded.first().is_some())
+    /// Whether history and stream meet by time alone.
+    pub(super) fn is_approximate(&self) -> bool {
+        matches!(self.history, History::Files { .. })
+    }
+}
+
+impl Partition {
+    /// Reads history that is new to the lanes, if there is any, and asks for the stream behind it. If it is time to go
+    /// before that, nothing is asked for.
+    pub(super) fn begin(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
+        let is_in_history = lanes.goes_on && lanes.split.cursor().is_in_history();
+        let bootstrap = self.shared.opened.bootstrap.as_ref();
+        let from = lanes.goes_on.then(|| lanes.split.cursor().position);
+        match bootstrap.map(|bootstrap| &bootstrap.history) {
+            Some(History::Files {
+                files,
+                partitioning,
+            }) if is_in_history || from.is_none() => {
+                self.bootstrapping(|| self.begin_with_files(lanes, files, partitioning))
+            }
+            _ if is_in_history => Err(PartitionError::HistoryGone {
+                partition: self.number,
+            }),
+            Some(History::Recorded(partitions)) => match partitions.get(&self.number) {
+                Some(recorded) => self.bootstrapping(|| self.begin_with(lanes, recorded, from)),
+                None => {
+                    self.shared.source.start(self.number, from);
+                    Ok(())
+                }
+            },
+            Some(History::Files { .. }) | None => {
+                self.shared.source.start(self.number, from);
+                Ok(())
+            }
+        }
+    }
+
+    fn bootstrapping(
+        &self,
+        work: impl FnOnce() -> Result<(), PartitionError>,
+    ) -> Result<(), PartitionError> {
+        self.flags.is_bootstrapping.store(true, Ordering::Relaxed);
+        let done = work();
+        if !self.is_told_to_go() {
+            self.flags.is_bootstrapping.store(false, Ordering::Relaxed);
+        }
+        done
     }
 }

@@ -186,7 +186,9 @@ impl OpenFile {
         let column = |at: usize| decoded.rows.column(at);
         let partition = column(self.columns.partition).as_primitive::<Int32Type>();
         let partition = partition.values().iter();
-        if !partition.fold(true, |all, it| all & (i64::from(*it) == i64::from(self.partition))) {
+        if !partition.fold(true, |all, it| {
+            all & (i64::from(*it) == i64::from(self.partition))
+        }) {
             return Err(foreign(
                 "it has messages of another partition than its folder says",
             ));

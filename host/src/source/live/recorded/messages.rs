@@ -76,12 +76,14 @@ impl RecordedMessages {
             values: nothing(count),
             headers,
         };
-        let rejects: Vec<(u32, Reject)> = merged.message_of_reject.into_iter().zip(rejects).collect();
+        let rejects: Vec<(u32, Reject)> =
+            merged.message_of_reject.into_iter().zip(rejects).collect();
         let body = spec.body();
         let fields: Vec<_> = body.into_iter().map(|(_, field)| field).collect();
         let options = RecordBatchOptions::new().with_row_count(Some(rows.num_rows()));
         let arrays = rows.columns()[..columns.body].to_vec();
-        let rows = RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options);
+        let rows =
+            RecordBatch::try_new_with_options(Arc::new(Schema::new(fields)), arrays, &options);
         let rows = rows.map_err(|error| RecordedError::Unfit {
             file: file.name().to_owned(),
             reason: error.to_string(),
@@ -109,7 +111,10 @@ impl RecordedMessages {
         again: Option<DecodedMessages>,
     ) -> Result<DecodedMessages, ArrowError> {
         let none = Vec::new();
-        let (tried, _) = self.again.as_ref().map_or((&none, None), |(tried, it)| (tried, Some(it)));
+        let (tried, _) = self
+            .again
+            .as_ref()
+            .map_or((&none, None), |(tried, it)| (tried, Some(it)));
         let message_of_tried = |at: u32| self.rejects[tried[at as usize]].0;
         let mut now: Vec<Option<MessageReject>> = vec![None; self.rejects.len()];
         let mut became_rows = vec![false; self.rejects.len()];

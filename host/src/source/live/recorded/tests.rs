@@ -3,9 +3,7 @@
 use std::fs::{self, File};
 use std::path::Path;
 
-use arrow::array::{
-    ArrayRef, Int32Array, Int64Array, TimestampMicrosecondArray, UInt32Array,
-};
+use arrow::array::{ArrayRef, Int32Array, Int64Array, TimestampMicrosecondArray, UInt32Array};
 use arrow::compute::take;
 use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use parquet::arrow::ArrowWriter;
@@ -90,7 +88,10 @@ fn record(folder: &Path, messages: &Messages, files: usize, hashed: &str) -> Rec
         let decoded = decoder.decode(&part, 0).unwrap();
         let of_row = UInt32Array::new(decoded.message_of_row.clone(), None);
         let taken = |array: ArrayRef| take(&array, &of_row, None).unwrap();
-        let times = part.timestamps.iter().map(|time| Some(*time).filter(|it| *it != i64::MIN));
+        let times = part
+            .timestamps
+            .iter()
+            .map(|time| Some(*time).filter(|it| *it != i64::MIN));
         let times: TimestampMicrosecondArray = times.collect();
         let more: [(&str, ArrayRef); 4] = [
             (
@@ -115,7 +116,8 @@ fn record(folder: &Path, messages: &Messages, files: usize, hashed: &str) -> Rec
         let schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
         let columns = decoded.rows.columns().iter().cloned();
         let columns = columns.chain(more.iter().map(|(_, array)| Arc::clone(array)));
-        let rows = arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
+        let rows =
+            arrow::array::RecordBatch::try_new(Arc::clone(&schema), columns.collect()).unwrap();
         let path = folder.join(rows_name(PARTITION, first));
         let mut writer = ArrowWriter::try_new(File::create(&path).unwrap(), schema, None).unwrap();
         writer.write(&rows).unwrap();
@@ -173,7 +175,10 @@ impl Gave {
         }
         self.times.extend(batch.event_times.iter());
         self.watermarks.extend(batch.watermarks.iter().flatten());
-        let rejects = batch.rejects.iter().map(|reject: &SourceReject| format!("{reject:?}"));
+        let rejects = batch
+            .rejects
+            .iter()
+            .map(|reject: &SourceReject| format!("{reject:?}"));
         self.rejects.extend(rejects);
     }
 }
@@ -238,7 +243,13 @@ fn keys_and_times_come_out_of_the_recording() {
     let folder = tempfile::tempdir().unwrap();
     let row = |at: i64| Some(format!("{{\"at\":{at},\"driver\":1,\"amount\":0}}"));
     let wrong = "{\"at\":1,\"driver\":1,\"amount\":\"many\"}".to_owned();
-    let values = [(1, row(1)), (1, row(2)), (2, Some(wrong)), (1, row(9_999_999)), (1, row(3))];
+    let values = [
+        (1, row(1)),
+        (1, row(2)),
+        (2, Some(wrong)),
+        (1, row(9_999_999)),
+        (1, row(3)),
+    ];
     let messages = messages(&values);
     let recorded = record(folder.path(), &messages, 3, "");
     let spec = spec(true);
@@ -248,9 +259,19 @@ fn keys_and_times_come_out_of_the_recording() {
     while let Some(Piece::Messages(messages)) = reader.next_piece().unwrap() {
         gave.add(&split.read_recorded(&messages).unwrap());
     }
-    let shown: Vec<&str> = gave.rows.iter().map(|row| &row[row.find('{').unwrap()..]).collect();
-    assert!(shown[0].contains("\"position\":8") && !shown[0].contains("\"k0\""), "{shown:?}");
-    assert!(shown[1].contains("\"position\":9,\"who\":\"k1\""), "{shown:?}");
+    let shown: Vec<&str> = gave
+        .rows
+        .iter()
+        .map(|row| &row[row.find('{').unwrap()..])
+        .collect();
+    assert!(
+        shown[0].contains("\"position\":8") && !shown[0].contains("\"k0\""),
+        "{shown:?}"
+    );
+    assert!(
+        shown[1].contains("\"position\":9,\"who\":\"k1\""),
+        "{shown:?}"
+    );
     // Of the message that was not decoded then the key is not known now, so it is no row.
     assert_eq!(gave.rows.len(), 3, "{shown:?}");
     assert!(gave.rejects[0].contains("wrong_type"), "{:?}", gave.rejects);
