@@ -1,5 +1,7 @@
 //! Which partition the producers of a topic put a key into.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::compute::cast;
 use arrow::datatypes::DataType;
@@ -37,7 +39,7 @@ impl Partitioning {
     ) -> Result<Vec<u32>, ArrowError> {
         let bytes = match keys.data_type() {
             DataType::Binary => cast(keys, &DataType::LargeBinary)?,
-            DataType::LargeBinary => keys.clone(),
+            DataType::LargeBinary => Arc::clone(keys),
             DataType::Utf8 | DataType::LargeUtf8 => cast(keys, &DataType::LargeBinary)?,
             _ => cast(&cast(keys, &DataType::LargeUtf8)?, &DataType::LargeBinary)?,
         };
@@ -86,8 +88,6 @@ fn murmur2(data: &[u8]) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{Int64Array, StringArray};
 
     use super::*;
