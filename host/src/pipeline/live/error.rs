@@ -104,6 +104,26 @@ pub enum PartitionError {
         /// The partition.
         partition: u32,
     },
+    /// What was to be read next of a shard is gone.
+    #[error(
+        "shard {shard} does not hold what comes next{}: {reason}. Let `on_missing = \"earliest\"` of the event go on with what there is, or begin anew with `--fresh`",
+        between(wanted.as_deref(), first.as_deref())
+    )]
+    MissingRecords {
+        /// The shard.
+        shard: String,
+        /// The number of the record after which to go on.
+        wanted: Option<String>,
+        /// The number of the first record that there is after it.
+        first: Option<String>,
+        /// What the service says.
+        reason: String,
+    },
+    /// A shard that was read to its end takes records again.
+    #[error(
+        "shard {0} was read to its end and takes records again: the stream was made anew; begin anew with `--fresh`"
+    )]
+    Reopened(String),
     /// There is no thread to be had.
     #[error("cannot start a thread: {0}; let this process have more, or run more processes")]
     Thread(std::io::Error),
@@ -122,6 +142,12 @@ fn gone(wanted: i64, low: i64, is_behind_recording: bool) -> String {
     }
 }
 
+fn between(wanted: Option<&str>, first: Option<&str>) -> String {
+    let after = wanted.map(|wanted| format!(" after record {wanted}"));
+    let until = first.map(|first| format!(", and goes on at {first}"));
+    after.unwrap_or_default() + &until.unwrap_or_default()
+}
+
 impl PartitionError {
     /// Whether somebody else has a lane by now.
     pub(super) fn is_fenced(&self) -> bool {
@@ -137,6 +163,8 @@ impl PartitionError {
         match self {
             Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
             | Self::Missing { .. }
+            | Self::MissingRecords { .. }
+            | Self::Reopened(_)
             | Self::RecordedGap { .. }
             | Self::Partitioner { .. }
             | Self::HistoryGone { .. }

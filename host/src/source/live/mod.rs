@@ -17,6 +17,6 @@ pub mod recorded;
 mod split;
 
 pub use self::columns::MessageColumn;
-pub use self::cursor::SplitCursor;
+pub use self::cursor::{Placed, Position, SplitCursor, Spot};
 pub use self::declared::{DeclaredError, DeclaredStream, StreamOptions};
-pub use self::split::{HistoryRows, LiveBatch, LiveError, LiveSpec, LiveSplit};
+pub use self::split::{Bounds, HistoryRows, LiveBatch, LiveError, LiveSpec, LiveSplit};

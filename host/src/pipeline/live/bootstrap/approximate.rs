@@ -13,12 +13,12 @@ use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 
 use super::partitioning::Partitioning;
-use crate::pipeline::lane::Place;
+use crate::pipeline::lane::{Place, Start};
 use crate::pipeline::live::error::PartitionError;
 use crate::pipeline::live::partition::{Lanes, Partition};
 use crate::pipeline::reader::ReadError;
 use crate::source::kafka::newest;
-use crate::source::live::{HistoryRows, LiveSplit, SplitCursor};
+use crate::source::live::{HistoryRows, LiveSplit, Position, SplitCursor, Spot, StreamOptions};
 use crate::source::replay::{Replay, ReplayError, ReplaySpec};
 use crate::source::{SourceBatch, SourceReject};
 use crate::text::instant;
@@ -51,17 +51,17 @@ impl Partition {
         lanes: &mut Lanes,
         spec: &ReplaySpec,
         partitioning: &Partitioning,
+        goes_on: bool,
     ) -> Result<(), PartitionError> {
         let (pipeline, partition) = (self.shared.name(), self.number);
-        if !lanes.goes_on {
+        if !goes_on {
             self.check_partitioner(partitioning)?;
-            let cursor = SplitCursor::start(SplitCursor::in_history(0));
-            let split = LiveSplit::new(&self.shared.opened.spec, cursor);
-            lanes.split = split.map_err(ReadError::from)?;
-            self.note(lanes, cursor)?;
-            lanes.goes_on = true;
         }
-        let judged = lanes.split.cursor().row_in_history();
+        let start = SplitCursor::in_history(0);
+        if let Some(cursor) = lanes.splits.started(partition, Some(start)) {
+            self.note(lanes, partition, cursor)?;
+        }
+        let judged = lanes.splits.at(partition).1.row_in_history();
         let place = self.shared.opened.bootstrap.as_ref().map(|it| &*it.place);
         tracing::warn!(
             pipeline,
@@ -82,8 +82,8 @@ impl Partition {
             return Ok(());
         }
         let Files { own, greatest, .. } = files;
-        lanes.split.end_history(greatest);
-        lanes.heard = self.shared.clock.now();
+        lanes.splits.end_history(partition, greatest);
+        lanes.splits.hear(partition, self.shared.clock.now());
         tracing::warn!(
             pipeline,
             partition,
@@ -106,12 +106,10 @@ impl Partition {
     pub(in crate::pipeline::live) fn join(
         &self,
         lanes: &mut Lanes,
-        offset: i64,
+        from: Position,
     ) -> Result<(), PartitionError> {
-        let status = self.shared.source.status();
-        let mut status = status.iter();
-        let here = status.find(|status| status.partition == self.number);
-        if here.is_some_and(|here| here.low > 0 && here.low == offset) {
+        let first = self.shared.source.first_of(self.number);
+        if let Some(offset) = first.filter(|first| *first > 0 && Some(*first) == from.offset()) {
             tracing::warn!(
                 pipeline = self.shared.name(),
                 partition = self.number,
@@ -119,8 +117,10 @@ impl Partition {
                 "the topic may begin after history ends: nothing in it is known to be from before; what was deleted in between is in neither"
             );
         }
-        lanes.split.skip_to(offset);
-        self.note(lanes, lanes.split.cursor())
+        match lanes.splits.skip_to(self.number, from) {
+            Some(cursor) => self.note(lanes, self.number, cursor),
+            None => Ok(()),
+        }
     }
 
     /// Reads all files; false if it is time to go before their end.
@@ -185,11 +185,12 @@ impl Partition {
             files.rejects.extend(batch.rejects);
         }
         let (first, rows) = (files.row, batch.rows.num_rows() as u64);
+        let cuts = lanes.splits.cuts(self.number);
         let mut start = first;
         while start < first + rows {
-            let mut cuts = lanes.cuts.iter();
-            let cut = cuts.find(|cut| **cut > SplitCursor::in_history(start));
-            let cut = cut.map_or(u64::MAX, |cut| SplitCursor::start(*cut).row_in_history());
+            let cuts = cuts.iter().map(|cut| Position::Offset(*cut));
+            let mut cuts = cuts.map(|cut| SplitCursor::start(cut).row_in_history());
+            let cut = cuts.find(|cut| *cut > start).unwrap_or(u64::MAX);
             let end = cut.min(first + rows);
             let own = (start..end).filter(|row| owners[(row - first) as usize] == self.number);
             let own: Vec<u64> = own.collect();
@@ -239,14 +240,18 @@ impl Partition {
             numbers,
             until: end,
         };
-        let greatest = lanes.split.cursor().greatest;
-        let read = lanes.split.read_history(history);
+        let (name, cursor) = lanes.splits.at(self.number);
+        let (name, greatest) = (Arc::clone(name), cursor.greatest);
+        let read = (lanes.splits).read_with(self.number, |split| split.read_history(history));
         let read = read.map_err(ReadError::from)?;
+        let spot = SplitCursor::in_history(start.max(files.judged)).offset();
+        let spot = Spot::Offset(spot.expect("it is an offset"));
         let place = Place {
-            split: self.number,
-            start: SplitCursor::in_history(start.max(files.judged)),
+            split: name,
+            start: Start::At(spot),
             after: Some(read.cursor),
             greatest,
+            placed: None,
         };
         let count = (read.batch.rows.num_rows() + read.batch.rejects.len()) as u64;
         files.own += count;
@@ -273,13 +278,19 @@ impl Partition {
     fn check_partitioner(&self, partitioning: &Partitioning) -> Result<(), PartitionError> {
         let opened = &self.shared.opened;
         let (partition, partitions) = (self.number, self.shared.expected.partitions);
-        let messages = newest(&opened.kafka, partition, LOOKED_AT)?;
-        let split = LiveSplit::new(&opened.spec, SplitCursor::start(0));
+        let StreamOptions::Kafka(settings) = &opened.stream else {
+            return Ok(());
+        };
+        let messages = newest(settings, partition, LOOKED_AT)?;
+        let split = LiveSplit::new(&opened.spec, SplitCursor::start(Position::Offset(0)));
         let mut split = split.map_err(ReadError::from)?;
         let rows = match messages.is_empty() {
             true => None,
             // A registry that does not answer is waited for where messages are read.
-            false => split.read(&messages, 0).ok().map(|read| read.batch.rows),
+            false => split
+                .read(&messages, 0, None)
+                .ok()
+                .map(|read| read.batch.rows),
         };
         let Some(rows) = rows.filter(|rows| rows.num_rows() > 0) else {
             tracing::warn!(

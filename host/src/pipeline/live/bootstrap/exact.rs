@@ -1,14 +1,15 @@
 //! A partition reads what was recorded of it, before its stream.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use crate::pipeline::lane::Place;
+use crate::pipeline::lane::{Place, Start};
 use crate::pipeline::live::error::PartitionError;
 use crate::pipeline::live::opening::OnMissing;
 use crate::pipeline::live::partition::{Lanes, Partition};
-use crate::pipeline::reader::ReadError;
+use crate::pipeline::live::splits::Splits;
 use crate::source::live::recorded::{Piece, RecordedMessages, RecordedPartition, RecordedReader};
-use crate::source::live::{LiveSplit, SplitCursor};
+use crate::source::live::{Position, Spot};
 
 /// How often it is told how far a bootstrap has come.
 const TOLD_EVERY: Duration = Duration::from_secs(10);
@@ -30,30 +31,34 @@ impl Partition {
         let first = recorded.first();
         let Some(first) = first.filter(|first| from.is_none_or(|from| *first <= from)) else {
             // The recording begins after what is to be read next.
+            let from = from.map(Position::Offset);
             self.shared.source.start(self.number, from);
             return Ok(());
         };
-        if from.is_none() {
-            let cursor = SplitCursor::start(first);
-            let split = LiveSplit::new(&self.shared.opened.spec, cursor);
-            lanes.split = split.map_err(ReadError::from)?;
-            self.note(lanes, cursor)?;
-            lanes.goes_on = true;
+        let start = Position::Offset(from.unwrap_or(first));
+        if let Some(cursor) = lanes.splits.started(self.number, Some(start)) {
+            self.note(lanes, self.number, cursor)?;
         }
         let from = from.unwrap_or(first);
         let spec = &self.shared.opened.spec;
-        let reader = RecordedReader::new(spec, self.number, recorded, from, &lanes.cuts);
+        let reader = RecordedReader::new(
+            spec,
+            self.number,
+            recorded,
+            from,
+            &lanes.splits.cuts(self.number),
+        );
         let Some(until) = self.read_recorded(lanes, reader)? else {
             return Ok(());
         };
         // The ends of transactions have positions, and no messages.
-        if until > lanes.split.cursor().position {
-            lanes.split.skip_to(until);
-            self.note(lanes, lanes.split.cursor())?;
+        let position = Position::Offset(until);
+        if let Some(cursor) = lanes.splits.skip_to(self.number, position.clone()) {
+            self.note(lanes, self.number, cursor)?;
         }
-        lanes.heard = self.shared.clock.now();
+        lanes.splits.hear(self.number, self.shared.clock.now());
         lanes.recorded_until = Some(until);
-        self.shared.source.start(self.number, Some(until));
+        self.shared.source.start(self.number, Some(position));
         Ok(())
     }
 
@@ -129,15 +134,20 @@ impl Partition {
         lanes: &mut Lanes,
         recorded: &RecordedMessages,
     ) -> Result<Option<u64>, PartitionError> {
-        let greatest = lanes.split.cursor().greatest;
-        let Some(read) = self.decode(lanes, |split| split.read_recorded(recorded))? else {
+        let (name, cursor) = lanes.splits.at(self.number);
+        let (name, greatest) = (Arc::clone(name), cursor.greatest);
+        let read = |splits: &mut Splits| {
+            splits.read_with(self.number, |split| split.read_recorded(recorded))
+        };
+        let Some(read) = self.decode(lanes, read)? else {
             return Ok(None);
         };
         let place = Place {
-            split: self.number,
-            start: recorded.messages.offsets[0],
+            split: name,
+            start: Start::At(Spot::Offset(recorded.messages.offsets[0])),
             after: Some(read.cursor),
             greatest,
+            placed: None,
         };
         let rows = (read.batch.rows.num_rows() + read.batch.rejects.len()) as u64;
         lanes.dealer.deal(read.batch, Some(place))?;

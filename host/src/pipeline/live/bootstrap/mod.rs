@@ -27,6 +27,7 @@ pub(super) use self::found::find;
 use self::partitioning::Partitioning;
 use super::error::PartitionError;
 use super::partition::{Lanes, Partition};
+use crate::source::live::Position;
 use crate::source::live::recorded::RecordedPartition;
 use crate::source::replay::ReplaySpec;
 
@@ -59,22 +60,29 @@ impl Bootstrap {
 impl Partition {
     /// Reads history that is new to the lanes, if there is any, and asks for the stream behind it. If it is time to go
     /// before that, nothing is asked for.
-    pub(super) fn begin(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
-        let is_in_history = lanes.goes_on && lanes.split.cursor().is_in_history();
+    /// `from`: where the lanes go on; none if they have nothing.
+    pub(super) fn begin(
+        &self,
+        lanes: &mut Lanes,
+        from: Option<Position>,
+    ) -> Result<(), PartitionError> {
+        let cursor = lanes.splits.at(self.number).1;
+        let is_in_history = from.is_some() && cursor.is_in_history();
         let bootstrap = self.shared.opened.bootstrap.as_ref();
-        let from = lanes.goes_on.then(|| lanes.split.cursor().position);
         match bootstrap.map(|bootstrap| &bootstrap.history) {
             Some(History::Files {
                 files,
                 partitioning,
-            }) if is_in_history || from.is_none() => {
-                self.bootstrapping(|| self.begin_with_files(lanes, files, partitioning))
-            }
+            }) if is_in_history || from.is_none() => self
+                .bootstrapping(|| self.begin_with_files(lanes, files, partitioning, is_in_history)),
             _ if is_in_history => Err(PartitionError::HistoryGone {
                 partition: self.number,
             }),
             Some(History::Recorded(partitions)) => match partitions.get(&self.number) {
-                Some(recorded) => self.bootstrapping(|| self.begin_with(lanes, recorded, from)),
+                Some(recorded) => {
+                    let from = from.and_then(|from| from.offset());
+                    self.bootstrapping(|| self.begin_with(lanes, recorded, from))
+                }
                 None => {
                     self.shared.source.start(self.number, from);
                     Ok(())
