@@ -9,6 +9,7 @@ use rand_pcg::Pcg64;
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+use serde_json::{Value, json};
 
 use super::pipeline::{Left, Pipeline, pause, wait};
 use super::topic::Topic;
@@ -19,10 +20,12 @@ use crate::support::servers::s3;
 
 const RUN: &str = "commit_every = \"5ms\"";
 
-/// Records what is in the topic by now, with the declarations of a pipeline.
-fn record(pipeline: &Pipeline, to: &str, more: &[&str]) {
+/// Records what is in the topic by now, with the declarations of a pipeline. Gives the summary.
+fn record(pipeline: &Pipeline, to: &str, more: &[&str]) -> Value {
     let recorded = Command::new(env!("CARGO_BIN_EXE_penstock"))
-        .args(["record", "entry", "--to", to, "--until", "end", "--quiet"])
+        .args([
+            "record", "entry", "--to", to, "--until", "end", "--quiet", "--json",
+        ])
         .args(more)
         .current_dir(pipeline.folder.path(""))
         .env("INSTANCE", "")
@@ -30,6 +33,7 @@ fn record(pipeline: &Pipeline, to: &str, more: &[&str]) {
         .unwrap();
     let errors = String::from_utf8_lossy(&recorded.stderr);
     assert!(recorded.status.success(), "{errors}");
+    serde_json::from_slice(&recorded.stdout).unwrap()
 }
 
 /// Adds to the event's declaration.
@@ -49,31 +53,19 @@ fn bootstrapped(topic: &Topic, group: &str, window: &str, run: &str, from: &str)
     pipeline
 }
 
-/// Deletes the first messages of each partition up to the end of what was recorded, but for `kept` of them.
-fn delete_recorded(pipeline: &Pipeline, topic: &Topic, kept: i64) {
-    for partition in 0..topic.partitions {
-        let folder = pipeline.folder.path(&format!("history/p={partition}"));
-        let files = fs::read_dir(&folder).unwrap();
-        let rows = files.map(|file| file.unwrap().path());
-        let newest = rows
-            .filter(|path| path.extension().is_some_and(|it| it == "parquet"))
-            .max();
-        // Files have a thousand messages or more, but for the last.
-        let first = newest
-            .unwrap()
-            .file_stem()
-            .unwrap()
-            .to_str()
-            .unwrap()
-            .parse::<i64>()
-            .unwrap();
-        delete_before(
-            &topic.bootstrap,
-            &topic.name,
-            partition as i32,
-            first - kept,
-        );
+/// Deletes from the topic what was recorded.
+fn delete_recorded(topic: &Topic, recorded: &Value) {
+    for (partition, recorded) in recorded["partitions"].as_object().unwrap() {
+        let partition = partition.parse().unwrap();
+        let to = recorded["to"].as_i64().unwrap();
+        delete_before(&topic.bootstrap, &topic.name, partition, to);
     }
+}
+
+/// What the last process of a pipeline told of its bootstrap.
+fn told(pipeline: &Pipeline) -> Value {
+    let summary: Value = serde_json::from_str(&pipeline.folder.text("one.stdout")).unwrap();
+    summary[0]["bootstrap"].clone()
 }
 
 #[test]
@@ -88,7 +80,7 @@ fn history_and_stream_together_leave_what_the_topic_leaves() {
         topic.write(40_000);
         let whole = Pipeline::over(&topic, &format!("{name}-whole"), window, &run);
         let history = whole.folder.path("history");
-        record(&whole, "history", &["--rows-per-file", "6000"]);
+        let recorded = record(&whole, "history", &["--rows-per-file", "6000"]);
         topic.write(1_500);
         let expected = whole.finish(&topic, "one");
 
@@ -96,15 +88,14 @@ fn history_and_stream_together_leave_what_the_topic_leaves() {
         let calm = bootstrapped(&topic, &format!("{name}-calm"), window, &run, from);
         calm.finish(&topic, "one")
             .is(&expected, &format!("seed {seed}"));
-        let told = calm.folder.text("one.stderr");
-        let through = told.matches("bootstrap is through").count();
-        assert_eq!(through, partitions as usize, "{told}");
+        let expected_told = json!({"records": 40_000, "is_approximate": false});
+        assert_eq!(told(&calm), expected_told);
 
         // The topic has no more than what the recording does not have, and processes are killed.
-        delete_recorded(&whole, &topic, 0);
+        delete_recorded(&topic, &recorded);
         let killed = bootstrapped(&topic, &format!("{name}-killed"), window, &run, from);
         let mut random = Pcg64::seed_from_u64(seed);
-        for _ in 0..3 {
+        for number in 0..4 {
             let mut process = killed.start("one");
             wait(
                 || {
@@ -118,7 +109,11 @@ fn history_and_stream_together_leave_what_the_topic_leaves() {
                 || "it has begun".to_owned(),
             );
             pause(Duration::from_millis(random.random_range(0..150)));
-            process.kill();
+            // The last one goes of itself.
+            match number {
+                0..3 => process.kill(),
+                _ => drop(process.stop()),
+            }
             let told = killed.folder.text("one.stderr");
             let begun = told.matches("bootstrap from recorded history").count();
             in_the_middle += usize::from(begun > told.matches("bootstrap is through").count());
@@ -136,10 +131,10 @@ fn a_day_window_is_whole_though_the_topic_holds_little_of_it() {
     // A third of a day of events, of which the topic keeps the last minutes.
     topic.pass_hourly(8, 600);
     let whole = Pipeline::over(&topic, "bootstrap-days-whole", window, RUN);
-    record(&whole, "history", &["--rows-per-file", "1000"]);
+    let recorded = record(&whole, "history", &["--rows-per-file", "1000"]);
     topic.write(400);
     let expected = whole.finish(&topic, "one");
-    delete_recorded(&whole, &topic, 0);
+    delete_recorded(&topic, &recorded);
     let history = whole.folder.path("history");
     let from = history.to_str().unwrap();
     let begun = bootstrapped(&topic, "bootstrap-days-begun", window, RUN, from);
@@ -248,7 +243,7 @@ fn events(seed: u64, count: usize) -> Vec<(u32, String)> {
 
 /// The event time of a line, in milliseconds.
 fn at(line: &str) -> i64 {
-    let line: serde_json::Value = serde_json::from_str(line).unwrap();
+    let line: Value = serde_json::from_str(line).unwrap();
     line["at"].as_i64().unwrap()
 }
 
@@ -261,7 +256,7 @@ fn produce<'a>(topic: &Topic, partitioner: &str, events: impl Iterator<Item = &'
         .set("partitioner", partitioner);
     let producer: BaseProducer = config.create().unwrap();
     for (_, line) in events {
-        let parsed: serde_json::Value = serde_json::from_str(line).unwrap();
+        let parsed: Value = serde_json::from_str(line).unwrap();
         let key = parsed["key"].to_string();
         let record = BaseRecord::to(&topic.name).key(key.as_bytes());
         producer
@@ -274,12 +269,13 @@ fn produce<'a>(topic: &Topic, partitioner: &str, events: impl Iterator<Item = &'
 
 #[test]
 fn files_without_offsets_are_joined_by_time() {
+    let mut in_the_middle = 0;
     for (seed, partitioner, name) in [
         (1, "murmur2_random", "murmur2"),
         (2, "consistent_random", "consistent_random"),
     ] {
-        let events = events(seed, 6_000);
-        let (history, rest) = events.split_at(4_500);
+        let events = events(seed, 30_000);
+        let (history, rest) = events.split_at(24_000);
         let until = history.iter().map(|(_, line)| at(line)).max().unwrap();
         // What came later and is older is in neither: that is the limit.
         let is_after = |event: &&(u32, String)| at(&event.1) > until;
@@ -296,7 +292,7 @@ fn files_without_offsets_are_joined_by_time() {
         // History ends in the middle of the topic.
         let topic_name = format!("bootstrap-files-{name}");
         let topic = Topic::new(&topic_name, 3, seed);
-        produce(&topic, partitioner, history[3_000..].iter().chain(rest));
+        produce(&topic, partitioner, history[18_000..].iter().chain(rest));
         let lines: String = history.iter().map(|(_, line)| line.as_str()).collect();
         let begun = Pipeline::over(&topic, &topic_name, WINDOWS[0], RUN);
         begun.folder.write("history/a.ndjson", lines);
@@ -310,12 +306,16 @@ fn files_without_offsets_are_joined_by_time() {
             );
             pause(Duration::from_millis(50 * seed));
             process.kill();
+            let told = begun.folder.text("one.stderr");
+            let begun = told.matches("joined by event time").count();
+            in_the_middle += usize::from(begun > told.matches("bootstrap is through").count());
         }
         let left = begun.finish(&topic, "one");
         assert_eq!(begun.store(), whole.store(), "{name}");
         let is_older = |event: &&(u32, String)| !is_after(event);
         let passed_over = rest.iter().filter(is_older).count();
-        assert_eq!(left.read(), 6_000 - passed_over as u64, "{name}");
+        assert_eq!(told(&begun)["is_approximate"], true);
+        assert_eq!(left.read(), 30_000 - passed_over as u64, "{name}");
 
         // Producers that divide the topic otherwise are found out before anything is read.
         let wrong = Pipeline::over(&topic, &format!("{topic_name}-wrong"), WINDOWS[0], RUN);
@@ -334,6 +334,7 @@ fn files_without_offsets_are_joined_by_time() {
             ],
         );
     }
+    assert!(in_the_middle > 0, "no kill came before history was through");
 }
 
 #[test]

@@ -225,7 +225,10 @@ impl Partition {
             let is_in_history = lanes.splits.at(split.number).1.is_in_history();
             match self.shared.opened.bootstrap {
                 None if !is_in_history => source.start(split.number, position),
-                _ => lanes.begins = Some(position),
+                _ => {
+                    self.flags.is_bootstrapping.store(true, Ordering::Relaxed);
+                    lanes.begins = Some(position);
+                }
             }
         }
         Ok(())

@@ -59,8 +59,7 @@ impl Bootstrap {
 
 impl Partition {
     /// Reads history that is new to the lanes, if there is any, and asks for the stream behind it. If it is time to go
-    /// before that, nothing is asked for.
-    /// `from`: where the lanes go on; none if they have nothing.
+    /// before that, nothing is asked for. `from`: where the lanes go on; none if they have nothing.
     pub(super) fn begin(
         &self,
         lanes: &mut Lanes,
@@ -73,37 +72,23 @@ impl Partition {
             Some(History::Files {
                 files,
                 partitioning,
-            }) if is_in_history || from.is_none() => self
-                .bootstrapping(|| self.begin_with_files(lanes, files, partitioning, is_in_history)),
-            _ if is_in_history => Err(PartitionError::HistoryGone {
-                partition: self.number,
-            }),
-            Some(History::Recorded(partitions)) => match partitions.get(&self.number) {
-                Some(recorded) => {
-                    let from = from.and_then(|from| from.offset());
-                    self.bootstrapping(|| self.begin_with(lanes, recorded, from))
-                }
-                None => {
-                    self.shared.source.start(self.number, from);
-                    Ok(())
-                }
-            },
-            Some(History::Files { .. }) | None => {
-                self.shared.source.start(self.number, from);
-                Ok(())
+            }) if is_in_history || from.is_none() => {
+                self.begin_with_files(lanes, files, partitioning, is_in_history)?;
             }
+            _ if is_in_history => {
+                return Err(PartitionError::HistoryGone {
+                    partition: self.number,
+                });
+            }
+            Some(History::Recorded(partitions)) if partitions.contains_key(&self.number) => {
+                let from = from.and_then(|from| from.offset());
+                self.begin_with(lanes, &partitions[&self.number], from)?;
+            }
+            _ => self.shared.source.start(self.number, from),
         }
-    }
-
-    fn bootstrapping(
-        &self,
-        work: impl FnOnce() -> Result<(), PartitionError>,
-    ) -> Result<(), PartitionError> {
-        self.flags.is_bootstrapping.store(true, Ordering::Relaxed);
-        let done = work();
         if !self.is_told_to_go() {
             self.flags.is_bootstrapping.store(false, Ordering::Relaxed);
         }
-        done
+        Ok(())
     }
 }
