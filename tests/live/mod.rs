@@ -3,9 +3,12 @@
 mod bootstrap;
 mod idle;
 mod killed;
+mod kinesis;
+mod lateness;
 mod pipeline;
 mod rebalanced;
 mod refused;
 mod served;
+mod shards;
 mod sinks;
 mod topic;

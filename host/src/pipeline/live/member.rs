@@ -132,7 +132,9 @@ impl Member {
         let pipeline = self.shared.name().to_owned();
         match event {
             LiveEvent::Assigned(partitions) => {
-                tracing::info!(pipeline, ?partitions, "partitions are ours");
+                if self.shared.source.has_group() {
+                    tracing::info!(pipeline, ?partitions, "partitions are ours");
+                }
                 for partition in partitions {
                     self.begin(partition);
                 }

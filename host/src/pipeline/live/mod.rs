@@ -18,6 +18,7 @@
 
 mod bootstrap;
 mod committed;
+mod decoding;
 mod delivery;
 mod error;
 mod keeper;

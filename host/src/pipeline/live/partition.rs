@@ -39,7 +39,7 @@ use crate::pipeline::residence::Kept;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::LaneTelemetry;
 use crate::source::kinesis::ShardCursor;
-use crate::source::live::{LiveBatch, LiveError, Placed, Position, SplitCursor};
+use crate::source::live::{Placed, Position, SplitCursor};
 use crate::source::{Origins, SourceBatch};
 
 /// Bytes that may wait for one lane, and for its delivery. There may be many partitions.
@@ -47,10 +47,6 @@ const QUEUE: usize = 8 << 20;
 
 /// How long it may go unnoticed that a lane has ended while there is nothing to give it.
 const GLANCE: Duration = Duration::from_millis(100);
-
-/// How long to wait before a schema registry is asked again, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A partition at work.
 pub(super) struct Partition {
@@ -498,40 +494,6 @@ impl Partition {
     pub(super) fn is_told_to_go(&self) -> bool {
         let Flags { leave, lost, .. } = &self.flags;
         leave.load(Ordering::Relaxed) || lost.load(Ordering::Relaxed)
-    }
-
-    /// Decodes messages, for as long as it takes a schema registry to answer. None when it is time to
-    /// go before that: the messages will be read again.
-    pub(super) fn decode(
-        &self,
-        lanes: &mut Lanes,
-        mut read: impl FnMut(&mut Splits) -> Result<LiveBatch, LiveError>,
-    ) -> Result<Option<LiveBatch>, PartitionError> {
-        let clock = &self.shared.clock;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            self.telling.reading.heartbeat.work();
-            match read(&mut lanes.splits) {
-                Ok(read) => return Ok(Some(read)),
-                Err(error) if error.is_temporary() => {
-                    if pause == FIRST_PAUSE {
-                        tracing::warn!(
-                            pipeline = self.shared.name(),
-                            partition = self.number,
-                            %error,
-                            "waiting for the schema registry"
-                        );
-                    }
-                    self.telling.reading.heartbeat.wait();
-                    clock.wait(clock.now().saturating_add(pause), &self.flags.leave);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    if self.is_told_to_go() {
-                        return Ok(None);
-                    }
-                }
-                Err(error) => return Err(ReadError::from(error).into()),
-            }
-        }
     }
 
     /// Lets the lanes know that everything before a cursor was judged, though there are no rows.

@@ -231,7 +231,8 @@ impl Splits {
     }
 
     /// The pieces of what came in, cut where lanes had committed: each has judged all of a piece, or
-    /// nothing. Notes that something came.
+    /// nothing. Records that were read already are in none: a shard whose records are gone is read from its
+    /// oldest one, whichever that is. Notes that something came.
     pub(super) fn pieces(
         &mut self,
         messages: &Messages,
@@ -240,6 +241,10 @@ impl Splits {
     ) -> Vec<Range<usize>> {
         let split = self.of(messages.split);
         (split.is_idle, split.heard) = (false, now);
+        let mut start = match (&split.live.cursor().position, placed) {
+            (Position::Shard(cursor), Some(placed)) => placed.places.covered(cursor),
+            _ => 0,
+        };
         let mut ends = vec![messages.len()];
         split.cuts.retain(|cut| {
             let covered = match (cut, placed) {
@@ -254,13 +259,14 @@ impl Splits {
         });
         ends.sort_unstable();
         ends.dedup();
-        let mut start = 0;
-        let pieces = ends.into_iter().filter(|end| *end > 0).map(|end| {
-            let piece = start..end;
-            start = end;
-            piece
-        });
-        pieces.collect()
+        let mut pieces = Vec::new();
+        for end in ends.into_iter().filter(|end| *end > 0) {
+            if end > start {
+                pieces.push(start..end);
+                start = end;
+            }
+        }
+        pieces
     }
 
     /// Reads messages from number `first` on: see [`LiveSplit::read`].
@@ -300,19 +306,25 @@ impl Splits {
         after: Duration,
         advances: bool,
     ) -> bool {
-        let mut is_news = false;
+        let mut idle: Vec<(Duration, u32)> = Vec::new();
         for (number, end) in ends {
-            if let Some(split) = self.all.get_mut(number)
+            if let Some(split) = self.all.get(number)
                 && split.stage == Stage::Reading
+                && !split.is_idle
                 && end.saturating_sub(split.heard) >= after
             {
-                is_news |= !std::mem::replace(&mut split.is_idle, true);
+                idle.push((split.heard, *number));
             }
         }
         let before = self.watermark;
-        if is_news && self.least(None).is_some() {
+        // One after the other, as they came to be idle: the last of them holds time where it is, however
+        // many are seen to be idle at once.
+        idle.sort_unstable();
+        for (_, number) in &idle {
+            self.of(*number).is_idle = true;
             self.refresh();
-        } else if is_news && advances {
+        }
+        if !idle.is_empty() && advances && self.least(None).is_none() {
             let all = self.all.values();
             let latest = all.map(|split| split.live.cursor().greatest).max();
             let latest = latest.unwrap_or(i64::MIN);
