@@ -163,6 +163,19 @@ validation = {{ max = 3000.0 }}
         }
     }
 
+    /// As [`Self::start`], and waits until the process has all lanes.
+    pub(super) fn start_with_all(&self, topic: &Topic, name: &str) -> Process {
+        let mut process = self.start(name);
+        wait(
+            || {
+                process.is_alive();
+                (0..topic.partitions).all(|partition| process.was_given(partition))
+            },
+            || format!("all partitions are those of {name}"),
+        );
+        process
+    }
+
     /// Starts a process. Its name is that of a static member of the group: started again, it has its
     /// partitions at once. An empty one is a member that comes and goes.
     pub(super) fn start(&self, name: &str) -> Process {
@@ -205,16 +218,9 @@ validation = {{ max = 3000.0 }}
 
     /// Works until everything in the topic is committed, in one process, and gives what is left.
     pub(super) fn finish(&self, topic: &Topic, name: &str) -> Left {
-        let mut process = self.start(name);
         // Where those before it had committed everything, nothing would be left to wait for, and it
         // could be stopped before it has any lane to tell of.
-        wait(
-            || {
-                process.is_alive();
-                (0..topic.partitions).all(|partition| process.was_given(partition))
-            },
-            || format!("all partitions are those of {name}"),
-        );
+        let mut process = self.start_with_all(topic, name);
         self.catch_up(topic, &mut [&mut process]);
         self.left(&process.stop())
     }

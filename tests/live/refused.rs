@@ -1,8 +1,13 @@
 //! What a live pipeline cannot work on: one clear error each, or it tries on and says so.
 
+use penstock::store::FeatureStore;
+use penstock::store::embedded::EmbeddedStore;
+use serde_json::Value;
+
 use super::pipeline::{Pipeline, wait};
 use super::topic::Topic;
 use crate::crash::stream::WINDOWS;
+use crate::support::HOST;
 use crate::support::servers::kafka::{Writer, grow};
 
 const RUN: &str = "commit_every = \"10ms\"";
@@ -88,6 +93,39 @@ fn state_of_another_transform_is_not_taken_over() {
     replace(&pipeline, "pipeline.toml", "size = \"1m\"", "size = \"2m\"");
     let process = pipeline.start("one");
     process.fails(2, &["window", "--fresh"]);
+}
+
+#[test]
+fn state_of_a_version_that_is_not_known_is_not_taken_over() {
+    let name = "other-layout";
+    let mut topic = Topic::new(name, 1, 1);
+    topic.write(200);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    pipeline.finish(&topic, "one");
+    HOST.io.block_on(async {
+        let folder = pipeline.folder.path("store");
+        let store = EmbeddedStore::open(&folder, &[]).await.unwrap();
+        let lane = store.open_lane("totals", 0).await.unwrap();
+        // How far the lane has come.
+        let meta = lane
+            .state
+            .get(&[0])
+            .await
+            .unwrap()
+            .expect("it has committed");
+        let mut meta: Value = serde_json::from_slice(&meta).unwrap();
+        let layout = meta["layout"].as_u64().unwrap();
+        meta["layout"] = (layout + 1).into();
+        let mut batch = lane.state.batch();
+        batch.put(&[0], meta.to_string().as_bytes());
+        lane.state.apply(batch).await.unwrap();
+        lane.state.flush().await.unwrap();
+        store.close_lane(lane).await.unwrap();
+        store.close().await.unwrap();
+    });
+    let store = pipeline.store();
+    pipeline.start("one").fails(2, &["layout", "--fresh"]);
+    assert_eq!(pipeline.store(), store, "what was there is there");
 }
 
 #[test]

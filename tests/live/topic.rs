@@ -28,6 +28,11 @@ impl Topic {
 
     pub(super) fn on(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
         create(bootstrap, name, partitions as i32);
+        Self::there(bootstrap, name, partitions, seed)
+    }
+
+    /// One that is there already, and empty.
+    pub(super) fn there(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
         Self {
             name: name.to_owned(),
             bootstrap: bootstrap.to_owned(),

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::accounting::Accounting;
 use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
+use super::heavy::HeavyKeys;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
@@ -255,6 +256,8 @@ pub(super) struct Lane {
     windows: Windows,
     /// Which keys the windows have in memory; none if all.
     residence: Option<Residence>,
+    /// Which keys have much of the rows.
+    heavy: HeavyKeys,
     /// Whether a window may be emitted more than once.
     revises: bool,
     watermark: i64,
@@ -336,6 +339,7 @@ impl Lane {
             residence: residence.transpose()?,
             calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
             windows: Windows::new(&windows.shape, &plan.key_schema, &windows.spec)?,
+            heavy: HeavyKeys::new(&plan.key_schema)?,
             revises: windows.shape.revises(),
             out,
             plan,
@@ -477,6 +481,9 @@ impl Lane {
             refused = unreached.refused;
         }
         let rows = self.rows(&batch);
+        if let Some(heavy) = self.heavy.batch(&rows.keys, batch.rows.num_rows())? {
+            self.out.telemetry.set_heavy_keys(heavy);
+        }
         let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
         let outcome = match &mut self.residence {
             Some(residence) => {

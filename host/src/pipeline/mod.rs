@@ -16,6 +16,7 @@ mod dealer;
 mod delivery;
 mod event_schema;
 mod features;
+mod heavy;
 mod invalid;
 mod key_sample;
 pub mod lane;

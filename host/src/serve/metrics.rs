@@ -479,6 +479,13 @@ fn lanes(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
     )?;
     families.gauge(
         plain(
+            "penstock_lane_heaviest_key_ratio",
+            "The part of the lane's rows that have its heaviest key, of late; none where no key is heavy",
+        ),
+        by_lane(seen, |lane| Some(lane.heavy_keys().first()?.share)),
+    )?;
+    families.gauge(
+        plain(
             "penstock_lane_outbox_entries",
             "Entries of the outbox, of many messages each, that are committed and that a sink has yet to take",
         ),

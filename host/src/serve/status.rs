@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::process::ProcessFigures;
 use crate::pipeline::Accounting;
 use crate::pipeline::telemetry::{
-    HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill, SplitStatus,
-    Telemetry,
+    HeavyKey, HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill,
+    SplitStatus, Telemetry,
 };
 use crate::text;
 
@@ -123,10 +123,16 @@ fn of_lane(number: u32, lane: &LaneTelemetry) -> Value {
         "batches": durations(&lane.batches.snapshot()),
         "state_bytes": lane.state_bytes.get(),
         "resident_keys": lane.resident_keys.get(),
+        "heavy_keys": lane.heavy_keys().iter().map(heavy_key).collect::<Vec<_>>(),
         "outbox_entries": lane.outbox_entries.get(),
         "traps": load(&lane.traps),
         "queue": lane.queue.get().map(queue),
     })
+}
+
+fn heavy_key(heavy: &HeavyKey) -> Value {
+    let key: Option<Value> = serde_json::from_str(&heavy.key).ok();
+    json!({"key": key, "share": heavy.share})
 }
 
 /// As in the summary of a run.

@@ -1,7 +1,7 @@
 //! What is told of a lane.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::accounts::Accounts;
@@ -11,6 +11,15 @@ use super::histogram::{DURATIONS, Histogram};
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::queue::QueueFill;
+
+/// A key that many of a lane's rows have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeavyKey {
+    /// The key's columns as a JSON object.
+    pub key: String,
+    /// The part of the lane's rows that have it, of late, from 0 to 1.
+    pub share: f64,
+}
 
 /// What a lane, and those who deliver for it, tell while they work. All counts are since the lane was opened in
 /// this process.
@@ -49,6 +58,7 @@ pub struct LaneTelemetry {
     pub traps: AtomicU64,
     /// The queue before it.
     pub queue: OnceLock<QueueFill>,
+    heavy_keys: Mutex<Vec<HeavyKey>>,
 }
 
 impl LaneTelemetry {
@@ -71,6 +81,7 @@ impl LaneTelemetry {
             outbox_entries: Gauge::default(),
             traps: AtomicU64::new(0),
             queue: OnceLock::new(),
+            heavy_keys: Mutex::default(),
             heartbeat: Heartbeat::new(clock),
         }
     }
@@ -138,6 +149,18 @@ impl LaneTelemetry {
     pub fn since_commit(&self) -> Option<Duration> {
         let at = self.committed_at.get()?;
         Some(self.since(Duration::from_millis(at as u64)))
+    }
+
+    /// The keys that most of the lane's rows have, from the heaviest on. Told every many batches.
+    pub fn set_heavy_keys(&self, heavy: Vec<HeavyKey>) {
+        let told = self.heavy_keys.lock();
+        *told.unwrap_or_else(PoisonError::into_inner) = heavy;
+    }
+
+    /// The keys that most of the lane's rows have, from the heaviest on.
+    pub fn heavy_keys(&self) -> Vec<HeavyKey> {
+        let told = self.heavy_keys.lock();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn since(&self, began: Duration) -> Duration {

@@ -21,7 +21,7 @@ pub use self::accounts::Accounts;
 pub use self::gauge::Gauge;
 pub use self::heartbeat::{Doing, Heartbeat};
 pub use self::histogram::{DURATIONS, FRESHNESS, Histogram, HistogramSnapshot};
-pub use self::lane::LaneTelemetry;
+pub use self::lane::{HeavyKey, LaneTelemetry};
 pub use self::parts::{DeliveryTelemetry, ReaderTelemetry, SplitStatus};
 pub use self::state::{Generation, PipelineState};
 use super::accounting::Accounting;

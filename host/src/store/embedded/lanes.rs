@@ -18,7 +18,7 @@ use super::{blocking, engine};
 use crate::store::StoreError;
 
 /// How often a reader that stays open looks for what was flushed since.
-const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
 
 /// How often a lane is opened anew when files vanish below a read, before the read fails.
 const ATTEMPTS: u32 = 3;

@@ -20,7 +20,8 @@ use crate::store::{Declaration, FeatureName, FeatureReader, FeatureValue, StoreE
 
 /// An embedded store, open for reading alone.
 ///
-/// What a writer flushed before this was opened is seen at once, what it flushes later within about a second.
+/// What a writer flushed before this was opened is seen at once, what it flushes later within a tenth
+/// of a second.
 pub struct EmbeddedReader {
     catalog: Arc<Catalog>,
     lanes: LaneReaders,
