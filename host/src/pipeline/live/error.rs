@@ -161,7 +161,9 @@ impl PartitionError {
     /// Whether the pipeline was given something that it cannot work on.
     pub(super) fn is_bad_input(&self) -> bool {
         match self {
-            Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
+            Self::Keeper(
+                KeeperError::Other { .. } | KeeperError::Grown { .. } | KeeperError::Meta { .. },
+            )
             | Self::Missing { .. }
             | Self::MissingRecords { .. }
             | Self::Reopened(_)

@@ -44,8 +44,8 @@ pub struct OpenedLive {
     pub(super) on_missing: OnMissing,
     /// Recorded history that comes before the stream.
     pub(super) bootstrap: Option<Bootstrap>,
-    /// Keys that its partitions have shown.
-    pub(super) met_keys: Arc<MetKeys>,
+    /// Keys that its partitions have shown, where none may be in two of them.
+    pub(super) met_keys: Option<Arc<MetKeys>>,
     pub(super) features: Arc<Features>,
     /// Whether features go to the store.
     pub(super) serves: bool,
@@ -116,6 +116,8 @@ pub fn open(
         StreamOptions::Kafka(_) => None,
         StreamOptions::Kinesis(kinesis) => Some(kinesis.name()),
     });
+    // All shards of a stream are one unit, so there is no other that could have its keys.
+    let is_keyed = stream.partitioned_by_key && !is_kinesis && opened.plan.windows().is_some();
     let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
@@ -156,7 +158,7 @@ pub fn open(
     };
     Ok(OpenedLive {
         bootstrap: bootstrap.map(find).transpose()?,
-        met_keys: Arc::default(),
+        met_keys: is_keyed.then(Arc::default),
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
         plan,
         digest,

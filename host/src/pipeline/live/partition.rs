@@ -187,10 +187,8 @@ impl Partition {
         let reading = Arc::clone(&self.telling.reading);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
         let mut dealer = dealer.map_err(ReadError::from)?;
-        // Of one unit there is no other that could have its keys.
-        if shared.opened.plan.windows().is_some() && only.is_some() {
-            let schema = &shared.opened.plan.key_schema;
-            let keys = KeySample::new(self.number, schema, &shared.opened.met_keys);
+        if let Some(met) = &shared.opened.met_keys {
+            let keys = KeySample::new(self.number, &shared.opened.plan.key_schema, met);
             dealer.look_at_keys(keys.map_err(ReadError::from)?);
         }
         let mut lanes = Lanes {

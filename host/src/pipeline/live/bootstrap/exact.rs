@@ -39,6 +39,7 @@ impl Partition {
         if let Some(cursor) = lanes.splits.started(self.number, Some(start)) {
             self.note(lanes, self.number, cursor)?;
         }
+        let goes_on = from.is_some();
         let from = from.unwrap_or(first);
         let spec = &self.shared.opened.spec;
         let reader = RecordedReader::new(
@@ -48,7 +49,7 @@ impl Partition {
             from,
             &lanes.splits.cuts(self.number),
         );
-        let Some(until) = self.read_recorded(lanes, reader)? else {
+        let Some(until) = self.read_recorded(lanes, reader, goes_on)? else {
             return Ok(());
         };
         // The ends of transactions have positions, and no messages.
@@ -67,9 +68,11 @@ impl Partition {
         &self,
         lanes: &mut Lanes,
         mut reader: RecordedReader,
+        goes_on: bool,
     ) -> Result<Option<i64>, PartitionError> {
         let (pipeline, partition) = (self.shared.name(), self.number);
         let from = reader.position();
+        let may_do_without = goes_on && self.shared.opened.on_missing == OnMissing::Stop;
         let mut told = Told {
             rows: 0,
             at: self.shared.clock.now(),
@@ -82,8 +85,8 @@ impl Partition {
             let piece = match reader.next_piece() {
                 Ok(Some(piece)) => piece,
                 Ok(None) => break,
-                // What it has committed is the truth, and the stream may have all that comes next.
-                Err(error) if told.rows == 0 && from > 0 && error.is_of_the_system() => {
+                // The stream may have all that comes next, and else ends it with what is missing.
+                Err(error) if told.rows == 0 && may_do_without && error.is_of_the_system() => {
                     tracing::warn!(pipeline, partition, %error, "going on with the stream");
                     return Ok(Some(from));
                 }
