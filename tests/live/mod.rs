@@ -1,5 +1,6 @@
 //! Pipelines over live streams, on real servers: what they leave is what an undisturbed run leaves.
 
+mod bootstrap;
 mod faults;
 mod idle;
 mod killed;

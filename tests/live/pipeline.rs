@@ -36,6 +36,13 @@ pub(super) struct Left {
 }
 
 impl Left {
+    /// How many messages were read in all.
+    pub(super) fn read(&self) -> u64 {
+        let lanes = self.lanes.as_object().into_iter().flatten();
+        let read = lanes.map(|(_, lane)| lane["events"]["read"].as_u64().unwrap());
+        read.sum()
+    }
+
     /// Without the order of lines in files, where several splits feed a lane.
     pub(super) fn unordered(mut self) -> Self {
         for (_, file) in &mut self.files {

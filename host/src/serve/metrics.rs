@@ -203,6 +203,18 @@ fn pipelines_at_large(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result
         ),
         numbers,
     )?;
+    let bootstrapped = seen.iter();
+    let bootstrapped = bootstrapped.filter_map(|seen| {
+        let rows = seen.pipeline.bootstrap_rows();
+        (rows > 0).then(|| (seen.labels(), rows))
+    });
+    families.counter(
+        plain(
+            "penstock_bootstrap_rows",
+            "Records of recorded history that came before the stream",
+        ),
+        bootstrapped,
+    )?;
     let lanes = seen.iter();
     let lanes = lanes.map(|seen| (seen.labels(), seen.lanes.len() as u64));
     families.gauge(

@@ -62,6 +62,7 @@ fn of_pipeline(name: &str, pipeline: &PipelineTelemetry) -> Value {
         })),
         "events": events(&totals.accounting),
         "rejected_by_reason": rejected(&totals.accounting),
+        "bootstrap_rows": pipeline.bootstrap_rows(),
         "windows": totals.windows,
         "rows": totals.output_rows,
         "feature_values": totals.values,

@@ -81,6 +81,9 @@ impl Member {
             lanes,
             store: shared.opened.store.to_string(),
             topics: shared.opened.written().collect(),
+            bootstrapped: shared.opened.telemetry.bootstrap_rows(),
+            is_approximate: (shared.opened.bootstrap.as_ref())
+                .is_some_and(|bootstrap| bootstrap.is_approximate()),
         })
     }
 

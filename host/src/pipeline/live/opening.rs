@@ -5,13 +5,15 @@ use std::time::Duration;
 
 pub(super) use crate::config::OnMissing;
 
+use super::bootstrap::{self, Bootstrap};
 use super::outputs::LiveOutputs;
 use crate::config::{
-    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, StorePlace, WindowSpec,
+    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, StorePlace, WindowSpec,
 };
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
+use crate::pipeline::key_sample::MetKeys;
 use crate::pipeline::map::{MapAgain, Mapping};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
@@ -41,6 +43,10 @@ pub struct OpenedLive {
     pub(super) stream: StreamOptions,
     pub(super) spec: Arc<LiveSpec>,
     pub(super) on_missing: OnMissing,
+    /// Recorded history that comes before the stream.
+    pub(super) bootstrap: Option<Bootstrap>,
+    /// Keys that its partitions have shown, where none may be in two of them.
+    pub(super) met_keys: Option<Arc<MetKeys>>,
     pub(super) features: Arc<Features>,
     /// Whether features go to the store.
     pub(super) serves: bool,
@@ -111,6 +117,8 @@ pub fn open(
         StreamOptions::Kafka(_) => None,
         StreamOptions::Kinesis(kinesis) => Some(kinesis.name()),
     });
+    // All shards of a stream are one unit, so there is no other that could have its keys.
+    let is_keyed = stream.partitioned_by_key && !is_kinesis && opened.plan.windows().is_some();
     let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
@@ -134,14 +142,31 @@ pub fn open(
         every_watermark: replay.every_watermark,
         stop_on_reject: declaration.run.on_malformed == OnMalformed::Stop,
     };
+    let spec = Arc::new(spec);
+    let event = environment.event(&declaration)?;
+    let bootstrap = match &event.source {
+        Source::Live(live) => live.bootstrap.as_ref(),
+        Source::Files(_) => None,
+    };
+    let find = |declared| {
+        bootstrap::find(
+            host.io.handle(),
+            environment,
+            event,
+            declared,
+            (&spec, &declaration.key),
+        )
+    };
     Ok(OpenedLive {
+        bootstrap: bootstrap.map(find).transpose()?,
+        met_keys: is_keyed.then(Arc::default),
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
         plan,
         digest,
         fresh: false,
         telemetry: Arc::default(),
         stream: stream.stream,
-        spec: Arc::new(spec),
+        spec,
         on_missing: stream.on_missing,
         serves: store.is_some(),
         opener,

@@ -39,6 +39,10 @@ pub struct LiveReport {
     pub store: String,
     /// The topics that were written to.
     pub topics: Vec<String>,
+    /// Records of history that came before the stream, in this process.
+    pub bootstrapped: u64,
+    /// Whether history and stream met by event time alone.
+    pub is_approximate: bool,
 }
 
 /// What a lane has to say for itself.
