@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::served::{address, listening_with, status};
+use super::served::{listening_with, status};
 use super::topic::Topic;
 use super::{pipeline::Pipeline, pipeline::wait};
 use crate::support::servers::s3;
@@ -32,7 +32,7 @@ fn check(topic: &Topic, pipeline: &Pipeline) {
     let environment = folder.text("penstock.toml");
     folder.write("penstock.toml", environment.replace("${INSTANCE}", "one"));
     let mut process = pipeline.start("one");
-    let address = address(&mut process);
+    let address = process.address();
     pipeline.catch_up(topic, &mut [&mut process]);
     // Everything is read; when all of it is committed, nothing changes any more.
     let committed = |told: &Value| -> u64 {

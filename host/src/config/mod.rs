@@ -10,6 +10,7 @@
 //! Nothing here opens a source, a store or a transform, and no key is ever ignored: one that means
 //! nothing is refused by name.
 
+mod bootstrap;
 mod bytes;
 #[cfg(test)]
 pub(crate) mod cases;
@@ -40,6 +41,7 @@ pub mod window;
 mod window_cut;
 mod window_file;
 
+pub use bootstrap::{Bootstrap, Partitioner};
 pub use bytes::{parse_bytes, print_bytes};
 pub use diagnostic::{
     ConfigError, ConfigFile, Diagnostic, Excerpt, Located, Note, Place, Span, ValueError,

@@ -20,13 +20,14 @@ use arrow_row::{RowConverter, SortField};
 
 use super::accounting::{Accounting, Mapped};
 use super::delivery::ToDelivery;
+use super::key_sample::KeySample;
 use super::lane::{LaneBatch, Place, Refused, ToLane, Unreached};
 use super::map::{Mapping, Part};
 use super::plan::Plan;
 use super::queue::{Closed, Sender};
 use super::reader::ReadError;
 use super::telemetry::ReaderTelemetry;
-use crate::source::live::SplitCursor;
+use crate::source::live::{Placed, SplitCursor};
 use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
 use crate::stage::Stage;
 use crate::transform::Figures;
@@ -45,6 +46,8 @@ pub(super) struct Dealer {
     /// The watermark after the last batch.
     watermark: i64,
     telemetry: Arc<ReaderTelemetry>,
+    /// Looks whether keys belong to this source alone, if they should.
+    keys: Option<KeySample>,
 }
 
 impl Dealer {
@@ -69,7 +72,13 @@ impl Dealer {
             stop,
             watermark: i64::MIN,
             telemetry,
+            keys: None,
         })
+    }
+
+    /// Has a look taken at the keys of the first rows.
+    pub(super) fn look_at_keys(&mut self, keys: KeySample) {
+        self.keys = Some(keys);
     }
 
     /// Gives each lane its rows of a batch, and all of them the progress. A batch of a live stream
@@ -92,7 +101,7 @@ impl Dealer {
                     mapping.part(&way.batch, &way.origins, way.first, &mut self.accounting)?
                 }
             };
-            self.send(&mut way, part, place)?;
+            self.send(&mut way, part, place.as_ref())?;
             // Without a delivery of its own a lane accounts for what it sent.
             if self.delivery.is_some() {
                 self.telemetry.accounts.publish(&self.accounting);
@@ -120,10 +129,14 @@ impl Dealer {
         &mut self,
         way: &mut Way,
         mut part: Part,
-        place: Option<Place>,
+        place: Option<&Place>,
     ) -> Result<(), ReadError> {
         way.go_to(part.end);
         let keyless = self.divider.keyless(&part.rows);
+        if let Some(keys) = &mut self.keys {
+            keys.look(&self.divider.keys(&part.rows), &keyless)?;
+            self.keys.take_if(|keys| keys.is_done());
+        }
         let mut refused = way.unread();
         refused.append(&mut part.refused);
         // What the mapper refused it has counted itself.
@@ -175,7 +188,7 @@ impl Dealer {
                 sequences: sequences.clone(),
                 origins: Arc::clone(&way.origins),
                 watermark: way.watermark,
-                place,
+                place: place.clone(),
                 unreached: unreached.take(),
             }));
             lane.send_blocking(message, bytes)?;
@@ -274,22 +287,23 @@ impl Way {
 
     /// Where in a live stream its parts are by now, as `whole` says of the batch. Records that did not
     /// become rows and stand behind the last of them are read again, and not counted before.
-    fn place(&mut self, whole: Place) -> Place {
+    fn place(&mut self, whole: &Place) -> Place {
         if self.is_done {
-            return whole;
+            return whole.clone();
         }
         let times = &self.batch.event_times[..self.first];
         let last = self.origins.of(self.first as u32 - 1).position;
         let next = self.origins.of(self.first as u32).position;
-        let cursor = SplitCursor {
-            position: last as i64 + 1,
+        let cursor = (last != next).then_some(whole.after.as_ref()).flatten();
+        let cursor = cursor.map(|whole_cursor| SplitCursor {
+            position: Placed::behind(whole.placed.as_ref(), last as i64),
             sequence: self.sequences().end,
             greatest: times.iter().copied().fold(whole.greatest, i64::max),
-            floor: whole.after.map_or(i64::MIN, |after| after.floor),
-        };
+            ..whole_cursor.clone()
+        });
         Place {
-            after: (last != next).then_some(cursor),
-            ..whole
+            after: cursor,
+            ..whole.clone()
         }
     }
 
@@ -380,6 +394,12 @@ impl Divider {
         })
     }
 
+    /// The columns of the key.
+    fn keys(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
+        let key = self.key.iter();
+        key.map(|at| Arc::clone(rows.column(*at))).collect()
+    }
+
     /// The rows whose key names no entity: a column of it is null, or a time that no calendar has.
     fn keyless(&self, rows: &RecordBatch) -> Vec<u32> {
         let mut nulls = None;
@@ -406,12 +426,7 @@ impl Divider {
             return Ok(vec![(rows.clone(), None)]);
         }
         let mut shares = vec![Vec::new(); self.lanes];
-        let columns: Vec<ArrayRef> = self
-            .key
-            .iter()
-            .map(|at| Arc::clone(rows.column(*at)))
-            .collect();
-        let keys = self.rows.convert_columns(&columns)?;
+        let keys = self.rows.convert_columns(&self.keys(rows))?;
         let mut keyless = keyless.iter().copied().peekable();
         for (row, key) in (0_u32..).zip(&keys) {
             if keyless.next_if_eq(&row).is_none() {

@@ -19,6 +19,7 @@ mod features;
 mod heavy;
 mod invalid;
 pub mod kept;
+mod key_sample;
 pub mod lane;
 pub mod live;
 mod map;

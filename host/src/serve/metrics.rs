@@ -203,6 +203,18 @@ fn pipelines_at_large(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result
         ),
         numbers,
     )?;
+    let bootstrapped = seen.iter();
+    let bootstrapped = bootstrapped.filter_map(|seen| {
+        let rows = seen.pipeline.bootstrap_rows();
+        (rows > 0).then(|| (seen.labels(), rows))
+    });
+    families.counter(
+        plain(
+            "penstock_bootstrap_rows",
+            "Records of recorded history that came before the stream",
+        ),
+        bootstrapped,
+    )?;
     let lanes = seen.iter();
     let lanes = lanes.map(|seen| (seen.labels(), seen.lanes.len() as u64));
     families.gauge(
@@ -391,6 +403,20 @@ fn source(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
             "Records that are there and were not read",
         ),
         by_split(seen, |split| split.lag),
+    )?;
+    families.gauge(
+        seconds(
+            "penstock_split_behind",
+            "How far reading is behind the newest record, as the stream says",
+        ),
+        by_split(seen, |split| Some(split.behind?.as_secs_f64())),
+    )?;
+    families.counter(
+        plain(
+            "penstock_split_throttled",
+            "How often the stream asked to be asked less often",
+        ),
+        by_split(seen, |split| split.throttled),
     )?;
     families.gauge(
         plain(

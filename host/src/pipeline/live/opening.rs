@@ -5,19 +5,20 @@ use std::time::Duration;
 
 pub(super) use crate::config::OnMissing;
 
+use super::bootstrap::{self, Bootstrap};
 use super::outputs::LiveOutputs;
 use crate::config::{
-    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, StorePlace, WindowSpec,
+    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, StorePlace, WindowSpec,
 };
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
+use crate::pipeline::key_sample::MetKeys;
 use crate::pipeline::map::{MapAgain, Mapping};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
 use crate::pipeline::telemetry::PipelineTelemetry;
 use crate::pipeline::wiring::{Host, Opened, WiringError};
-use crate::source::kafka::KafkaSettings;
 use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
 use crate::transform::CallError;
 
@@ -39,9 +40,13 @@ pub struct OpenedLive {
     pub fresh: bool,
     /// What its parts tell while they work.
     pub telemetry: Arc<PipelineTelemetry>,
-    pub(super) kafka: KafkaSettings,
+    pub(super) stream: StreamOptions,
     pub(super) spec: Arc<LiveSpec>,
     pub(super) on_missing: OnMissing,
+    /// Recorded history that comes before the stream.
+    pub(super) bootstrap: Option<Bootstrap>,
+    /// Keys that its partitions have shown, where none may be in two of them.
+    pub(super) met_keys: Option<Arc<MetKeys>>,
     pub(super) features: Arc<Features>,
     /// Whether features go to the store.
     pub(super) serves: bool,
@@ -51,16 +56,21 @@ pub struct OpenedLive {
     pub(super) store: StorePlace,
     pub(super) commit_every: Duration,
     pub(super) state_memory: u64,
-    /// How long a partition must have been at its end for its time to go on; never if none.
+    /// How long a split must have been at its end to be idle; none if that makes no difference.
     pub(super) idle_after: Option<Duration>,
+    /// Whether time goes on to the latest event when all splits are idle.
+    pub(super) advances: bool,
     pub(super) outputs: LiveOutputs,
     identity: Identity,
 }
 
 impl OpenedLive {
-    /// The topic that it reads.
-    pub fn topic(&self) -> &str {
-        &self.kafka.topic
+    /// The topic or stream that it reads.
+    pub fn stream(&self) -> &str {
+        match &self.stream {
+            StreamOptions::Kafka(kafka) => &kafka.topic,
+            StreamOptions::Kinesis(kinesis) => kinesis.name(),
+        }
     }
 
     /// The topics that it writes to, and where they are.
@@ -91,16 +101,9 @@ pub fn open(
 ) -> Result<OpenedLive, WiringError> {
     let (opened, stream) = check(host, pipeline, environment)?;
     let stream = stream.expect("whoever calls this has seen that the event is live");
-    let StreamOptions::Kafka(mut kafka) = stream.stream else {
-        let message = format!(
-            "event `{}` is a Kinesis stream, and this version reads topics of Kafka",
-            stream.event
-        );
-        let event = environment.event(&opened.declaration)?;
-        let finding = environment.diagnostic(event.name.span, message, "");
-        return Err(WiringError::Config(finding.into()));
-    };
-    if !stream.partitioned_by_key && opened.plan.windows().is_some() {
+    // All shards of a stream are read together, and lanes have keys, wherever those come from.
+    let is_kinesis = matches!(stream.stream, StreamOptions::Kinesis(_));
+    if !stream.partitioned_by_key && !is_kinesis && opened.plan.windows().is_some() {
         let message = format!(
             "event `{}` is not partitioned by the key, so each key's windows would be in several pieces, and this version cannot put them together",
             stream.event
@@ -110,8 +113,12 @@ pub fn open(
         let finding = environment.diagnostic(event.name.span, message, hint);
         return Err(WiringError::Config(finding.into()));
     }
-    kafka.headers = stream.message_columns.headers.is_some();
-    let identity = opened.live_identity();
+    let identity = opened.live_identity(match &stream.stream {
+        StreamOptions::Kafka(_) => None,
+        StreamOptions::Kinesis(kinesis) => Some(kinesis.name()),
+    });
+    // All shards of a stream are one unit, so there is no other that could have its keys.
+    let is_keyed = stream.partitioned_by_key && !is_kinesis && opened.plan.windows().is_some();
     let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
@@ -135,14 +142,31 @@ pub fn open(
         every_watermark: replay.every_watermark,
         stop_on_reject: declaration.run.on_malformed == OnMalformed::Stop,
     };
+    let spec = Arc::new(spec);
+    let event = environment.event(&declaration)?;
+    let bootstrap = match &event.source {
+        Source::Live(live) => live.bootstrap.as_ref(),
+        Source::Files(_) => None,
+    };
+    let find = |declared| {
+        bootstrap::find(
+            host.io.handle(),
+            environment,
+            event,
+            declared,
+            (&spec, &declaration.key),
+        )
+    };
     Ok(OpenedLive {
+        bootstrap: bootstrap.map(find).transpose()?,
+        met_keys: is_keyed.then(Arc::default),
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
         plan,
         digest,
         fresh: false,
         telemetry: Arc::default(),
-        kafka,
-        spec: Arc::new(spec),
+        stream: stream.stream,
+        spec,
         on_missing: stream.on_missing,
         serves: store.is_some(),
         opener,
@@ -151,7 +175,8 @@ pub fn open(
         store: environment.store.clone(),
         commit_every: commit_every(&declaration, &environment.store),
         state_memory: declaration.run.state_memory,
-        idle_after: idle_after(&declaration.window.value),
+        idle_after: idle_after(&declaration.window.value, is_kinesis),
+        advances: declaration.window.value.on_idle == OnIdle::Advance,
         outputs,
         identity,
         declaration,
@@ -166,9 +191,10 @@ fn commit_every(pipeline: &Pipeline, store: &StorePlace) -> Duration {
     pipeline.run.commit_every.unwrap_or(usual)
 }
 
-fn idle_after(window: &WindowSpec) -> Option<Duration> {
+/// A split that is alone has nobody to hold up.
+fn idle_after(window: &WindowSpec, has_several_splits: bool) -> Option<Duration> {
     let after = Duration::from_micros(window.idle_after.unsigned_abs());
-    (window.on_idle == OnIdle::Advance).then_some(after)
+    (has_several_splits || window.on_idle == OnIdle::Advance).then_some(after)
 }
 
 /// Which of the wanted columns come from the message itself.

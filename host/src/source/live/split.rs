@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{filter, filter_record_batch};
-use arrow::datatypes::{DataType, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
 use super::columns::{self, MessageColumn};
-use super::cursor::SplitCursor;
+use super::cursor::{Placed, Position, SplitCursor};
+use super::recorded::{BAD_KEY, RecordedMessages};
 use crate::source::decode::message::{
     DecodedMessages, MessageDecoder, MessageError, MessageFormat, MessageReject,
 };
@@ -17,7 +18,7 @@ use crate::source::decode::{Decoded, Malformed, Origin as Positions, code};
 use crate::source::event_time::{EventTimeFault, EventTimes};
 use crate::source::messages::Messages;
 use crate::source::prepared::{Preparation, PrepareError, Prepared, TimeRange};
-use crate::source::{SourceBatch, SourceReject};
+use crate::source::{Origin, SourceBatch, SourceReject};
 use crate::stage::Stage;
 
 /// How the messages of a stream become rows.
@@ -44,6 +45,23 @@ pub struct LiveSpec {
     pub stop_on_reject: bool,
 }
 
+impl LiveSpec {
+    /// The columns of what messages say, with their places among all.
+    pub(super) fn body(&self) -> Vec<(usize, FieldRef)> {
+        let is_body = |at: usize| self.message_columns.iter().all(|(column, _)| *column != at);
+        let fields = self.columns.fields().iter().enumerate();
+        fields
+            .filter(|(at, _)| is_body(*at))
+            .map(|(at, field)| (at, Arc::clone(field)))
+            .collect()
+    }
+
+    /// Whether a column of the messages themselves is wanted.
+    pub(super) fn reads(&self, column: MessageColumn) -> bool {
+        self.message_columns.iter().any(|(_, it)| *it == column)
+    }
+}
+
 /// Rows of a split, and the cursor after them.
 #[derive(Debug, Clone)]
 pub struct LiveBatch {
@@ -53,6 +71,24 @@ pub struct LiveBatch {
     pub cursor: SplitCursor,
     /// The number of the first message that is not among them.
     pub next: usize,
+}
+
+/// Rows of a split's history, which have no offsets.
+#[derive(Debug)]
+pub struct HistoryRows {
+    /// The split.
+    pub split: u32,
+    /// The rows, in the wanted columns.
+    pub rows: RecordBatch,
+    /// Their event times, in microseconds.
+    pub event_times: ScalarBuffer<i64>,
+    /// Their numbers among all rows of the history, from 0; they rise.
+    pub numbers: Vec<u64>,
+    /// What did not become rows, with the row that it stood before, and in its sequence the number of the row in the
+    /// history that it stood before.
+    pub rejects: Vec<(usize, SourceReject)>,
+    /// The number of the history's first row that was not looked at.
+    pub until: u64,
 }
 
 /// Why a split cannot be read on.
@@ -72,8 +108,8 @@ pub enum LiveError {
         "split {split}, position {position}: {detail} ({code}); `run.on_malformed = \"stop\"` ends the run here"
     )]
     Reject {
-        /// The split.
-        split: u32,
+        /// The split, by its name or else its number.
+        split: String,
         /// Its position.
         position: u64,
         /// The short name of the reason.
@@ -105,8 +141,32 @@ pub struct LiveSplit {
     decoder: MessageDecoder,
     cursor: SplitCursor,
     preparation: Preparation,
+    bounds: Bounds,
+    /// What errors call it.
+    name: Option<Arc<str>>,
     /// Where each wanted column comes from: the message, or the column of this number of what it says.
     origins: Vec<ColumnOf>,
+}
+
+/// What other splits make of one's watermark, where several are read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// What all of them together have reached.
+    pub least: i64,
+    /// How far the others let it come.
+    pub most: i64,
+}
+
+impl Bounds {
+    /// For a split that is alone.
+    pub const NONE: Self = Self {
+        least: i64::MIN,
+        most: i64::MAX,
+    };
+
+    fn of(self, watermark: i64) -> i64 {
+        watermark.min(self.most).max(self.least)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -122,54 +182,75 @@ impl LiveSplit {
     ///
     /// The format cannot give the wanted columns.
     pub fn new(spec: &Arc<LiveSpec>, cursor: SplitCursor) -> Result<Self, LiveError> {
-        let (mut fields, mut origins) = (Vec::new(), Vec::new());
-        for (at, field) in spec.columns.fields().iter().enumerate() {
-            let of_message = spec
-                .message_columns
-                .iter()
-                .find(|(column, _)| *column == at);
-            origins.push(match of_message {
-                Some((_, column)) => ColumnOf::Message(*column),
-                None => {
-                    fields.push(Arc::clone(field));
-                    ColumnOf::Decoded(fields.len() - 1)
-                }
-            });
-        }
+        let (places, fields): (Vec<usize>, Vec<FieldRef>) = spec.body().into_iter().unzip();
+        let all = 0..spec.columns.fields().len();
+        let origins = all.map(|at| match places.binary_search(&at) {
+            Ok(decoded) => ColumnOf::Decoded(decoded),
+            Err(_) => {
+                let mut of_message = spec.message_columns.iter();
+                let found = of_message.find(|(column, _)| *column == at);
+                ColumnOf::Message(found.expect("what is not in the body is of the message").1)
+            }
+        });
+        let origins = origins.collect();
         let decoder = MessageDecoder::new(&spec.format, &Arc::new(Schema::new(fields)))?;
         Ok(Self {
             preparation: Preparation {
                 event_time: spec.event_time,
                 arrival: spec.arrival_time.zip(spec.max_future),
-                range: TimeRange::ALL,
+                range: after(cursor.history),
             },
             spec: Arc::clone(spec),
             decoder,
             cursor,
+            bounds: Bounds::NONE,
+            name: None,
             origins,
         })
     }
 
+    /// The same, called by a name in errors.
+    #[must_use]
+    pub fn named(self, name: &Arc<str>) -> Self {
+        Self {
+            name: Some(Arc::clone(name)),
+            ..self
+        }
+    }
+
     /// Where it goes on.
-    pub fn cursor(&self) -> SplitCursor {
-        self.cursor
+    pub fn cursor(&self) -> &SplitCursor {
+        &self.cursor
+    }
+
+    /// Begins anew at a cursor.
+    pub fn go_to(&mut self, cursor: SplitCursor) {
+        self.preparation.range = after(cursor.history);
+        self.cursor = cursor;
     }
 
     /// Notes that there are no messages before `position`.
-    pub fn skip_to(&mut self, position: i64) {
+    pub fn skip_to(&mut self, position: Position) {
         self.cursor.position = position;
     }
 
-    /// The watermark by now, in microseconds; `i64::MIN` before there is one.
+    /// What the other splits that are read with it say, before the next messages are read. The
+    /// sequence is that of the next row of all of them.
+    pub fn among(&mut self, bounds: Bounds, sequence: u64) {
+        self.bounds = bounds;
+        self.cursor.sequence = sequence;
+    }
+
+    /// The split's own watermark by now, in microseconds; `i64::MIN` before there is one.
     pub fn watermark(&self) -> i64 {
         self.watermark_of(self.cursor.greatest)
     }
 
-    /// Lets time go on to the greatest event time so far, because nobody is left to be out of order; false
-    /// if it is there already.
-    pub fn advance(&mut self) -> bool {
+    /// Lets time go on to `time`, because nobody is left to be out of order; false if it is there
+    /// already.
+    pub fn advance(&mut self, time: i64) -> bool {
         let before = self.watermark();
-        self.cursor.floor = self.cursor.floor.max(self.cursor.greatest);
+        self.cursor.floor = self.cursor.floor.max(time);
         self.watermark() > before
     }
 
@@ -181,14 +262,77 @@ impl LiveSplit {
         behind.max(self.cursor.floor)
     }
 
-    /// Reads messages, from number `first` on, which are those after the cursor. Blocks while a schema
-    /// registry is asked.
+    /// Reads messages, from number `first` on, which are those after the cursor; those of a shard come
+    /// with their places. Blocks while a schema registry is asked.
     ///
     /// # Errors
     ///
     /// After one that [`LiveError::is_temporary`], the same messages may be read again.
-    pub fn read(&mut self, messages: &Messages, first: usize) -> Result<LiveBatch, LiveError> {
+    pub fn read(
+        &mut self,
+        messages: &Messages,
+        first: usize,
+        placed: Option<&Placed>,
+    ) -> Result<LiveBatch, LiveError> {
         let decoded = self.decoder.decode(messages, first)?;
+        self.take(messages, first, decoded, placed)
+    }
+
+    /// As [`LiveSplit::read`], of messages that were recorded: what comes out is the same.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_recorded(&mut self, recorded: &RecordedMessages) -> Result<LiveBatch, LiveError> {
+        let again = recorded.to_decode();
+        let again = again.map(|messages| self.decoder.decode(messages, 0));
+        let decoded = recorded.decoded(again.transpose()?)?;
+        self.take(&recorded.messages, 0, decoded, None)
+    }
+
+    /// Reads rows of history that has no offsets: those of a file, which were chosen to be this split's.
+    ///
+    /// # Errors
+    ///
+    /// One of them was refused, and the pipeline asked to stop at such.
+    pub fn read_history(&mut self, history: HistoryRows) -> Result<LiveBatch, LiveError> {
+        let mut prepared = Prepared {
+            rows: Some(history.rows),
+            event_times: history.event_times,
+            rejects: history.rejects.into(),
+            ..Prepared::default()
+        };
+        for (at, number) in (0..).zip(history.numbers) {
+            prepared
+                .origins
+                .push(at, place_in_history(history.split, number));
+        }
+        for (_, reject) in &mut prepared.rejects {
+            reject.origin = place_in_history(history.split, reject.sequence);
+        }
+        let batch = self.batch(prepared)?;
+        self.cursor.position = SplitCursor::in_history(history.until);
+        Ok(LiveBatch {
+            batch,
+            cursor: self.cursor.clone(),
+            next: 0,
+        })
+    }
+
+    /// Notes that history without offsets has ended at an event time: what the stream has up to that is passed over.
+    pub fn end_history(&mut self, event_time: i64) {
+        self.cursor.history = event_time;
+        self.preparation.range = after(event_time);
+    }
+
+    /// Makes a batch of messages that are decoded.
+    fn take(
+        &mut self,
+        messages: &Messages,
+        first: usize,
+        decoded: DecodedMessages,
+        placed: Option<&Placed>,
+    ) -> Result<LiveBatch, LiveError> {
         let next = decoded.next;
         let (decoded, message_of_row) = self.put_together(messages, decoded)?;
         let arrivals = match (self.spec.arrival_time, self.spec.max_future) {
@@ -206,11 +350,11 @@ impl LiveSplit {
         };
         let batch = self.batch(prepared)?;
         if next > first {
-            self.cursor.position = messages.offsets[next - 1] + 1;
+            self.cursor.position = Placed::behind(placed, messages.offsets[next - 1]);
         }
         Ok(LiveBatch {
             batch,
-            cursor: self.cursor,
+            cursor: self.cursor.clone(),
             next,
         })
     }
@@ -282,13 +426,13 @@ impl LiveSplit {
         let times = prepared.event_times;
         let before = self.cursor.greatest;
         let greatest = times.iter().copied().fold(before, i64::max);
-        let watermark = self.watermark_of(greatest);
+        let watermark = self.bounds.of(self.watermark_of(greatest));
         let is_behind = times.iter().copied().fold(i64::MAX, i64::min) < watermark;
         let watermarks = (is_behind || self.spec.every_watermark).then(|| {
             let mut progress = before;
             let each = times.iter().map(|time| {
                 progress = progress.max(*time);
-                self.watermark_of(progress)
+                self.bounds.of(self.watermark_of(progress))
             });
             each.collect()
         });
@@ -323,12 +467,33 @@ impl LiveSplit {
         match first.filter(|_| self.spec.stop_on_reject) {
             None => Ok(()),
             Some(reject) => Err(LiveError::Reject {
-                split: reject.origin.split,
+                split: match &self.name {
+                    Some(name) => name.to_string(),
+                    None => reject.origin.split.to_string(),
+                },
                 position: reject.origin.position,
                 code: reject.code.clone(),
                 detail: reject.detail.clone(),
             }),
         }
+    }
+}
+
+fn place_in_history(split: u32, number: u64) -> Origin {
+    Origin {
+        split,
+        position: SplitCursor::in_history(number).offset().unwrap_or_default() as u64,
+    }
+}
+
+/// The event times after one.
+fn after(event_time: i64) -> TimeRange {
+    match event_time {
+        i64::MIN => TimeRange::ALL,
+        time => TimeRange {
+            from: time.saturating_add(1),
+            ..TimeRange::ALL
+        },
     }
 }
 
@@ -355,7 +520,7 @@ fn refuse_keys(
             message: *message,
             before_row: kept,
             code: code::INVALID_UTF8,
-            detail: "the message's key is no UTF-8, and its column is `utf8`".to_owned(),
+            detail: BAD_KEY.to_owned(),
             record: String::new(),
         });
     }
