@@ -3,6 +3,8 @@
 //! How many series there are follows from pipelines, lanes and splits, and from the codes of rejects, of which the
 //! first [`MOST_CODES`] of a stage have a series of their own. No label holds anything of an event.
 
+mod store;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -491,38 +493,7 @@ fn lanes(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
         ),
         by_lane(seen, |lane| lane.outbox_entries.get()),
     )?;
-    let requests = seen.iter().flat_map(|seen| {
-        seen.lanes.iter().flat_map(move |(number, lane)| {
-            let counts = lane.store_requests();
-            let named = counts.map(|counts| counts.by_name());
-            named.into_iter().flatten().map(move |(op, count)| {
-                let mut labels = seen.lane_labels(*number);
-                labels.push(("op", op.to_owned()));
-                (labels, count)
-            })
-        })
-    });
-    families.counter(
-        plain(
-            "penstock_store_requests",
-            "Requests of the lane's database to object storage, or to the disk",
-        ),
-        requests,
-    )?;
-    families.counter(
-        bytes(
-            "penstock_store_read",
-            "What the lane's database read from object storage, or from the disk",
-        ),
-        by_lane(seen, |lane| Some(lane.store_requests()?.read_bytes)),
-    )?;
-    families.counter(
-        bytes(
-            "penstock_store_written",
-            "What the lane's database wrote to object storage, or to the disk",
-        ),
-        by_lane(seen, |lane| Some(lane.store_requests()?.written_bytes)),
-    )?;
+    store::requests(families, seen)?;
     families.counter(
         plain(
             "penstock_transform_traps",
