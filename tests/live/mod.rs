@@ -1,5 +1,6 @@
 //! Pipelines over live streams, on real servers: what they leave is what an undisturbed run leaves.
 
+mod bootstrap;
 mod faults;
 mod idle;
 mod killed;
@@ -8,7 +9,9 @@ mod lateness;
 mod pipeline;
 mod rebalanced;
 mod refused;
+mod remote;
 mod served;
 mod shards;
 mod sinks;
+mod state;
 mod topic;

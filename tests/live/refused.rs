@@ -8,7 +8,7 @@ use super::pipeline::{Pipeline, wait};
 use super::topic::Topic;
 use crate::crash::stream::WINDOWS;
 use crate::support::HOST;
-use crate::support::servers::kafka::grow;
+use crate::support::servers::kafka::{Writer, grow};
 
 const RUN: &str = "commit_every = \"10ms\"";
 
@@ -51,6 +51,24 @@ fn a_topic_that_is_not_partitioned_by_the_key_is_refused() {
         );
     });
     process.fails(2, &["not partitioned by the key", "penstock.toml"]);
+}
+
+#[test]
+fn a_topic_whose_keys_are_in_several_partitions_is_found_out() {
+    let name = "not-by-key-found";
+    let topic = Topic::new(name, 2, 1);
+    let writer = Writer::new(&topic.bootstrap, name);
+    let line = |key: u32| format!("{{\"at\":1000,\"key\":{key},\"amount\":1}}");
+    writer.write(0, [line(1), line(2), line(3)]);
+    writer.write(1, [line(4), line(2)]);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    pipeline.start("one").fails(
+        2,
+        &[
+            "the key {\"key\":2} is in partition",
+            "`partitioned_by_key = false`",
+        ],
+    );
 }
 
 #[test]

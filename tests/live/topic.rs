@@ -57,6 +57,15 @@ impl Topic {
         self.writer.flush();
     }
 
+    /// Writes so many events each hour, for some hours.
+    pub(super) fn pass_hourly(&mut self, hours: u32, count: u32) {
+        for _ in 0..hours {
+            let began = self.now;
+            self.write(count);
+            self.now = began + 3_600.0;
+        }
+    }
+
     /// Whether a group has committed everything that is in it.
     pub(super) fn is_done_by(&self, group: &str) -> bool {
         let mut config = ClientConfig::new();

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
+use super::bootstrap::Bootstrap;
 use super::diagnostic::{ConfigError, ConfigFile, Located, Span};
 use super::remote::Secret;
 
@@ -29,6 +30,8 @@ pub struct LiveSource {
     pub on_missing: OnMissing,
     /// Whether all messages of a key are in one partition, by the key of the pipelines that read them.
     pub partitioned_by_key: bool,
+    /// Recorded history that its pipelines begin with.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// Where live messages are.

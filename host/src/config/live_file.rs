@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bootstrap;
 use super::diagnostic::{ConfigFile, Located};
 use super::live::{LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Stream};
 use super::live_settings::{StreamKind, read_settings, text};
@@ -36,6 +37,7 @@ pub(super) struct LiveKeys<'a> {
     message_columns: Option<Node<'a>>,
     on_missing: Option<Node<'a>>,
     partitioned_by_key: Option<Node<'a>>,
+    bootstrap: Option<Node<'a>>,
 }
 
 /// A declared schema, if there is one.
@@ -50,6 +52,7 @@ impl<'a> LiveKeys<'a> {
             message_columns: table.optional("message_columns"),
             on_missing: table.optional("on_missing"),
             partitioned_by_key: table.optional("partitioned_by_key"),
+            bootstrap: table.optional("bootstrap"),
         }
     }
 
@@ -62,6 +65,7 @@ impl<'a> LiveKeys<'a> {
             &self.message_columns,
             &self.on_missing,
             &self.partitioned_by_key,
+            &self.bootstrap,
         ];
         for node in keys.into_iter().flatten() {
             node.report(
@@ -95,6 +99,17 @@ impl<'a> LiveKeys<'a> {
             Some(node) => node.boolean(),
             None => Some(true),
         };
+        let bootstrap = match &self.bootstrap {
+            Some(node) if kind == StreamKind::Kinesis => {
+                node.report(
+                    "is only for topics of Kafka so far",
+                    "leave it out, and let `start` of the stream say where it begins",
+                );
+                None
+            }
+            Some(node) => bootstrap::read(node).map(Some),
+            None => Some(None),
+        };
         let (schema, mut columns, format) = (schema?, columns?, written?);
         let body = match &schema {
             Some(schema) => body_of(stream, schema, &mut columns)?,
@@ -122,6 +137,7 @@ impl<'a> LiveKeys<'a> {
             message_columns: columns,
             on_missing: on_missing?,
             partitioned_by_key: partitioned_by_key?,
+            bootstrap: bootstrap?,
         };
         Some((live, whole))
     }

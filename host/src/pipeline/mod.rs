@@ -18,6 +18,8 @@ mod event_schema;
 mod features;
 mod heavy;
 mod invalid;
+pub mod kept;
+mod key_sample;
 pub mod lane;
 pub mod live;
 mod map;

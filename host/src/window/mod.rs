@@ -40,7 +40,9 @@ pub use calls::Calls;
 pub use emission::{Emission, Emit, Moment, emitted_schema};
 pub use panes::{Pane, Panes};
 pub use rows::{Late, Outcome, RowBatch, Sequences};
-pub use state::{Changes, Codec, Edit, Progress, RecordId, Records, Schedule, StateError};
+pub use state::{
+    Changes, Codec, Described, Edit, Fact, Progress, RecordId, Records, Schedule, StateError,
+};
 pub use watermark::Watermark;
 pub use windows::{Kind, Length, Shape, Windows};
 

@@ -79,8 +79,11 @@ impl Member {
             pipeline: shared.name().to_owned(),
             transform: shared.opened.digest.clone(),
             lanes,
-            store: shared.opened.store.clone(),
+            store: shared.opened.store.to_string(),
             topics: shared.opened.written().collect(),
+            bootstrapped: shared.opened.telemetry.bootstrap_rows(),
+            is_approximate: (shared.opened.bootstrap.as_ref())
+                .is_some_and(|bootstrap| bootstrap.is_approximate()),
         })
     }
 

@@ -11,6 +11,7 @@ use super::histogram::{DURATIONS, Histogram};
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::queue::QueueFill;
+use crate::store::embedded::{RequestCounts, StoreRequests};
 
 /// A key that many of a lane's rows have.
 #[derive(Debug, Clone, PartialEq)]
@@ -54,6 +55,10 @@ pub struct LaneTelemetry {
     pub resident_keys: Gauge,
     /// Entries of its outbox, of many messages each, that are committed and that a sink has yet to take.
     pub outbox_entries: Gauge,
+    /// What its database asks of the disk or of object storage.
+    pub store: OnceLock<Arc<StoreRequests>>,
+    /// When it was opened, of the heartbeat's clock.
+    opened_at: Duration,
     /// Calls of the transform that trapped or broke a limit.
     pub traps: AtomicU64,
     /// The queue before it.
@@ -79,11 +84,23 @@ impl LaneTelemetry {
             state_bytes: Gauge::default(),
             resident_keys: Gauge::default(),
             outbox_entries: Gauge::default(),
+            store: OnceLock::new(),
+            opened_at: clock.now(),
             traps: AtomicU64::new(0),
             queue: OnceLock::new(),
             heavy_keys: Mutex::default(),
             heartbeat: Heartbeat::new(clock),
         }
+    }
+
+    /// What its database has asked for since the lane was opened; none if it has no database.
+    pub fn store_requests(&self) -> Option<RequestCounts> {
+        self.store.get().map(|requests| requests.counts())
+    }
+
+    /// For how long it has been open.
+    pub fn open_for(&self) -> Duration {
+        self.since(self.opened_at)
     }
 
     /// The lane goes on where an earlier process had come to.

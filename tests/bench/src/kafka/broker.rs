@@ -88,7 +88,7 @@ impl Broker {
         for message in messages {
             send(&producer, topic, &message?)?;
         }
-        Ok(producer.flush(LIMIT)?)
+        flush(&producer)
     }
 
     /// The offsets after the last messages of a topic's partitions, summed.
@@ -148,6 +148,11 @@ pub(super) fn send(
             Err((error, _)) => return Err(error.into()),
         }
     }
+}
+
+/// Waits until the broker has everything that was sent. A producer that goes before takes along what it has.
+pub(super) fn flush(producer: &ThreadedProducer<DefaultProducerContext>) -> Result<()> {
+    Ok(producer.flush(LIMIT)?)
 }
 
 /// The lines of all files of a folder, keyed by driver.

@@ -123,7 +123,7 @@ fn load(
         }
         std::thread::park_timeout(Duration::from_millis(1));
     }
-    Ok(())
+    broker::flush(&producer)
 }
 
 /// The event time of a ride, as its text, all of which are equally long.

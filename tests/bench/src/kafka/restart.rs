@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use anyhow::Result;
 
 use super::PARTITIONS;
-use super::broker::{Broker, Message, send};
+use super::broker::{Broker, Message, flush, send};
 use super::process::{Folder, Penstock};
 use crate::{Arguments, Figures};
 
@@ -92,7 +92,7 @@ fn load(broker: &Broker, keys: u64, done: &AtomicBool) -> Result<()> {
         }
         std::thread::park_timeout(Duration::from_millis(1));
     }
-    Ok(())
+    flush(&producer)
 }
 
 /// The seconds from the kill of a process to when another one has caught up, and the greatest peak of
