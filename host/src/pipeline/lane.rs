@@ -20,12 +20,12 @@ use super::accounting::Accounting;
 use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::heavy::HeavyKeys;
+pub(super) use super::place::{Place, Start};
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
-use crate::source::live::{Placed, SplitCursor, Spot};
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
 use crate::text::instant;
@@ -71,38 +71,6 @@ pub(super) struct LaneBatch {
     /// What never reached a lane, before the last of the rows that were divided. The first lane of a
     /// live stream accounts for it.
     pub(super) unreached: Option<Box<Unreached>>,
-}
-
-/// The place of a batch in a live stream.
-#[derive(Debug, Clone)]
-pub(super) struct Place {
-    /// The split, by a name that stays.
-    pub(super) split: Arc<str>,
-    pub(super) start: Start,
-    /// The cursor once everything up to here is judged; none within a message of several rows.
-    pub(super) after: Option<SplitCursor>,
-    /// The greatest event time before the batch, in the same split.
-    pub(super) greatest: i64,
-    /// Where the messages lie, if offsets are not what cursors are made of.
-    pub(super) placed: Option<Placed>,
-}
-
-/// What a batch of a live stream begins with.
-#[derive(Debug, Clone)]
-pub(super) enum Start {
-    /// A message, which lies here.
-    At(Spot),
-    /// None: it only says how far the split was read.
-    Nothing,
-    /// None: the stream has the split no longer, and nothing need be known of it.
-    Gone,
-}
-
-impl Place {
-    /// Whether a reader can go on behind it.
-    pub(super) fn is_whole(&self) -> bool {
-        self.after.is_some() || matches!(self.start, Start::Gone)
-    }
 }
 
 /// Rows and records that never reached a lane.

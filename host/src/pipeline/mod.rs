@@ -26,6 +26,7 @@ mod map;
 mod opener;
 mod outputs;
 mod passing;
+mod place;
 mod plan;
 mod queue;
 mod reader;

@@ -149,6 +149,7 @@ pub(crate) fn consume(bootstrap: &str, topic: &str) -> Vec<Consumed> {
     config
         .set("bootstrap.servers", bootstrap)
         .set("group.id", "a-reader")
+        .set("enable.auto.commit", "false")
         .set("enable.partition.eof", "true")
         .set("isolation.level", "read_committed")
         .set("reconnect.backoff.max.ms", "500");
