@@ -474,6 +474,7 @@ impl Lane {
             },
             watermark: batch.watermark,
             next_sequence: batch.sequences.end,
+            partials: None,
         }
     }
 
