@@ -9,9 +9,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::take_record_batch;
+use arrow::compute::{take, take_record_batch};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use arrow::error::ArrowError;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
@@ -40,6 +41,8 @@ pub(super) enum ToLane {
     Batch(Box<LaneBatch>),
     /// The source was read to its end: all windows close.
     End,
+    /// Its split has been at its end for so long that it is idle. Only lanes of a first stage are told.
+    Idle,
     /// The lane is to end and go on later, here or elsewhere: what it did is committed, and everything
     /// that is open stays open.
     Stop,
@@ -124,6 +127,34 @@ impl LaneBatch {
         }
     }
 
+    /// The rows as windows take them.
+    pub(super) fn rows_of(&self, plan: &Plan) -> RowBatch {
+        let columns = |indices: &[usize]| -> Vec<ArrayRef> {
+            let columns = indices.iter();
+            columns
+                .map(|at| Arc::clone(self.rows.column(*at)))
+                .collect()
+        };
+        let first = self.sequences.start;
+        RowBatch {
+            input: columns(&plan.input),
+            keys: columns(&plan.key),
+            event_times: self.event_times.clone(),
+            watermarks: self.watermarks.clone(),
+            sequences: match (&self.picked, &self.source_row) {
+                (None, None) => Sequences::From(first),
+                (Some(picked), None) => Sequences::Picked(first, picked.clone()),
+                (_, Some(_)) => {
+                    let rows = 0..self.rows.num_rows();
+                    Sequences::Picked(first, rows.map(|row| self.source_row(row)).collect())
+                }
+            },
+            watermark: self.watermark,
+            next_sequence: self.sequences.end,
+            partials: None,
+        }
+    }
+
     /// Which row of the source's batch row `row` came from.
     pub(super) fn source_row(&self, row: usize) -> u32 {
         let part = self.part(row);
@@ -147,10 +178,42 @@ pub(super) enum FromLane {
         sequence: u64,
         watermark: i64,
     },
+    /// Something for the second stage of the pipeline.
+    Relayed(Relayed),
     /// What it has done so far is to be committed, with everything that it sent before.
     Commit(Box<ToCommit>),
     /// The lane is done.
     Done(Box<LaneReport>),
+}
+
+/// What a lane of a first stage has for the second one.
+#[derive(Debug)]
+pub(super) struct Relayed {
+    /// The partitions that it goes to.
+    pub(super) partitions: Range<u32>,
+    /// A message without its place in the lane's output.
+    pub(super) body: Vec<u8>,
+}
+
+/// Makes what windows work on of the source's batches, where rows of those are not that themselves.
+pub(super) trait Assemble: Send {
+    /// What there is in a batch.
+    ///
+    /// # Errors
+    ///
+    /// [`LaneError::Received`] where it is nothing that can be worked on.
+    fn assemble(&mut self, batch: &LaneBatch) -> Result<Assembled, LaneError>;
+
+    /// What of it is to be kept with the lane.
+    fn kept(&self) -> serde_json::Value;
+}
+
+/// What windows work on.
+pub(super) struct Assembled {
+    /// Partial states in the place of rows.
+    pub(super) rows: RowBatch,
+    /// Which of the source's rows each came from.
+    pub(super) source_row: Vec<u32>,
 }
 
 /// Rows that a lane emits.
@@ -216,6 +279,8 @@ pub(super) struct Lane {
     watermark: i64,
     report: LaneReport,
     commits: LaneCommits,
+    /// What makes partial states of the source's rows, in a second stage.
+    assembly: Option<Box<dyn Assemble>>,
     out: Outlet,
 }
 
@@ -298,7 +363,16 @@ impl Lane {
             watermark: i64::MIN,
             report: LaneReport::default(),
             commits,
+            assembly: None,
         })
+    }
+
+    /// The same lane, over partial states.
+    pub(super) fn over(self, assembly: Box<dyn Assemble>) -> Self {
+        Self {
+            assembly: Some(assembly),
+            ..self
+        }
     }
 
     /// Works until the source ends, or the lane is stopped.
@@ -331,6 +405,7 @@ impl Lane {
                     self.progress(i64::MAX, u64::MAX).await?;
                     break;
                 }
+                Some(ToLane::Idle) => {}
                 Some(ToLane::Stop) => {
                     if self.commits.has_some() {
                         self.commit().await?;
@@ -415,7 +490,10 @@ impl Lane {
         let kept = residence.changes(&mut self.windows)?;
         let bytes = kept.bytes();
         let report = self.report();
-        let commit = self.commits.take(Some(kept), report);
+        let mut commit = self.commits.take(Some(kept), report);
+        if let Some(assembly) = &self.assembly {
+            commit.own = assembly.kept();
+        }
         let message = FromLane::Commit(Box::new(commit));
         self.out.send(message, bytes).await?;
         match &mut self.residence {
@@ -427,10 +505,22 @@ impl Lane {
     async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
         let mut refused = Vec::new();
         if let Some(unreached) = batch.unreached.take() {
-            self.report.accounting += &unreached.accounting;
             refused = unreached.refused;
+            match &self.assembly {
+                None => self.report.accounting += &unreached.accounting,
+                // Messages between stages are no rows, and those that are not even messages are no
+                // rows that were read.
+                Some(_) => drop(std::mem::take(&mut refused)),
+            }
         }
-        let rows = self.rows(&batch);
+        let assembled = match &mut self.assembly {
+            None => None,
+            Some(assembly) => Some(assembly.assemble(&batch)?),
+        };
+        let rows = match &assembled {
+            None => batch.rows_of(&self.plan),
+            Some(assembled) => assembled.rows.clone(),
+        };
         let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
         let outcome = match &mut self.residence {
             Some(residence) => {
@@ -441,64 +531,27 @@ impl Lane {
             }
             None => windows.batch(&rows, calls, out).await?,
         };
-        self.account(&batch, outcome, refused).await?;
-        self.watermark = self.watermark.max(batch.watermark);
+        self.report.windows += outcome.closed;
+        let accounting = &mut self.report.accounting;
+        match &assembled {
+            None => {
+                accounting.applied += outcome.applied;
+                accounting.partly_late += outcome.partly_late;
+                refuse(&batch, outcome, accounting, &mut refused)?;
+            }
+            Some(assembled) => {
+                let names = &self.plan.key_schema;
+                refused.extend(received(&batch, assembled, &outcome, names, accounting)?);
+            }
+        }
+        self.out.send_refused(refused).await?;
+        self.watermark = self.watermark.max(rows.watermark);
         // A window that is emitted more than once may be so at this very watermark again.
         let closed_up_to = match self.revises {
             true => self.watermark.saturating_sub(1),
             false => self.watermark,
         };
         self.progress(closed_up_to, batch.sequences.end).await
-    }
-
-    fn rows(&self, batch: &LaneBatch) -> RowBatch {
-        let columns = |indices: &[usize]| -> Vec<ArrayRef> {
-            let columns = indices.iter();
-            columns
-                .map(|at| Arc::clone(batch.rows.column(*at)))
-                .collect()
-        };
-        let first = batch.sequences.start;
-        RowBatch {
-            input: columns(&self.plan.input),
-            keys: columns(&self.plan.key),
-            event_times: batch.event_times.clone(),
-            watermarks: batch.watermarks.clone(),
-            sequences: match (&batch.picked, &batch.source_row) {
-                (None, None) => Sequences::From(first),
-                (Some(picked), None) => Sequences::Picked(first, picked.clone()),
-                (_, Some(_)) => {
-                    let rows = 0..batch.rows.num_rows();
-                    Sequences::Picked(first, rows.map(|row| batch.source_row(row)).collect())
-                }
-            },
-            watermark: batch.watermark,
-            next_sequence: batch.sequences.end,
-            partials: None,
-        }
-    }
-
-    /// Counts what became of the rows, and sends on those that were refused, with those that were so
-    /// before they reached the lane.
-    async fn account(
-        &mut self,
-        batch: &LaneBatch,
-        outcome: Outcome,
-        mut refused: Vec<Refused>,
-    ) -> Result<(), LaneError> {
-        let accounting = &mut self.report.accounting;
-        accounting.applied += outcome.applied;
-        accounting.partly_late += outcome.partly_late;
-        accounting.late += outcome.late.len() as u64;
-        for reject in &outcome.rejects {
-            accounting.reject(Stage::Transform, &reject.code);
-        }
-        self.report.windows += outcome.closed;
-        let late = outcome.late.iter().map(late_reject).collect();
-        describe(batch, late, Stage::Late, &mut refused)?;
-        describe(batch, outcome.rejects, Stage::Transform, &mut refused)?;
-        refused.sort_by_key(|refused| (refused.sequence, refused.part));
-        Ok(self.out.send_refused(refused).await?)
     }
 
     async fn progress(&mut self, closed_up_to: i64, sequence: u64) -> Result<(), LaneError> {
@@ -509,6 +562,72 @@ impl Lane {
         };
         Ok(self.out.send(progress, 0).await?)
     }
+}
+
+/// Counts the rows of a batch that were late or that a transform refused, and describes them behind those
+/// that were refused before they reached the lane.
+pub(super) fn refuse(
+    batch: &LaneBatch,
+    outcome: Outcome,
+    accounting: &mut Accounting,
+    refused: &mut Vec<Refused>,
+) -> Result<(), LaneError> {
+    accounting.late += outcome.late.len() as u64;
+    for reject in &outcome.rejects {
+        accounting.reject(Stage::Transform, &reject.code);
+    }
+    let late = outcome.late.iter().map(late_reject).collect();
+    describe(batch, late, Stage::Late, refused)?;
+    describe(batch, outcome.rejects, Stage::Transform, refused)?;
+    refused.sort_by_key(|refused| (refused.sequence, refused.part));
+    Ok(())
+}
+
+/// Counts what became of partial states, by the rows in them, and describes those that were late: by their
+/// key and how many rows they are, for the rows themselves are with the first stage.
+fn received(
+    batch: &LaneBatch,
+    assembled: &Assembled,
+    outcome: &Outcome,
+    key: &SchemaRef,
+    accounting: &mut Accounting,
+) -> Result<Vec<Refused>, LaneError> {
+    let rows = &assembled.rows;
+    let weights = outcome
+        .late
+        .iter()
+        .map(|late| rows.weight(late.row as usize));
+    let late: u64 = weights.clone().sum();
+    accounting.received += outcome.applied + late;
+    accounting.partials += rows.len() as u64;
+    accounting.applied += outcome.applied;
+    accounting.partly_late += outcome.partly_late;
+    accounting.late += late;
+    if outcome.late.is_empty() {
+        return Ok(Vec::new());
+    }
+    let indices = UInt32Array::from_iter_values(outcome.late.iter().map(|late| late.row));
+    let columns = rows.keys.iter().map(|column| take(column, &indices, None));
+    let mut columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
+    columns.push(Arc::new(UInt64Array::from_iter_values(weights)));
+    let mut fields = key.fields().to_vec();
+    fields.push(Arc::new(Field::new("rows", DataType::UInt64, false)));
+    let shown = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
+    let records = record_lines(&shown);
+    let refused = outcome.late.iter().zip(records).map(|(late, record)| {
+        let Reject { code, detail, .. } = late_reject(late);
+        let source_row = assembled.source_row[late.row as usize];
+        Refused {
+            sequence: batch.sequences.start + u64::from(source_row),
+            part: late.row,
+            origin: batch.origins.of(source_row),
+            stage: Stage::Late,
+            code,
+            detail,
+            record,
+        }
+    });
+    Ok(refused.collect())
 }
 
 fn late_reject(late: &Late) -> Reject {

@@ -69,6 +69,9 @@ pub enum WindowError {
     /// What is kept of keys cannot be read or written.
     #[error("cannot put away or load the state of keys: {0}")]
     Kept(Box<dyn std::error::Error + Send + Sync>),
+    /// What came from another stage of the pipeline cannot be worked on.
+    #[error("{0}")]
+    Received(Box<dyn std::error::Error + Send + Sync>),
     /// Nobody takes emissions any more; who would have says why.
     #[error("another part of the pipeline has ended")]
     Closed,

@@ -12,13 +12,14 @@ use arrow::error::ArrowError;
 use super::committed::Committed;
 use super::keeper::{Keeper, KeeperError};
 use super::outbox::{Outbox, OutboxError};
-use super::outputs::{INVALID, LATE, REJECTS};
+use super::outputs::{INVALID, LATE, PARTIALS, REJECTS};
+use super::partial::placed;
 use super::rows::{Keys, RowMessages};
 use crate::pipeline::commit::ToCommit;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::features::Features;
 use crate::pipeline::invalid::InvalidRows;
-use crate::pipeline::lane::{FromLane, LaneReport, Output, Refused};
+use crate::pipeline::lane::{FromLane, LaneReport, Output, Refused, Relayed};
 use crate::pipeline::queue::Receiver;
 use crate::pipeline::telemetry::{DeliveryTelemetry, LaneTelemetry};
 use crate::sink::kafka::{Outgoing, Published};
@@ -132,6 +133,7 @@ impl LaneDelivery {
             match message {
                 FromLane::Emitted(output) => self.emitted(&output)?,
                 FromLane::Refused(refused) => self.refused(&refused)?,
+                FromLane::Relayed(relayed) => self.relayed(&relayed)?,
                 FromLane::Progress { .. } => {}
                 FromLane::Commit(commit) => self.commit(&commit)?,
                 FromLane::Done(report) => {
@@ -176,6 +178,7 @@ impl LaneDelivery {
             key,
             value: Some(line.trim_end().as_bytes()),
             timestamp: None,
+            partition: None,
             at: Published {
                 epoch: self.keeper.epoch,
                 sequence: self.outbox.number(to),
@@ -183,6 +186,28 @@ impl LaneDelivery {
             generation: self.generation,
         };
         Ok(self.outbox.put(to, &message, &self.keeper)?)
+    }
+
+    /// Puts what is for the second stage. It is dated when it is sent, so that topics keep it for as long
+    /// as anything that is new.
+    fn relayed(&mut self, relayed: &Relayed) -> Result<(), LiveDeliveryError> {
+        for partition in relayed.partitions.clone() {
+            let at = Published {
+                epoch: self.keeper.epoch,
+                sequence: self.outbox.number(PARTIALS),
+            };
+            let value = placed(at, &relayed.body);
+            let message = Outgoing {
+                key: &[],
+                value: Some(&value),
+                timestamp: None,
+                partition: Some(partition),
+                at,
+                generation: self.generation,
+            };
+            self.outbox.put(PARTIALS, &message, &self.keeper)?;
+        }
+        Ok(())
     }
 
     fn refused(&mut self, refused: &[Refused]) -> Result<(), LiveDeliveryError> {

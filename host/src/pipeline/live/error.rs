@@ -83,6 +83,7 @@ impl PartitionError {
         match self {
             Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
             | Self::Missing { .. } => true,
+            Self::Lane { error, .. } => matches!(error, LaneError::Received(_)),
             Self::Delivery { error, .. } => error.is_bad_input(),
             _ => false,
         }

@@ -78,6 +78,7 @@ impl Member {
             pipeline: shared.name().to_owned(),
             transform: shared.opened.digest.clone(),
             lanes,
+            upstream: BTreeMap::new(),
             store: shared.opened.store.clone(),
             topics: shared.opened.written().collect(),
         })

@@ -10,6 +10,9 @@
 //! delivery (`delivery`) that commits what the lane did. What a commit holds, and where a lane goes
 //! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`.
 //!
+//! A pipeline over a topic that is not divided by its key is two such members, one after the other: `partial`
+//! gives partial states to another topic, and `whole` has the windows (`stages`).
+//!
 //! Data flows as in a run over recorded events, and the lanes are the same. What must never happen:
 //! that something is sent which is not committed, that a lane works on after it was lost, or that one
 //! slow partition holds up the member, and so the group.
@@ -22,10 +25,13 @@ mod member;
 mod opening;
 mod outbox;
 mod outputs;
+mod partial;
 mod partition;
 mod rows;
 mod run;
+mod stages;
 mod telling;
+mod whole;
 mod working;
 
 pub use self::error::PartitionError;
@@ -33,4 +39,5 @@ pub use self::keeper::KeeperError;
 pub use self::opening::{OpenedLive, open};
 pub use self::outbox::OutboxError;
 pub use self::outputs::{file_of, unwritten, writes};
-pub use self::run::{LiveError, LiveReport, run};
+pub(super) use self::partial::check as check_repartition;
+pub use self::run::{LaneAccount, LiveError, LiveReport, run};

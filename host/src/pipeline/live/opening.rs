@@ -7,6 +7,8 @@ use std::time::Duration;
 pub(super) use crate::config::OnMissing;
 
 use super::outputs::LiveOutputs;
+use super::partial::repartition;
+use super::stages::{Stage, divide};
 use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, WindowSpec};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
@@ -43,7 +45,7 @@ pub struct OpenedLive {
     /// Whether features go to the store.
     pub(super) serves: bool,
     pub(super) opener: Option<Opener>,
-    map: Option<MapAgain>,
+    pub(super) map: Option<MapAgain>,
     pub(super) lanes_of_a_partition: u32,
     pub(super) store: PathBuf,
     pub(super) commit_every: Duration,
@@ -51,7 +53,13 @@ pub struct OpenedLive {
     /// How long a partition must have been at its end for its time to go on; never if none.
     pub(super) idle_after: Option<Duration>,
     pub(super) outputs: LiveOutputs,
-    identity: Identity,
+    pub(super) identity: Identity,
+    /// Its shape as whoever deals rows out to lanes sees it: another one in a second stage, where lanes make
+    /// rows of messages.
+    pub(super) dealt: Arc<Plan>,
+    pub(super) stage: Stage,
+    /// Its first stage, if this is its second.
+    pub upstream: Option<Box<OpenedLive>>,
 }
 
 impl OpenedLive {
@@ -63,6 +71,18 @@ impl OpenedLive {
     /// The topics that it writes to, and where they are.
     pub fn written(&self) -> impl Iterator<Item = String> {
         self.outputs.topics().map(ToString::to_string)
+    }
+
+    /// How long a partition must have been at its end for its lanes to be told; never if none.
+    pub(super) fn tells_idle(&self) -> Option<Duration> {
+        let window = &self.declaration.window.value;
+        let after = Duration::from_micros(window.idle_after.unsigned_abs());
+        matches!(self.stage, Stage::Partial(_)).then_some(after)
+    }
+
+    /// Whether time goes on when every partition is idle.
+    pub(super) fn advances(&self) -> bool {
+        self.declaration.window.value.on_idle == OnIdle::Advance
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -88,6 +108,7 @@ pub fn open(
 ) -> Result<OpenedLive, WiringError> {
     let (opened, stream) = check(host, pipeline, environment)?;
     let stream = stream.expect("whoever calls this has seen that the event is live");
+    let repartition = repartition(&opened, environment, &stream)?;
     let StreamOptions::Kafka(mut kafka) = stream.stream else {
         let message = format!(
             "event `{}` is a Kinesis stream, and this version reads topics of Kafka",
@@ -97,16 +118,6 @@ pub fn open(
         let finding = environment.diagnostic(event.name.span, message, "");
         return Err(WiringError::Config(finding.into()));
     };
-    if !stream.partitioned_by_key && opened.plan.windows().is_some() {
-        let message = format!(
-            "event `{}` is not partitioned by the key, so each key's windows would be in several pieces, and this version cannot put them together",
-            stream.event
-        );
-        let event = environment.event(&opened.declaration)?;
-        let hint = "have producers partition the topic by the pipeline's key, and leave `partitioned_by_key` out";
-        let finding = environment.diagnostic(event.name.span, message, hint);
-        return Err(WiringError::Config(finding.into()));
-    }
     kafka.headers = stream.message_columns.headers.is_some();
     let identity = opened.live_identity();
     let outputs = LiveOutputs::of(&opened);
@@ -132,8 +143,11 @@ pub fn open(
         every_watermark: replay.every_watermark,
         stop_on_reject: declaration.run.on_malformed == OnMalformed::Stop,
     };
-    Ok(OpenedLive {
+    let opened = OpenedLive {
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
+        dealt: Arc::clone(&plan),
+        stage: Stage::Only,
+        upstream: None,
         plan,
         digest,
         fresh: false,
@@ -152,6 +166,10 @@ pub fn open(
         outputs,
         identity,
         declaration,
+    };
+    Ok(match repartition {
+        None => opened,
+        Some(repartition) => divide(opened, repartition),
     })
 }
 

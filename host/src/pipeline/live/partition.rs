@@ -20,9 +20,12 @@ use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
 use super::opening::OnMissing;
 use super::outbox::{Outbox, Waiting};
+use super::partial::PartialLane;
 use super::rows::RowMessages;
 use super::run::Shared;
+use super::stages::Stage;
 use super::telling::PartitionTelling;
+use super::whole::Assembly;
 use super::working::{Flags, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
@@ -71,6 +74,8 @@ struct Lanes {
     heard: Duration,
     /// Whether messages came since time went on by itself.
     may_advance: bool,
+    /// Whether the lanes were told that nothing comes any more.
+    is_idle: bool,
 }
 
 impl Lanes {
@@ -179,7 +184,7 @@ impl Partition {
         let mapping = shared
             .opened
             .mapping(&format!("{}/{}", shared.name(), self.number))?;
-        let plan = Arc::clone(&shared.opened.plan);
+        let plan = Arc::clone(&shared.opened.dealt);
         let stop = Arc::clone(&self.flags.lost);
         let reading = Arc::clone(&self.telling.reading);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
@@ -195,6 +200,7 @@ impl Partition {
             goes_on: least.is_some(),
             heard: shared.clock.now(),
             may_advance: true,
+            is_idle: false,
         })
     }
 
@@ -236,6 +242,7 @@ impl Partition {
     > {
         let shared = &self.shared;
         let plan = Arc::clone(&shared.opened.plan);
+        let own = taken.resume.own.clone();
         let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume, kept);
         let out = Outlet {
             lane: number as usize,
@@ -251,6 +258,30 @@ impl Partition {
                 let label = format!("{}/{number}", shared.name());
                 let transform = shared.lanes.block_on(opener.open(&label))?;
                 let lane = Lane::new(plan, windows, Box::new(transform), commits, out);
+                let failed = |error| PartitionError::Lane {
+                    lane: number,
+                    error,
+                };
+                let mut lane = lane.map_err(failed)?;
+                if let Stage::Whole(repartition) = &shared.opened.stage {
+                    let layout = Arc::clone(&repartition.layout);
+                    let assembly = Assembly::new(layout, shared.opened.advances(), own);
+                    lane = lane.over(Box::new(assembly.map_err(failed)?));
+                }
+                shared.lanes.spawn(lane.run(from_reader).instrument(span))
+            }
+            (None, Some(opener))
+                if let Stage::Partial(repartition) = &shared.opened.stage
+                    && let Some(windows) = plan.partials() =>
+            {
+                let label = format!("{}/{number}", shared.name());
+                let transform = shared.lanes.block_on(opener.open(&label))?;
+                let upstream = shared.upstream(repartition, number);
+                let memory = shared.memory_of_a_lane();
+                let windows = windows.clone();
+                let transform = Box::new(transform);
+                let lane =
+                    PartialLane::new(plan, &windows, transform, commits, out, upstream, memory);
                 let failed = |error| PartitionError::Lane {
                     lane: number,
                     error,
@@ -323,7 +354,9 @@ impl Partition {
     /// the broker says.
     fn idle(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
         let shared = &self.shared;
-        let Some(after) = shared.opened.idle_after.filter(|_| lanes.may_advance) else {
+        let advances = shared.opened.idle_after.filter(|_| lanes.may_advance);
+        let tells = shared.opened.tells_idle().filter(|_| !lanes.is_idle);
+        let Some(after) = advances.or(tells) else {
             return Ok(());
         };
         let status = shared.source.status();
@@ -331,8 +364,13 @@ impl Partition {
         let at_end = status.and_then(|status| status.at_end);
         if at_end.is_some_and(|at_end| at_end.saturating_sub(lanes.heard) >= after) {
             lanes.may_advance = false;
-            if lanes.split.advance() {
+            if advances.is_some() && lanes.split.advance() {
                 self.note(lanes, lanes.split.cursor())?;
+            }
+            if tells.is_some() {
+                lanes.is_idle = true;
+                let told = lanes.dealer.tell_all(|| ToLane::Idle);
+                told.map_err(ReadError::from)?;
             }
         }
         Ok(())
@@ -363,6 +401,7 @@ impl Partition {
     /// Deals out messages, cut where lanes had committed: each has judged all of a batch, or nothing.
     fn messages(&self, lanes: &mut Lanes, messages: &Messages) -> Result<(), PartitionError> {
         (lanes.heard, lanes.may_advance) = (self.shared.clock.now(), true);
+        lanes.is_idle = false;
         let mut rest = messages.clone();
         while !rest.is_empty() {
             let first = rest.offsets[0];

@@ -1,0 +1,180 @@
+//! Pipelines in two stages: two members that are started and stopped together, and tell as one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use arrow::datatypes::Schema;
+
+use super::opening::OpenedLive;
+use super::partial::{Repartition, Upstream, upstream_name};
+use super::run::{Ended, LiveError, Shared, start};
+use super::whole::source_columns;
+use crate::pipeline::features::Features;
+use crate::pipeline::plan::{Plan, Work};
+use crate::pipeline::wiring::Host;
+use crate::source::decode::message::MessageFormat;
+use crate::source::live::{LiveSpec, MessageColumn};
+use crate::store::embedded::EmbeddedStore;
+
+/// How long it may take until one stage notices that the other one has ended.
+const GLANCE: Duration = Duration::from_millis(50);
+
+/// Which stage of its pipeline a member is.
+#[derive(Debug, Clone)]
+pub(super) enum Stage {
+    /// It has but one.
+    Only,
+    /// It gives partial states.
+    Partial(Arc<Repartition>),
+    /// It has the windows.
+    Whole(Arc<Repartition>),
+}
+
+impl Stage {
+    /// The topic between the stages.
+    pub(super) fn repartition(&self) -> Option<&Arc<Repartition>> {
+        match self {
+            Self::Only => None,
+            Self::Partial(repartition) | Self::Whole(repartition) => Some(repartition),
+        }
+    }
+}
+
+/// Divides a pipeline that was put together as one. What is given is its second stage, with the first
+/// one in it.
+pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive {
+    let repartition = Arc::new(repartition);
+    let name = upstream_name(&whole.plan.pipeline);
+    let windows = whole.plan.windows().expect("only windows are divided");
+    let plan = Arc::new(whole.plan.working(&name, Work::Partials(windows.clone())));
+    let upstream = OpenedLive {
+        declaration: whole.declaration.clone(),
+        digest: whole.digest.clone(),
+        fresh: whole.fresh,
+        telemetry: Arc::default(),
+        kafka: whole.kafka.clone(),
+        spec: Arc::clone(&whole.spec),
+        on_missing: whole.on_missing,
+        features: Arc::new(Features::new(Arc::clone(&plan), Vec::new())),
+        serves: false,
+        opener: whole.opener.clone(),
+        map: whole.map.clone(),
+        lanes_of_a_partition: whole.lanes_of_a_partition,
+        store: whole.store.clone(),
+        commit_every: whole.commit_every,
+        // It holds what came since the last commit.
+        state_memory: whole.state_memory / 4,
+        idle_after: whole.idle_after,
+        outputs: whole.outputs.of_upstream(&repartition.sink),
+        identity: whole.identity.clone(),
+        dealt: Arc::clone(&plan),
+        plan,
+        stage: Stage::Partial(Arc::clone(&repartition)),
+        upstream: None,
+    };
+    let columns = source_columns();
+    let messages = Work::Rows {
+        event_time: columns.field(0).name().clone(),
+        output: Arc::clone(&columns),
+    };
+    let dealt = Plan {
+        source: Arc::clone(&columns),
+        input: Vec::new(),
+        key: Vec::new(),
+        key_schema: Arc::new(Schema::empty()),
+        ..whole.plan.working(&whole.plan.pipeline, messages)
+    };
+    let spec = LiveSpec {
+        format: MessageFormat::Bytes,
+        message_columns: vec![(0, MessageColumn::Timestamp)],
+        columns,
+        event_time: 0,
+        arrival_time: None,
+        max_future: None,
+        disorder: 0,
+        every_watermark: false,
+        stop_on_reject: false,
+    };
+    OpenedLive {
+        kafka: repartition.source(&whole.kafka),
+        spec: Arc::new(spec),
+        // Rows that were forwarded are nowhere else any more.
+        on_missing: super::opening::OnMissing::Stop,
+        map: None,
+        lanes_of_a_partition: 1,
+        state_memory: whole.state_memory - whole.state_memory / 4,
+        idle_after: None,
+        dealt: Arc::new(dealt),
+        stage: Stage::Whole(repartition),
+        upstream: Some(Box::new(upstream)),
+        ..whole
+    }
+}
+
+impl Shared {
+    /// Who a lane of a first stage is.
+    pub(super) fn upstream(&self, repartition: &Repartition, lane: u32) -> Upstream {
+        Upstream {
+            layout: Arc::clone(&repartition.layout),
+            partitions: repartition.partitions(),
+            lane,
+            lanes: self.expected.partitions * self.opened.lanes_of_a_partition,
+            generation: self.epoch,
+            now: self.clock.unix(),
+        }
+    }
+}
+
+/// Starts all stages of a pipeline. When one ends, so does the other.
+pub(super) fn start_all(
+    host: &Host,
+    mut opened: OpenedLive,
+    store: Arc<EmbeddedStore>,
+    stop: &Arc<AtomicBool>,
+) -> Result<JoinHandle<Ended>, LiveError> {
+    let Some(mut upstream) = opened.upstream.take() else {
+        return start(host, opened, store, stop);
+    };
+    upstream.fresh = opened.fresh;
+    let pipeline = opened.plan.pipeline.clone();
+    let over = Arc::new(AtomicBool::new(false));
+    let first = start(host, *upstream, Arc::clone(&store), &over)?;
+    let second = match start(host, opened, store, &over) {
+        Ok(second) => second,
+        Err(error) => {
+            over.store(true, Ordering::Relaxed);
+            // Why it ended is clear.
+            let _ = first.join();
+            return Err(error);
+        }
+    };
+    let (clock, stop) = (Arc::clone(&host.clock), Arc::clone(stop));
+    let name = pipeline.clone();
+    let watch = move || {
+        while !first.is_finished() && !second.is_finished() && !stop.load(Ordering::Relaxed) {
+            clock.wait(clock.now().saturating_add(GLANCE), &stop);
+        }
+        over.store(true, Ordering::Relaxed);
+        let panicked = |name: &str| LiveError::Panicked {
+            pipeline: name.to_owned(),
+        };
+        let first = first.join().unwrap_or_else(|_| Err(panicked(&name)));
+        let second = second.join().unwrap_or_else(|_| Err(panicked(&name)));
+        let (first, mut second) = match (first, second) {
+            (Ok(first), Ok(second)) => (first, second),
+            (Err(error), Err(other)) => {
+                tracing::error!(error = %other, "another failure");
+                return Err(error);
+            }
+            (Err(error), Ok(_)) | (Ok(_), Err(error)) => return Err(error),
+        };
+        second.upstream = first.lanes;
+        Ok(second)
+    };
+    let thread = std::thread::Builder::new().name(format!("{pipeline}/stages"));
+    thread
+        .spawn(watch)
+        .map_err(|error| LiveError::Thread { pipeline, error })
+}
