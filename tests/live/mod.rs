@@ -5,6 +5,7 @@ mod killed;
 mod pipeline;
 mod rebalanced;
 mod refused;
+mod repartition;
 mod served;
 mod sinks;
 mod topic;

@@ -140,10 +140,16 @@ validation = {{ max = 3000.0 }}
     /// Starts a process. Its name is that of a static member of the group: started again, it has its
     /// partitions at once. An empty one is a member that comes and goes.
     pub(super) fn start(&self, name: &str) -> Process {
+        self.start_with(name, &[])
+    }
+
+    /// The same, with more arguments.
+    pub(super) fn start_with(&self, name: &str, arguments: &[&str]) -> Process {
         let path = |what: &str| self.folder.path(&format!("{name}.{what}"));
         let file = |what: &str| File::create(path(what)).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
             .args(["run", "pipeline.toml", "--json"])
+            .args(arguments)
             .current_dir(self.folder.path(""))
             .env("PENSTOCK_CACHE", CACHE)
             .env("PENSTOCK_LOG", "info,slatedb=error")

@@ -63,6 +63,8 @@ pub(in crate::pipeline::live) struct PartialLane {
     memory: usize,
     watermark: i64,
     is_idle: bool,
+    /// Whether partial states were handed over since the last marker.
+    has_sent: bool,
     /// What the last marker said.
     told: Option<(i64, bool)>,
     report: LaneReport,
@@ -108,6 +110,7 @@ impl PartialLane {
             memory,
             watermark,
             is_idle: false,
+            has_sent: false,
             told: None,
             report,
             commits,
@@ -199,6 +202,7 @@ impl PartialLane {
         let Some(taken) = self.states.take()? else {
             return Ok(());
         };
+        self.has_sent = true;
         let (layout, partitions) = (&self.upstream.layout, self.upstream.partitions);
         for (partition, stream) in divide::streams(&taken, layout, partitions)? {
             let what = What::Partials(&stream);
@@ -217,7 +221,8 @@ impl PartialLane {
     async fn commit(&mut self) -> Result<(), LaneError> {
         self.hand_over().await?;
         let now = (self.watermark, self.is_idle);
-        if self.told != Some(now) {
+        // Whoever gets partial states is to know that they are all of a commit.
+        if std::mem::take(&mut self.has_sent) || self.told != Some(now) {
             let (watermark, is_idle) = now;
             let what = What::Marker { watermark, is_idle };
             let relayed = FromLane::Relayed(Relayed {
