@@ -5,6 +5,6 @@ mod consume;
 mod fan_out;
 mod faults;
 mod follower;
-mod proxy;
+pub(crate) mod proxy;
 mod reshard;
-mod stream;
+pub(crate) mod stream;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 /// What becomes of a request.
-pub(super) enum Fate {
+pub(crate) enum Fate {
     /// It goes through.
     Pass,
     /// It is answered with this status, code and message.
@@ -24,7 +24,7 @@ pub(super) enum Fate {
 type Rule = Box<dyn FnMut(&str, &str) -> Fate + Send>;
 
 /// A proxy in front of the service. Ends with this value.
-pub(super) struct Proxy {
+pub(crate) struct Proxy {
     port: u16,
     stopped: Arc<AtomicBool>,
     /// The actions that were asked for, in their order.
@@ -36,7 +36,7 @@ pub(super) struct Proxy {
 
 impl Proxy {
     /// The rule gets a request's action and body, and may change its mind.
-    pub(super) fn start(to: u16, rule: impl FnMut(&str, &str) -> Fate + Send + 'static) -> Self {
+    pub(crate) fn start(to: u16, rule: impl FnMut(&str, &str) -> Fate + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
         let proxy = Self {
             port: listener.local_addr().expect("it is bound").port(),
@@ -63,18 +63,18 @@ impl Proxy {
         proxy
     }
 
-    pub(super) fn endpoint(&self) -> String {
+    pub(crate) fn endpoint(&self) -> String {
         format!("http://127.0.0.1:{}", self.port)
     }
 
     /// How often an action was asked for.
-    pub(super) fn count(&self, action: &str) -> usize {
+    pub(crate) fn count(&self, action: &str) -> usize {
         let asked = self.asked.lock().expect("nobody panicked");
         asked.iter().filter(|it| *it == action).count()
     }
 
     /// Closes all connections.
-    pub(super) fn cut(&self) {
+    pub(crate) fn cut(&self) {
         for connection in self.open.lock().expect("nobody panicked").drain(..) {
             // It may be closed already.
             let _ = connection.shutdown(Shutdown::Both);
@@ -82,7 +82,7 @@ impl Proxy {
     }
 
     /// Has all further requests go by another rule.
-    pub(super) fn change(&self, rule: impl FnMut(&str, &str) -> Fate + Send + 'static) {
+    pub(crate) fn change(&self, rule: impl FnMut(&str, &str) -> Fate + Send + 'static) {
         *self.rule.lock().expect("nobody panicked") = Box::new(rule);
     }
 }

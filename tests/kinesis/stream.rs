@@ -11,11 +11,11 @@ use crate::support::servers;
 
 /// The service for tests that leave it alone, each with streams of its own names. It starts at the
 /// first use.
-pub(super) static SHARED: LazyLock<Server<Kinesis>> = LazyLock::new(|| servers::start(Kinesis));
+pub(crate) static SHARED: LazyLock<Server<Kinesis>> = LazyLock::new(|| servers::start(Kinesis));
 
 /// A stream, which is deleted with this value: the service has a limit for shards of all streams.
-pub(super) struct Stream {
-    pub(super) name: &'static str,
+pub(crate) struct Stream {
+    pub(crate) name: &'static str,
 }
 
 impl Drop for Stream {
@@ -29,7 +29,7 @@ impl Drop for Stream {
 impl Stream {
     /// Makes a stream, and waits until it can be used.
     #[track_caller]
-    pub(super) fn make(name: &'static str, shards: u32) -> Self {
+    pub(crate) fn make(name: &'static str, shards: u32) -> Self {
         let stream = Self { name };
         stream.call("CreateStream", json!({"ShardCount": shards}));
         stream.active();
@@ -38,7 +38,7 @@ impl Stream {
 
     /// Calls an action with the stream's name and more.
     #[track_caller]
-    pub(super) fn call(&self, action: &str, mut more: Value) -> Value {
+    pub(crate) fn call(&self, action: &str, mut more: Value) -> Value {
         more["StreamName"] = self.name.into();
         let told = SHARED.call(action, &more.to_string());
         let told = told.unwrap_or_else(|error| panic!("{action} {more}: {error:#}"));
@@ -47,14 +47,14 @@ impl Stream {
 
     /// Waits until the stream can be used, or used again.
     #[track_caller]
-    pub(super) fn active(&self) {
+    pub(crate) fn active(&self) {
         let told = || self.call("DescribeStreamSummary", json!({}));
         while told()["StreamDescriptionSummary"]["StreamStatus"] != "ACTIVE" {}
     }
 
     /// Writes values with keys, in this order, and gives their sequence numbers.
     #[track_caller]
-    pub(super) fn put<K: AsRef<str>, V: AsRef<[u8]>>(
+    pub(crate) fn put<K: AsRef<str>, V: AsRef<[u8]>>(
         &self,
         records: impl IntoIterator<Item = (K, V)>,
     ) -> Vec<String> {
@@ -76,7 +76,7 @@ impl Stream {
 
     /// The names of all shards.
     #[track_caller]
-    pub(super) fn shards(&self) -> Vec<String> {
+    pub(crate) fn shards(&self) -> Vec<String> {
         let told = self.call("ListShards", json!({}));
         let shards = told["Shards"].as_array().unwrap().iter();
         let mut shards: Vec<String> = shards
@@ -88,7 +88,7 @@ impl Stream {
 
     /// Splits a shard in the middle, and waits until that is done.
     #[track_caller]
-    pub(super) fn split(&self, shard: &str) {
+    pub(crate) fn split(&self, shard: &str) {
         let told = self.call("ListShards", json!({}));
         let shards = told["Shards"].as_array().unwrap().iter();
         let range =
@@ -102,7 +102,7 @@ impl Stream {
 
     /// Merges two neighbours, and waits until that is done.
     #[track_caller]
-    pub(super) fn merge(&self, shard: &str, other: &str) {
+    pub(crate) fn merge(&self, shard: &str, other: &str) {
         let more = json!({"ShardToMerge": shard, "AdjacentShardToMerge": other});
         self.call("MergeShards", more);
         self.active();
@@ -110,7 +110,7 @@ impl Stream {
 }
 
 /// `0..count`, dealt to `keys` keys in turn: `(key-2, 2:17)` is the 18th value of the third key.
-pub(super) fn values(keys: usize, count: std::ops::Range<usize>) -> Vec<(String, String)> {
+pub(crate) fn values(keys: usize, count: std::ops::Range<usize>) -> Vec<(String, String)> {
     count
         .map(|number| {
             let key = number % keys;

@@ -2,10 +2,13 @@
 
 mod idle;
 mod killed;
+mod kinesis;
+mod lateness;
 mod pipeline;
 mod rebalanced;
 mod refused;
 mod repartition;
 mod served;
+mod shards;
 mod sinks;
 mod topic;

@@ -35,6 +35,16 @@ pub(super) struct Left {
 }
 
 impl Left {
+    /// Without the order of lines in files, where several splits feed a lane.
+    pub(super) fn unordered(mut self) -> Self {
+        for (_, file) in &mut self.files {
+            let mut lines: Vec<&str> = file.lines().collect();
+            lines.sort_unstable();
+            *file = lines.join("\n");
+        }
+        self
+    }
+
     /// Fails with what is different.
     #[track_caller]
     pub(super) fn is(&self, expected: &Self, what: &str) {
@@ -81,6 +91,24 @@ fn same<'a>(
 
 impl Pipeline {
     pub(super) fn over(topic: &Topic, group: &str, window: &str, run: &str) -> Self {
+        let event = format!(
+            r#"
+[environments.local.events.entry.kafka]
+brokers = "{}"
+topic = "{}"
+group = "{group}"
+instance = "${{INSTANCE}}"
+"auto.commit.interval.ms" = 50
+"session.timeout.ms" = 3000
+"heartbeat.interval.ms" = 300
+"#,
+            topic.bootstrap, topic.name
+        );
+        Self::reading(&event, group, window, run)
+    }
+
+    /// Over a stream that is declared so.
+    pub(super) fn reading(event: &str, group: &str, window: &str, run: &str) -> Self {
         let folder = Folder::new();
         folder.write(
             "penstock.toml",
@@ -92,16 +120,7 @@ store = "store"
 [environments.local.events.entry]
 event_time = "at"
 schema = {{ at = "timestamp[ms, UTC]", key = "int64", amount = "float64", note = "utf8" }}
-[environments.local.events.entry.kafka]
-brokers = "{}"
-topic = "{}"
-group = "{group}"
-instance = "${{INSTANCE}}"
-"auto.commit.interval.ms" = 50
-"session.timeout.ms" = 3000
-"heartbeat.interval.ms" = 300
-"#,
-                topic.bootstrap, topic.name
+{event}"#
             ),
         );
         folder.write(
@@ -140,26 +159,25 @@ validation = {{ max = 3000.0 }}
     /// Starts a process. Its name is that of a static member of the group: started again, it has its
     /// partitions at once. An empty one is a member that comes and goes.
     pub(super) fn start(&self, name: &str) -> Process {
-        self.start_with(name, &[])
+        self.start_with(name, |_| {})
     }
 
-    /// The same, with more arguments.
-    pub(super) fn start_with(&self, name: &str, arguments: &[&str]) -> Process {
+    /// The same, with more said of the process.
+    pub(super) fn start_with(&self, name: &str, more: impl FnOnce(&mut Command)) -> Process {
         let path = |what: &str| self.folder.path(&format!("{name}.{what}"));
         let file = |what: &str| File::create(path(what)).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_penstock"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
+        command
             .args(["run", "pipeline.toml", "--json"])
-            .args(arguments)
             .current_dir(self.folder.path(""))
             .env("PENSTOCK_CACHE", CACHE)
             .env("PENSTOCK_LOG", "info,slatedb=error")
             .env("INSTANCE", name)
             .stdout(Stdio::from(file("stdout")))
-            .stderr(Stdio::from(file("stderr")))
-            .spawn()
-            .unwrap();
+            .stderr(Stdio::from(file("stderr")));
+        more(&mut command);
         Process {
-            child,
+            child: command.spawn().unwrap(),
             stdout: path("stdout"),
             stderr: path("stderr"),
         }
@@ -195,7 +213,7 @@ validation = {{ max = 3000.0 }}
     }
 
     /// What there is, as the last process told, which had all lanes.
-    fn left(&self, summary: &Value) -> Left {
+    pub(super) fn left(&self, summary: &Value) -> Left {
         let mut files = Vec::new();
         for folder in ["totals.rejects", "totals.late", "totals.invalid"] {
             let path = self.folder.path(&format!("out/{folder}"));
@@ -256,6 +274,25 @@ impl Process {
     pub(super) fn is_alive(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "it has ended: {}", self.stderr());
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&mut self) -> String {
+        let mut address = None;
+        wait(
+            || {
+                self.is_alive();
+                let stderr = self.stderr();
+                let lines = stderr.lines();
+                let mut told = lines.filter_map(|line| line.strip_prefix("listening on http://"));
+                address = told
+                    .next()
+                    .and_then(|line| Some(line.split_once(": ")?.0.to_owned()));
+                address.is_some()
+            },
+            || "it says where it listens".to_owned(),
+        );
+        address.unwrap()
     }
 
     /// Whether it said that a partition became its own.

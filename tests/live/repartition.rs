@@ -300,7 +300,9 @@ fn what_comes_twice_counts_once_and_another_schema_is_refused() {
     let process = pipeline.start("refused");
     process.fails(2, &["another schema", "--fresh"]);
     // Begun anew it forgets the topic between, too.
-    let mut process = pipeline.start_with("fresh", &["--fresh"]);
+    let mut process = pipeline.start_with("fresh", |command| {
+        command.arg("--fresh");
+    });
     // Nobody knows that the group is done again, but by what is new; which is late by now.
     topic.write(200);
     catch_up(&topic, &pipeline, 1, &mut [&mut process]);

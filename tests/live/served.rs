@@ -20,25 +20,6 @@ fn listening(topic: &Topic, group: &str) -> Pipeline {
     pipeline
 }
 
-/// Where a process listens.
-fn address(process: &mut Process) -> String {
-    let mut address = None;
-    wait(
-        || {
-            process.is_alive();
-            let stderr = process.stderr();
-            let lines = stderr.lines();
-            let mut told = lines.filter_map(|line| line.strip_prefix("listening on http://"));
-            address = told
-                .next()
-                .and_then(|line| Some(line.split_once(": ")?.0.to_owned()));
-            address.is_some()
-        },
-        || "it says where it listens".to_owned(),
-    );
-    address.unwrap()
-}
-
 fn status(address: &str) -> Value {
     let (_, text) = ask(address, "/status");
     serde_json::from_str::<Value>(&text).unwrap()["pipelines"][0].take()
@@ -57,7 +38,7 @@ fn what_is_told_while_it_works_is_what_is_reported_at_the_end() {
     topic.write(500);
     let pipeline = listening(&topic, "served");
     let mut process = pipeline.start("one");
-    let address = address(&mut process);
+    let address = process.address();
     assert_eq!(ask(&address, "/health"), (200, "ok\n".to_owned()));
     wait_for_ready(&address);
     pipeline.catch_up(&topic, &mut [&mut process]);
@@ -107,7 +88,7 @@ fn a_member_without_a_partition_is_ready_too() {
     let topic = Topic::new("served-twice", 1, 301);
     let pipeline = listening(&topic, "served-twice");
     let mut processes = [pipeline.start("one"), pipeline.start("two")];
-    let addresses = processes.each_mut().map(address);
+    let addresses = processes.each_mut().map(Process::address);
     addresses.iter().for_each(|address| wait_for_ready(address));
     let lanes = || -> usize {
         let lanes = addresses.iter();

@@ -27,6 +27,7 @@ const PROPERTIES: [&[&str]; 2] = [
         "map::",
         "crash::killed",
         "live::killed",
+        "live::kinesis::a_killed",
         "live::sinks::a_killed",
     ],
 ];

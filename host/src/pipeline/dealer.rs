@@ -26,7 +26,7 @@ use super::plan::Plan;
 use super::queue::{Closed, Sender};
 use super::reader::ReadError;
 use super::telemetry::ReaderTelemetry;
-use crate::source::live::SplitCursor;
+use crate::source::live::{Placed, SplitCursor};
 use crate::source::{Origins, SourceBatch, SourceReject, record_lines};
 use crate::stage::Stage;
 use crate::transform::Figures;
@@ -92,7 +92,7 @@ impl Dealer {
                     mapping.part(&way.batch, &way.origins, way.first, &mut self.accounting)?
                 }
             };
-            self.send(&mut way, part, place)?;
+            self.send(&mut way, part, place.as_ref())?;
             // Without a delivery of its own a lane accounts for what it sent.
             if self.delivery.is_some() {
                 self.telemetry.accounts.publish(&self.accounting);
@@ -120,7 +120,7 @@ impl Dealer {
         &mut self,
         way: &mut Way,
         mut part: Part,
-        place: Option<Place>,
+        place: Option<&Place>,
     ) -> Result<(), ReadError> {
         way.go_to(part.end);
         let keyless = self.divider.keyless(&part.rows);
@@ -175,7 +175,7 @@ impl Dealer {
                 sequences: sequences.clone(),
                 origins: Arc::clone(&way.origins),
                 watermark: way.watermark,
-                place,
+                place: place.clone(),
                 unreached: unreached.take(),
             }));
             lane.send_blocking(message, bytes)?;
@@ -274,22 +274,23 @@ impl Way {
 
     /// Where in a live stream its parts are by now, as `whole` says of the batch. Records that did not
     /// become rows and stand behind the last of them are read again, and not counted before.
-    fn place(&mut self, whole: Place) -> Place {
+    fn place(&mut self, whole: &Place) -> Place {
         if self.is_done {
-            return whole;
+            return whole.clone();
         }
         let times = &self.batch.event_times[..self.first];
         let last = self.origins.of(self.first as u32 - 1).position;
         let next = self.origins.of(self.first as u32).position;
-        let cursor = SplitCursor {
-            position: last as i64 + 1,
+        let cursor = (last != next).then_some(whole.after.as_ref()).flatten();
+        let cursor = cursor.map(|whole_cursor| SplitCursor {
+            position: Placed::behind(whole.placed.as_ref(), last as i64),
             sequence: self.sequences().end,
             greatest: times.iter().copied().fold(whole.greatest, i64::max),
-            floor: whole.after.map_or(i64::MIN, |after| after.floor),
-        };
+            ..whole_cursor.clone()
+        });
         Place {
-            after: (last != next).then_some(cursor),
-            ..whole
+            after: cursor,
+            ..whole.clone()
         }
     }
 

@@ -25,7 +25,7 @@ use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
-use crate::source::live::SplitCursor;
+use crate::source::live::{Placed, SplitCursor, Spot};
 use crate::source::{Origin, Origins, record_lines};
 use crate::stage::Stage;
 use crate::text::instant;
@@ -76,15 +76,35 @@ pub(super) struct LaneBatch {
 }
 
 /// The place of a batch in a live stream.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub(super) struct Place {
-    pub(super) split: u32,
-    /// The position of the first message of the source's batch.
-    pub(super) start: i64,
+    /// The split, by a name that stays.
+    pub(super) split: Arc<str>,
+    pub(super) start: Start,
     /// The cursor once everything up to here is judged; none within a message of several rows.
     pub(super) after: Option<SplitCursor>,
-    /// The greatest event time before the batch.
+    /// The greatest event time before the batch, in the same split.
     pub(super) greatest: i64,
+    /// Where the messages lie, if offsets are not what cursors are made of.
+    pub(super) placed: Option<Placed>,
+}
+
+/// What a batch of a live stream begins with.
+#[derive(Debug, Clone)]
+pub(super) enum Start {
+    /// A message, which lies here.
+    At(Spot),
+    /// None: it only says how far the split was read.
+    Nothing,
+    /// None: the stream has the split no longer, and nothing need be known of it.
+    Gone,
+}
+
+impl Place {
+    /// Whether a reader can go on behind it.
+    pub(super) fn is_whole(&self) -> bool {
+        self.after.is_some() || matches!(self.start, Start::Gone)
+    }
 }
 
 /// Rows and records that never reached a lane.
@@ -95,9 +115,33 @@ pub(super) struct Unreached {
 }
 
 impl LaneBatch {
-    /// Whether the lane may commit after it.
-    pub(super) fn may_commit(&self) -> bool {
-        self.place.is_none_or(|place| place.after.is_some())
+    /// The progress of it alone, without rows and without a place.
+    pub(super) fn progress(self) -> Self {
+        Self {
+            rows: self.rows.slice(0, 0),
+            event_times: self.event_times.slice(0, 0),
+            watermarks: None,
+            picked: Some(Vec::new()),
+            place: None,
+            unreached: None,
+            ..self
+        }
+    }
+
+    /// The same for a lane whose watermark is here already: it may have been so far when others that
+    /// are read together with it were not.
+    pub(super) fn not_before(&mut self, watermark: i64) {
+        let is_before = match &self.watermarks {
+            Some(each) => each.first().is_some_and(|first| *first < watermark),
+            None => self.watermark < watermark && !self.event_times.is_empty(),
+        };
+        if is_before {
+            self.watermarks = Some(match &self.watermarks {
+                Some(each) => each.iter().map(|at| watermark.max(*at)).collect(),
+                None => vec![watermark; self.event_times.len()].into(),
+            });
+        }
+        self.watermark = self.watermark.max(watermark);
     }
 
     /// Which of the rows that were divided row `row` is.
@@ -390,10 +434,11 @@ impl Lane {
             };
             match message {
                 Some(ToLane::Batch(batch)) => {
-                    let (end, place) = (batch.sequences.end, batch.place);
                     let began = self.out.telemetry.batch_begins();
-                    if let Some(batch) = self.commits.left(*batch) {
-                        self.batch(batch).await?;
+                    if let Some(mut batch) = self.commits.left(*batch, self.watermark) {
+                        let (end, place) = (batch.sequences.end, batch.place.take());
+                        let may_commit = place.as_ref().is_none_or(Place::is_whole);
+                        self.batch(batch, may_commit).await?;
                         self.commits.judged(end, place);
                         self.commit_if_it_must().await?;
                     }
@@ -502,15 +547,20 @@ impl Lane {
         }
     }
 
-    async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
+    async fn batch(&mut self, mut batch: LaneBatch, may_commit: bool) -> Result<(), LaneError> {
+        batch.not_before(self.watermark);
         let mut refused = Vec::new();
         if let Some(unreached) = batch.unreached.take() {
             refused = unreached.refused;
             match &self.assembly {
                 None => self.report.accounting += &unreached.accounting,
-                // Messages between stages are no rows, and those that are not even messages are no
-                // rows that were read.
-                Some(_) => drop(std::mem::take(&mut refused)),
+                // Messages between stages are no rows that were read. One that does not even say when it
+                // was sent must not be lost silently.
+                Some(_) => {
+                    if let Some(refused) = refused.first() {
+                        return Err(LaneError::Received(refused.detail.clone().into()));
+                    }
+                }
             }
         }
         let assembled = match &mut self.assembly {
@@ -524,7 +574,6 @@ impl Lane {
         let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
         let outcome = match &mut self.residence {
             Some(residence) => {
-                let may_commit = batch.may_commit();
                 residence
                     .batch(windows, &rows, calls, out, may_commit)
                     .await?

@@ -59,9 +59,10 @@ impl Passing {
             };
             match message {
                 Some(ToLane::Batch(batch)) => {
-                    let (end, place) = (batch.sequences.end, batch.place);
                     let began = self.out.telemetry.batch_begins();
-                    if let Some(batch) = self.commits.left(*batch) {
+                    let watermark = self.report.watermark;
+                    if let Some(mut batch) = self.commits.left(*batch, watermark) {
+                        let (end, place) = (batch.sequences.end, batch.place.take());
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
                     }

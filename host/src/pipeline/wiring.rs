@@ -229,10 +229,12 @@ impl Opened {
     }
 
     /// What must be the same for the state of a live pipeline to be of use.
-    pub(super) fn live_identity(&self) -> Identity {
+    pub(super) fn live_identity(&self, shards_of: Option<&str>) -> Identity {
         let mut parts = self.shape();
         let lanes = self.declaration.run.lanes.unwrap_or(1);
         parts.push(("number of lanes", lanes.to_string()));
+        // Shards have the same names in every stream.
+        parts.extend(shards_of.map(|stream| ("stream", stream.to_owned())));
         Identity::of(parts)
     }
 

@@ -393,6 +393,20 @@ fn source(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
         by_split(seen, |split| split.lag),
     )?;
     families.gauge(
+        seconds(
+            "penstock_split_behind",
+            "How far reading is behind the newest record, as the stream says",
+        ),
+        by_split(seen, |split| Some(split.behind?.as_secs_f64())),
+    )?;
+    families.counter(
+        plain(
+            "penstock_split_throttled",
+            "How often the stream asked to be asked less often",
+        ),
+        by_split(seen, |split| split.throttled),
+    )?;
+    families.gauge(
         plain(
             "penstock_split_paused",
             "Whether reading rests because the lane has enough to do",

@@ -96,6 +96,8 @@ fn of_split(split: &SplitStatus, pipeline: &PipelineTelemetry) -> Value {
         "position": split.position,
         "end": split.end,
         "lag_records": split.lag,
+        "behind_s": split.behind.map(|behind| behind.as_secs_f64()),
+        "throttled": split.throttled,
         "paused": split.paused,
         "pauses": split.pauses,
         "held_bytes": split.held_bytes,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::*;
 use crate::clock::Clock;
@@ -110,9 +111,11 @@ fn at_work(clock: &Arc<ByHand>) -> Arc<Telemetry> {
             position: Some(100),
             end: Some(130),
             lag: Some(30),
+            behind: Some(Duration::from_millis(1_500)),
             paused: true,
             held_bytes: 7,
             pauses: 2,
+            throttled: Some(3),
         }]
     });
     for number in 0..2 {
@@ -189,6 +192,14 @@ fn every_metric_parses_and_says_what_was_told() {
     assert_eq!(
         value("penstock_split_lag_records", &[("split", "t/0")]),
         30.0
+    );
+    assert_eq!(
+        value("penstock_split_behind_seconds", &[("split", "t/0")]),
+        1.5
+    );
+    assert_eq!(
+        value("penstock_split_throttled_total", &[("split", "t/0")]),
+        3.0
     );
     assert_eq!(value("penstock_split_paused", &[("split", "t/0")]), 1.0);
     assert_eq!(

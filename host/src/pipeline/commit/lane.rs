@@ -1,9 +1,7 @@
 //! When a lane commits, and what it need not do again.
 
-use std::collections::BTreeMap;
-
-use super::{CommitDue, Resume, ToCommit};
-use crate::pipeline::lane::{LaneBatch, LaneReport, Place};
+use super::{CommitDue, Resume, SplitCursors, ToCommit};
+use crate::pipeline::lane::{LaneBatch, LaneReport, Place, Start};
 use crate::pipeline::residence::{Kept, KeptChanges};
 use crate::source::live::SplitCursor;
 
@@ -19,7 +17,7 @@ pub(in crate::pipeline) struct LaneCommits {
     /// Everything before this sequence was judged.
     sequence: u64,
     /// How far each split of a live stream was judged.
-    splits: BTreeMap<u32, SplitCursor>,
+    splits: SplitCursors,
     /// Whether anything was done since the last commit.
     is_open: bool,
     /// Whether what was done ends where a reader can go on.
@@ -43,13 +41,21 @@ impl LaneCommits {
         }
     }
 
-    /// The rows of a batch that were not judged before; none if all were.
-    pub(in crate::pipeline) fn left(&self, batch: LaneBatch) -> Option<LaneBatch> {
+    /// The rows of a batch that were not judged before, or its progress alone; none if there is nothing
+    /// new in it for a lane whose watermark is this.
+    pub(in crate::pipeline) fn left(&self, batch: LaneBatch, watermark: i64) -> Option<LaneBatch> {
         if let Some(place) = &batch.place {
             // Readers cut where lanes had committed, so that all of a batch was judged or nothing of it.
-            let cursor = self.resume.splits.get(&place.split);
-            let is_new = cursor.is_none_or(|cursor| place.start >= cursor.position);
-            return is_new.then_some(batch);
+            let is_new = match self.resume.splits.get(&place.split) {
+                None => true,
+                Some(cursor) => is_behind(place, cursor),
+            };
+            if is_new {
+                return Some(batch);
+            }
+            // Of several splits that are read together, another one may be further than when this lane
+            // judged these rows.
+            return (batch.watermark > watermark).then(|| batch.progress());
         }
         let cursor = self.resume.cursor;
         (batch.sequences.end > cursor).then(|| batch.from(cursor))
@@ -59,9 +65,14 @@ impl LaneCommits {
     pub(in crate::pipeline) fn judged(&mut self, sequence: u64, place: Option<Place>) {
         self.sequence = sequence;
         self.is_open = true;
-        self.is_whole = place.is_none_or(|place| place.after.is_some());
-        if let Some((split, cursor)) = place.and_then(|place| Some((place.split, place.after?))) {
-            self.splits.insert(split, cursor);
+        self.is_whole = place.as_ref().is_none_or(Place::is_whole);
+        let Some(place) = place else {
+            return;
+        };
+        match (place.start, place.after) {
+            (Start::Gone, _) => drop(self.splits.remove(&place.split)),
+            (_, Some(cursor)) => drop(self.splits.insert(place.split, cursor)),
+            (_, None) => {}
         }
     }
 
@@ -97,5 +108,14 @@ impl LaneCommits {
             report,
             own: serde_json::Value::Null,
         }
+    }
+}
+
+/// Whether a batch comes behind a cursor of its split.
+fn is_behind(place: &Place, cursor: &SplitCursor) -> bool {
+    match (&place.start, &place.after) {
+        (Start::At(spot), _) => !cursor.position.covers(spot),
+        (Start::Nothing, Some(after)) => after.position >= cursor.position,
+        (Start::Nothing, None) | (Start::Gone, _) => true,
     }
 }

@@ -51,6 +51,9 @@ const LOG: u8 = 3;
 /// Bytes that are held of a lane's log before they are written.
 const LOG_BYTES: usize = 4 << 20;
 
+/// How far each split of a live stream was judged, by its name.
+pub(super) type SplitCursors = BTreeMap<Arc<str>, SplitCursor>;
+
 /// What a lane commits.
 #[derive(Debug)]
 pub(super) struct ToCommit {
@@ -59,7 +62,7 @@ pub(super) struct ToCommit {
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
     /// How far each split of a live stream was judged.
-    pub(super) splits: BTreeMap<u32, SplitCursor>,
+    pub(super) splits: SplitCursors,
     /// What it has to say so far.
     pub(super) report: LaneReport,
     /// What else the lane has to keep; nothing but in pipelines of two stages.
@@ -72,7 +75,7 @@ pub(super) struct Resume {
     /// The sequence before which all rows were judged.
     pub(super) cursor: u64,
     /// How far each split of a live stream was judged.
-    pub(super) splits: BTreeMap<u32, SplitCursor>,
+    pub(super) splits: SplitCursors,
     pub(super) report: LaneReport,
     pub(super) progress: Option<Progress>,
     /// The number up to which entries of the journal count.
@@ -264,7 +267,7 @@ impl Commits {
         let progress = progress.then(|| Progress::decode(&meta.progress));
         Ok(Resume {
             cursor: meta.cursor,
-            splits: BTreeMap::new(),
+            splits: SplitCursors::new(),
             report: meta.report(),
             progress: progress.transpose()?,
             journal: meta.journal,

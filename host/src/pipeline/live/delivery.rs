@@ -15,6 +15,7 @@ use super::outbox::{Outbox, OutboxError};
 use super::outputs::{INVALID, LATE, PARTIALS, REJECTS};
 use super::partial::placed;
 use super::rows::{Keys, RowMessages};
+use super::split_names::SplitNames;
 use crate::pipeline::commit::ToCommit;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::features::Features;
@@ -83,8 +84,8 @@ pub(super) struct LaneDelivery {
     pub(super) messages: RowMessages,
     /// Of the transform, as messages say it.
     pub(super) generation: u64,
-    /// The name of the split that refused rows came from.
-    pub(super) split: String,
+    /// The names of the splits that refused rows came from.
+    pub(super) splits: Arc<SplitNames>,
     /// Rows that the lane has emitted.
     pub(super) rows: u64,
     /// Hears what was committed.
@@ -211,9 +212,13 @@ impl LaneDelivery {
     }
 
     fn refused(&mut self, refused: &[Refused]) -> Result<(), LiveDeliveryError> {
-        // All of a split are in one partition, in order.
-        let key = self.split.clone();
+        let mut of_last = None;
         for refused in refused {
+            let number = refused.origin.split;
+            let split = match of_last.take_if(|(last, _)| *last == number) {
+                Some((_, split)) => split,
+                None => self.splits.of(number),
+            };
             let to = match refused.stage {
                 Stage::Late => LATE,
                 _ => REJECTS,
@@ -224,7 +229,7 @@ impl LaneDelivery {
                 stage: refused.stage,
                 code: refused.code.clone(),
                 detail: refused.detail.clone(),
-                file: Some(self.split.clone()),
+                file: Some(split.to_string()),
                 position: Some(Position::Offset(refused.origin.position)),
                 record: match refused.stage {
                     Stage::Decode => Record::Text(refused.record.clone()),
@@ -235,7 +240,9 @@ impl LaneDelivery {
                 shorten(&mut reject);
             }
             let line = reject_line(&reject);
-            self.put(to, key.as_bytes(), &line)?;
+            // All of a split are in one partition, in order.
+            self.put(to, split.as_bytes(), &line)?;
+            of_last = Some((number, split));
         }
         Ok(())
     }
@@ -248,7 +255,7 @@ impl LaneDelivery {
         self.keeper.commit(commit, self.rows, outbox)?;
         self.lane_telemetry.committed(begun);
         self.send()?;
-        self.committed.tell(&commit.splits);
+        self.committed.tell(commit);
         Ok(())
     }
 

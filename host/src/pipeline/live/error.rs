@@ -53,6 +53,26 @@ pub enum PartitionError {
         /// The one after the last that there is.
         high: i64,
     },
+    /// What was to be read next of a shard is gone.
+    #[error(
+        "shard {shard} does not hold what comes next{}: {reason}. Let `on_missing = \"earliest\"` of the event go on with what there is, or begin anew with `--fresh`",
+        between(wanted.as_deref(), first.as_deref())
+    )]
+    MissingRecords {
+        /// The shard.
+        shard: String,
+        /// The number of the record after which to go on.
+        wanted: Option<String>,
+        /// The number of the first record that there is after it.
+        first: Option<String>,
+        /// What the service says.
+        reason: String,
+    },
+    /// A shard that was read to its end takes records again.
+    #[error(
+        "shard {0} was read to its end and takes records again: the stream was made anew; begin anew with `--fresh`"
+    )]
+    Reopened(String),
     /// There is no thread to be had.
     #[error("cannot start a thread: {0}; let this process have more, or run more processes")]
     Thread(std::io::Error),
@@ -66,6 +86,12 @@ fn gone(wanted: i64, low: i64) -> String {
         Some(lost @ 1..) => format!("{lost} messages were deleted before they were read."),
         _ => "the topic was made anew.".to_owned(),
     }
+}
+
+fn between(wanted: Option<&str>, first: Option<&str>) -> String {
+    let after = wanted.map(|wanted| format!(" after record {wanted}"));
+    let until = first.map(|first| format!(", and goes on at {first}"));
+    after.unwrap_or_default() + &until.unwrap_or_default()
 }
 
 impl PartitionError {
@@ -82,7 +108,9 @@ impl PartitionError {
     pub(super) fn is_bad_input(&self) -> bool {
         match self {
             Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
-            | Self::Missing { .. } => true,
+            | Self::Missing { .. }
+            | Self::MissingRecords { .. }
+            | Self::Reopened(_) => true,
             Self::Lane { error, .. } => matches!(error, LaneError::Received(_)),
             Self::Delivery { error, .. } => error.is_bad_input(),
             _ => false,

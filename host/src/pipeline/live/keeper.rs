@@ -112,8 +112,8 @@ pub(crate) struct LaneMeta {
     pub(crate) rows: u64,
     /// How many of the source's rows were judged.
     pub(crate) sequence: u64,
-    /// How far each split was judged.
-    pub(crate) splits: BTreeMap<u32, SplitCursor>,
+    /// How far each split was judged: by a partition's number, or a shard's name.
+    pub(crate) splits: BTreeMap<String, SplitCursor>,
     /// The windows' progress, as its bytes.
     progress: Vec<u8>,
     /// Entries of the journal that are to be carried out.
@@ -197,7 +197,9 @@ impl Keeper {
         };
         let mut resume = Resume {
             cursor: meta.sequence,
-            splits: meta.splits,
+            splits: (meta.splits.into_iter())
+                .map(|(name, cursor)| (name.into(), cursor))
+                .collect(),
             report: meta.report.report(),
             own: meta.own,
             ..Resume::default()
@@ -355,7 +357,9 @@ impl Keeper {
             partitions: self.expected.partitions,
             rows,
             sequence: commit.cursor,
-            splits: commit.splits.clone(),
+            splits: (commit.splits.iter())
+                .map(|(name, cursor)| (name.to_string(), cursor.clone()))
+                .collect(),
             progress,
             journal,
             report: KeptReport::of(&commit.report),

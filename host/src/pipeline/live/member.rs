@@ -1,4 +1,5 @@
-//! A member of the group that reads a stream: it has partitions come and go.
+//! A member of the group that reads a stream: it has partitions come and go. A stream without groups is
+//! one that is always there.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,11 +8,11 @@ use std::time::Duration;
 
 use super::error::PartitionError;
 use super::run::{LaneAccount, LiveError, LiveReport, Shared};
+use super::source::{LiveEvent, LiveSource, StreamFault};
 use super::telling;
-use super::working::{Intake, PartitionEnd, Working};
+use super::working::{PartitionEnd, Working};
 use crate::pipeline::lane::LaneReport;
 use crate::pipeline::telemetry::PipelineState;
-use crate::source::kafka::{KafkaEvent, KafkaFault, KafkaSource};
 
 /// How long to wait for the source's next word, each time.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -96,7 +97,7 @@ impl Member {
     }
 
     /// Lets every partition commit, and leaves the group.
-    fn stop(&mut self, source: &Arc<KafkaSource>) {
+    fn stop(&mut self, source: &Arc<LiveSource>) {
         let telemetry = &self.shared.opened.telemetry;
         telemetry.set_state(PipelineState::Stopping);
         self.again.clear();
@@ -118,38 +119,28 @@ impl Member {
         }
     }
 
-    fn take_while_stopping(&mut self, event: KafkaEvent) {
+    fn take_while_stopping(&mut self, event: LiveEvent) {
         match event {
-            KafkaEvent::Lost(partitions) => self.lose(&partitions),
-            KafkaEvent::Started { .. } | KafkaEvent::Messages(_) | KafkaEvent::Assigned(_) => {}
+            LiveEvent::Heard(..) | LiveEvent::Assigned(_) => {}
             event => self.take(event),
         }
     }
 
-    fn take(&mut self, event: KafkaEvent) {
+    fn take(&mut self, event: LiveEvent) {
         let pipeline = self.shared.name().to_owned();
         match event {
-            KafkaEvent::Assigned(partitions) => {
+            LiveEvent::Assigned(partitions) => {
                 tracing::info!(pipeline, ?partitions, "partitions are ours");
                 for partition in partitions {
                     self.begin(partition);
                 }
             }
-            KafkaEvent::Started { partition, offset } => {
-                self.tell(partition, Intake::Started(offset));
+            LiveEvent::Heard(partition, intake) => {
+                if let Some(working) = self.working.get(&partition) {
+                    working.tell(intake);
+                }
             }
-            KafkaEvent::Messages(batch) => {
-                let partition = batch.messages.split;
-                self.tell(partition, Intake::Messages(batch));
-            }
-            KafkaEvent::AtEnd { partition, next } => self.tell(partition, Intake::AtEnd(next)),
-            KafkaEvent::Missing {
-                partition,
-                wanted,
-                low,
-                high,
-            } => self.tell(partition, Intake::Missing { wanted, low, high }),
-            KafkaEvent::Revoked(partitions) => {
+            LiveEvent::Revoked(partitions) => {
                 tracing::info!(pipeline, ?partitions, "partitions are to go");
                 for partition in partitions {
                     self.again.remove(&partition);
@@ -160,11 +151,11 @@ impl Member {
                     }
                 }
             }
-            KafkaEvent::Lost(partitions) => {
+            LiveEvent::Lost(partitions) => {
                 tracing::warn!(pipeline, ?partitions, "partitions were taken from us");
                 self.lose(&partitions);
             }
-            KafkaEvent::Grown { before, after } => {
+            LiveEvent::Grown { before, after } => {
                 if self.shared.expected.is_keyed {
                     self.fail(LiveError::Grown {
                         pipeline,
@@ -175,11 +166,11 @@ impl Member {
                     tracing::info!(pipeline, before, after, "the topic has grown");
                 }
             }
-            KafkaEvent::Unreachable(reason) => {
+            LiveEvent::Unreachable(reason) => {
                 tracing::warn!(pipeline, reason, "no broker answers; trying on");
             }
-            KafkaEvent::Reachable => tracing::info!(pipeline, "a broker answers again"),
-            KafkaEvent::Trouble(reason) => tracing::warn!(pipeline, reason, "trying on"),
+            LiveEvent::Reachable => tracing::info!(pipeline, "a broker answers again"),
+            LiveEvent::Trouble(reason) => tracing::warn!(pipeline, reason, "trying on"),
         }
     }
 
@@ -194,12 +185,6 @@ impl Member {
                 self.working.insert(partition, working);
             }
             Err(error) => self.fail_partition(partition, error),
-        }
-    }
-
-    fn tell(&self, partition: u32, intake: Intake) {
-        if let Some(working) = self.working.get(&partition) {
-            working.tell(intake);
         }
     }
 
@@ -225,6 +210,10 @@ impl Member {
             let working = self.working.remove(&partition).expect("it was just seen");
             match working.join() {
                 Ok(end) => self.ended(end),
+                Err(error) if error.is_fenced() && !self.shared.source.has_group() => {
+                    let pipeline = self.shared.name().to_owned();
+                    self.fail(LiveError::Replaced { pipeline });
+                }
                 Err(error) if error.is_fenced() => {
                     let pipeline = self.shared.name();
                     tracing::warn!(
@@ -267,14 +256,18 @@ impl Member {
 
     fn fail_partition(&mut self, partition: u32, error: PartitionError) {
         let pipeline = self.shared.name().to_owned();
-        self.fail(LiveError::Partition {
-            pipeline,
-            partition,
-            error: Box::new(error),
+        let error = Box::new(error);
+        self.fail(match self.shared.source.has_group() {
+            true => LiveError::Partition {
+                pipeline,
+                partition,
+                error,
+            },
+            false => LiveError::Work { pipeline, error },
         });
     }
 
-    fn fail_stream(&mut self, fault: KafkaFault) {
+    fn fail_stream(&mut self, fault: StreamFault) {
         let pipeline = self.shared.name().to_owned();
         // Whoever took our place reads on; nothing of ours may be committed any more.
         self.working.values().for_each(Working::lose);

@@ -5,9 +5,10 @@
 //! partition thread ── decode, map, key hash ──► lanes (tasks) ──► delivery threads ── commit, outbox
 //! ```
 //!
-//! A member of the group (`member`) has the partitions that the group gives to this process, and each
-//! works by itself (`partition`): a thread reads it, its lanes work on it, and each lane has a
-//! delivery (`delivery`) that commits what the lane did. What a commit holds, and where a lane goes
+//! What is read is a topic of Kafka or a stream of Kinesis (`source`). A member of the group (`member`) has
+//! the partitions that the group gives to this process, and each works by itself (`partition`): a thread
+//! reads it, its lanes work on it, and each lane has a delivery (`delivery`) that commits what the lane
+//! did. All shards of a stream are at work as one partition is: `splits` says how far they are together. What a commit holds, and where a lane goes
 //! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`.
 //!
 //! A pipeline over a topic that is not divided by its key is two such members, one after the other: `partial`
@@ -29,6 +30,9 @@ mod partial;
 mod partition;
 mod rows;
 mod run;
+mod source;
+mod split_names;
+mod splits;
 mod stages;
 mod telling;
 mod whole;
@@ -41,3 +45,4 @@ pub use self::outbox::OutboxError;
 pub use self::outputs::{file_of, unwritten, writes};
 pub(super) use self::partial::check as check_repartition;
 pub use self::run::{LaneAccount, LiveError, LiveReport, run};
+pub use self::source::StreamFault;

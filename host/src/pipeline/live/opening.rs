@@ -18,7 +18,6 @@ use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
 use crate::pipeline::telemetry::PipelineTelemetry;
 use crate::pipeline::wiring::{Host, Opened, WiringError};
-use crate::source::kafka::KafkaSettings;
 use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
 use crate::transform::CallError;
 
@@ -38,7 +37,7 @@ pub struct OpenedLive {
     pub fresh: bool,
     /// What its parts tell while they work.
     pub telemetry: Arc<PipelineTelemetry>,
-    pub(super) kafka: KafkaSettings,
+    pub(super) stream: StreamOptions,
     pub(super) spec: Arc<LiveSpec>,
     pub(super) on_missing: OnMissing,
     pub(super) features: Arc<Features>,
@@ -50,8 +49,10 @@ pub struct OpenedLive {
     pub(super) store: PathBuf,
     pub(super) commit_every: Duration,
     pub(super) state_memory: u64,
-    /// How long a partition must have been at its end for its time to go on; never if none.
+    /// How long a split must have been at its end to be idle; none if that makes no difference.
     pub(super) idle_after: Option<Duration>,
+    /// Whether time goes on to the latest event when all splits are idle.
+    pub(super) advances: bool,
     pub(super) outputs: LiveOutputs,
     pub(super) identity: Identity,
     /// Its shape as whoever deals rows out to lanes sees it: another one in a second stage, where lanes make
@@ -63,26 +64,17 @@ pub struct OpenedLive {
 }
 
 impl OpenedLive {
-    /// The topic that it reads.
-    pub fn topic(&self) -> &str {
-        &self.kafka.topic
+    /// The topic or stream that it reads.
+    pub fn stream(&self) -> &str {
+        match &self.stream {
+            StreamOptions::Kafka(kafka) => &kafka.topic,
+            StreamOptions::Kinesis(kinesis) => kinesis.name(),
+        }
     }
 
     /// The topics that it writes to, and where they are.
     pub fn written(&self) -> impl Iterator<Item = String> {
         self.outputs.topics().map(ToString::to_string)
-    }
-
-    /// How long a partition must have been at its end for its lanes to be told; never if none.
-    pub(super) fn tells_idle(&self) -> Option<Duration> {
-        let window = &self.declaration.window.value;
-        let after = Duration::from_micros(window.idle_after.unsigned_abs());
-        matches!(self.stage, Stage::Partial(_)).then_some(after)
-    }
-
-    /// Whether time goes on when every partition is idle.
-    pub(super) fn advances(&self) -> bool {
-        self.declaration.window.value.on_idle == OnIdle::Advance
     }
 
     pub(super) fn identity(&self) -> Identity {
@@ -108,18 +100,12 @@ pub fn open(
 ) -> Result<OpenedLive, WiringError> {
     let (opened, stream) = check(host, pipeline, environment)?;
     let stream = stream.expect("whoever calls this has seen that the event is live");
+    let is_kinesis = matches!(stream.stream, StreamOptions::Kinesis(_));
     let repartition = repartition(&opened, environment, &stream)?;
-    let StreamOptions::Kafka(mut kafka) = stream.stream else {
-        let message = format!(
-            "event `{}` is a Kinesis stream, and this version reads topics of Kafka",
-            stream.event
-        );
-        let event = environment.event(&opened.declaration)?;
-        let finding = environment.diagnostic(event.name.span, message, "");
-        return Err(WiringError::Config(finding.into()));
-    };
-    kafka.headers = stream.message_columns.headers.is_some();
-    let identity = opened.live_identity();
+    let identity = opened.live_identity(match &stream.stream {
+        StreamOptions::Kafka(_) => None,
+        StreamOptions::Kinesis(kinesis) => Some(kinesis.name()),
+    });
     let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
@@ -152,7 +138,7 @@ pub fn open(
         digest,
         fresh: false,
         telemetry: Arc::default(),
-        kafka,
+        stream: stream.stream,
         spec: Arc::new(spec),
         on_missing: stream.on_missing,
         serves: store.is_some(),
@@ -162,7 +148,8 @@ pub fn open(
         store: environment.store.clone(),
         commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
         state_memory: declaration.run.state_memory,
-        idle_after: idle_after(&declaration.window.value),
+        idle_after: idle_after(&declaration.window.value, is_kinesis),
+        advances: declaration.window.value.on_idle == OnIdle::Advance,
         outputs,
         identity,
         declaration,
@@ -173,9 +160,10 @@ pub fn open(
     })
 }
 
-fn idle_after(window: &WindowSpec) -> Option<Duration> {
+/// A split that is alone has nobody to hold up.
+fn idle_after(window: &WindowSpec, has_several_splits: bool) -> Option<Duration> {
     let after = Duration::from_micros(window.idle_after.unsigned_abs());
-    (window.on_idle == OnIdle::Advance).then_some(after)
+    (has_several_splits || window.on_idle == OnIdle::Advance).then_some(after)
 }
 
 /// Which of the wanted columns come from the message itself.

@@ -1,7 +1,8 @@
-//! One partition at work: its thread, its lanes, and their deliveries.
+//! One partition at work: its thread, its lanes, and their deliveries. All shards of a stream are at work
+//! as one partition is, which has several splits.
 //!
-//! The thread opens the lanes, asks for the partition from the least of their cursors on, and deals out
-//! what comes until it is told to leave, or that the partition is lost. To leave is to commit
+//! The thread opens the lanes, asks for each split from the least of their cursors on, and deals out what
+//! comes until it is told to leave, or that the partition is lost. To leave is to commit
 //! everything that was dealt, and to give the partition up; lost means that nothing more may be
 //! committed.
 
@@ -23,21 +24,24 @@ use super::outbox::{Outbox, Waiting};
 use super::partial::PartialLane;
 use super::rows::RowMessages;
 use super::run::Shared;
+use super::split_names::SplitNames;
+use super::splits::Splits;
 use super::stages::Stage;
 use super::telling::PartitionTelling;
 use super::whole::Assembly;
-use super::working::{Flags, Intake, PartitionEnd};
+use super::working::{Appeared, Flags, Gap, Incoming, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
-use crate::pipeline::lane::{Lane, LaneError, Outlet, Place, ToLane};
+use crate::pipeline::lane::{Lane, LaneError, Outlet, Place, Start, ToLane};
 use crate::pipeline::passing::Passing;
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
 use crate::pipeline::residence::Kept;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::LaneTelemetry;
-use crate::source::live::{LiveSplit, SplitCursor};
+use crate::source::kinesis::ShardCursor;
+use crate::source::live::{LiveBatch, Placed, Position, SplitCursor};
 use crate::source::messages::Messages;
 use crate::source::{Origins, SourceBatch};
 
@@ -65,17 +69,14 @@ struct Lanes {
     dealer: Dealer,
     tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
     deliveries: Vec<(u32, JoinHandle<LaneEnd>)>,
-    /// Where lanes had committed, by rising position.
-    cuts: Vec<i64>,
-    split: LiveSplit,
-    /// Whether any lane goes on where it had committed.
-    goes_on: bool,
-    /// When the last message came, by the clock, or the lanes were opened.
-    heard: Duration,
-    /// Whether messages came since time went on by itself.
-    may_advance: bool,
-    /// Whether the lanes were told that nothing comes any more.
-    is_idle: bool,
+    splits: Splits,
+    names: Arc<SplitNames>,
+    /// Whether the source has said which splits there are.
+    are_listed: bool,
+    /// When it was last asked which splits are idle.
+    asked: Duration,
+    /// Whether the lanes of a first stage were told that nothing comes any more.
+    are_told_idle: bool,
 }
 
 impl Lanes {
@@ -111,7 +112,7 @@ impl Partition {
         ended
     }
 
-    /// Opens the lanes, and asks for what comes after them.
+    /// Opens the lanes, and asks for what comes after them as far as the splits are known.
     fn open(&self) -> Result<Lanes, PartitionError> {
         let shared = &self.shared;
         let count = shared.opened.lanes_of_a_partition;
@@ -120,16 +121,17 @@ impl Partition {
         for number in first..first + count {
             taken.push(self.take(number)?);
         }
-        let cursor_of = |taken: &Taken| taken.resume.splits.get(&self.number).copied();
-        let cursors: Vec<_> = taken.iter().map(|(_, taken)| cursor_of(taken)).collect();
-        let all = cursors.iter().copied().collect::<Option<Vec<_>>>();
-        let least = all.and_then(|all| all.into_iter().min_by_key(|cursor| cursor.position));
-        let mut cuts: Vec<i64> = cursors.iter().flatten().map(|it| it.position).collect();
-        cuts.sort_unstable();
-        let split = least.unwrap_or_else(|| SplitCursor::start(0));
-        let split = LiveSplit::new(&shared.opened.spec, split).map_err(ReadError::from)?;
-        let positions: Arc<[AtomicI64]> =
-            cursors.iter().map(|_| AtomicI64::new(i64::MIN)).collect();
+        let known = shared.source.splits_of(self.number);
+        let only = known.first().map(|split| Arc::clone(&split.name));
+        let lanes = taken.iter().map(|(_, taken)| &taken.resume);
+        let kept = lanes.clone().map(|resume| resume.splits.clone()).collect();
+        // Where there is one split, its cursor says what it has counted; where there are several, only
+        // that no lane has counted further is sure.
+        let sequence = lanes.clone().map(|resume| resume.cursor).max();
+        let sequence = sequence.filter(|_| only.is_none()).unwrap_or(0);
+        let splits = Splits::new(&shared.opened.spec, kept, sequence);
+        let names = Arc::new(SplitNames::new(shared.opened.stream()));
+        let reached: Arc<[AtomicI64]> = lanes.map(|_| AtomicI64::new(i64::MIN)).collect();
 
         let (mut tasks, mut deliveries, mut to_lanes) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (keeper, taken)) in taken.into_iter().enumerate() {
@@ -139,8 +141,9 @@ impl Partition {
             let committed = Committed {
                 source: Arc::clone(&shared.source),
                 partition: self.number,
+                split: only.clone(),
                 lane: index,
-                lanes: Arc::clone(&positions),
+                lanes: Arc::clone(&reached),
                 telling: self.telling.clone(),
             };
             let undelivered = |error| PartitionError::Delivery {
@@ -166,7 +169,7 @@ impl Partition {
                 outbox,
                 messages,
                 generation: shared.epoch,
-                split: format!("{}/{}", shared.opened.topic(), self.number),
+                splits: Arc::clone(&names),
                 rows: taken.rows,
                 committed,
                 lost: Arc::clone(&self.flags.lost),
@@ -189,19 +192,33 @@ impl Partition {
         let reading = Arc::clone(&self.telling.reading);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
         let dealer = dealer.map_err(ReadError::from)?;
-        let position = least.map(|cursor| cursor.position);
-        shared.source.start(self.number, position);
-        Ok(Lanes {
+        let mut lanes = Lanes {
             dealer,
             tasks,
             deliveries,
-            cuts,
-            split,
-            goes_on: least.is_some(),
-            heard: shared.clock.now(),
-            may_advance: true,
-            is_idle: false,
-        })
+            splits,
+            names,
+            are_listed: only.is_some(),
+            asked: shared.clock.now(),
+            are_told_idle: false,
+        };
+        self.add(&mut lanes, &known)?;
+        Ok(lanes)
+    }
+
+    /// Adds splits, and has each read from where it goes on.
+    fn add(&self, lanes: &mut Lanes, appeared: &[Appeared]) -> Result<(), PartitionError> {
+        let (source, now) = (&self.shared.source, self.shared.clock.now());
+        for split in appeared {
+            lanes.names.add(split.number, &split.name);
+            let position = lanes.splits.appear(split, source.unread(), now);
+            let position = position.map_err(ReadError::from)?;
+            if position == Some(Position::Shard(ShardCursor::Finished)) && !split.is_closed {
+                return Err(PartitionError::Reopened(split.name.to_string()));
+            }
+            source.start(split.number, position);
+        }
+        Ok(())
     }
 
     /// Takes a lane over from whoever had it before.
@@ -265,7 +282,7 @@ impl Partition {
                 let mut lane = lane.map_err(failed)?;
                 if let Stage::Whole(repartition) = &shared.opened.stage {
                     let layout = Arc::clone(&repartition.layout);
-                    let assembly = Assembly::new(layout, shared.opened.advances(), own);
+                    let assembly = Assembly::new(layout, shared.opened.advances, own);
                     lane = lane.over(Box::new(assembly.map_err(failed)?));
                 }
                 shared.lanes.spawn(lane.run(from_reader).instrument(span))
@@ -322,113 +339,166 @@ impl Partition {
             };
             match intake {
                 Intake::Look => {}
-                Intake::Started(offset) => {
-                    if !lanes.goes_on {
+                Intake::Appeared(appeared) => {
+                    self.add(lanes, &appeared)?;
+                    if !std::mem::replace(&mut lanes.are_listed, true) {
+                        self.forget_gone(lanes)?;
+                    }
+                }
+                Intake::Started { split, from } => {
+                    let position = from.clone();
+                    match (lanes.splits.started(split, from), position) {
                         // Where it began is to be known after a crash, too, even if nothing came.
-                        let cursor = SplitCursor::start(offset);
-                        let split = LiveSplit::new(&self.shared.opened.spec, cursor);
-                        lanes.split = split.map_err(ReadError::from)?;
-                        self.note(lanes, cursor)?;
-                        lanes.goes_on = true;
-                    } else {
+                        (Some(cursor), _) => self.note(lanes, split, cursor)?,
                         // The group may not know of it, or no longer.
-                        self.shared.source.commit(self.number, offset);
+                        (None, Some(position)) => self.shared.source.commit(split, &position),
+                        (None, None) => {}
                     }
                 }
-                Intake::Messages(batch) => self.messages(lanes, &batch.messages)?,
-                Intake::AtEnd(next) => {
-                    self.flags.has_caught_up.store(true, Ordering::Relaxed);
-                    let cursor = lanes.split.cursor();
+                Intake::Messages(incoming) => {
+                    self.messages(lanes, &incoming)?;
+                    // Others may be idle while this one is not.
+                    if self.shared.clock.now().saturating_sub(lanes.asked) >= GLANCE {
+                        self.idle(lanes)?;
+                    }
+                }
+                Intake::AtEnd { split, next } => {
                     // The ends of transactions have positions, and no messages.
-                    if next > cursor.position {
-                        lanes.split.skip_to(next);
-                        self.note(lanes, lanes.split.cursor())?;
+                    if let Some(cursor) = lanes.splits.ended(split, next) {
+                        self.note(lanes, split, cursor)?;
                     }
+                    self.tell_caught_up(lanes);
                 }
-                Intake::Missing { wanted, low, high } => self.missing(wanted, low, high)?,
+                Intake::Finished(split) => {
+                    let cursor = lanes.splits.finished(split);
+                    self.note(lanes, split, cursor)?;
+                    self.tell_caught_up(lanes);
+                }
+                Intake::Missing(gap) => self.missing(lanes, gap)?,
             }
         }
     }
 
-    /// Lets time go on where the pipeline says so, if there has been nothing more for long enough, as
-    /// the broker says.
+    fn tell_caught_up(&self, lanes: &Lanes) {
+        if lanes.splits.have_caught_up() {
+            self.flags.has_caught_up.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Lets lanes forget splits that the stream has dropped, or their cursors would be kept for ever.
+    fn forget_gone(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
+        for split in lanes.splits.gone() {
+            let place = Place {
+                split,
+                start: Start::Gone,
+                after: None,
+                greatest: i64::MIN,
+                placed: None,
+            };
+            let nothing = self.nothing(lanes);
+            lanes.dealer.deal(nothing, Some(place))?;
+        }
+        Ok(())
+    }
+
+    /// Lets time go on without splits of which there has been nothing more for long enough, as the source
+    /// says; and where the pipeline says so, if that is all of them.
     fn idle(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
         let shared = &self.shared;
-        let advances = shared.opened.idle_after.filter(|_| lanes.may_advance);
-        let tells = shared.opened.tells_idle().filter(|_| !lanes.is_idle);
-        let Some(after) = advances.or(tells) else {
+        let Some(after) = shared.opened.idle_after else {
             return Ok(());
         };
-        let status = shared.source.status();
-        let status = status.iter().find(|status| status.partition == self.number);
-        let at_end = status.and_then(|status| status.at_end);
-        if at_end.is_some_and(|at_end| at_end.saturating_sub(lanes.heard) >= after) {
-            lanes.may_advance = false;
-            if advances.is_some() && lanes.split.advance() {
-                self.note(lanes, lanes.split.cursor())?;
-            }
-            if tells.is_some() {
-                lanes.is_idle = true;
-                let told = lanes.dealer.tell_all(|| ToLane::Idle);
-                told.map_err(ReadError::from)?;
-            }
+        lanes.asked = shared.clock.now();
+        let ends = shared.source.ends();
+        if lanes.splits.idle(&ends, after, shared.opened.advances)
+            && let Some(split) = lanes.splits.any()
+        {
+            let cursor = lanes.splits.at(split).1.clone();
+            self.note(lanes, split, cursor)?;
+        }
+        // Of the second stage nobody hears how long nothing came here, unless its lanes say so.
+        let tells = matches!(shared.opened.stage, Stage::Partial(_));
+        if tells && !lanes.are_told_idle && lanes.splits.are_idle() {
+            lanes.are_told_idle = true;
+            let told = lanes.dealer.tell_all(|| ToLane::Idle);
+            told.map_err(ReadError::from)?;
         }
         Ok(())
     }
 
     /// Decides what is done when messages were deleted before they were read.
-    fn missing(&self, wanted: i64, low: i64, high: i64) -> Result<(), PartitionError> {
-        let partition = self.number;
-        if self.shared.opened.on_missing == OnMissing::Stop {
-            return Err(PartitionError::Missing {
+    fn missing(&self, lanes: &Lanes, gap: Gap) -> Result<(), PartitionError> {
+        let (split, low, error) = match gap {
+            Gap::Offsets {
                 partition,
                 wanted,
                 low,
                 high,
-            });
+            } => {
+                let error = PartitionError::Missing {
+                    partition,
+                    wanted,
+                    low,
+                    high,
+                };
+                (partition, Position::Offset(low), error)
+            }
+            Gap::Records {
+                split,
+                wanted,
+                first,
+                reason,
+            } => {
+                let error = PartitionError::MissingRecords {
+                    shard: lanes.splits.at(split).0.to_string(),
+                    wanted,
+                    first,
+                    reason,
+                };
+                (split, Position::Shard(ShardCursor::Beginning), error)
+            }
+        };
+        if self.shared.opened.on_missing == OnMissing::Stop {
+            return Err(error);
         }
         tracing::error!(
             pipeline = self.shared.name(),
-            partition,
-            wanted,
-            low,
+            %error,
             "messages were deleted before they were read; going on with what there is"
         );
-        self.shared.source.start(partition, Some(low));
+        self.shared.source.start(split, Some(low));
         Ok(())
     }
 
     /// Deals out messages, cut where lanes had committed: each has judged all of a batch, or nothing.
-    fn messages(&self, lanes: &mut Lanes, messages: &Messages) -> Result<(), PartitionError> {
-        (lanes.heard, lanes.may_advance) = (self.shared.clock.now(), true);
-        lanes.is_idle = false;
-        let mut rest = messages.clone();
-        while !rest.is_empty() {
-            let first = rest.offsets[0];
-            let cut = lanes.cuts.iter().copied().find(|cut| *cut > first);
-            let length = match cut {
-                Some(cut) => rest.offsets.partition_point(|offset| *offset < cut),
-                None => rest.len(),
-            };
-            let piece = rest.slice(0, length);
-            rest = rest.slice(length, rest.len() - length);
+    fn messages(&self, lanes: &mut Lanes, incoming: &Incoming) -> Result<(), PartitionError> {
+        let (messages, placed) = (&incoming.messages, incoming.placed.as_ref());
+        let split = messages.split;
+        let now = self.shared.clock.now();
+        lanes.are_told_idle = false;
+        for piece in lanes.splits.pieces(messages, placed, now) {
+            let piece = messages.slice(piece.start, piece.len());
             let mut next = 0;
             while next < piece.len() {
                 if self.is_told_to_go() {
                     return Ok(());
                 }
-                let greatest = lanes.split.cursor().greatest;
-                let Some(read) = self.decode(lanes, &piece, next)? else {
+                let (name, cursor) = lanes.splits.at(split);
+                let (name, greatest) = (Arc::clone(name), cursor.greatest);
+                let Some(read) = self.decode(lanes, &piece, next, placed)? else {
                     return Ok(());
                 };
+                let timestamps = &piece.timestamps[next..read.next];
+                let reached = read.cursor.position.offset();
+                let reached = reached.unwrap_or(read.cursor.sequence as i64);
+                self.telling.arrived(reached, timestamps);
                 let place = Place {
-                    split: self.number,
-                    start: piece.offsets[next],
+                    split: name,
+                    start: Start::At(Placed::spot(placed, piece.offsets[next])),
                     after: Some(read.cursor),
                     greatest,
+                    placed: placed.cloned(),
                 };
-                let timestamps = &piece.timestamps[next..read.next];
-                self.telling.arrived(read.cursor.position, timestamps);
                 next = read.next;
                 lanes.dealer.deal(read.batch, Some(place))?;
             }
@@ -448,12 +518,13 @@ impl Partition {
         lanes: &mut Lanes,
         messages: &Messages,
         first: usize,
-    ) -> Result<Option<crate::source::live::LiveBatch>, PartitionError> {
+        placed: Option<&Placed>,
+    ) -> Result<Option<LiveBatch>, PartitionError> {
         let clock = &self.shared.clock;
         let mut pause = FIRST_PAUSE;
         loop {
             self.telling.reading.heartbeat.work();
-            match lanes.split.read(messages, first) {
+            match lanes.splits.read(messages, first, placed) {
                 Ok(read) => return Ok(Some(read)),
                 Err(error) if error.is_temporary() => {
                     if pause == FIRST_PAUSE {
@@ -477,23 +548,34 @@ impl Partition {
     }
 
     /// Lets the lanes know that everything before a cursor was judged, though there are no rows.
-    fn note(&self, lanes: &mut Lanes, cursor: SplitCursor) -> Result<(), PartitionError> {
-        let nothing = SourceBatch {
+    fn note(
+        &self,
+        lanes: &mut Lanes,
+        split: u32,
+        cursor: SplitCursor,
+    ) -> Result<(), PartitionError> {
+        let place = Place {
+            split: Arc::clone(lanes.splits.at(split).0),
+            start: Start::Nothing,
+            greatest: cursor.greatest,
+            after: Some(cursor),
+            placed: None,
+        };
+        let nothing = self.nothing(lanes);
+        Ok(lanes.dealer.deal(nothing, Some(place))?)
+    }
+
+    /// No rows, and how far all splits have come.
+    fn nothing(&self, lanes: &Lanes) -> SourceBatch {
+        SourceBatch {
             rows: RecordBatch::new_empty(Arc::clone(&self.shared.opened.spec.columns)),
             event_times: Vec::new().into(),
-            first_sequence: cursor.sequence,
+            first_sequence: lanes.splits.sequence(),
             origins: Origins::default(),
             watermarks: None,
-            watermark: lanes.split.watermark(),
+            watermark: lanes.splits.watermark(),
             rejects: Vec::new(),
-        };
-        let place = Place {
-            split: self.number,
-            start: cursor.position,
-            after: Some(cursor),
-            greatest: cursor.greatest,
-        };
-        Ok(lanes.dealer.deal(nothing, Some(place))?)
+        }
     }
 
     /// Waits for the lanes and their deliveries, and closes what they had open.

@@ -12,6 +12,7 @@ use super::keeper::Expected;
 use super::member::Member;
 use super::opening::OpenedLive;
 use super::outbox::is_bad_input;
+use super::source::{LiveSource, StreamFault};
 use super::stages::start_all;
 use super::telling;
 use crate::clock::Clock;
@@ -21,7 +22,7 @@ use crate::pipeline::run::{declarations, state_memory};
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::PipelineState;
 use crate::pipeline::wiring::Host;
-use crate::source::kafka::{KafkaFault, KafkaSource};
+use crate::source::kafka::KafkaFault;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{FeatureStore, StoreError};
 
@@ -73,7 +74,7 @@ pub enum LiveError {
         /// The pipeline.
         pipeline: String,
         /// Why.
-        fault: KafkaFault,
+        fault: StreamFault,
     },
     /// A topic cannot be written to.
     #[error("pipeline {pipeline}, topic `{topic}` of its outputs: {fault}")]
@@ -95,6 +96,14 @@ pub enum LiveError {
         /// Why.
         error: Box<PartitionError>,
     },
+    /// A stream that is read as one cannot be worked on.
+    #[error("pipeline {pipeline}: {error}")]
+    Work {
+        /// The pipeline.
+        pipeline: String,
+        /// Why.
+        error: Box<PartitionError>,
+    },
     /// Its lanes are opened by somebody else again and again.
     #[error(
         "pipeline {pipeline}: another process works on partition {partition} too, and the group knows nothing of it: two pipelines of one name have one store and two groups, or read two topics; give one of them another name or store"
@@ -104,6 +113,14 @@ pub enum LiveError {
         pipeline: String,
         /// The partition.
         partition: u32,
+    },
+    /// Somebody else works on the stream.
+    #[error(
+        "pipeline {pipeline}: another process works on it by now, and has its lanes: one process at a time reads a stream of Kinesis for a pipeline; if this was not meant, give one of the two another name or store"
+    )]
+    Replaced {
+        /// The pipeline.
+        pipeline: String,
     },
     /// The stream was divided anew.
     #[error(
@@ -142,10 +159,10 @@ impl LiveError {
     /// Whether the pipeline was given something that it cannot work on.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Stream { fault, .. } => is_bad_input(fault),
+            Self::Stream { fault, .. } => fault.is_bad_input(),
             Self::Topic { fault, .. } => is_bad_input(fault),
-            Self::Partition { error, .. } => error.is_bad_input(),
-            Self::Twice { .. } | Self::Grown { .. } => true,
+            Self::Partition { error, .. } | Self::Work { error, .. } => error.is_bad_input(),
+            Self::Twice { .. } | Self::Replaced { .. } | Self::Grown { .. } => true,
             Self::Store(error) => matches!(
                 error,
                 StoreError::Redeclared { .. } | StoreError::NotAStore { .. }
@@ -158,7 +175,7 @@ impl LiveError {
 /// What the parts of a live pipeline share.
 pub(super) struct Shared {
     pub(super) opened: OpenedLive,
-    pub(super) source: Arc<KafkaSource>,
+    pub(super) source: Arc<LiveSource>,
     pub(super) store: Arc<EmbeddedStore>,
     pub(super) expected: Expected,
     /// Lanes' epochs are at least this.
@@ -269,7 +286,7 @@ pub(super) fn start(
                 fault,
             })?;
         }
-        let source = KafkaSource::connect(&opened.kafka, Arc::clone(&clock), &stop);
+        let source = LiveSource::connect(&opened.stream, io.clone(), Arc::clone(&clock), &stop);
         let source = source.map_err(|fault| LiveError::Stream {
             pipeline: pipeline.clone(),
             fault,
@@ -288,7 +305,7 @@ pub(super) fn start(
             expected: Expected {
                 transform: opened.digest.clone(),
                 identity: opened.identity(),
-                partitions: source.partitions(),
+                partitions: source.units(),
                 is_keyed: opened.plan.windows().or(opened.plan.partials()).is_some(),
             },
             source,

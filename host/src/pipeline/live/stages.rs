@@ -15,7 +15,7 @@ use crate::pipeline::features::Features;
 use crate::pipeline::plan::{Plan, Work};
 use crate::pipeline::wiring::Host;
 use crate::source::decode::message::MessageFormat;
-use crate::source::live::{LiveSpec, MessageColumn};
+use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
 use crate::store::embedded::EmbeddedStore;
 
 /// How long it may take until one stage notices that the other one has ended.
@@ -46,6 +46,10 @@ impl Stage {
 /// one in it.
 pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive {
     let repartition = Arc::new(repartition);
+    let StreamOptions::Kafka(kafka) = &whole.stream else {
+        unreachable!("only topics of Kafka are repartitioned");
+    };
+    let window = &whole.declaration.window.value;
     let name = upstream_name(&whole.plan.pipeline);
     let windows = whole.plan.windows().expect("only windows are divided");
     let plan = Arc::new(whole.plan.working(&name, Work::Partials(windows.clone())));
@@ -54,7 +58,7 @@ pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive 
         digest: whole.digest.clone(),
         fresh: whole.fresh,
         telemetry: Arc::default(),
-        kafka: whole.kafka.clone(),
+        stream: whole.stream.clone(),
         spec: Arc::clone(&whole.spec),
         on_missing: whole.on_missing,
         features: Arc::new(Features::new(Arc::clone(&plan), Vec::new())),
@@ -66,7 +70,9 @@ pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive 
         commit_every: whole.commit_every,
         // It holds what came since the last commit.
         state_memory: whole.state_memory / 4,
-        idle_after: whole.idle_after,
+        // The second stage must not wait for it then.
+        idle_after: Some(Duration::from_micros(window.idle_after.unsigned_abs())),
+        advances: whole.advances,
         outputs: whole.outputs.of_upstream(&repartition.sink),
         identity: whole.identity.clone(),
         dealt: Arc::clone(&plan),
@@ -98,7 +104,7 @@ pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive 
         stop_on_reject: false,
     };
     OpenedLive {
-        kafka: repartition.source(&whole.kafka),
+        stream: StreamOptions::Kafka(repartition.source(kafka)),
         spec: Arc::new(spec),
         // Rows that were forwarded are nowhere else any more.
         on_missing: super::opening::OnMissing::Stop,

@@ -5,15 +5,14 @@ use std::sync::atomic::Ordering;
 
 use super::opening::OpenedLive;
 use super::run::Shared;
+use super::source::LiveSource;
 use super::working::Flags;
 use crate::clock::Clock;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::queue::Sender;
 use crate::pipeline::telemetry::{
-    DeliveryTelemetry, Generation, LaneTelemetry, PipelineState, PipelineTelemetry,
-    ReaderTelemetry, SplitStatus,
+    DeliveryTelemetry, Generation, LaneTelemetry, PipelineState, PipelineTelemetry, ReaderTelemetry,
 };
-use crate::source::kafka::{KafkaSource, PartitionState};
 
 /// What runs in a pipeline.
 pub(super) fn generation(opened: &OpenedLive) -> Generation {
@@ -25,22 +24,11 @@ pub(super) fn generation(opened: &OpenedLive) -> Generation {
 }
 
 /// Lets whoever asks learn how far partitions were read, as long as the source is there.
-pub(super) fn tell_splits(telemetry: &PipelineTelemetry, source: &Arc<KafkaSource>) {
+pub(super) fn tell_splits(telemetry: &PipelineTelemetry, source: &Arc<LiveSource>) {
     let source = Arc::downgrade(source);
     telemetry.set_splits(move || {
         let status = source.upgrade().map(|source| source.status());
-        let partitions = status.unwrap_or_default().into_iter();
-        partitions
-            .map(|status| SplitStatus {
-                split: status.partition.to_string(),
-                position: status.next,
-                end: Some(status.high).filter(|high| *high >= 0),
-                lag: status.lag(),
-                paused: matches!(status.state, PartitionState::Full | PartitionState::Paused),
-                held_bytes: status.held_bytes as u64,
-                pauses: status.pauses,
-            })
-            .collect()
+        status.unwrap_or_default()
     });
 }
 
@@ -67,6 +55,7 @@ pub(super) fn state<'a>(
 pub(super) struct PartitionTelling {
     pipeline: Arc<PipelineTelemetry>,
     clock: Arc<dyn Clock>,
+    /// The name of its split; empty if it has several.
     split: Arc<str>,
     /// The numbers of its lanes.
     lanes: std::ops::Range<u32>,
@@ -78,7 +67,10 @@ impl PartitionTelling {
     pub(super) fn new(shared: &Shared, partition: u32) -> Self {
         let (pipeline, clock) = (&shared.opened.telemetry, &shared.clock);
         let count = shared.opened.lanes_of_a_partition;
-        let split: Arc<str> = partition.to_string().into();
+        let split: Arc<str> = match shared.source.has_group() {
+            true => partition.to_string().into(),
+            false => "".into(),
+        };
         Self {
             reading: pipeline.reader(&split, clock),
             pipeline: Arc::clone(pipeline),
@@ -94,7 +86,8 @@ impl PartitionTelling {
         number: u32,
         to_delivery: &Sender<ToDelivery>,
     ) -> (Arc<LaneTelemetry>, Arc<DeliveryTelemetry>) {
-        let lane = self.pipeline.lane(number, Some(&self.split), &self.clock);
+        let split = Some(&*self.split).filter(|split| !split.is_empty());
+        let lane = self.pipeline.lane(number, split, &self.clock);
         lane.awaits_commits();
         let delivery = self.pipeline.delivery(&number.to_string(), &self.clock);
         // It is new, so it has no queue yet.

@@ -1,4 +1,5 @@
-//! A partition at work, as its member sees it: what it is told, and how it ends.
+//! A partition at work, as its member sees it: what it is told, and how it ends. All shards of a stream
+//! are at work as one partition is.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,24 +13,75 @@ use super::run::Shared;
 use super::telling::PartitionTelling;
 use crate::pipeline::lane::LaneReport;
 use crate::pipeline::spans;
-use crate::source::kafka::Batch;
+use crate::source::kinesis::Held;
+use crate::source::live::{Placed, Position};
+use crate::source::messages::Messages;
 
 /// What a partition hears of its source.
 #[derive(Debug)]
 pub(super) enum Intake {
-    /// It is read from this offset on.
-    Started(i64),
-    Messages(Box<Batch>),
-    /// Everything before this offset was read.
-    AtEnd(i64),
+    /// There are splits that it did not know.
+    Appeared(Vec<Appeared>),
+    /// A split is read, from this position on if the source says which.
+    Started {
+        split: u32,
+        from: Option<Position>,
+    },
+    Messages(Box<Incoming>),
+    /// Everything of a split was read, and it has nothing before `next`.
+    AtEnd {
+        split: u32,
+        next: Option<Position>,
+    },
+    /// Everything of a split was read, and nothing more will come of it.
+    Finished(u32),
     /// What was to be read next is gone.
-    Missing {
+    Missing(Gap),
+    /// Something was set: see [`Flags`].
+    Look,
+}
+
+/// A split that has appeared.
+#[derive(Debug, Clone)]
+pub(super) struct Appeared {
+    /// Its number in this run.
+    pub(super) number: u32,
+    /// Its name, which stays.
+    pub(super) name: Arc<str>,
+    /// The splits that come before it.
+    pub(super) parents: Vec<u32>,
+    /// Whether nothing is added to it any more.
+    pub(super) is_closed: bool,
+}
+
+/// Messages of a split, and the room that they take.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    pub(super) messages: Messages,
+    /// Where they lie, if that is not what their offsets say.
+    pub(super) placed: Option<Placed>,
+    /// To be kept for as long as the messages are: when it is dropped, more may be read.
+    #[expect(dead_code, reason = "it is there to be dropped")]
+    pub(super) held: Held,
+}
+
+/// What is gone of a split.
+#[derive(Debug)]
+pub(super) enum Gap {
+    /// Offsets of a partition.
+    Offsets {
+        partition: u32,
         wanted: i64,
         low: i64,
         high: i64,
     },
-    /// Something was set: see [`Flags`].
-    Look,
+    /// Records of a shard, after one and before another one, as far as they are known.
+    Records {
+        split: u32,
+        wanted: Option<String>,
+        first: Option<String>,
+        reason: String,
+    },
 }
 
 /// What a partition is told besides messages, and how it is with it.

@@ -46,10 +46,11 @@ pub struct DeliveryTelemetry {
     pub queue: OnceLock<QueueFill>,
 }
 
-/// How far a part of a live stream was read: a partition, a shard. Positions are the stream's own.
+/// How far a part of a live stream was read: a partition, a shard. Positions are a topic's own; of a shard
+/// they count messages.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct SplitStatus {
-    /// Its name: a partition's number.
+    /// Its name: a partition's number, or a shard's name.
     pub split: String,
     /// The position of the next record to be read, once reading has begun.
     pub position: Option<i64>,
@@ -57,12 +58,16 @@ pub struct SplitStatus {
     pub end: Option<i64>,
     /// Records that are there and were not read, as far as that is known.
     pub lag: Option<u64>,
+    /// How far reading is behind the newest record, as far as the stream says that.
+    pub behind: Option<Duration>,
     /// Whether reading rests because the lane has enough to do.
     pub paused: bool,
     /// Bytes of it that are under way.
     pub held_bytes: u64,
     /// How often reading rested.
     pub pauses: u64,
+    /// How often the stream asked to be asked less often, if it does such a thing.
+    pub throttled: Option<u64>,
 }
 
 impl ReaderTelemetry {

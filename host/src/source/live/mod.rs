@@ -15,6 +15,6 @@ mod declared;
 mod split;
 
 pub use self::columns::MessageColumn;
-pub use self::cursor::SplitCursor;
+pub use self::cursor::{Placed, Position, SplitCursor, Spot};
 pub use self::declared::{DeclaredError, DeclaredStream, StreamOptions};
-pub use self::split::{LiveBatch, LiveError, LiveSpec, LiveSplit};
+pub use self::split::{Bounds, LiveBatch, LiveError, LiveSpec, LiveSplit};

@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
 use super::columns::{self, MessageColumn};
-use super::cursor::SplitCursor;
+use super::cursor::{Placed, Position, SplitCursor};
 use crate::source::decode::message::{
     DecodedMessages, MessageDecoder, MessageError, MessageFormat, MessageReject,
 };
@@ -72,8 +72,8 @@ pub enum LiveError {
         "split {split}, position {position}: {detail} ({code}); `run.on_malformed = \"stop\"` ends the run here"
     )]
     Reject {
-        /// The split.
-        split: u32,
+        /// The split, by its name or else its number.
+        split: String,
         /// Its position.
         position: u64,
         /// The short name of the reason.
@@ -105,8 +105,32 @@ pub struct LiveSplit {
     decoder: MessageDecoder,
     cursor: SplitCursor,
     preparation: Preparation,
+    bounds: Bounds,
+    /// What errors call it.
+    name: Option<Arc<str>>,
     /// Where each wanted column comes from: the message, or the column of this number of what it says.
     origins: Vec<ColumnOf>,
+}
+
+/// What other splits make of one's watermark, where several are read together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// What all of them together have reached.
+    pub least: i64,
+    /// How far the others let it come.
+    pub most: i64,
+}
+
+impl Bounds {
+    /// For a split that is alone.
+    pub const NONE: Self = Self {
+        least: i64::MIN,
+        most: i64::MAX,
+    };
+
+    fn of(self, watermark: i64) -> i64 {
+        watermark.min(self.most).max(self.least)
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -146,30 +170,53 @@ impl LiveSplit {
             spec: Arc::clone(spec),
             decoder,
             cursor,
+            bounds: Bounds::NONE,
+            name: None,
             origins,
         })
     }
 
+    /// The same, called by a name in errors.
+    #[must_use]
+    pub fn named(self, name: &Arc<str>) -> Self {
+        Self {
+            name: Some(Arc::clone(name)),
+            ..self
+        }
+    }
+
     /// Where it goes on.
-    pub fn cursor(&self) -> SplitCursor {
-        self.cursor
+    pub fn cursor(&self) -> &SplitCursor {
+        &self.cursor
+    }
+
+    /// Begins anew at a cursor.
+    pub fn go_to(&mut self, cursor: SplitCursor) {
+        self.cursor = cursor;
     }
 
     /// Notes that there are no messages before `position`.
-    pub fn skip_to(&mut self, position: i64) {
+    pub fn skip_to(&mut self, position: Position) {
         self.cursor.position = position;
     }
 
-    /// The watermark by now, in microseconds; `i64::MIN` before there is one.
+    /// What the other splits that are read with it say, before the next messages are read. The
+    /// sequence is that of the next row of all of them.
+    pub fn among(&mut self, bounds: Bounds, sequence: u64) {
+        self.bounds = bounds;
+        self.cursor.sequence = sequence;
+    }
+
+    /// The split's own watermark by now, in microseconds; `i64::MIN` before there is one.
     pub fn watermark(&self) -> i64 {
         self.watermark_of(self.cursor.greatest)
     }
 
-    /// Lets time go on to the greatest event time so far, because nobody is left to be out of order; false
-    /// if it is there already.
-    pub fn advance(&mut self) -> bool {
+    /// Lets time go on to `time`, because nobody is left to be out of order; false if it is there
+    /// already.
+    pub fn advance(&mut self, time: i64) -> bool {
         let before = self.watermark();
-        self.cursor.floor = self.cursor.floor.max(self.cursor.greatest);
+        self.cursor.floor = self.cursor.floor.max(time);
         self.watermark() > before
     }
 
@@ -181,13 +228,18 @@ impl LiveSplit {
         behind.max(self.cursor.floor)
     }
 
-    /// Reads messages, from number `first` on, which are those after the cursor. Blocks while a schema
-    /// registry is asked.
+    /// Reads messages, from number `first` on, which are those after the cursor; those of a shard come
+    /// with their places. Blocks while a schema registry is asked.
     ///
     /// # Errors
     ///
     /// After one that [`LiveError::is_temporary`], the same messages may be read again.
-    pub fn read(&mut self, messages: &Messages, first: usize) -> Result<LiveBatch, LiveError> {
+    pub fn read(
+        &mut self,
+        messages: &Messages,
+        first: usize,
+        placed: Option<&Placed>,
+    ) -> Result<LiveBatch, LiveError> {
         let decoded = self.decoder.decode(messages, first)?;
         let next = decoded.next;
         let (decoded, message_of_row) = self.put_together(messages, decoded)?;
@@ -206,11 +258,11 @@ impl LiveSplit {
         };
         let batch = self.batch(prepared)?;
         if next > first {
-            self.cursor.position = messages.offsets[next - 1] + 1;
+            self.cursor.position = Placed::behind(placed, messages.offsets[next - 1]);
         }
         Ok(LiveBatch {
             batch,
-            cursor: self.cursor,
+            cursor: self.cursor.clone(),
             next,
         })
     }
@@ -282,13 +334,13 @@ impl LiveSplit {
         let times = prepared.event_times;
         let before = self.cursor.greatest;
         let greatest = times.iter().copied().fold(before, i64::max);
-        let watermark = self.watermark_of(greatest);
+        let watermark = self.bounds.of(self.watermark_of(greatest));
         let is_behind = times.iter().copied().fold(i64::MAX, i64::min) < watermark;
         let watermarks = (is_behind || self.spec.every_watermark).then(|| {
             let mut progress = before;
             let each = times.iter().map(|time| {
                 progress = progress.max(*time);
-                self.watermark_of(progress)
+                self.bounds.of(self.watermark_of(progress))
             });
             each.collect()
         });
@@ -323,7 +375,10 @@ impl LiveSplit {
         match first.filter(|_| self.spec.stop_on_reject) {
             None => Ok(()),
             Some(reject) => Err(LiveError::Reject {
-                split: reject.origin.split,
+                split: match &self.name {
+                    Some(name) => name.to_string(),
+                    None => reject.origin.split.to_string(),
+                },
                 position: reject.origin.position,
                 code: reject.code.clone(),
                 detail: reject.detail.clone(),

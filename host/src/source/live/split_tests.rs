@@ -51,12 +51,12 @@ fn each_message_ends_as_a_row_or_a_reject() {
         (b"e", b"{\"at\": 9000}"),
         (b"f", b"{\"at\": 50}"),
     ]);
-    let mut split = LiveSplit::new(&spec(10), SplitCursor::start(10)).unwrap();
+    let mut split = LiveSplit::new(&spec(10), SplitCursor::start(Position::Offset(10))).unwrap();
     let LiveBatch {
         batch,
         cursor,
         next,
-    } = split.read(&messages, 0).unwrap();
+    } = split.read(&messages, 0, None).unwrap();
     assert_eq!(next, 6);
     let offsets = batch.rows.column(2).as_primitive::<Int64Type>().values();
     assert_eq!(offsets[..], [10, 20]);
@@ -72,27 +72,29 @@ fn each_message_ends_as_a_row_or_a_reject() {
     assert_eq!(codes, expected);
     assert!(batch.rejects.iter().all(|reject| reject.sequence == 1));
     let after = SplitCursor {
-        position: 21,
+        position: Position::Offset(21),
         sequence: 2,
         greatest: 100,
         floor: i64::MIN,
+        began: None,
     };
     assert_eq!(cursor, after);
 }
 
 #[test]
 fn where_time_went_on_while_nothing_came_it_stays() {
-    let mut split = LiveSplit::new(&spec(40), SplitCursor::start(0)).unwrap();
-    assert!(!split.advance(), "nothing was seen yet");
+    let mut split = LiveSplit::new(&spec(40), SplitCursor::start(Position::Offset(0))).unwrap();
+    assert!(!split.advance(i64::MIN), "nothing was seen yet");
     split
-        .read(&messages(&[(b"a", b"{\"at\": 100}")]), 0)
+        .read(&messages(&[(b"a", b"{\"at\": 100}")]), 0, None)
         .unwrap();
     assert_eq!(split.watermark(), 60);
-    assert!(split.advance() && !split.advance());
-    let mut split = LiveSplit::new(&spec(40), split.cursor()).unwrap();
+    assert!(split.advance(100) && !split.advance(100));
+    let mut split = LiveSplit::new(&spec(40), split.cursor().clone()).unwrap();
     let read = split.read(
         &messages(&[(b"a", b"{\"at\": 90}"), (b"a", b"{\"at\": 150}")]),
         0,
+        None,
     );
     assert_eq!(read.unwrap().batch.watermarks.unwrap()[..], [100, 110]);
 }
@@ -111,15 +113,15 @@ proptest! {
         let mut ends: Vec<usize> = cuts.iter().map(|cut| cut.index(times.len() + 1)).collect();
         ends.push(times.len());
         ends.sort_unstable();
-        let mut whole = LiveSplit::new(&spec(100), SplitCursor::start(0)).unwrap();
-        let whole = whole.read(&messages, 0).unwrap();
+        let mut whole = LiveSplit::new(&spec(100), SplitCursor::start(Position::Offset(0))).unwrap();
+        let whole = whole.read(&messages, 0, None).unwrap();
         let (mut rows, mut watermarks, mut first) = (Vec::new(), Vec::new(), 0);
-        let mut cursor = SplitCursor::start(0);
+        let mut cursor = SplitCursor::start(Position::Offset(0));
         for end in ends {
             let piece = messages.slice(first, end - first);
             first = end;
-            let mut split = LiveSplit::new(&spec(100), cursor).unwrap();
-            let read = split.read(&piece, 0).unwrap();
+            let mut split = LiveSplit::new(&spec(100), cursor.clone()).unwrap();
+            let read = split.read(&piece, 0, None).unwrap();
             prop_assert_eq!(read.batch.first_sequence, cursor.sequence);
             cursor = read.cursor;
             rows.push(read.batch.rows);

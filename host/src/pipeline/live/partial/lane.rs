@@ -135,9 +135,9 @@ impl PartialLane {
             };
             match message {
                 Some(ToLane::Batch(batch)) => {
-                    let (end, place) = (batch.sequences.end, batch.place);
                     let began = self.out.telemetry.batch_begins();
-                    if let Some(batch) = self.commits.left(*batch) {
+                    if let Some(mut batch) = self.commits.left(*batch, self.watermark) {
+                        let (end, place) = (batch.sequences.end, batch.place.take());
                         self.batch(batch).await?;
                         self.commits.judged(end, place);
                     }
@@ -172,6 +172,7 @@ impl PartialLane {
     }
 
     async fn batch(&mut self, mut batch: LaneBatch) -> Result<(), LaneError> {
+        batch.not_before(self.watermark);
         let mut refused = Vec::new();
         if let Some(unreached) = batch.unreached.take() {
             self.report.accounting += &unreached.accounting;
