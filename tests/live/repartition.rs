@@ -233,7 +233,7 @@ fn killed(seed: u64) {
     let name = format!("scattered-killed-{seed}");
     let (partitions, by_way, events, pieces) = (2, 2, 6_000, 24);
     let mut topic = Scattered::new(&name, partitions, seed, Spread::Anyhow);
-    let run = "lanes = 1\ncommit_every = \"5ms\"";
+    let run = "lanes = 2\ncommit_every = \"5ms\"";
     let pipeline = pipeline(&topic, &name, window, run, by_way);
     let mut random = Pcg64::seed_from_u64(seed);
     let topic = beside(

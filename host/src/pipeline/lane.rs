@@ -9,30 +9,26 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array, UInt64Array};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::{take, take_record_batch};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
-use arrow::error::ArrowError;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
 use super::accounting::Accounting;
 use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
+use super::judged::refuse;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
+use super::staged::{Assemble, Relayed, received};
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
 use crate::source::live::{Placed, SplitCursor, Spot};
-use crate::source::{Origin, Origins, record_lines};
+use crate::source::{Origin, Origins};
 use crate::stage::Stage;
-use crate::text::instant;
-use crate::transform::{Figures, Reject, Windowed};
-use crate::window::{
-    Calls, Emission, Emit, Late, Outcome, RowBatch, Sequences, WindowError, Windows,
-};
+use crate::transform::{Figures, Windowed};
+use crate::window::{Calls, Emission, Emit, RowBatch, Sequences, WindowError, Windows};
 
 /// What a reader sends to a lane.
 #[derive(Debug)]
@@ -228,36 +224,6 @@ pub(super) enum FromLane {
     Commit(Box<ToCommit>),
     /// The lane is done.
     Done(Box<LaneReport>),
-}
-
-/// What a lane of a first stage has for the second one.
-#[derive(Debug)]
-pub(super) struct Relayed {
-    /// The partitions that it goes to.
-    pub(super) partitions: Range<u32>,
-    /// A message without its place in the lane's output.
-    pub(super) body: Vec<u8>,
-}
-
-/// Makes what windows work on of the source's batches, where rows of those are not that themselves.
-pub(super) trait Assemble: Send {
-    /// What there is in a batch.
-    ///
-    /// # Errors
-    ///
-    /// [`LaneError::Received`] where it is nothing that can be worked on.
-    fn assemble(&mut self, batch: &LaneBatch) -> Result<Assembled, LaneError>;
-
-    /// What of it is to be kept with the lane.
-    fn kept(&self) -> serde_json::Value;
-}
-
-/// What windows work on.
-pub(super) struct Assembled {
-    /// Partial states in the place of rows.
-    pub(super) rows: RowBatch,
-    /// Which of the source's rows each came from.
-    pub(super) source_row: Vec<u32>,
 }
 
 /// Rows that a lane emits.
@@ -611,109 +577,4 @@ impl Lane {
         };
         Ok(self.out.send(progress, 0).await?)
     }
-}
-
-/// Counts the rows of a batch that were late or that a transform refused, and describes them behind those
-/// that were refused before they reached the lane.
-pub(super) fn refuse(
-    batch: &LaneBatch,
-    outcome: Outcome,
-    accounting: &mut Accounting,
-    refused: &mut Vec<Refused>,
-) -> Result<(), LaneError> {
-    accounting.late += outcome.late.len() as u64;
-    for reject in &outcome.rejects {
-        accounting.reject(Stage::Transform, &reject.code);
-    }
-    let late = outcome.late.iter().map(late_reject).collect();
-    describe(batch, late, Stage::Late, refused)?;
-    describe(batch, outcome.rejects, Stage::Transform, refused)?;
-    refused.sort_by_key(|refused| (refused.sequence, refused.part));
-    Ok(())
-}
-
-/// Counts what became of partial states, by the rows in them, and describes those that were late: by their
-/// key and how many rows they are, for the rows themselves are with the first stage.
-fn received(
-    batch: &LaneBatch,
-    assembled: &Assembled,
-    outcome: &Outcome,
-    key: &SchemaRef,
-    accounting: &mut Accounting,
-) -> Result<Vec<Refused>, LaneError> {
-    let rows = &assembled.rows;
-    let weights = outcome
-        .late
-        .iter()
-        .map(|late| rows.weight(late.row as usize));
-    let late: u64 = weights.clone().sum();
-    accounting.received += outcome.applied + late;
-    accounting.partials += rows.len() as u64;
-    accounting.applied += outcome.applied;
-    accounting.partly_late += outcome.partly_late;
-    accounting.late += late;
-    if outcome.late.is_empty() {
-        return Ok(Vec::new());
-    }
-    let indices = UInt32Array::from_iter_values(outcome.late.iter().map(|late| late.row));
-    let columns = rows.keys.iter().map(|column| take(column, &indices, None));
-    let mut columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
-    columns.push(Arc::new(UInt64Array::from_iter_values(weights)));
-    let mut fields = key.fields().to_vec();
-    fields.push(Arc::new(Field::new("rows", DataType::UInt64, false)));
-    let shown = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
-    let records = record_lines(&shown);
-    let refused = outcome.late.iter().zip(records).map(|(late, record)| {
-        let Reject { code, detail, .. } = late_reject(late);
-        let source_row = assembled.source_row[late.row as usize];
-        Refused {
-            sequence: batch.sequences.start + u64::from(source_row),
-            part: late.row,
-            origin: batch.origins.of(source_row),
-            stage: Stage::Late,
-            code,
-            detail,
-            record,
-        }
-    });
-    Ok(refused.collect())
-}
-
-fn late_reject(late: &Late) -> Reject {
-    Reject {
-        row: late.row,
-        code: "late".into(),
-        detail: format!(
-            "its window ended at {}, and the watermark was {}",
-            instant(late.window_end),
-            instant(late.watermark)
-        ),
-    }
-}
-
-/// Describes rows of a batch that were refused.
-fn describe(
-    batch: &LaneBatch,
-    rejects: Vec<Reject>,
-    stage: Stage,
-    refused: &mut Vec<Refused>,
-) -> Result<(), ArrowError> {
-    if rejects.is_empty() {
-        return Ok(());
-    }
-    let indices = UInt32Array::from_iter_values(rejects.iter().map(|reject| reject.row));
-    let records = record_lines(&take_record_batch(&batch.rows, &indices)?);
-    for (reject, record) in rejects.into_iter().zip(records) {
-        let source_row = batch.source_row(reject.row as usize);
-        refused.push(Refused {
-            sequence: batch.sequences.start + u64::from(source_row),
-            part: batch.part(reject.row as usize),
-            origin: batch.origins.of(source_row),
-            stage,
-            code: reject.code,
-            detail: reject.detail,
-            record,
-        });
-    }
-    Ok(())
 }

@@ -12,29 +12,23 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use tracing::Instrument as _;
-
 use super::committed::Committed;
 use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
 use super::opening::OnMissing;
 use super::outbox::{Outbox, Waiting};
-use super::partial::PartialLane;
 use super::rows::RowMessages;
 use super::run::Shared;
 use super::split_names::SplitNames;
 use super::splits::Splits;
 use super::stages::Stage;
 use super::telling::PartitionTelling;
-use super::whole::Assembly;
 use super::working::{Appeared, Flags, Gap, Incoming, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
-use crate::pipeline::lane::{Lane, LaneError, Outlet, Place, Start, ToLane};
-use crate::pipeline::passing::Passing;
+use crate::pipeline::lane::{LaneError, Outlet, Place, Start, ToLane};
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
 use crate::pipeline::residence::Kept;
@@ -44,6 +38,7 @@ use crate::source::kinesis::ShardCursor;
 use crate::source::live::{LiveBatch, Placed, Position, SplitCursor};
 use crate::source::messages::Messages;
 use crate::source::{Origins, SourceBatch};
+use arrow::array::RecordBatch;
 
 /// Bytes that may wait for one lane, and for its delivery. There may be many partitions.
 const QUEUE: usize = 8 << 20;
@@ -258,7 +253,6 @@ impl Partition {
         PartitionError,
     > {
         let shared = &self.shared;
-        let plan = Arc::clone(&shared.opened.plan);
         let own = taken.resume.own.clone();
         let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume, kept);
         let out = Outlet {
@@ -269,48 +263,7 @@ impl Partition {
         };
         let (to_lane, from_reader) = queue::<ToLane>(QUEUE);
         let _ = out.telemetry.queue.set(to_lane.fill());
-        let span = spans::lane(shared.name(), number as usize, &shared.opened.digest);
-        let task = match (shared.opened.plan.windows(), &shared.opened.opener) {
-            (Some(windows), Some(opener)) => {
-                let label = format!("{}/{number}", shared.name());
-                let transform = shared.lanes.block_on(opener.open(&label))?;
-                let lane = Lane::new(plan, windows, Box::new(transform), commits, out);
-                let failed = |error| PartitionError::Lane {
-                    lane: number,
-                    error,
-                };
-                let mut lane = lane.map_err(failed)?;
-                if let Stage::Whole(repartition) = &shared.opened.stage {
-                    let layout = Arc::clone(&repartition.layout);
-                    let assembly = Assembly::new(layout, shared.opened.advances, own);
-                    lane = lane.over(Box::new(assembly.map_err(failed)?));
-                }
-                shared.lanes.spawn(lane.run(from_reader).instrument(span))
-            }
-            (None, Some(opener))
-                if let Stage::Partial(repartition) = &shared.opened.stage
-                    && let Some(windows) = plan.partials() =>
-            {
-                let label = format!("{}/{number}", shared.name());
-                let transform = shared.lanes.block_on(opener.open(&label))?;
-                let upstream = shared.upstream(repartition, number);
-                let memory = shared.memory_of_a_lane();
-                let windows = windows.clone();
-                let transform = Box::new(transform);
-                let lane =
-                    PartialLane::new(plan, &windows, transform, commits, out, upstream, memory);
-                let failed = |error| PartitionError::Lane {
-                    lane: number,
-                    error,
-                };
-                let lane = lane.map_err(failed)?.run(from_reader);
-                shared.lanes.spawn(lane.instrument(span))
-            }
-            _ => {
-                let passing = Passing::new(plan, commits, out).run(from_reader);
-                shared.lanes.spawn(passing.instrument(span))
-            }
-        };
+        let task = shared.work_on(number, own, commits, out, from_reader)?;
         Ok((to_lane, task))
     }
 

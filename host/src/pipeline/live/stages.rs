@@ -6,13 +6,20 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arrow::datatypes::Schema;
+use tracing::Instrument as _;
 
+use super::error::PartitionError;
 use super::opening::OpenedLive;
-use super::partial::{Repartition, Upstream, upstream_name};
+use super::partial::{PartialLane, Repartition, Upstream, upstream_name};
 use super::run::{Ended, LiveError, Shared, start};
-use super::whole::source_columns;
+use super::whole::{Assembly, source_columns};
+use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::features::Features;
+use crate::pipeline::lane::{Lane, LaneError, Outlet, ToLane};
+use crate::pipeline::passing::Passing;
 use crate::pipeline::plan::{Plan, Work};
+use crate::pipeline::queue::Receiver;
+use crate::pipeline::spans;
 use crate::pipeline::wiring::Host;
 use crate::source::decode::message::MessageFormat;
 use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
@@ -120,6 +127,46 @@ pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive 
 }
 
 impl Shared {
+    /// Has a lane work: with windows, handing rows on, or as its stage does. `own` is what it kept beside its
+    /// windows.
+    pub(super) fn work_on(
+        &self,
+        number: u32,
+        own: serde_json::Value,
+        commits: LaneCommits,
+        out: Outlet,
+        input: Receiver<ToLane>,
+    ) -> Result<tokio::task::JoinHandle<Result<(), LaneError>>, PartitionError> {
+        let plan = Arc::clone(&self.opened.plan);
+        let span = spans::lane(self.name(), number as usize, &self.opened.digest);
+        let failed = |error| PartitionError::Lane {
+            lane: number,
+            error,
+        };
+        let label = format!("{}/{number}", self.name());
+        let opener = self.opened.opener.as_ref();
+        let transform = opener.map(|opener| self.lanes.block_on(opener.open(&label)));
+        let transform = transform.transpose()?.map(Box::new);
+        let windows = plan.windows().or(plan.partials()).cloned();
+        let (Some(windows), Some(transform)) = (windows, transform) else {
+            let passing = Passing::new(plan, commits, out).run(input);
+            return Ok(self.lanes.spawn(passing.instrument(span)));
+        };
+        if let Stage::Partial(repartition) = &self.opened.stage {
+            let (upstream, memory) = (self.upstream(repartition, number), self.memory_of_a_lane());
+            let lane = PartialLane::new(plan, &windows, transform, commits, out, upstream, memory);
+            let lane = lane.map_err(failed)?.run(input);
+            return Ok(self.lanes.spawn(lane.instrument(span)));
+        }
+        let mut lane = Lane::new(plan, &windows, transform, commits, out).map_err(failed)?;
+        if let Stage::Whole(repartition) = &self.opened.stage {
+            let layout = Arc::clone(&repartition.layout);
+            let assembly = Assembly::new(layout, self.opened.advances, own);
+            lane = lane.over(Box::new(assembly.map_err(failed)?));
+        }
+        Ok(self.lanes.spawn(lane.run(input).instrument(span)))
+    }
+
     /// Who a lane of a first stage is.
     pub(super) fn upstream(&self, repartition: &Repartition, lane: u32) -> Upstream {
         Upstream {

@@ -2,6 +2,7 @@
 //! and merged elsewhere, come to what a list of the rows says.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::compute::concat;
@@ -83,6 +84,9 @@ impl Emit for Collected {
 /// What is to be in each window: by length, key and end, the ids of its rows, and their amounts.
 type Expected = BTreeMap<(usize, i64, i64), (BTreeSet<u64>, f64)>;
 
+/// What was emitted of each window last: its revision, the ids of its rows, and their sum.
+type Told = BTreeMap<(usize, i64, i64), (u32, BTreeSet<u64>, f64)>;
+
 /// The windows that a time is in, of one length, by their ends.
 fn ends(length: Length, size: i64, time: i64) -> impl Iterator<Item = i64> {
     let (whole, step) = (length.panes * size, length.step * size);
@@ -119,7 +123,7 @@ fn upstream(
         .collect();
     let batch = RowBatch {
         input: traced::input(&items),
-        keys: vec![std::sync::Arc::new(keys)],
+        keys: vec![Arc::new(keys)],
         event_times: rows.iter().map(|(_, row)| row.time).collect(),
         watermarks: Some(watermarks.clone().into()),
         sequences: Sequences::From(0),
@@ -168,7 +172,10 @@ fn hand_over(lane: &mut Upstream, size: i64) -> Option<TakenPartials> {
 fn receive(all: &[(TakenPartials, i64)], watermark: i64) -> RowBatch {
     let columns = |of: &dyn Fn(&TakenPartials) -> Vec<ArrayRef>, count: usize| -> Vec<ArrayRef> {
         let column = |at: usize| {
-            let parts: Vec<ArrayRef> = all.iter().map(|(taken, _)| of(taken)[at].clone()).collect();
+            let parts: Vec<ArrayRef> = all
+                .iter()
+                .map(|(taken, _)| Arc::clone(&of(taken)[at]))
+                .collect();
             let parts: Vec<&dyn arrow::array::Array> = parts.iter().map(AsRef::as_ref).collect();
             concat(&parts).unwrap()
         };
@@ -318,7 +325,7 @@ fn check(stream: &Stream, lengths: &[Length], size: i64, lateness: i64, ways: &W
 
 /// What was emitted last of each window is what is expected of it.
 fn same(expected: &Expected, emissions: &[Emission], revises: bool) {
-    let mut told: BTreeMap<(usize, i64, i64), (u32, BTreeSet<u64>, f64)> = BTreeMap::new();
+    let mut told = Told::new();
     for row in emissions.iter().flat_map(|it| emitted(it, revises, false)) {
         let of_window = (row.length, row.key, row.bounds.1);
         let revision = row.revision.map_or(0, |(number, _)| number);

@@ -16,7 +16,7 @@ const MESSAGE_BYTES: usize = 256 << 10;
 
 /// Messages of partial states: the partition of each, and its Arrow IPC stream. Those of one partition are
 /// in the order of their panes.
-pub(super) fn streams(
+pub(in crate::pipeline::live) fn streams(
     taken: &TakenPartials,
     layout: &Layout,
     partitions: u32,

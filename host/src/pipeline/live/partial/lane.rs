@@ -8,11 +8,11 @@ use super::divide;
 use super::layout::Layout;
 use super::message::{Body, What};
 use crate::pipeline::commit::LaneCommits;
-use crate::pipeline::lane::{
-    FromLane, LaneBatch, LaneError, LaneReport, Outlet, Relayed, ToLane, refuse,
-};
+use crate::pipeline::judged::refuse;
+use crate::pipeline::lane::{FromLane, LaneBatch, LaneError, LaneReport, Outlet, ToLane};
 use crate::pipeline::plan::{Plan, WindowPlan};
 use crate::pipeline::queue::Receiver;
+use crate::pipeline::staged::Relayed;
 use crate::transform::Windowed;
 use crate::window::{Calls, PartialStates, WindowError};
 

@@ -28,7 +28,11 @@ pub(in crate::pipeline) struct Layout {
 impl Layout {
     /// Of the windows of a pipeline; none if they cannot be made of partial states. `cut` says how windows
     /// are declared, so that panes of another cut are others.
-    pub(super) fn of(plan: &Plan, windows: &WindowPlan, cut: &str) -> Option<Self> {
+    pub(in crate::pipeline::live) fn of(
+        plan: &Plan,
+        windows: &WindowPlan,
+        cut: &str,
+    ) -> Option<Self> {
         let Kind::Aligned { panes, .. } = &windows.shape.kind else {
             return None;
         };

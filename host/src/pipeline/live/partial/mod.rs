@@ -18,6 +18,8 @@ mod message;
 
 pub(in crate::pipeline) use self::declared::check;
 pub(super) use self::declared::{Repartition, repartition, upstream_name};
+#[cfg(test)]
+pub(super) use self::divide::streams;
 pub(super) use self::lane::{PartialLane, Upstream};
 pub(super) use self::layout::Layout;
 #[cfg(test)]

@@ -8,8 +8,9 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use super::error::ReceivedError;
 use super::upstreams::Upstreams;
-use crate::pipeline::lane::{Assemble, Assembled, LaneBatch, LaneError};
+use crate::pipeline::lane::{LaneBatch, LaneError};
 use crate::pipeline::live::partial::{Layout, Message, Trouble, What};
+use crate::pipeline::staged::{Assemble, Assembled};
 use crate::source::decode::message::{MessageDecoder, MessageFormat};
 use crate::source::messages::Messages;
 use crate::transform::event_time_type;
@@ -186,3 +187,7 @@ impl Assemble for Assembly {
 fn refused(error: ReceivedError) -> LaneError {
     LaneError::Received(Box::new(error))
 }
+
+#[cfg(test)]
+#[path = "assembly_tests.rs"]
+mod tests;

@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(take(message(1, (1, 2), What::Partials(&[])), false), 50);
         assert_eq!(take(marker(0, (1, 3), 80, false), false), 50, "it is back");
         assert_eq!(take(marker(1, (1, 4), 70, true), false), 80);
-        assert_eq!(take(marker(0, (2, 4), 90, true), false), 90.min(80));
+        assert_eq!(take(marker(0, (2, 4), 90, true), false), 80);
         assert_eq!(take(marker(0, (2, 5), 90, true), true), 90);
     }
 
