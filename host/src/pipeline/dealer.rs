@@ -477,8 +477,6 @@ fn share(rows: &RecordBatch, picked: Vec<u32>) -> Result<Share, ArrowError> {
 
 #[cfg(test)]
 mod tests {
-    use arrow::array::RecordBatchOptions;
-    use arrow::datatypes::Schema;
     use proptest::prelude::*;
 
     use super::*;
@@ -494,9 +492,8 @@ mod tests {
                 hasher: foldhash::quality::FixedState::with_seed(0),
             };
             let deal = |first: u64, count: usize| -> Vec<(u64, usize)> {
-                let options = RecordBatchOptions::new().with_row_count(Some(count));
-                let schema = Arc::new(Schema::empty());
-                let rows = RecordBatch::try_new_with_options(schema, Vec::new(), &options).unwrap();
+                let column: ArrayRef = Arc::new(UInt32Array::from(vec![0; count]));
+                let rows = RecordBatch::try_from_iter([("n", column)]).unwrap();
                 let shares = divider.deal_out(&rows, &[], |row| first + u64::from(row)).unwrap();
                 let shares = shares.into_iter().enumerate().flat_map(|(lane, (rows, picked))| {
                     let picked = picked.unwrap_or_else(|| (0..rows.num_rows() as u32).collect());
