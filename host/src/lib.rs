@@ -6,6 +6,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod kafka;
+pub mod objects;
 pub mod pipeline;
 pub mod record;
 pub mod sandbox;

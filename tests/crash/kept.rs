@@ -7,9 +7,14 @@ use crate::support::Folder;
 
 /// Starts a run that is stopped in the middle by an event that cannot be decoded.
 fn interrupted() -> (Folder, String) {
+    interrupted_over(WINDOWS[1])
+}
+
+/// The same over some windows.
+fn interrupted_over(window: &str) -> (Folder, String) {
     let folder = folder(
         7,
-        WINDOWS[1],
+        window,
         "lanes = 2\ncommit_every = \"1ms\"\non_malformed = \"stop\"",
     );
     let good = folder.text("events/b.ndjson").replace("broken", "1}");
@@ -93,4 +98,51 @@ fn a_test_of_a_pipeline_keeps_nothing_in_the_store() {
     ];
     folder.penstock(&arguments).fine();
     assert!(!folder.path("store").exists());
+}
+
+#[test]
+fn what_an_interrupted_run_keeps_can_be_looked_at() {
+    for (window, kind, said) in [
+        (WINDOWS[1], "pane", "start"),
+        (WINDOWS[3], "session", "first_event"),
+        (WINDOWS[5], "value", "last_event"),
+    ] {
+        look_at(window, kind, said);
+    }
+}
+
+fn look_at(window: &str, kind: &str, said: &str) {
+    let (folder, _) = interrupted_over(window);
+    let json = |arguments: &[&str]| -> Value {
+        serde_json::from_str(&folder.penstock(arguments).fine()).unwrap()
+    };
+    let told = json(&["state", "totals", "--json"]);
+    let lanes = told["lanes"].as_array().unwrap();
+    assert_eq!(lanes.len(), 2);
+    let inputs = lanes
+        .iter()
+        .flat_map(|lane| lane["inputs"].as_array().unwrap());
+    let mut judged = 0;
+    for input in inputs {
+        assert_eq!(input["input"], "recorded");
+        judged += input["cursors"]["all"].as_u64().unwrap();
+        assert!(input["watermark"].is_string(), "{input}");
+        assert!(input["outbox"]["files"].as_u64() > Some(0), "{input}");
+    }
+    assert!(judged > 0, "{told}");
+    let shown = folder.penstock(&["state", "pipeline.toml"]).fine();
+    assert!(
+        shown.contains("recorded") && shown.contains("files:"),
+        "{shown}"
+    );
+    // A third of all rows have the first key.
+    let told = json(&["state", "pipeline.toml", "--key", "0", "--json"]);
+    let mut records = told["records"].as_array().unwrap().iter();
+    let record = records.find(|it| it["record"] == kind && it["state"].is_object());
+    let record = record.unwrap_or_else(|| panic!("{told}"));
+    assert!(record["state"]["rows"].as_u64() > Some(0), "{record}");
+    let at: jiff::Timestamp = record[said].as_str().unwrap().parse().unwrap();
+    // The events begin in 1970 and last for some forty minutes.
+    let minutes = at.as_second() / 60;
+    assert!((0..60).contains(&minutes), "{record}");
 }

@@ -18,7 +18,7 @@ const KILLS: u32 = 4;
 
 /// What is left of a run: its files, its accounts, and what the store says.
 #[derive(Debug, PartialEq)]
-struct Left {
+pub(super) struct Left {
     files: Vec<(String, Option<String>)>,
     accounts: Value,
     store: Vec<Value>,
@@ -70,7 +70,7 @@ fn a_killed_run_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
 }
 
 /// Starts a run and kills it; false if it was over before.
-fn killed_after(folder: &Folder, time: Duration) -> bool {
+pub(super) fn killed_after(folder: &Folder, time: Duration) -> bool {
     let mut child: Child = Command::new(env!("CARGO_BIN_EXE_penstock"))
         .args(["run", "pipeline.toml", "-q"])
         .current_dir(folder.path(""))
@@ -87,7 +87,12 @@ fn killed_after(folder: &Folder, time: Duration) -> bool {
     !is_over
 }
 
-fn left(folder: &Folder, summary: &str) -> Left {
+pub(super) fn left(folder: &Folder, summary: &str) -> Left {
+    left_with(folder, folder, summary)
+}
+
+/// What is left in a folder whose store has the same declarations as that of another one.
+pub(super) fn left_with(folder: &Folder, declared: &Folder, summary: &str) -> Left {
     let names = [
         "out.ndjson",
         "totals.rejects.ndjson",
@@ -106,13 +111,13 @@ fn left(folder: &Folder, summary: &str) -> Left {
     Left {
         files: files.into(),
         accounts: Value::Object(accounts.clone()),
-        store: (0..3).map(|key| values(folder, key)).collect(),
+        store: (0..3).map(|key| values(folder, declared, key)).collect(),
     }
 }
 
 /// The features of a key, without the epochs that tell runs apart.
-fn values(folder: &Folder, key: u32) -> Value {
-    let declared = std::fs::read_dir(folder.path("store/declarations/key")).unwrap();
+fn values(folder: &Folder, declared: &Folder, key: u32) -> Value {
+    let declared = std::fs::read_dir(declared.path("store/declarations/key")).unwrap();
     let names = declared.map(|file| file.unwrap().file_name().into_string().unwrap());
     // What a kill left of a file that was being written is none.
     let names = names.filter_map(|name| Some(name.strip_suffix(".json")?.to_owned()));

@@ -2,6 +2,7 @@
 
 mod kept;
 mod killed;
+mod remote;
 pub(crate) mod stream;
 
 /// The seed of the first schedule: that of a round of `cargo xtask soak`, or zero.

@@ -88,7 +88,7 @@ fn check(path: &Path, tuning: Tuning) {
 
     let mut environment = Environment::find_and_load(path, "local").unwrap();
     environment.output = folder.path("out");
-    environment.store = folder.path("store");
+    environment.store = folder.path("store").into();
     let accounting = run(declared, &environment);
     assert!(accounting.balances(), "{at}: {accounting:?}");
 

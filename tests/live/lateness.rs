@@ -89,13 +89,14 @@ fn check(store: &[String], windows: &Windows, watermark: i64) {
             let start = format!("{key} {feature} ");
             let line = store.iter().find(|line| line.starts_with(&start));
             let line = line.unwrap_or_else(|| panic!("{start}is not in the store"));
-            number(line.strip_prefix(&start).unwrap())
+            let found = number(line.strip_prefix(&start).unwrap());
+            found.unwrap_or_else(|| panic!("{line}"))
         };
-        let expected = Some((end * 1_000, rows as f64));
+        let expected = (end * 1_000, rows as f64);
         assert_eq!(found("rows_1m"), expected, "rows of key {key}");
         // Greater sums are invalid, and not written.
         if sum <= 3_000.0 {
-            let (at, value) = found("sum_1m").unwrap();
+            let (at, value) = found("sum_1m");
             assert_eq!(at, end * 1_000, "the sum of key {key}");
             assert!(
                 (value - sum).abs() <= 1e-9 * sum.abs(),
@@ -105,9 +106,10 @@ fn check(store: &[String], windows: &Windows, watermark: i64) {
     }
 }
 
-/// The event time and the number of `Some((TIME, Kind(NUMBER)))`.
+/// The event time of `Some((TIME, … [ NUMBER, ] …))`, and its number.
 fn number(text: &str) -> Option<(i64, f64)> {
     let (at, value) = text.strip_prefix("Some((")?.split_once(", ")?;
-    let value = value.split_once('(')?.1.trim_end_matches(')');
+    let (_, value) = value.split_once('[')?;
+    let value = value.split_once(',')?.0.trim();
     Some((at.parse().ok()?, value.parse().ok()?))
 }

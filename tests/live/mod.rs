@@ -1,5 +1,7 @@
 //! Pipelines over live streams, on real servers: what they leave is what an undisturbed run leaves.
 
+mod bootstrap;
+mod faults;
 mod idle;
 mod killed;
 mod kinesis;
@@ -7,8 +9,10 @@ mod lateness;
 mod pipeline;
 mod rebalanced;
 mod refused;
+mod remote;
 mod repartition;
 mod served;
 mod shards;
 mod sinks;
+mod state;
 mod topic;

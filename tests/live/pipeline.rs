@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use penstock::clock::{Clock, SystemClock};
+use penstock::config::Environment;
 use penstock::store::embedded::EmbeddedStore;
 use penstock::store::{FeatureName, FeatureReader};
 use rustix::process::{Pid, Signal, kill_process};
@@ -35,6 +36,13 @@ pub(super) struct Left {
 }
 
 impl Left {
+    /// How many messages were read in all.
+    pub(super) fn read(&self) -> u64 {
+        let lanes = self.lanes.as_object().into_iter().flatten();
+        let read = lanes.map(|(_, lane)| lane["events"]["read"].as_u64().unwrap());
+        read.sum()
+    }
+
     /// Without the order of lines in files, where several splits feed a lane.
     pub(super) fn unordered(mut self) -> Self {
         for (_, file) in &mut self.files {
@@ -91,6 +99,17 @@ fn same<'a>(
 
 impl Pipeline {
     pub(super) fn over(topic: &Topic, group: &str, window: &str, run: &str) -> Self {
+        Self::with_store(topic, group, window, run, ("store", ""))
+    }
+
+    /// With a store at some place, and more lines of `penstock.toml`.
+    pub(super) fn with_store(
+        topic: &Topic,
+        group: &str,
+        window: &str,
+        run: &str,
+        (store, more): (&str, &str),
+    ) -> Self {
         let event = format!(
             r#"
 [environments.local.events.entry.kafka]
@@ -101,14 +120,18 @@ instance = "${{INSTANCE}}"
 "auto.commit.interval.ms" = 50
 "session.timeout.ms" = 3000
 "heartbeat.interval.ms" = 300
-"#,
+{more}"#,
             topic.bootstrap, topic.name
         );
-        Self::reading(&event, group, window, run)
+        Self::reading_into(store, &event, group, window, run)
     }
 
     /// Over a stream that is declared so.
     pub(super) fn reading(event: &str, group: &str, window: &str, run: &str) -> Self {
+        Self::reading_into("store", event, group, window, run)
+    }
+
+    fn reading_into(store: &str, event: &str, group: &str, window: &str, run: &str) -> Self {
         let folder = Folder::new();
         folder.write(
             "penstock.toml",
@@ -116,7 +139,7 @@ instance = "${{INSTANCE}}"
                 r#"
 [environments.local]
 output = "out"
-store = "store"
+store = "{store}"
 [environments.local.events.entry]
 event_time = "at"
 schema = {{ at = "timestamp[ms, UTC]", key = "int64", amount = "float64", note = "utf8" }}
@@ -154,6 +177,19 @@ validation = {{ max = 3000.0 }}
             folder,
             group: group.to_owned(),
         }
+    }
+
+    /// As [`Self::start`], and waits until the process has all lanes.
+    pub(super) fn start_with_all(&self, topic: &Topic, name: &str) -> Process {
+        let mut process = self.start(name);
+        wait(
+            || {
+                process.is_alive();
+                (0..topic.partitions).all(|partition| process.was_given(partition))
+            },
+            || format!("all partitions are those of {name}"),
+        );
+        process
     }
 
     /// Starts a process. Its name is that of a static member of the group: started again, it has its
@@ -198,16 +234,9 @@ validation = {{ max = 3000.0 }}
 
     /// Works until everything in the topic is committed, in one process, and gives what is left.
     pub(super) fn finish(&self, topic: &Topic, name: &str) -> Left {
-        let mut process = self.start(name);
         // Where those before it had committed everything, nothing would be left to wait for, and it
         // could be stopped before it has any lane to tell of.
-        wait(
-            || {
-                process.is_alive();
-                (0..topic.partitions).all(|partition| process.was_given(partition))
-            },
-            || format!("all partitions are those of {name}"),
-        );
+        let mut process = self.start_with_all(topic, name);
         self.catch_up(topic, &mut [&mut process]);
         self.left(&process.stop())
     }
@@ -233,9 +262,10 @@ validation = {{ max = 3000.0 }}
 
     /// Every feature of every key, with its event time.
     pub(super) fn store(&self) -> Vec<String> {
-        let folder = self.folder.path("store");
+        let environment = Environment::find_and_load(&self.folder.path("pipeline.toml"), "local");
+        let place = environment.unwrap().store;
         HOST.io.block_on(async {
-            let reader = EmbeddedStore::open_reader(&folder).await.unwrap();
+            let reader = EmbeddedStore::open_reader(&place).await.unwrap();
             let declared = reader.declarations(None).await.unwrap();
             let names = declared.iter().map(|declaration| FeatureName {
                 name: declaration.feature.clone(),

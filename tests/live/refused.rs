@@ -1,9 +1,14 @@
 //! What a live pipeline cannot work on: one clear error each, or it tries on and says so.
 
+use penstock::store::FeatureStore;
+use penstock::store::embedded::EmbeddedStore;
+use serde_json::Value;
+
 use super::pipeline::{Pipeline, wait};
 use super::topic::Topic;
 use crate::crash::stream::WINDOWS;
-use crate::support::servers::kafka::grow;
+use crate::support::HOST;
+use crate::support::servers::kafka::{Writer, grow};
 
 const RUN: &str = "commit_every = \"10ms\"";
 
@@ -49,6 +54,24 @@ fn a_topic_that_is_not_partitioned_by_the_key_is_refused() {
 }
 
 #[test]
+fn a_topic_whose_keys_are_in_several_partitions_is_found_out() {
+    let name = "not-by-key-found";
+    let topic = Topic::new(name, 2, 1);
+    let writer = Writer::new(&topic.bootstrap, name);
+    let line = |key: u32| format!("{{\"at\":1000,\"key\":{key},\"amount\":1}}");
+    writer.write(0, [line(1), line(2), line(3)]);
+    writer.write(1, [line(4), line(2)]);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    pipeline.start("one").fails(
+        2,
+        &[
+            "the key {\"key\":2} is in partition",
+            "`partitioned_by_key = false`",
+        ],
+    );
+}
+
+#[test]
 fn partitions_that_grew_end_the_pipeline() {
     let name = "grown";
     let mut topic = Topic::new(name, 2, 1);
@@ -70,6 +93,39 @@ fn state_of_another_transform_is_not_taken_over() {
     replace(&pipeline, "pipeline.toml", "size = \"1m\"", "size = \"2m\"");
     let process = pipeline.start("one");
     process.fails(2, &["window", "--fresh"]);
+}
+
+#[test]
+fn state_of_a_version_that_is_not_known_is_not_taken_over() {
+    let name = "other-layout";
+    let mut topic = Topic::new(name, 1, 1);
+    topic.write(200);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    pipeline.finish(&topic, "one");
+    HOST.io.block_on(async {
+        let folder = pipeline.folder.path("store");
+        let store = EmbeddedStore::open(&folder, &[]).await.unwrap();
+        let lane = store.open_lane("totals", 0).await.unwrap();
+        // How far the lane has come.
+        let meta = lane
+            .state
+            .get(&[0])
+            .await
+            .unwrap()
+            .expect("it has committed");
+        let mut meta: Value = serde_json::from_slice(&meta).unwrap();
+        let layout = meta["layout"].as_u64().unwrap();
+        meta["layout"] = (layout + 1).into();
+        let mut batch = lane.state.batch();
+        batch.put(&[0], meta.to_string().as_bytes());
+        lane.state.apply(batch).await.unwrap();
+        lane.state.flush().await.unwrap();
+        store.close_lane(lane).await.unwrap();
+        store.close().await.unwrap();
+    });
+    let store = pipeline.store();
+    pipeline.start("one").fails(2, &["layout", "--fresh"]);
+    assert_eq!(pipeline.store(), store, "what was there is there");
 }
 
 #[test]

@@ -10,17 +10,22 @@ use crate::support::ask;
 const RUN: &str = "commit_every = \"20ms\"";
 
 fn listening(topic: &Topic, group: &str) -> Pipeline {
-    let pipeline = Pipeline::over(topic, group, WINDOWS[0], RUN);
+    listening_with(topic, group, ("store", ""))
+}
+
+/// With a store at some place, and more lines of `penstock.toml`.
+pub(super) fn listening_with(topic: &Topic, group: &str, store: (&str, &str)) -> Pipeline {
+    let pipeline = Pipeline::with_store(topic, group, WINDOWS[0], RUN, store);
     let environment = pipeline.folder.text("penstock.toml");
     let environment = environment.replace(
-        "store = \"store\"",
-        "store = \"store\"\nlisten = \"127.0.0.1:0\"",
+        "output = \"out\"",
+        "output = \"out\"\nlisten = \"127.0.0.1:0\"",
     );
     pipeline.folder.write("penstock.toml", environment);
     pipeline
 }
 
-fn status(address: &str) -> Value {
+pub(super) fn status(address: &str) -> Value {
     let (_, text) = ask(address, "/status");
     serde_json::from_str::<Value>(&text).unwrap()["pipelines"][0].take()
 }

@@ -28,6 +28,11 @@ impl Topic {
 
     pub(super) fn on(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
         create(bootstrap, name, partitions as i32);
+        Self::there(bootstrap, name, partitions, seed)
+    }
+
+    /// One that is there already, and empty.
+    pub(super) fn there(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
         Self {
             name: name.to_owned(),
             bootstrap: bootstrap.to_owned(),
@@ -50,6 +55,15 @@ impl Topic {
             self.writer.send(record.payload(line.trim_end().as_bytes()));
         }
         self.writer.flush();
+    }
+
+    /// Writes so many events each hour, for some hours.
+    pub(super) fn pass_hourly(&mut self, hours: u32, count: u32) {
+        for _ in 0..hours {
+            let began = self.now;
+            self.write(count);
+            self.now = began + 3_600.0;
+        }
     }
 
     /// Whether a group has committed everything that is in it.

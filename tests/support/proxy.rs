@@ -1,7 +1,7 @@
 //! A proxy that mistreats connections, each as it was told to.
 
 use std::collections::VecDeque;
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
@@ -16,6 +16,8 @@ pub(crate) enum Fate {
     Stall(usize),
     /// Something is done before it goes through.
     Do(Box<dyn FnOnce() + Send>),
+    /// Its first request is answered with this status of HTTP, and nothing else.
+    Refuse(u16),
 }
 
 /// A proxy in front of a port of this machine. Ends with this value.
@@ -28,6 +30,12 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Connections have `fates`, one after the other; all further ones go through.
     pub(crate) fn start(to: u16, fates: Vec<Fate>) -> Self {
+        let mut fates = VecDeque::from(fates);
+        Self::by(to, move || fates.pop_front().unwrap_or(Fate::Pass))
+    }
+
+    /// Each connection has the fate that is drawn for it.
+    pub(crate) fn by(to: u16, draw: impl FnMut() -> Fate + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");
         let port = listener.local_addr().expect("it is bound").port();
         let stopped = Arc::new(AtomicBool::new(false));
@@ -37,7 +45,7 @@ impl Proxy {
             stopped: Arc::clone(&stopped),
             connections: Arc::clone(&connections),
         };
-        let fates = Mutex::new(VecDeque::from(fates));
+        let draw = Mutex::new(draw);
         std::thread::spawn(move || {
             for connection in listener.incoming() {
                 if stopped.load(Ordering::Relaxed) {
@@ -45,8 +53,7 @@ impl Proxy {
                 }
                 let Ok(connection) = connection else { continue };
                 connections.fetch_add(1, Ordering::Relaxed);
-                let fate = fates.lock().expect("nobody panicked").pop_front();
-                let fate = fate.unwrap_or(Fate::Pass);
+                let fate = (draw.lock().expect("nobody panicked"))();
                 std::thread::spawn(move || forward(connection, to, fate));
             }
         });
@@ -76,6 +83,10 @@ fn forward(client: TcpStream, to: u16, fate: Fate) {
         Fate::Do(what) => {
             what();
             (usize::MAX, false)
+        }
+        Fate::Refuse(status) => {
+            refuse(&client, status);
+            return;
         }
     };
     let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else {
@@ -109,4 +120,25 @@ fn forward(client: TcpStream, to: u16, fate: Fate) {
     }
     let _ = answer.shutdown(Shutdown::Both);
     let _ = back.shutdown(Shutdown::Both);
+}
+
+/// Reads a request, head and body, and answers with a status.
+fn refuse(client: &TcpStream, status: u16) -> Option<()> {
+    let mut reader = BufReader::new(client);
+    let (mut line, mut length) = (String::new(), 0);
+    while line != "\r\n" {
+        line.clear();
+        if reader.read_line(&mut line).ok()? == 0 {
+            return None;
+        }
+        let header = line.to_ascii_lowercase();
+        if let Some(bytes) = header.strip_prefix("content-length:") {
+            length = bytes.trim().parse().ok()?;
+        }
+    }
+    std::io::copy(&mut reader.take(length), &mut std::io::sink()).ok()?;
+    let answer =
+        format!("HTTP/1.1 {status} Refused\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
+    let mut client = client;
+    client.write_all(answer.as_bytes()).ok()
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use crate::{
     command,
     machine::{self, LIBRDKAFKA, LINKER, WASM_TARGET},
-    transforms,
+    services, transforms,
     workspace::Workspace,
 };
 
@@ -30,6 +30,9 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         "the workspace has no package {PACKAGE}, which does the measuring"
     );
     machine::prepare(&[LINKER, LIBRDKAFKA, WASM_TARGET])?;
+    if options.name == "kafka" {
+        services::install(workspace, &[Box::new(penstock_servers::Kafka)])?;
+    }
     transforms::build(workspace)?;
     command::run(
         workspace

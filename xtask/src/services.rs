@@ -88,7 +88,12 @@ pub(crate) fn prepare(workspace: &Workspace) -> Result<()> {
     install(workspace, &penstock_servers::all())
 }
 
-fn install(workspace: &Workspace, services: &[Box<dyn Service>]) -> Result<()> {
+/// Installs servers unless they are there.
+///
+/// # Errors
+///
+/// As [`prepare`].
+pub(crate) fn install(workspace: &Workspace, services: &[Box<dyn Service>]) -> Result<()> {
     let installed = Installed::below(&workspace.target);
     // All at once, so that a person hears of everything that is missing the first time.
     let mut parts: Vec<Part> = Vec::new();

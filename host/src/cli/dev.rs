@@ -193,8 +193,9 @@ fn matters(arguments: &Arguments, build: &Build, cases: &Path) -> Matters {
     match Environment::find_and_load(&arguments.pipeline, &arguments.env) {
         Ok(environment) => {
             matters.watched.push(absolute(environment.source.path()));
-            let written = [&environment.store, &environment.output];
-            matters.outputs.extend(written.map(|path| absolute(path)));
+            let written = [environment.store.folder(), Some(&*environment.output)];
+            let written = written.into_iter().flatten();
+            matters.outputs.extend(written.map(absolute));
         }
         // Each round says it, until it is mended.
         Err(error) => tracing::debug!(%error, "the environment's file is not watched"),

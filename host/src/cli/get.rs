@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{Failure, show};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, types};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, StoreOptions, StorePlace, types};
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{FeatureName, FeatureReader, FeatureValue, StoreError, Value};
 
@@ -35,17 +35,17 @@ pub(super) struct Arguments {
     /// Where to look for penstock.toml: there or in a folder above.
     #[arg(long, value_name = "PATH", default_value = ".")]
     project: PathBuf,
-    /// The store's folder; penstock.toml is not looked for then.
+    /// The store's folder, or its URL, which is opened with variables such as AWS_REGION; penstock.toml is not looked for then.
     #[arg(long, value_name = "FOLDER")]
-    store: Option<PathBuf>,
+    store: Option<String>,
     /// Print the values as JSON.
     #[arg(long)]
     json: bool,
 }
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let folder = match &arguments.store {
-        Some(folder) => folder.clone(),
+    let place = match &arguments.store {
+        Some(text) => StorePlace::of(text, &StoreOptions::default()),
         None => {
             let environment = Environment::find_and_load(&arguments.project, &arguments.env);
             environment.map_err(Failure::input)?.store
@@ -62,13 +62,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map(|text| FeatureName::parse(text))
         .collect();
     let values = runtime.block_on(async {
-        let store = EmbeddedStore::open_reader(&folder).await?;
+        let store = EmbeddedStore::open_reader(&place).await?;
         store.get(&arguments.group, &arguments.entity, &names).await
     });
     let values = values.map_err(|error| match error {
-        StoreError::UnknownGroup { .. }
-        | StoreError::UnknownFeature { .. }
-        | StoreError::NotAStore { .. } => Failure::input(error),
+        StoreError::UnknownGroup { .. } | StoreError::UnknownFeature { .. } => {
+            Failure::input(error)
+        }
+        error if error.is_bad_input() => Failure::input(error),
         other => Failure::work(other),
     })?;
     if arguments.json {
@@ -91,8 +92,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     match values.iter().any(Option::is_some) {
         true => Ok(()),
         false => Err(Failure::work(format!(
-            "{} has none of these features for entity `{}`",
-            folder.display(),
+            "{place} has none of these features for entity `{}`",
             arguments.entity
         ))),
     }

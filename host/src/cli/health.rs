@@ -83,7 +83,7 @@ fn url(arguments: &Arguments) -> Result<Url, Failure> {
     Ok(url)
 }
 
-async fn ask(url: &Url, timeout: Duration) -> reqwest::Result<(StatusCode, String)> {
+pub(super) async fn ask(url: &Url, timeout: Duration) -> reqwest::Result<(StatusCode, String)> {
     let mut client = Client::builder().timeout(timeout).no_proxy();
     if url.scheme() == "http" {
         // A container may have no certificates, and needs none for this.

@@ -103,7 +103,16 @@ fn print(report: &LiveReport) {
         "watermark  {}",
         least.map_or_else(|| "none".into(), show::instant)
     );
-    say!("store      {}", report.store.display());
+    if report.bootstrapped > 0 {
+        let rows = show::count(report.bootstrapped);
+        say!("bootstrap  {rows} of the events, here, came from history before the stream");
+    }
+    if report.is_approximate {
+        say!(
+            "           joined by event time, which is approximate: events that came after the end of history and are older than it are left out"
+        );
+    }
+    say!("store      {}", report.store);
     for topic in &report.topics {
         say!("topic      {}", show::printable(topic));
     }
@@ -117,6 +126,7 @@ fn to_json(report: &LiveReport) -> serde_json::Value {
         "events": rows_to_json(&accounting),
         "rejected_by_reason": rejected_to_json(&accounting),
         "map": map_to_json(&accounting),
+        "bootstrap": {"records": report.bootstrapped, "is_approximate": report.is_approximate},
         "lanes": lanes_to_json(&report.lanes),
         "store": report.store,
         "topics": report.topics,

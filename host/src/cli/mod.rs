@@ -17,6 +17,7 @@ mod run;
 mod show;
 mod signals;
 mod simulate;
+mod state;
 mod test;
 mod validate;
 
@@ -71,6 +72,7 @@ enum Command {
     Run(run::Arguments),
     Record(Box<record::Arguments>),
     Get(get::Arguments),
+    State(state::Arguments),
     Health(health::Arguments),
     Test(test::Arguments),
     Dev(dev::Arguments),
@@ -136,6 +138,7 @@ pub fn main() -> ExitCode {
         Command::Run(arguments) => run::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
+        Command::State(arguments) => state::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),

@@ -380,7 +380,7 @@ fn print(report: &RunReport, elapsed: Duration) {
         );
     }
     if let Some(store) = &report.store {
-        say!("store      {}", store.display());
+        say!("store      {store}");
     }
     if let Some(rows) = report.resumed {
         let rows = show::count(rows);

@@ -140,7 +140,7 @@ fn print(opened: &Opened, place: &str, stream: Option<&DeclaredStream>) {
 /// Where everything goes in this environment.
 fn outputs_of(opened: &Opened, is_live: bool) -> Vec<(&'static str, String)> {
     let store = opened.feature_store();
-    let store = store.map(|folder| ("features", format!("store {}", folder.display())));
+    let store = store.map(|place| ("features", format!("store {place}")));
     let topics = opened.topics.all();
     let topics: Vec<(&str, String)> = topics
         .map(|(what, topic)| (what, format!("{topic}, as {}", topic.format.name())))

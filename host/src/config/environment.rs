@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! [environments.local]                     # the default; `--env NAME` chooses another
-//! store = "data/store"                     # folder of the embedded store; default ".penstock/store"
+//! store = "data/store"                     # the embedded store: a folder, or s3://BUCKET/PREFIX; default ".penstock/store"
 //! output = "data/out"                      # where output files go; default "penstock-out"
 //! listen = "127.0.0.1:9464"                # where a run answers /health and /metrics; nowhere by default
 //!
@@ -27,6 +27,7 @@
 //! on_missing = "stop"                      # or "earliest": when the stream no longer has what comes next
 //! partitioned_by_key = true                # whether the key of pipelines is what the topic is divided by
 //! repartition = { partitions = 8, topic = "{pipeline}-partials", replication = 3 }   # windows go through this topic
+//! bootstrap = "s3://bucket/recordings"     # history that comes first, or a table, see `bootstrap`
 //!
 //! # with format = "avro" one of these, with format = "protobuf" the third, with "arrow" perhaps the last
 //! avro = { registry = "http://localhost:8081", user = "u", password = "${P}", timeout = "10s", tries = 4 }
@@ -63,6 +64,7 @@ use super::live::LiveSource;
 use super::pipeline::{OutputFile, Pipeline};
 use super::recorded::RecordedFiles;
 use super::remote::StoreOptions;
+use super::store_place::StorePlace;
 use super::topics::Topic;
 use super::{environment_file, patterns, recorded, suggest, types};
 
@@ -79,8 +81,8 @@ pub struct Environment {
     pub source: Arc<ConfigFile>,
     /// Its name.
     pub name: String,
-    /// Folder of the embedded store; it need not exist yet.
-    pub store: PathBuf,
+    /// Where the embedded store is; it need not exist yet.
+    pub store: StorePlace,
     /// Folder of output files; it need not exist yet.
     pub output: PathBuf,
     /// The events it has, by name.

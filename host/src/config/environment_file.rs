@@ -13,7 +13,8 @@ use super::environment::{
 use super::file_format::FileFormat;
 use super::live_file::LiveKeys;
 use super::live_settings::StreamKind;
-use super::remote::{Secret, StoreOptions};
+use super::remote::{Secret, StoreOptions, is_url};
+use super::store_place::{self, StorePlace};
 use super::table::{Node, Table, read_file};
 use super::{suggest, topics, types};
 
@@ -84,7 +85,7 @@ fn read_environment(
     node: &Node<'_>,
 ) -> Option<Environment> {
     let mut table = node.table("`[environments.NAME]` and its keys below")?;
-    let store = read_folder(file, table.optional("store"), ".penstock/store");
+    let store = table.optional("store");
     let output = read_folder(file, table.optional("output"), "penstock-out");
     let listen = table.optional("listen").map_or(Some(None), |node| {
         node.string("\"127.0.0.1:9464\"").map(Some)
@@ -92,6 +93,7 @@ fn read_environment(
     let options = table
         .optional("object_store")
         .map_or_else(|| Some(StoreOptions::default()), |node| read_options(&node));
+    let store = read_store(file, store, options.as_ref());
     let topics = table
         .optional("topics")
         .map_or_else(|| Some(BTreeMap::new()), |node| topics::read(&node));
@@ -133,6 +135,28 @@ fn read_options(node: &Node<'_>) -> Option<StoreOptions> {
     let entries: Vec<_> = entries.collect();
     let entries: Option<Vec<_>> = entries.into_iter().collect();
     Some(StoreOptions { entries: entries? })
+}
+
+/// A folder, or a place on object storage, which is opened with the environment's options.
+fn read_store(
+    file: &ConfigFile,
+    node: Option<Node<'_>>,
+    options: Option<&StoreOptions>,
+) -> Option<StorePlace> {
+    const DEFAULT: &str = ".penstock/store";
+    let url = match &node {
+        Some(node) => Some(node.string(&format!("\"{DEFAULT}\""))?.value).filter(|it| is_url(it)),
+        None => None,
+    };
+    let (Some(node), Some(url)) = (&node, url) else {
+        return read_folder(file, node, DEFAULT).map(StorePlace::Folder);
+    };
+    if let Some((what, hint)) = store_place::refused(&url) {
+        node.report(what, hint);
+        return None;
+    }
+    let options = options?.clone();
+    Some(StorePlace::Objects { url, options })
 }
 
 fn read_folder(file: &ConfigFile, node: Option<Node<'_>>, default: &str) -> Option<PathBuf> {

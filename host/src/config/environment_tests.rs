@@ -143,7 +143,8 @@ fn an_environment_is_found_above_and_read() {
         path: "x/y.csv".into(),
         format: crate::config::OutputFormat::Csv,
     };
-    let places = [local.store.clone(), local.output_path(&output)];
+    let store = |of: &Environment| of.store.folder().unwrap().to_owned();
+    let places = [store(&local), local.output_path(&output)];
     assert_eq!(below(&folder, &places), ["state", "out/x/y.csv"]);
     let pipeline = pipeline(&folder);
     let recorded = local.recorded(&pipeline).unwrap();
@@ -172,7 +173,13 @@ fn a_list_is_read_in_its_order_and_a_folder_without_hidden_files() {
         ["data/a.ndjson", "data/b.ndjson"]
     );
     assert_eq!(
-        below(&folder, &[sample.store.clone(), sample.output.clone()]),
+        below(
+            &folder,
+            &[
+                sample.store.folder().unwrap().to_owned(),
+                sample.output.clone()
+            ]
+        ),
         [".penstock/store", "penstock-out"]
     );
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef, TimeUnit};
 
+use super::bootstrap::Bootstrap;
 use super::diagnostic::{ConfigError, ConfigFile, Located, Span};
 use super::remote::Secret;
 
@@ -31,6 +32,8 @@ pub struct LiveSource {
     pub partitioned_by_key: bool,
     /// The topic of partial states that windows over it go through, if they do.
     pub repartition: Option<Repartition>,
+    /// Recorded history that its pipelines begin with.
+    pub bootstrap: Option<Bootstrap>,
 }
 
 /// A topic of partial states.

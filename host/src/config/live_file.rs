@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::bootstrap;
 use super::diagnostic::{ConfigFile, Located};
 use super::live::{
     LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Repartition, Stream,
@@ -39,6 +40,7 @@ pub(super) struct LiveKeys<'a> {
     on_missing: Option<Node<'a>>,
     partitioned_by_key: Option<Node<'a>>,
     repartition: Option<Node<'a>>,
+    bootstrap: Option<Node<'a>>,
 }
 
 /// A declared schema, if there is one.
@@ -54,6 +56,7 @@ impl<'a> LiveKeys<'a> {
             on_missing: table.optional("on_missing"),
             partitioned_by_key: table.optional("partitioned_by_key"),
             repartition: table.optional("repartition"),
+            bootstrap: table.optional("bootstrap"),
         }
     }
 
@@ -67,6 +70,7 @@ impl<'a> LiveKeys<'a> {
             &self.on_missing,
             &self.partitioned_by_key,
             &self.repartition,
+            &self.bootstrap,
         ];
         for node in keys.into_iter().flatten() {
             node.report(
@@ -99,6 +103,17 @@ impl<'a> LiveKeys<'a> {
         let partitioned_by_key = match &self.partitioned_by_key {
             Some(node) => node.boolean(),
             None => Some(true),
+        };
+        let bootstrap = match &self.bootstrap {
+            Some(node) if kind == StreamKind::Kinesis => {
+                node.report(
+                    "is only for topics of Kafka so far",
+                    "leave it out, and let `start` of the stream say where it begins",
+                );
+                None
+            }
+            Some(node) => bootstrap::read(node).map(Some),
+            None => Some(None),
         };
         let repartition = match &self.repartition {
             Some(node) if kind == StreamKind::Kinesis => {
@@ -136,6 +151,7 @@ impl<'a> LiveKeys<'a> {
             on_missing: on_missing?,
             partitioned_by_key: partitioned_by_key?,
             repartition: repartition?,
+            bootstrap: bootstrap?,
         };
         Some((live, whole))
     }

@@ -10,6 +10,7 @@
 //! Nothing here opens a source, a store or a transform, and no key is ever ignored: one that means
 //! nothing is refused by name.
 
+mod bootstrap;
 mod bytes;
 #[cfg(test)]
 pub(crate) mod cases;
@@ -30,6 +31,7 @@ pub mod pipeline;
 mod pipeline_file;
 mod recorded;
 mod remote;
+mod store_place;
 mod suggest;
 mod table;
 pub mod topics;
@@ -39,6 +41,7 @@ pub mod window;
 mod window_cut;
 mod window_file;
 
+pub use bootstrap::{Bootstrap, Partitioner};
 pub use bytes::{parse_bytes, print_bytes};
 pub use diagnostic::{
     ConfigError, ConfigFile, Diagnostic, Excerpt, Located, Note, Place, Span, ValueError,
@@ -64,6 +67,7 @@ pub use pipeline::{
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
 pub(crate) use remote::is_url;
 pub use remote::{Secret, StoreOptions, sounds_secret};
+pub use store_place::StorePlace;
 pub(crate) use suggest::did_you_mean;
 pub use topics::{Topic, TopicFormat};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

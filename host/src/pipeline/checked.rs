@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::event_schema::EventSchema;
 use super::outputs::OutputPaths;
+use super::recordings;
 use super::topics::OutputTopics;
 use super::wiring::{Host, Opened, Read, WiringError, open, put_together};
 use crate::config::{Environment, Pipeline, Source};
@@ -25,6 +26,7 @@ pub fn check(
     if matches!(event.source, Source::Files(_)) {
         return Ok((open(host, pipeline, environment)?, None));
     }
+    recordings::check_options(environment)?;
     let stream = DeclaredStream::of(
         environment,
         event,

@@ -21,6 +21,7 @@ use arrow_row::{RowConverter, SortField};
 
 use super::accounting::{Accounting, Mapped};
 use super::delivery::ToDelivery;
+use super::key_sample::KeySample;
 use super::lane::{LaneBatch, Place, Refused, ToLane, Unreached};
 use super::map::{Mapping, Part};
 use super::plan::Plan;
@@ -46,6 +47,8 @@ pub(super) struct Dealer {
     /// The watermark after the last batch.
     watermark: i64,
     telemetry: Arc<ReaderTelemetry>,
+    /// Looks whether keys belong to this source alone, if they should.
+    keys: Option<KeySample>,
 }
 
 impl Dealer {
@@ -70,7 +73,13 @@ impl Dealer {
             stop,
             watermark: i64::MIN,
             telemetry,
+            keys: None,
         })
+    }
+
+    /// Has a look taken at the keys of the first rows.
+    pub(super) fn look_at_keys(&mut self, keys: KeySample) {
+        self.keys = Some(keys);
     }
 
     /// Gives each lane its rows of a batch, and all of them the progress. A batch of a live stream
@@ -125,6 +134,10 @@ impl Dealer {
     ) -> Result<(), ReadError> {
         way.go_to(part.end);
         let keyless = self.divider.keyless(&part.rows);
+        if let Some(keys) = &mut self.keys {
+            keys.look(&self.divider.keys(&part.rows), &keyless)?;
+            self.keys.take_if(|keys| keys.is_done());
+        }
         let mut refused = way.unread();
         refused.append(&mut part.refused);
         // What the mapper refused it has counted itself.
@@ -396,6 +409,12 @@ impl Divider {
         })
     }
 
+    /// The columns of the key.
+    fn keys(&self, rows: &RecordBatch) -> Vec<ArrayRef> {
+        let key = self.key.iter();
+        key.map(|at| Arc::clone(rows.column(*at))).collect()
+    }
+
     /// The rows whose key names no entity: a column of it is null, or a time that no calendar has.
     fn keyless(&self, rows: &RecordBatch) -> Vec<u32> {
         let mut nulls = None;
@@ -448,12 +467,7 @@ impl Divider {
             return Ok(vec![(rows.clone(), None)]);
         }
         let mut shares = vec![Vec::new(); self.lanes];
-        let columns: Vec<ArrayRef> = self
-            .key
-            .iter()
-            .map(|at| Arc::clone(rows.column(*at)))
-            .collect();
-        let keys = self.rows.convert_columns(&columns)?;
+        let keys = self.rows.convert_columns(&self.keys(rows))?;
         let mut keyless = keyless.iter().copied().peekable();
         for (row, key) in (0_u32..).zip(&keys) {
             if keyless.next_if_eq(&row).is_none() {

@@ -17,6 +17,7 @@ use serde::{Deserialize, Serialize};
 use super::accounting::Accounting;
 use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
+use super::heavy::HeavyKeys;
 use super::judged::refuse;
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
@@ -284,6 +285,8 @@ pub(super) struct Lane {
     windows: Windows,
     /// Which keys the windows have in memory; none if all.
     residence: Option<Residence>,
+    /// Which keys have much of the rows.
+    heavy: HeavyKeys,
     /// Whether a window may be emitted more than once.
     revises: bool,
     watermark: i64,
@@ -367,6 +370,7 @@ impl Lane {
             residence: residence.transpose()?,
             calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
             windows: Windows::new(&windows.shape, &plan.key_schema, &windows.spec)?,
+            heavy: HeavyKeys::new(&plan.key_schema)?,
             revises: windows.shape.revises(),
             out,
             plan,
@@ -537,6 +541,12 @@ impl Lane {
             None => batch.rows_of(&self.plan),
             Some(assembled) => assembled.rows.clone(),
         };
+        // Of partial states it is the first stage that sees how many rows a key has.
+        if assembled.is_none()
+            && let Some(heavy) = self.heavy.batch(&rows.keys, rows.len())?
+        {
+            self.out.telemetry.set_heavy_keys(heavy);
+        }
         let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
         let outcome = match &mut self.residence {
             Some(residence) => {

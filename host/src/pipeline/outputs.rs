@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::wiring::Opened;
-use crate::config::{ConfigError, Environment, EventSource, Pipeline, Span};
+use crate::config::{ConfigError, Environment, EventSource, Pipeline, Span, StorePlace};
 use crate::source::recording::Recording;
 
 /// The files that a run writes.
@@ -89,9 +89,9 @@ impl Opened {
         features.into_iter().chain(side)
     }
 
-    /// The store's folder, if features are written there.
-    pub fn feature_store(&self) -> Option<&Path> {
-        self.store.as_deref()
+    /// The store, if features are written there.
+    pub fn feature_store(&self) -> Option<&StorePlace> {
+        self.store.as_ref()
     }
 }
 

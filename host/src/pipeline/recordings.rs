@@ -20,10 +20,8 @@ pub(super) fn find(
     environment: &Environment,
     recorded: &RecordedEvent<'_>,
 ) -> Result<(Vec<Arc<dyn Recording>>, Format), WiringError> {
+    check_options(environment)?;
     let options = &environment.store_options;
-    if let Some(name) = unknown_options(options).first() {
-        return Err(ConfigError::from(environment.unknown_option(name, KNOWN_OPTIONS)).into());
-    }
     let mut format = recorded.files.format.clone();
     let mut objects = Objects::new(options, io);
     let mut recordings: Vec<Arc<dyn Recording>> = Vec::new();
@@ -45,6 +43,14 @@ pub(super) fn find(
         Some(FileFormat::Arrow) => Format::ArrowIpc,
     };
     Ok((recordings, format))
+}
+
+/// Refuses options of object stores that no store knows.
+pub(super) fn check_options(environment: &Environment) -> Result<(), ConfigError> {
+    match unknown_options(&environment.store_options).first() {
+        Some(name) => Err(environment.unknown_option(name, KNOWN_OPTIONS).into()),
+        None => Ok(()),
+    }
 }
 
 /// The same for two recordings that are one, however they are written.

@@ -1,7 +1,6 @@
 //! Running pipelines over bounded input: the threads and tasks, and what is told at the end.
 
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
@@ -23,6 +22,7 @@ use super::run_error::RunError;
 use super::spans;
 use super::telemetry::{Generation, PipelineState, PipelineTelemetry};
 use super::wiring::{Host, Opened};
+use crate::config::StorePlace;
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
 use crate::source::replay::{Replay, WatermarkSplit};
@@ -75,7 +75,7 @@ pub struct RunReport {
     /// The files that were written.
     pub files: Vec<FileSummary>,
     /// The store that was written to.
-    pub store: Option<PathBuf>,
+    pub store: Option<String>,
     /// If it went on where an interrupted run stopped: rows and records that every lane had done.
     pub resumed: Option<u64>,
     /// What the transform told.
@@ -97,7 +97,8 @@ pub fn run(
     let running: Vec<_> = pipelines
         .into_iter()
         .map(|(opened, progress)| {
-            let store = opened.folder().map(|folder| Arc::clone(&stores[folder]));
+            let place = opened.place().map(ToString::to_string);
+            let store = place.map(|place| Arc::clone(&stores[&place]));
             let telemetry = Arc::clone(&progress.telemetry);
             (start(host, opened, store, &progress, stop), telemetry)
         })
@@ -114,12 +115,12 @@ pub fn run(
         })
         .collect();
     // All are closed, whatever becomes of one; a pipeline whose store does not close has not ended well.
-    for (folder, store) in stores {
+    for (place, store) in stores {
         if let Err(error) = host.io.block_on(store.close()) {
             let wrote_there = |report: &&mut Result<RunReport, RunError>| {
                 report
                     .as_ref()
-                    .is_ok_and(|report| report.store.as_ref() == Some(&folder))
+                    .is_ok_and(|report| report.store.as_ref() == Some(&place))
             };
             if let Some(report) = reports.iter_mut().find(wrote_there) {
                 *report = Err(error.into());
@@ -129,25 +130,29 @@ pub fn run(
     Ok(reports)
 }
 
-type Stores = HashMap<PathBuf, Arc<EmbeddedStore>>;
+/// Stores by where they are.
+type Stores = HashMap<String, Arc<EmbeddedStore>>;
 
 /// Opens each store once, however many pipelines write to it.
 fn open_stores<'a>(
     host: &Host,
     pipelines: impl Iterator<Item = &'a Opened>,
 ) -> Result<Stores, StoreError> {
-    let mut lanes: HashMap<&PathBuf, Vec<PipelineLanes>> = HashMap::new();
+    let mut lanes: HashMap<String, (&StorePlace, Vec<PipelineLanes>)> = HashMap::new();
     for opened in pipelines {
-        if let Some(folder) = opened.folder() {
-            lanes.entry(folder).or_default().push(PipelineLanes {
+        if let Some(place) = opened.place() {
+            let (_, lanes) = lanes
+                .entry(place.to_string())
+                .or_insert_with(|| (place, Vec::new()));
+            lanes.push(PipelineLanes {
                 pipeline: opened.plan.pipeline.clone(),
                 lanes: opened.lanes() as u32,
             });
         }
     }
-    let open = lanes.into_iter().map(|(folder, lanes)| {
-        let store = host.io.block_on(EmbeddedStore::open(folder, &lanes))?;
-        Ok((folder.clone(), Arc::new(store)))
+    let open = lanes.into_iter().map(|(name, (place, lanes))| {
+        let store = host.io.block_on(EmbeddedStore::open(place, &lanes))?;
+        Ok((name, Arc::new(store)))
     });
     open.collect()
 }
@@ -158,7 +163,7 @@ struct Running {
     transform: String,
     mapper: Option<String>,
     has_windows: bool,
-    store: Option<PathBuf>,
+    store: Option<String>,
     resumed: Option<u64>,
     /// Lanes commit as long as it is there.
     timer: Option<CommitTimer>,
@@ -226,6 +231,12 @@ fn start(
     let lane_telemetry: Vec<_> = (0..lanes as u32)
         .map(|number| telemetry.lane(number, None, &host.clock))
         .collect();
+    if let Some(lanes_at) = &lanes_at {
+        for (number, lane) in (0..).zip(&lane_telemetry) {
+            let state = lanes_at.state(&pipeline, number)?;
+            let _ = lane.store.set(Arc::clone(state.requests()));
+        }
+    }
     let (to_delivery, from_all) = queue(waiting(&opened, DELIVERY_QUEUE, 1));
     let delivery_telemetry = telemetry.delivery("", &host.clock);
     let _ = delivery_telemetry.queue.set(to_delivery.fill());
@@ -319,7 +330,7 @@ fn start(
         transform: opened.digest,
         mapper,
         has_windows,
-        store: opened.store,
+        store: opened.store.map(|place| place.to_string()),
         resumed,
         timer,
         stop: Arc::clone(stop),

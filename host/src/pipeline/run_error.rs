@@ -80,16 +80,14 @@ impl RunError {
                 error: ReadError::Source(error),
                 ..
             } if !error.is_of_the_system()
-        ) || matches!(
-            self,
-            Self::Store(StoreError::Redeclared { .. } | StoreError::NotAStore { .. })
-        ) || matches!(
-            self,
-            Self::Delivery {
-                error: DeliveryError::Commit(CommitError::Other { .. }),
-                ..
-            }
-        )
+        ) || matches!(self, Self::Store(error) if error.is_bad_input())
+            || matches!(
+                self,
+                Self::Delivery {
+                    error: DeliveryError::Commit(CommitError::Other { .. }),
+                    ..
+                }
+            )
     }
 
     /// Whether this only follows from another part's failure.

@@ -19,7 +19,7 @@ use super::working::{Working, check_interfaces};
 use crate::clock::Clock;
 use crate::config::{
     ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline, Source,
-    WindowKind,
+    StorePlace, WindowKind,
 };
 use crate::sandbox::{self, Component, ComponentError, Sandbox};
 use crate::source::decode::{DecodeError, Format};
@@ -148,7 +148,7 @@ pub struct Opened {
     pub(super) transforms: Transforms,
     pub(super) lanes: usize,
     pub(super) opener: Option<Opener>,
-    pub(super) store: Option<PathBuf>,
+    pub(super) store: Option<StorePlace>,
     /// Where lanes keep what they have done, and how often; none if they do not.
     pub(super) keeping: Option<Keeping>,
     /// Whether what an interrupted run left is forgotten.
@@ -161,8 +161,8 @@ pub struct Opened {
 /// Where lanes keep what they have done.
 #[derive(Debug, Clone)]
 pub(super) struct Keeping {
-    /// A store's folder.
-    pub(super) folder: PathBuf,
+    /// The store.
+    pub(super) place: StorePlace,
     pub(super) every: Duration,
     /// Bytes that states take in memory, about, in all lanes together.
     pub(super) state_memory: u64,
@@ -203,9 +203,9 @@ impl Opened {
         self.opener.clone()
     }
 
-    /// The store's folder that its lanes need, for features or for what they keep.
-    pub(super) fn folder(&self) -> Option<&PathBuf> {
-        let kept = self.keeping.as_ref().map(|keeping| &keeping.folder);
+    /// The store that its lanes need, for features or for what they keep.
+    pub(super) fn place(&self) -> Option<&StorePlace> {
+        let kept = self.keeping.as_ref().map(|keeping| &keeping.place);
         self.store.as_ref().or(kept)
     }
 
@@ -427,7 +427,7 @@ pub(super) fn put_together(
         topics: OutputTopics::default(),
         store: pipeline.outputs.store.then(|| environment.store.clone()),
         keeping: (pipeline.run.commit_every).map(|every| Keeping {
-            folder: environment.store.clone(),
+            place: environment.store.clone(),
             every,
             state_memory: pipeline.run.state_memory,
         }),

@@ -18,16 +18,8 @@ use super::hashing::{HashKey, Sample, can_be_hashed};
 use crate::config::types::type_name;
 use crate::source::decode::message::DecodedMessages;
 use crate::source::live::DeclaredStream;
+use crate::source::live::recorded::layout::{HASHED, KEY, OFFSET, PARTITION, SAMPLE, TIMESTAMP};
 use crate::source::messages::Messages;
-
-/// The column of the partition that every recorded file has: `int32`.
-pub(super) const PARTITION: &str = "kafka_partition";
-/// That of the offset: `int64`.
-pub(super) const OFFSET: &str = "kafka_offset";
-/// That of when the stream recorded the message: `timestamp[us, UTC]`; null if it does not say.
-pub(super) const TIMESTAMP: &str = "kafka_timestamp";
-/// That of the message's key, `binary`, which may be left out.
-pub(super) const KEY: &str = "kafka_key";
 
 /// Which columns and rows a person wants.
 #[derive(Debug, Clone, Default)]
@@ -510,10 +502,10 @@ fn describe(stream: &DeclaredStream, schema: &Schema, choice: &Choice) -> Value 
     let mut description = Map::new();
     description.insert("event".to_owned(), json!(stream.event));
     description.insert("columns".to_owned(), json!(columns.join(", ")));
-    description.insert("hashed columns".to_owned(), json!(hashed.join(", ")));
+    description.insert(HASHED.to_owned(), json!(hashed.join(", ")));
     let key = choice.key.as_ref().map(HashKey::fingerprint);
     description.insert("key of hashes".to_owned(), json!(key.unwrap_or_default()));
-    description.insert("sample".to_owned(), json!(sample.unwrap_or_default()));
+    description.insert(SAMPLE.to_owned(), json!(sample.unwrap_or_default()));
     Value::Object(description)
 }
 

@@ -1,15 +1,7 @@
 //! Where a partition goes on: behind its newest whole file.
 //!
-//! Layout of a recording, version 1. A partition has a folder `p=N`. In it:
-//!
-//! - `_start.json`: `{"version": 1, "offset": …, "recording": {…}}`, written before anything else: where the
-//!   recording of the partition begins;
-//! - `FIRST.parquet`, of which `FIRST` is the first offset that it covers, in 20 digits. Its footer notes
-//!   `penstock.version`, `penstock.next_offset` (the first one that it does not cover) and `penstock.recording`;
-//! - `rejects-FIRST.ndjson`: what could not be decoded of the messages that `FIRST.parquet` covers. It is written
-//!   before that file, and counts only if that is there.
-//!
-//! `recording` says what was asked for. A recording with another one must not be mixed with it.
+//! How files and folders are called, and what they hold, is said in
+//! [`crate::source::live::recorded::layout`]. A recording of something else must not be mixed with this one.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -18,28 +10,11 @@ use serde_json::{Value, json};
 
 use super::{Place, RecordError};
 use crate::source::decode;
-
-const VERSION: u64 = 1;
-const START: &str = "_start.json";
-/// The notes of a file's footer.
-pub(super) const NOTE_VERSION: &str = "penstock.version";
-pub(super) const NOTE_NEXT: &str = "penstock.next_offset";
-pub(super) const NOTE_RECORDING: &str = "penstock.recording";
-
-/// The folder of a partition.
-fn folder(partition: u32) -> String {
-    format!("p={partition}")
-}
-
-/// The name of the file of rows that begins at an offset.
-pub(super) fn rows_name(partition: u32, first: i64) -> String {
-    format!("p={partition}/{first:020}.parquet")
-}
-
-/// The name of its rejects.
-pub(super) fn rejects_name(partition: u32, first: i64) -> String {
-    format!("p={partition}/rejects-{first:020}.ndjson")
-}
+use crate::source::live::recorded::layout::{
+    NOTE_NEXT, NOTE_RECORDING, NOTE_VERSION, START, VERSION, first_of_rejects, first_of_rows,
+    folder,
+};
+pub(super) use crate::source::live::recorded::layout::{rejects_name, rows_name};
 
 /// What a file that covers the offsets up to `next` notes.
 pub(super) fn notes(next: i64, recording: &Value) -> [(String, String); 3] {
@@ -73,10 +48,7 @@ pub(super) fn resume(
 ) -> Result<Option<i64>, RecordError> {
     let folder = folder(partition);
     let names = place.names(&folder)?;
-    let newest = names
-        .iter()
-        .filter_map(|name| first_of(name, "", ".parquet"))
-        .max();
+    let newest = names.iter().filter_map(|name| first_of_rows(name)).max();
     let next = match newest {
         Some(first) => Some(next_of(
             place,
@@ -89,20 +61,11 @@ pub(super) fn resume(
         }
         None => None,
     };
-    let rejects = names
-        .iter()
-        .filter_map(|name| first_of(name, "rejects-", ".ndjson"));
+    let rejects = names.iter().filter_map(|name| first_of_rejects(name));
     for first in rejects.filter(|first| next.is_none_or(|next| *first >= next)) {
         place.remove(&rejects_name(partition, first))?;
     }
     Ok(next)
-}
-
-/// The offset in a name.
-fn first_of(name: &str, before: &str, after: &str) -> Option<i64> {
-    let digits = name.strip_prefix(before)?.strip_suffix(after)?;
-    let is_number = digits.len() == 20 && digits.bytes().all(|byte| byte.is_ascii_digit());
-    digits.parse().ok().filter(|_| is_number)
 }
 
 fn next_of(place: &Place, name: &str, first: i64, recording: &Value) -> Result<i64, RecordError> {

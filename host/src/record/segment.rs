@@ -15,6 +15,7 @@ use super::columns::{Fate, Laid};
 use super::place::Spool;
 use super::{Counts, RecordError, RecordSpec, resume};
 use crate::source::decode::message::DecodedMessages;
+use crate::source::live::recorded::BAD_KEY;
 use crate::source::messages::Messages;
 use crate::text;
 
@@ -126,7 +127,6 @@ impl Segment {
         decoded: &DecodedMessages,
         laid: &Laid,
     ) -> Result<(), RecordError> {
-        const BAD_KEY: &str = "the message's key is not UTF-8, and its column is declared as utf8";
         let shown = !spec.layout.holds_back();
         let undecoded = decoded.rejects.iter().map(|reject| {
             (

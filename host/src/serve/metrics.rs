@@ -203,6 +203,18 @@ fn pipelines_at_large(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result
         ),
         numbers,
     )?;
+    let bootstrapped = seen.iter();
+    let bootstrapped = bootstrapped.filter_map(|seen| {
+        let rows = seen.pipeline.bootstrap_rows();
+        (rows > 0).then(|| (seen.labels(), rows))
+    });
+    families.counter(
+        plain(
+            "penstock_bootstrap_rows",
+            "Records of recorded history that came before the stream",
+        ),
+        bootstrapped,
+    )?;
     let lanes = seen.iter();
     let lanes = lanes.map(|seen| (seen.labels(), seen.lanes.len() as u64));
     families.gauge(
@@ -467,10 +479,49 @@ fn lanes(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
     )?;
     families.gauge(
         plain(
+            "penstock_lane_heaviest_key_ratio",
+            "The part of the lane's rows that have its heaviest key, of late; none where no key is heavy",
+        ),
+        by_lane(seen, |lane| Some(lane.heavy_keys().first()?.share)),
+    )?;
+    families.gauge(
+        plain(
             "penstock_lane_outbox_entries",
             "Entries of the outbox, of many messages each, that are committed and that a sink has yet to take",
         ),
         by_lane(seen, |lane| lane.outbox_entries.get()),
+    )?;
+    let requests = seen.iter().flat_map(|seen| {
+        seen.lanes.iter().flat_map(move |(number, lane)| {
+            let counts = lane.store_requests();
+            let named = counts.map(|counts| counts.by_name());
+            named.into_iter().flatten().map(move |(op, count)| {
+                let mut labels = seen.lane_labels(*number);
+                labels.push(("op", op.to_owned()));
+                (labels, count)
+            })
+        })
+    });
+    families.counter(
+        plain(
+            "penstock_store_requests",
+            "Requests of the lane's database to object storage, or to the disk",
+        ),
+        requests,
+    )?;
+    families.counter(
+        bytes(
+            "penstock_store_read",
+            "What the lane's database read from object storage, or from the disk",
+        ),
+        by_lane(seen, |lane| Some(lane.store_requests()?.read_bytes)),
+    )?;
+    families.counter(
+        bytes(
+            "penstock_store_written",
+            "What the lane's database wrote to object storage, or to the disk",
+        ),
+        by_lane(seen, |lane| Some(lane.store_requests()?.written_bytes)),
     )?;
     families.counter(
         plain(

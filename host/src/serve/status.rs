@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::process::ProcessFigures;
 use crate::pipeline::Accounting;
 use crate::pipeline::telemetry::{
-    HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill, SplitStatus,
-    Telemetry,
+    HeavyKey, HistogramSnapshot, LaneTelemetry, PipelineState, PipelineTelemetry, QueueFill,
+    RequestCounts, SplitStatus, Telemetry,
 };
 use crate::text;
 
@@ -62,6 +62,7 @@ fn of_pipeline(name: &str, pipeline: &PipelineTelemetry) -> Value {
         })),
         "events": events(&totals.accounting),
         "rejected_by_reason": rejected(&totals.accounting),
+        "bootstrap_rows": pipeline.bootstrap_rows(),
         "windows": totals.windows,
         "rows": totals.output_rows,
         "feature_values": totals.values,
@@ -122,10 +123,34 @@ fn of_lane(number: u32, lane: &LaneTelemetry) -> Value {
         "batches": durations(&lane.batches.snapshot()),
         "state_bytes": lane.state_bytes.get(),
         "resident_keys": lane.resident_keys.get(),
+        "heavy_keys": lane.heavy_keys().iter().map(heavy_key).collect::<Vec<_>>(),
         "outbox_entries": lane.outbox_entries.get(),
+        "store": lane.store_requests().map(|counts| of_store(&counts, lane.open_for().as_secs_f64())),
         "traps": load(&lane.traps),
         "queue": lane.queue.get().map(queue),
     })
+}
+
+/// What a lane's database has asked for in the time since it was opened.
+fn of_store(counts: &RequestCounts, for_s: f64) -> Value {
+    let per_hour = (for_s > 0.0).then(|| counts.all() as f64 / for_s * 3600.0);
+    let requests: serde_json::Map<String, Value> = counts
+        .by_name()
+        .into_iter()
+        .map(|(name, count)| (name.to_owned(), count.into()))
+        .collect();
+    json!({
+        "requests": requests,
+        "read_bytes": counts.read_bytes,
+        "written_bytes": counts.written_bytes,
+        "for_s": for_s,
+        "requests_per_hour": per_hour,
+    })
+}
+
+fn heavy_key(heavy: &HeavyKey) -> Value {
+    let key: Option<Value> = serde_json::from_str(&heavy.key).ok();
+    json!({"key": key, "share": heavy.share})
 }
 
 /// As in the summary of a run.

@@ -8,7 +8,7 @@ use super::*;
 use crate::clock::Clock;
 use crate::pipeline::Accounting;
 use crate::pipeline::telemetry::by_hand::ByHand;
-use crate::pipeline::telemetry::{Generation, PipelineState, SplitStatus};
+use crate::pipeline::telemetry::{Generation, HeavyKey, PipelineState, SplitStatus};
 use crate::stage::Stage;
 
 /// A sample's name and labels, and its value.
@@ -138,6 +138,11 @@ fn at_work(clock: &Arc<ByHand>) -> Arc<Telemetry> {
         lane.state_bytes.set(1_000);
         lane.resident_keys.set(10);
         lane.outbox_entries.set(2);
+        let _ = lane.store.set(Arc::default());
+        lane.set_heavy_keys(vec![HeavyKey {
+            key: r#"{"driver_id":42}"#.to_owned(),
+            share: 0.5,
+        }]);
         lane.traps.fetch_add(1, Ordering::Relaxed);
     }
     pipeline.delivery("1", &shared).heartbeat.work();
@@ -303,6 +308,10 @@ fn the_status_has_every_lane_and_the_sums() {
     assert_eq!(lane["batches"]["count"], 1);
     assert_eq!(lane["batches"]["p99_at_most_s"], 0.05);
     assert_eq!(lane["resident_keys"], 10);
+    assert_eq!(lane["store"]["requests"]["put"], 0);
+    assert_eq!(lane["store"]["requests_per_hour"], 0.0);
+    let heavy = serde_json::json!([{"key": {"driver_id": 42}, "share": 0.5}]);
+    assert_eq!(lane["heavy_keys"], heavy);
     assert_eq!(pipeline["parts"][0]["part"], "reader t/0");
 }
 

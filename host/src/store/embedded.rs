@@ -1,13 +1,17 @@
-//! The embedded store: one SlateDB database a lane in a local folder, and the declarations as files beside them.
+//! The embedded store: one SlateDB database a lane, in a folder of this machine or in a bucket, and the declarations
+//! as files beside them.
 //!
 //! `docs/decisions/0002-slatedb.md` says why it is built like this. `folder` gives the layout of the folder,
 //! `keys` that of a database's keys, [`crate::store::item`] that of the values.
 
+mod bucket;
 mod catalog;
+mod counted;
 mod disk;
 mod epochs;
 mod folder;
 mod groups;
+mod kept;
 mod keys;
 mod lane;
 mod lanes;
@@ -28,8 +32,9 @@ use futures::FutureExt as _;
 use futures::future::{BoxFuture, try_join_all};
 
 use self::catalog::Catalog;
+pub use self::counted::{RequestCounts, StoreRequests};
 use self::folder::{Folder, LaneName};
-use self::keys::Keyspace;
+pub use self::keys::Keyspace;
 use self::lane::Lane;
 use self::lanes::LaneReaders;
 pub use self::reader::EmbeddedReader;
@@ -38,6 +43,7 @@ use self::storage::Storage;
 use super::{
     Declaration, FeatureName, FeatureReader, FeatureStore, FeatureValue, Items, StoreError,
 };
+use crate::config::{StorePlace, is_url};
 
 /// The lanes that a pipeline has, from 0 on.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,6 +52,18 @@ pub struct PipelineLanes {
     pub pipeline: String,
     /// How many lanes it has.
     pub lanes: u32,
+}
+
+/// What a lane's database takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LaneSize {
+    /// Its files, or objects.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// When its log was written last, in microseconds since 1970-01-01T00:00:00Z by the clock of whoever keeps the
+    /// files: a lane's last commit, or its opening. None if nothing of the log is there any more.
+    pub log_written: Option<i64>,
 }
 
 /// A lane of a live pipeline, open for writing.
@@ -57,13 +75,14 @@ pub struct LiveLane {
     _lock: Option<File>,
 }
 
-/// The embedded store, open for writing. One process at a time may hold a lane, and another one is refused. (On a file
-/// system without locks another one takes the lane over, and this one's flushes fail from then on.)
+/// The embedded store, open for writing. One process at a time may hold a lane, and another one is refused. (In a
+/// bucket, and on a file system without locks, another one takes the lane over, and this one's flushes fail from then
+/// on: nothing that it wrote later is there.)
 ///
 /// Its futures must be polled within the tokio runtime that opened it (any of its tasks, or `Handle::block_on`).
 pub struct EmbeddedStore {
     folder: Folder,
-    catalog: Arc<Catalog>,
+    catalog: Catalog,
     storage: Storage,
     lanes: RwLock<BTreeMap<LaneName, Arc<Lane>>>,
     /// Lanes of other pipelines, and those that an earlier run with more lanes left behind: they are read, not
@@ -74,20 +93,25 @@ pub struct EmbeddedStore {
 }
 
 impl EmbeddedStore {
-    /// Opens the store in `folder` for writing some pipelines' lanes, and creates what is missing. A new store needs
-    /// an empty folder or none.
+    /// Opens the store at a place for writing some pipelines' lanes, and creates what is missing. A new store needs
+    /// an empty folder or none, or a prefix that nothing has.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when another process has one of the lanes, or the folder holds something else, is of another
     /// layout, or cannot be written.
-    pub async fn open(folder: &Path, pipelines: &[PipelineLanes]) -> Result<Self, StoreError> {
-        let path = folder.to_owned();
+    pub async fn open(
+        place: impl Into<StorePlace>,
+        pipelines: &[PipelineLanes],
+    ) -> Result<Self, StoreError> {
         let names = lane_names(pipelines);
-        let (folder, locks) = blocking(move || {
-            let folder = Folder::create(&path)?;
-            let locks: Result<_, _> = names.iter().map(|lane| folder.lock(lane)).collect();
-            Ok((folder, locks?))
+        let folder = Folder::create(&place.into()).await?;
+        let locking = folder.clone();
+        let locks: Vec<File> = blocking(move || {
+            let locks = names
+                .iter()
+                .filter_map(|lane| locking.lock(lane).transpose());
+            locks.collect()
         })
         .await?;
         let storage = Storage::open(&folder)?;
@@ -113,7 +137,7 @@ impl EmbeddedStore {
         let lanes: BTreeMap<LaneName, Arc<Lane>> =
             try_join_all(opening).await?.into_iter().collect();
         Ok(Self {
-            catalog: Arc::new(Catalog::new(folder.clone())),
+            catalog: Catalog::new(folder.clone()),
             others: LaneReaders::new(folder.clone(), storage.clone()),
             folder,
             storage,
@@ -122,17 +146,17 @@ impl EmbeddedStore {
         })
     }
 
-    /// Opens the store in `folder` for reading, while this or another process may be writing to it. Nothing is
-    /// written to the folder.
+    /// Opens the store at a place for reading, while this or another process may be writing to it. Nothing is
+    /// written there.
     ///
     /// # Errors
     ///
     /// [`StoreError::NotAStore`] when the folder is not a store, others when it cannot be read.
-    pub async fn open_reader(folder: &Path) -> Result<EmbeddedReader, StoreError> {
-        EmbeddedReader::open(folder).await
+    pub async fn open_reader(place: impl Into<StorePlace>) -> Result<EmbeddedReader, StoreError> {
+        EmbeddedReader::open(&place.into()).await
     }
 
-    /// The folder that the store lives in.
+    /// The folder that the store lives in, or its URL.
     #[must_use]
     pub fn folder(&self) -> &Path {
         self.folder.path()
@@ -163,7 +187,7 @@ impl EmbeddedStore {
         let (folder, locked) = (self.folder.clone(), name.clone());
         let lock = blocking(move || match folder.lock(&locked) {
             Err(StoreError::Busy { .. }) => Ok(None),
-            lock => lock.map(Some),
+            lock => lock,
         })
         .await?;
         let opened = Arc::new(Lane::open(&self.folder, &self.storage, &name).await?);
@@ -209,8 +233,7 @@ impl EmbeddedStore {
     ///
     /// [`StoreError::Io`] when it cannot be read.
     pub async fn run(&self, pipeline: &str) -> Result<Option<String>, StoreError> {
-        let (folder, pipeline) = (self.folder.clone(), pipeline.to_owned());
-        blocking(move || runs::read(&folder, &pipeline)).await
+        runs::read(&self.folder, pipeline).await
     }
 
     /// Says something of the run of a pipeline, durably; or that there is none that is not over.
@@ -219,8 +242,7 @@ impl EmbeddedStore {
     ///
     /// [`StoreError::Io`] when it cannot be written.
     pub async fn set_run(&self, pipeline: &str, run: Option<String>) -> Result<(), StoreError> {
-        let (folder, pipeline) = (self.folder.clone(), pipeline.to_owned());
-        blocking(move || runs::write(&folder, &pipeline, run.as_deref())).await
+        runs::write(&self.folder, pipeline, run).await
     }
 
     fn lane(&self, pipeline: &str, lane: u32) -> Result<Arc<Lane>, StoreError> {
@@ -280,15 +302,11 @@ impl FeatureStore for EmbeddedStore {
         &'a self,
         declarations: &'a [Declaration],
     ) -> BoxFuture<'a, Result<(), StoreError>> {
-        let catalog = Arc::clone(&self.catalog);
-        let declarations = declarations.to_vec();
-        blocking(move || catalog.declare(&declarations)).boxed()
+        self.catalog.declare(declarations).boxed()
     }
 
     fn begin_epoch<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
-        let folder = self.folder.clone();
-        let pipeline = pipeline.to_owned();
-        blocking(move || epochs::begin(&folder, &pipeline)).boxed()
+        epochs::begin(&self.folder, pipeline).boxed()
     }
 
     fn write(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
@@ -365,6 +383,9 @@ fn engine(doing: &'static str, path: &Path, error: &slatedb::Error) -> StoreErro
         }
         ErrorKind::Invalid | ErrorKind::Internal | ErrorKind::Transaction => {
             "This is a fault of the program; please report it"
+        }
+        _ if is_url(&path.to_string_lossy()) => {
+            "See to it that the bucket is there and may be written to, and start again: what was flushed is kept"
         }
         _ => {
             "Check that the disk has room and can be written to, and start again: what was flushed is kept"

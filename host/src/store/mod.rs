@@ -19,6 +19,8 @@ use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 use futures::future::BoxFuture;
 
+use crate::objects::StorageError;
+
 pub use self::item::Items;
 pub use self::item::value::Value;
 
@@ -345,6 +347,9 @@ pub enum StoreError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// Object storage refused, or does not answer.
+    #[error(transparent)]
+    Objects(#[from] StorageError),
     /// The storage engine refused.
     #[error("cannot {doing} {}: {reason}. {advice}", path.display())]
     Engine {
@@ -359,14 +364,23 @@ pub enum StoreError {
     },
 }
 
-/// The end of an "unknown" message: the nearest name that exists, else all of them.
 impl StoreError {
+    /// Whether the store was given something that it cannot work with, rather than that something failed.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Redeclared { .. } | Self::NotAStore { .. } => true,
+            Self::Objects(error) => !error.is_of_the_system(),
+            _ => false,
+        }
+    }
+
     /// Whether somebody else has the lane by now.
     pub fn is_fenced(&self) -> bool {
         matches!(self, Self::Fenced { .. })
     }
 }
 
+/// The end of an "unknown" message: the nearest name that exists, else all of them.
 fn nearest(what: &str, names: &[String], asked: &str) -> String {
     let bare = |name: &str| FeatureName::parse(name).name;
     let nearest = names

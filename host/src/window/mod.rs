@@ -43,7 +43,9 @@ pub use emission::{Emission, Emit, Moment, emitted_schema};
 pub use panes::{Pane, Panes};
 pub use partial::{PartialStates, TakenPartials};
 pub use rows::{Late, Outcome, Partials, RowBatch, Sequences};
-pub use state::{Changes, Codec, Edit, Progress, RecordId, Records, Schedule, StateError};
+pub use state::{
+    Changes, Codec, Described, Edit, Fact, Progress, RecordId, Records, Schedule, StateError,
+};
 pub use watermark::Watermark;
 pub use windows::{Kind, Length, Shape, Windows};
 

@@ -1,8 +1,9 @@
 //! Measures Penstock, side by side in one run, and says what it measured as figures.
 //!
-//! Run it with `cargo xtask bench replay`, `windows` or `state`.
+//! Run it with `cargo xtask bench replay`, `windows`, `state` or `kafka`.
 
 mod boundary;
+mod kafka;
 mod native;
 mod replay;
 mod state;
@@ -32,6 +33,11 @@ enum Command {
     Windows(Arguments),
     /// State larger than memory: ten million keys in 256 MiB.
     State(Arguments),
+    /// Live pipelines on a real Kafka: cost, freshness, restart and memory.
+    Kafka(Arguments),
+    /// A consumer that only counts messages.
+    #[command(hide = true)]
+    KafkaBare(kafka::Bare),
     /// A run that says when it has passed some instants.
     #[command(hide = true)]
     StateOnce(state::Once),
@@ -70,6 +76,8 @@ fn main() -> anyhow::Result<()> {
         }),
         Command::Windows(arguments) => report(arguments, windows::measure),
         Command::State(arguments) => report(arguments, state::measure),
+        Command::Kafka(arguments) => report(arguments, kafka::measure),
+        Command::KafkaBare(bare) => kafka::count(&bare),
         Command::StateOnce(once) => state::once(&once),
         Command::Once(once) => replay::once(&once),
     }

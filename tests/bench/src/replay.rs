@@ -164,7 +164,12 @@ pub(crate) fn host() -> anyhow::Result<Host> {
 }
 
 /// A folder with a stream and the pipeline over it; kept for the next time.
-fn prepare(data: &Path, name: &str, format: RidesFormat, events: u64) -> anyhow::Result<PathBuf> {
+pub(crate) fn prepare(
+    data: &Path,
+    name: &str,
+    format: RidesFormat,
+    events: u64,
+) -> anyhow::Result<PathBuf> {
     let folder = data.join(format!("{name}-{events}"));
     let ready = folder.join("ready");
     if !ready.exists() {

@@ -211,7 +211,7 @@ fn peak_mib() -> Option<f64> {
     Some(kib / 1024.0)
 }
 
-fn bytes(folder: &Path) -> f64 {
+pub(crate) fn bytes(folder: &Path) -> f64 {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let of_entry = |entry: std::fs::DirEntry| match entry.path().is_dir() {
         true => bytes(&entry.path()),

@@ -7,7 +7,7 @@ use super::{
 
 /// The rooms below `host/src`, and what of the others each may name: a room, or one module of it. Whoever needs more
 /// either has code in the wrong room or changes the design; `docs/architecture.md` shows it to newcomers.
-const ROOMS: [(&str, &[&str]); 17] = [
+const ROOMS: [(&str, &[&str]); 18] = [
     // Of the sandbox only what looks at a component, and the child process that compiles.
     (
         "cli",
@@ -61,14 +61,30 @@ const ROOMS: [(&str, &[&str]); 17] = [
     ("record", &["clock", "config", "source", "text"]),
     (
         "source",
-        &["clock", "config", "kafka", "stage", "text", "window"],
+        &[
+            "clock", "config", "kafka", "objects", "stage", "text", "window",
+        ],
     ),
+    // What recorded events and the store on object storage share, which may not name each other. Of configurations
+    // the options that stores are opened with.
+    ("objects", &["config"]),
     ("sink", &["kafka", "stage", "text"]),
     // What a source and a sink of Kafka's share, which may not name each other.
     ("kafka", &[]),
     ("config", &["store"]),
-    // The names of types are the same in configurations and in declarations.
-    ("store", &["config::types", "text"]),
+    // The names of types are the same in configurations and in declarations; and where a store is, a configuration
+    // says.
+    (
+        "store",
+        &[
+            "config::StoreOptions",
+            "config::StorePlace",
+            "config::is_url",
+            "config::types",
+            "objects",
+            "text",
+        ],
+    ),
     ("sandbox", &["transform"]),
     ("window", &["transform"]),
     ("clock", &[]),

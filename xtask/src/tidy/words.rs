@@ -19,8 +19,12 @@ const KNOWN_NAMES: [(&[&str], Where, &str); 7] = [
     ),
     (
         &["object_store"],
-        Where::Only(&["host/src/source/storage/", "host/src/store/embedded"]),
-        "only recorded files elsewhere and the embedded store know object storage: go through crate::source::recording",
+        Where::Only(&[
+            "host/src/objects/",
+            "host/src/source/storage/",
+            "host/src/store/embedded",
+        ]),
+        "only recorded files elsewhere, the embedded store and what they share know object storage: go through crate::source::recording",
     ),
     (
         &["rdkafka"],

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use super::ToCommit;
 use super::report::KeptReport;
+use crate::pipeline::kept::{Come, Input, owed};
 use crate::pipeline::lane::LaneReport;
 use crate::window::Codec;
 
@@ -96,6 +97,29 @@ impl LaneMeta {
     pub(super) fn report(&self) -> LaneReport {
         self.report.report()
     }
+}
+
+/// How far a lane has come, for a person, from the bytes that are kept of it.
+pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
+    let meta = LaneMeta::decode(bytes)?;
+    let report = meta.report();
+    Ok(Come {
+        input: Input::Run,
+        epoch: meta.generation,
+        transform: None,
+        cursors: vec![("all".to_owned(), meta.cursor.to_string())],
+        watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
+        windows: report.windows,
+        rows: None,
+        outbox: owed([("files", meta.entries)].into_iter()),
+        accounting: report.accounting,
+    })
+}
+
+/// The generation of what is said of a run.
+pub(in crate::pipeline) fn generation(run: &str) -> Option<u64> {
+    let run: Run = serde_json::from_str(run).ok()?;
+    Some(run.generation)
 }
 
 /// Reads what is kept of a lane as JSON, if it is of this layout and its windows of the one that this build reads.

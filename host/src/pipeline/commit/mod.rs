@@ -32,7 +32,7 @@ use tokio::sync::watch;
 
 pub(super) use self::lane::LaneCommits;
 use self::log::Entry;
-pub(super) use self::meta::{Identity, decode as decode_meta};
+pub(super) use self::meta::{Identity, come, decode as decode_meta, generation};
 use self::meta::{LaneMeta, Run};
 pub(super) use self::replaying::Replaying;
 pub(super) use self::report::KeptReport;

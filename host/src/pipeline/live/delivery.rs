@@ -26,6 +26,7 @@ use crate::pipeline::staged::Relayed;
 use crate::pipeline::telemetry::{DeliveryTelemetry, LaneTelemetry};
 use crate::sink::kafka::{Outgoing, Published};
 use crate::sink::{Position, Record, Reject, reject_line};
+use crate::source::live::SplitCursor;
 use crate::source::record_lines;
 use crate::stage::Stage;
 use crate::store::StoreError;
@@ -231,7 +232,10 @@ impl LaneDelivery {
                 code: refused.code.clone(),
                 detail: refused.detail.clone(),
                 file: Some(split.to_string()),
-                position: Some(Position::Offset(refused.origin.position)),
+                position: Some(match SplitCursor::row_of_history(refused.origin.position) {
+                    Some(row) => Position::Row(row),
+                    None => Position::Offset(refused.origin.position),
+                }),
                 record: match refused.stage {
                     Stage::Decode => Record::Text(refused.record.clone()),
                     _ => Record::Json(refused.record.clone()),

@@ -4,6 +4,8 @@ use super::delivery::LiveDeliveryError;
 use super::keeper::KeeperError;
 use crate::pipeline::lane::LaneError;
 use crate::pipeline::reader::ReadError;
+use crate::source::kafka::KafkaFault;
+use crate::source::live::recorded::RecordedError;
 use crate::store::StoreError;
 use crate::transform::CallError;
 
@@ -41,7 +43,7 @@ pub enum PartitionError {
     /// What was to be read next is gone.
     #[error(
         "the stream holds offsets {low} to {high} of partition {partition}, and {wanted} comes next: {} Let `on_missing = \"earliest\"` of the event go on with what there is, or begin anew with `--fresh`",
-        gone(*wanted, *low)
+        gone(*wanted, *low, *is_behind_recording)
     )]
     Missing {
         /// The partition.
@@ -52,6 +54,55 @@ pub enum PartitionError {
         low: i64,
         /// The one after the last that there is.
         high: i64,
+        /// Whether recorded history ends there.
+        is_behind_recording: bool,
+    },
+    /// Recorded history cannot be read.
+    #[error(transparent)]
+    Recorded(#[from] RecordedError),
+    /// Recorded history lacks messages.
+    #[error(
+        "bootstrap: the recording of partition {partition} has no offsets from {from} on and before {to}: {} messages were deleted before they were recorded. Let `on_missing = \"earliest\"` of the event go on with what there is, or leave `bootstrap` out",
+        to.saturating_sub(*from)
+    )]
+    RecordedGap {
+        /// The partition.
+        partition: u32,
+        /// The first offset that is missing.
+        from: i64,
+        /// The first that is there.
+        to: i64,
+    },
+    /// Producers divide the topic otherwise than was declared.
+    #[error(
+        "bootstrap: by `partitioner = \"{name}\"` of column `{column}`, {wrong} of {looked} messages at the end of partition {partition} belong to other partitions (the key {key} to {other}), so history would come to other partitions than the stream; correct `partitioner` and `key` of `bootstrap`. Nothing was read"
+    )]
+    Partitioner {
+        /// The partition.
+        partition: u32,
+        /// The name of the partitioner.
+        name: &'static str,
+        /// The column that it goes by.
+        column: String,
+        /// How many messages were looked at.
+        looked: usize,
+        /// How many of them should be elsewhere.
+        wrong: usize,
+        /// The key of one.
+        key: String,
+        /// Where it should be.
+        other: u32,
+    },
+    /// The topic could not be looked at.
+    #[error(transparent)]
+    Look(#[from] KafkaFault),
+    /// History that lanes have begun with is not declared any more.
+    #[error(
+        "partition {partition} has read a part of the history that `bootstrap` of the event named, and it names none now: put it back, or begin anew with `--fresh`"
+    )]
+    HistoryGone {
+        /// The partition.
+        partition: u32,
     },
     /// What was to be read next of a shard is gone.
     #[error(
@@ -81,8 +132,11 @@ pub enum PartitionError {
     Panicked(&'static str),
 }
 
-fn gone(wanted: i64, low: i64) -> String {
+fn gone(wanted: i64, low: i64, is_behind_recording: bool) -> String {
     match low.checked_sub(wanted) {
+        Some(lost @ 1..) if is_behind_recording => format!(
+            "the recording ends at {wanted} and the topic begins at {low}, so {lost} messages are in neither."
+        ),
         Some(lost @ 1..) => format!("{lost} messages were deleted before they were read."),
         _ => "the topic was made anew.".to_owned(),
     }
@@ -107,10 +161,18 @@ impl PartitionError {
     /// Whether the pipeline was given something that it cannot work on.
     pub(super) fn is_bad_input(&self) -> bool {
         match self {
-            Self::Keeper(KeeperError::Other { .. } | KeeperError::Grown { .. })
+            Self::Keeper(
+                KeeperError::Other { .. } | KeeperError::Grown { .. } | KeeperError::Meta { .. },
+            )
             | Self::Missing { .. }
             | Self::MissingRecords { .. }
-            | Self::Reopened(_) => true,
+            | Self::Reopened(_)
+            | Self::RecordedGap { .. }
+            | Self::Partitioner { .. }
+            | Self::HistoryGone { .. }
+            | Self::Read(ReadError::NotByKey { .. }) => true,
+            Self::Read(ReadError::Source(error)) => !error.is_of_the_system(),
+            Self::Recorded(error) => !error.is_of_the_system(),
             Self::Lane { error, .. } => matches!(error, LaneError::Received(_)),
             Self::Delivery { error, .. } => error.is_bad_input(),
             _ => false,

@@ -14,6 +14,7 @@
 //! the lane is opened. It outlives everything else, for what the lane has sent bears it.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
@@ -21,10 +22,11 @@ use tokio::sync::watch;
 
 use super::outbox::Kept;
 use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit, decode_meta};
+use crate::pipeline::kept::{self as kept_for_people, Come, Input};
 use crate::pipeline::plan::Plan;
 use crate::pipeline::residence as kept;
 use crate::source::live::SplitCursor;
-use crate::store::embedded::{LiveLane, StateBatch};
+use crate::store::embedded::{LiveLane, StateBatch, StoreRequests};
 use crate::store::{Items, StoreError};
 use crate::window::{Codec, Edit, Progress, StateError};
 
@@ -226,6 +228,11 @@ impl Keeper {
         }
     }
 
+    /// What the lane's database asks for, as it is counted.
+    pub(super) fn requests(&self) -> Arc<StoreRequests> {
+        Arc::clone(self.lane.state.requests())
+    }
+
     /// Forgets what is kept of a lane.
     pub(super) async fn forget(lane: &LiveLane) -> Result<(), StoreError> {
         for prefix in FORGOTTEN {
@@ -380,6 +387,26 @@ impl Keeper {
     pub(super) fn into_lane(self) -> LiveLane {
         self.lane
     }
+}
+
+/// How far a lane has come, for a person, from the bytes that are kept of it.
+pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
+    let meta: LaneMeta = decode_meta(bytes, LAYOUT)?;
+    let splits = meta.splits.iter();
+    let cursors = splits.map(|(split, cursor)| (split.to_string(), cursor.position.to_string()));
+    let owed = meta.outbox.iter();
+    let report = meta.report.report();
+    Ok(Come {
+        input: Input::Live,
+        epoch: meta.epoch,
+        transform: Some(meta.transform),
+        cursors: cursors.collect(),
+        watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
+        windows: report.windows,
+        rows: Some(meta.rows),
+        outbox: kept_for_people::owed(owed.map(|(name, kept)| (name.as_str(), kept.owed()))),
+        accounting: report.accounting,
+    })
 }
 
 fn encode(meta: &LaneMeta) -> Vec<u8> {

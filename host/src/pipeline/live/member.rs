@@ -80,8 +80,11 @@ impl Member {
             transform: shared.opened.digest.clone(),
             lanes,
             upstream: BTreeMap::new(),
-            store: shared.opened.store.clone(),
+            store: shared.opened.store.to_string(),
             topics: shared.opened.written().collect(),
+            bootstrapped: shared.opened.telemetry.bootstrap_rows(),
+            is_approximate: (shared.opened.bootstrap.as_ref())
+                .is_some_and(|bootstrap| bootstrap.is_approximate()),
         })
     }
 
@@ -130,7 +133,9 @@ impl Member {
         let pipeline = self.shared.name().to_owned();
         match event {
             LiveEvent::Assigned(partitions) => {
-                tracing::info!(pipeline, ?partitions, "partitions are ours");
+                if self.shared.source.has_group() {
+                    tracing::info!(pipeline, ?partitions, "partitions are ours");
+                }
                 for partition in partitions {
                     self.begin(partition);
                 }

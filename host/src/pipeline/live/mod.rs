@@ -7,7 +7,8 @@
 //!
 //! What is read is a topic of Kafka or a stream of Kinesis (`source`). A member of the group (`member`) has
 //! the partitions that the group gives to this process, and each works by itself (`partition`): a thread
-//! reads it, its lanes work on it, and each lane has a delivery (`delivery`) that commits what the lane
+//! reads it, after recorded history if there is any (`bootstrap`), its lanes work on it, and each lane has a
+//! delivery (`delivery`) that commits what the lane
 //! did. All shards of a stream are at work as one partition is: `splits` says how far they are together. What a commit holds, and where a lane goes
 //! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`.
 //!
@@ -18,7 +19,9 @@
 //! that something is sent which is not committed, that a lane works on after it was lost, or that one
 //! slow partition holds up the member, and so the group.
 
+mod bootstrap;
 mod committed;
+mod decoding;
 mod delivery;
 mod error;
 mod keeper;
@@ -40,6 +43,7 @@ mod working;
 
 pub use self::error::PartitionError;
 pub use self::keeper::KeeperError;
+pub(in crate::pipeline) use self::keeper::come;
 pub use self::opening::{OpenedLive, open};
 pub use self::outbox::OutboxError;
 pub use self::outputs::{file_of, unwritten, writes};

@@ -1,18 +1,21 @@
 //! From a declaration to a live pipeline that is ready to run.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 pub(super) use crate::config::OnMissing;
 
+use super::bootstrap::{self, Bootstrap};
 use super::outputs::LiveOutputs;
 use super::partial::repartition;
 use super::stages::{Stage, divide};
-use crate::config::{Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, WindowSpec};
+use crate::config::{
+    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, StorePlace, WindowSpec,
+};
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
 use crate::pipeline::features::Features;
+use crate::pipeline::key_sample::MetKeys;
 use crate::pipeline::map::{MapAgain, Mapping};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
@@ -24,6 +27,8 @@ use crate::transform::CallError;
 /// How often lanes commit unless the pipeline says: on a disk nobody notices, and what is computed can
 /// be read that soon.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// The same on object storage, where each commit is a request that somebody pays for.
+const COMMIT_REMOTE_EVERY: Duration = Duration::from_secs(5);
 
 /// A live pipeline that is ready to run.
 pub struct OpenedLive {
@@ -40,13 +45,17 @@ pub struct OpenedLive {
     pub(super) stream: StreamOptions,
     pub(super) spec: Arc<LiveSpec>,
     pub(super) on_missing: OnMissing,
+    /// Recorded history that comes before the stream.
+    pub(super) bootstrap: Option<Bootstrap>,
+    /// Keys that its partitions have shown, where none may be in two of them.
+    pub(super) met_keys: Option<Arc<MetKeys>>,
     pub(super) features: Arc<Features>,
     /// Whether features go to the store.
     pub(super) serves: bool,
     pub(super) opener: Option<Opener>,
     pub(super) map: Option<MapAgain>,
     pub(super) lanes_of_a_partition: u32,
-    pub(super) store: PathBuf,
+    pub(super) store: StorePlace,
     pub(super) commit_every: Duration,
     pub(super) state_memory: u64,
     /// How long a split must have been at its end to be idle; none if that makes no difference.
@@ -106,6 +115,12 @@ pub fn open(
         StreamOptions::Kafka(_) => None,
         StreamOptions::Kinesis(kinesis) => Some(kinesis.name()),
     });
+    // All shards of a stream are one unit, so there is no other that could have its keys.
+    // By way of a topic of partial states it does not matter where keys are.
+    let is_keyed = stream.partitioned_by_key
+        && !is_kinesis
+        && repartition.is_none()
+        && opened.plan.windows().is_some();
     let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
@@ -129,7 +144,24 @@ pub fn open(
         every_watermark: replay.every_watermark,
         stop_on_reject: declaration.run.on_malformed == OnMalformed::Stop,
     };
+    let spec = Arc::new(spec);
+    let event = environment.event(&declaration)?;
+    let bootstrap = match &event.source {
+        Source::Live(live) => live.bootstrap.as_ref(),
+        Source::Files(_) => None,
+    };
+    let find = |declared| {
+        bootstrap::find(
+            host.io.handle(),
+            environment,
+            event,
+            declared,
+            (&spec, &declaration.key),
+        )
+    };
     let opened = OpenedLive {
+        bootstrap: bootstrap.map(find).transpose()?,
+        met_keys: is_keyed.then(Arc::default),
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
         dealt: Arc::clone(&plan),
         stage: Stage::Only,
@@ -139,14 +171,14 @@ pub fn open(
         fresh: false,
         telemetry: Arc::default(),
         stream: stream.stream,
-        spec: Arc::new(spec),
+        spec,
         on_missing: stream.on_missing,
         serves: store.is_some(),
         opener,
         map,
         lanes_of_a_partition: declaration.run.lanes.unwrap_or(1),
         store: environment.store.clone(),
-        commit_every: declaration.run.commit_every.unwrap_or(COMMIT_EVERY),
+        commit_every: commit_every(&declaration, &environment.store),
         state_memory: declaration.run.state_memory,
         idle_after: idle_after(&declaration.window.value, is_kinesis),
         advances: declaration.window.value.on_idle == OnIdle::Advance,
@@ -158,6 +190,14 @@ pub fn open(
         None => opened,
         Some(repartition) => divide(opened, repartition),
     })
+}
+
+fn commit_every(pipeline: &Pipeline, store: &StorePlace) -> Duration {
+    let usual = match store {
+        StorePlace::Folder(_) => COMMIT_EVERY,
+        StorePlace::Objects { .. } => COMMIT_REMOTE_EVERY,
+    };
+    pipeline.run.commit_every.unwrap_or(usual)
 }
 
 /// A split that is alone has nobody to hold up.

@@ -28,6 +28,7 @@ use super::working::{Appeared, Flags, Gap, Incoming, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
+use crate::pipeline::key_sample::KeySample;
 use crate::pipeline::lane::{LaneError, Outlet, Place, Start, ToLane};
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
@@ -35,8 +36,7 @@ use crate::pipeline::residence::Kept;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::LaneTelemetry;
 use crate::source::kinesis::ShardCursor;
-use crate::source::live::{LiveBatch, Placed, Position, SplitCursor};
-use crate::source::messages::Messages;
+use crate::source::live::{Placed, Position, SplitCursor};
 use crate::source::{Origins, SourceBatch};
 use arrow::array::RecordBatch;
 
@@ -45,10 +45,6 @@ const QUEUE: usize = 8 << 20;
 
 /// How long it may go unnoticed that a lane has ended while there is nothing to give it.
 const GLANCE: Duration = Duration::from_millis(100);
-
-/// How long to wait before a schema registry is asked again, at first and at most.
-const FIRST_PAUSE: Duration = Duration::from_millis(200);
-const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A partition at work.
 pub(super) struct Partition {
@@ -60,11 +56,15 @@ pub(super) struct Partition {
 }
 
 /// The lanes of a partition at work.
-struct Lanes {
-    dealer: Dealer,
+pub(super) struct Lanes {
+    pub(super) dealer: Dealer,
     tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
     deliveries: Vec<(u32, JoinHandle<LaneEnd>)>,
-    splits: Splits,
+    pub(super) splits: Splits,
+    /// Where the stream is to go on, if history may come before it.
+    begins: Option<Option<Position>>,
+    /// Where recorded history ended, if that was read before the stream.
+    pub(super) recorded_until: Option<i64>,
     names: Arc<SplitNames>,
     /// Whether the source has said which splits there are.
     are_listed: bool,
@@ -133,6 +133,7 @@ impl Partition {
             let number = first + index as u32;
             let (to_delivery, from_lane) = queue(QUEUE);
             let (telemetry, delivering) = self.telling.lane(number, &to_delivery);
+            let _ = telemetry.store.set(keeper.requests());
             let committed = Committed {
                 source: Arc::clone(&shared.source),
                 partition: self.number,
@@ -186,12 +187,18 @@ impl Partition {
         let stop = Arc::clone(&self.flags.lost);
         let reading = Arc::clone(&self.telling.reading);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
-        let dealer = dealer.map_err(ReadError::from)?;
+        let mut dealer = dealer.map_err(ReadError::from)?;
+        if let Some(met) = &shared.opened.met_keys {
+            let keys = KeySample::new(self.number, &shared.opened.plan.key_schema, met);
+            dealer.look_at_keys(keys.map_err(ReadError::from)?);
+        }
         let mut lanes = Lanes {
             dealer,
             tasks,
             deliveries,
             splits,
+            begins: None,
+            recorded_until: None,
             names,
             are_listed: only.is_some(),
             asked: shared.clock.now(),
@@ -211,7 +218,14 @@ impl Partition {
             if position == Some(Position::Shard(ShardCursor::Finished)) && !split.is_closed {
                 return Err(PartitionError::Reopened(split.name.to_string()));
             }
-            source.start(split.number, position);
+            let is_in_history = lanes.splits.at(split.number).1.is_in_history();
+            match self.shared.opened.bootstrap {
+                None if !is_in_history => source.start(split.number, position),
+                _ => {
+                    self.flags.is_bootstrapping.store(true, Ordering::Relaxed);
+                    lanes.begins = Some(position);
+                }
+            }
         }
         Ok(())
     }
@@ -269,6 +283,9 @@ impl Partition {
 
     /// Deals out what comes, until it is time to go.
     fn read(&self, lanes: &mut Lanes) -> Result<(), PartitionError> {
+        if let Some(from) = lanes.begins.take() {
+            self.begin(lanes, from)?;
+        }
         loop {
             if self.flags.lost.load(Ordering::Relaxed) {
                 return Err(ReadError::Stopped.into());
@@ -298,6 +315,10 @@ impl Partition {
                         self.forget_gone(lanes)?;
                     }
                 }
+                Intake::Started {
+                    split,
+                    from: Some(from),
+                } if lanes.splits.at(split).1.is_in_history() => self.join(lanes, from)?,
                 Intake::Started { split, from } => {
                     let position = from.clone();
                     match (lanes.splits.started(split, from), position) {
@@ -393,6 +414,7 @@ impl Partition {
                     wanted,
                     low,
                     high,
+                    is_behind_recording: lanes.recorded_until == Some(wanted),
                 };
                 (partition, Position::Offset(low), error)
             }
@@ -438,7 +460,8 @@ impl Partition {
                 }
                 let (name, cursor) = lanes.splits.at(split);
                 let (name, greatest) = (Arc::clone(name), cursor.greatest);
-                let Some(read) = self.decode(lanes, &piece, next, placed)? else {
+                let read = |splits: &mut Splits| splits.read(&piece, next, placed);
+                let Some(read) = self.decode(lanes, read)? else {
                     return Ok(());
                 };
                 let timestamps = &piece.timestamps[next..read.next];
@@ -459,49 +482,13 @@ impl Partition {
         Ok(())
     }
 
-    fn is_told_to_go(&self) -> bool {
+    pub(super) fn is_told_to_go(&self) -> bool {
         let Flags { leave, lost, .. } = &self.flags;
         leave.load(Ordering::Relaxed) || lost.load(Ordering::Relaxed)
     }
 
-    /// Decodes messages, for as long as it takes a schema registry to answer. None when it is time to
-    /// go before that: the messages will be read again.
-    fn decode(
-        &self,
-        lanes: &mut Lanes,
-        messages: &Messages,
-        first: usize,
-        placed: Option<&Placed>,
-    ) -> Result<Option<LiveBatch>, PartitionError> {
-        let clock = &self.shared.clock;
-        let mut pause = FIRST_PAUSE;
-        loop {
-            self.telling.reading.heartbeat.work();
-            match lanes.splits.read(messages, first, placed) {
-                Ok(read) => return Ok(Some(read)),
-                Err(error) if error.is_temporary() => {
-                    if pause == FIRST_PAUSE {
-                        tracing::warn!(
-                            pipeline = self.shared.name(),
-                            partition = self.number,
-                            %error,
-                            "waiting for the schema registry"
-                        );
-                    }
-                    self.telling.reading.heartbeat.wait();
-                    clock.wait(clock.now().saturating_add(pause), &self.flags.leave);
-                    pause = (pause * 2).min(LONGEST_PAUSE);
-                    if self.is_told_to_go() {
-                        return Ok(None);
-                    }
-                }
-                Err(error) => return Err(ReadError::from(error).into()),
-            }
-        }
-    }
-
     /// Lets the lanes know that everything before a cursor was judged, though there are no rows.
-    fn note(
+    pub(super) fn note(
         &self,
         lanes: &mut Lanes,
         split: u32,

@@ -1,7 +1,7 @@
 //! Running live pipelines: what their parts share, and what is told at the end.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -39,9 +39,13 @@ pub struct LiveReport {
     /// The same of its first stage, where it has two: what those lanes forwarded, the others received.
     pub upstream: BTreeMap<u32, LaneAccount>,
     /// The store that was written to.
-    pub store: PathBuf,
+    pub store: String,
     /// The topics that were written to.
     pub topics: Vec<String>,
+    /// Records of history that came before the stream, in this process.
+    pub bootstrapped: u64,
+    /// Whether history and stream met by event time alone.
+    pub is_approximate: bool,
 }
 
 /// What a lane has to say for itself.
@@ -163,10 +167,7 @@ impl LiveError {
             Self::Topic { fault, .. } => is_bad_input(fault),
             Self::Partition { error, .. } | Self::Work { error, .. } => error.is_bad_input(),
             Self::Twice { .. } | Self::Replaced { .. } | Self::Grown { .. } => true,
-            Self::Store(error) => matches!(
-                error,
-                StoreError::Redeclared { .. } | StoreError::NotAStore { .. }
-            ),
+            Self::Store(error) => error.is_bad_input(),
             Self::Thread { .. } | Self::Panicked { .. } => false,
         }
     }
@@ -220,17 +221,17 @@ pub fn run(
     pipelines: Vec<OpenedLive>,
     stop: &Arc<AtomicBool>,
 ) -> Result<Vec<Result<LiveReport, LiveError>>, LiveError> {
-    let mut stores: HashMap<PathBuf, Arc<EmbeddedStore>> = HashMap::new();
+    let mut stores: HashMap<String, Arc<EmbeddedStore>> = HashMap::new();
     for opened in &pipelines {
-        if !stores.contains_key(&opened.store) {
+        if let Entry::Vacant(entry) = stores.entry(opened.store.to_string()) {
             let store = host.io.block_on(EmbeddedStore::open(&opened.store, &[]))?;
-            stores.insert(opened.store.clone(), Arc::new(store));
+            entry.insert(Arc::new(store));
         }
     }
     let running: Vec<_> = pipelines
         .into_iter()
         .map(|opened| {
-            let store = Arc::clone(&stores[&opened.store]);
+            let store = Arc::clone(&stores[&opened.store.to_string()]);
             let name = opened.plan.pipeline.clone();
             let thread = start_all(host, opened, store, stop);
             (name, thread)
@@ -241,10 +242,10 @@ pub fn run(
         ended.unwrap_or(Err(LiveError::Panicked { pipeline }))
     });
     let mut reports: Vec<_> = reports.collect();
-    for (folder, store) in stores {
+    for (place, store) in stores {
         if let Err(error) = host.io.block_on(store.close()) {
             let wrote_there = |report: &&mut Result<LiveReport, LiveError>| {
-                report.as_ref().is_ok_and(|report| report.store == folder)
+                report.as_ref().is_ok_and(|report| report.store == place)
             };
             if let Some(report) = reports.iter_mut().find(wrote_there) {
                 *report = Err(error.into());

@@ -170,6 +170,24 @@ impl LiveSource {
         }
     }
 
+    /// Reads a partition from the first message on that was recorded at a time or later, in microseconds.
+    pub(super) fn start_since(&self, partition: u32, time: i64) {
+        if let Self::Kafka(source) = self {
+            source.start_since(partition, time);
+        }
+    }
+
+    /// The first offset that a partition has, as last heard.
+    pub(super) fn first_of(&self, partition: u32) -> Option<i64> {
+        match self {
+            Self::Kafka(source) => {
+                let mut all = source.status().into_iter();
+                all.find(|it| it.partition == partition).map(|it| it.low)
+            }
+            Self::Kinesis { .. } => None,
+        }
+    }
+
     /// Tells those who look after the stream how far a split is committed, where somebody does.
     pub(super) fn commit(&self, split: u32, position: &Position) {
         if let (Self::Kafka(source), Position::Offset(next)) = (self, position) {

@@ -187,11 +187,37 @@ impl Splits {
     /// Notes that a split was read to its end, and that it has no messages before `next`; gives its cursor
     /// if that is news.
     pub(super) fn ended(&mut self, number: u32, next: Option<Position>) -> Option<SplitCursor> {
+        self.of(number).has_caught_up = true;
+        self.skip_to(number, next?)
+    }
+
+    /// Notes that a split has no messages before `next`; gives its cursor if that is news.
+    pub(super) fn skip_to(&mut self, number: u32, next: Position) -> Option<SplitCursor> {
         let split = self.of(number);
-        split.has_caught_up = true;
-        let next = next.filter(|next| *next > split.live.cursor().position)?;
+        if next <= split.live.cursor().position {
+            return None;
+        }
         split.live.skip_to(next);
         Some(split.live.cursor().clone())
+    }
+
+    /// Notes that a split's history has ended: see [`LiveSplit::end_history`].
+    pub(super) fn end_history(&mut self, number: u32, event_time: i64) {
+        self.of(number).live.end_history(event_time);
+    }
+
+    /// Notes that something came of a split.
+    pub(super) fn hear(&mut self, number: u32, now: Duration) {
+        let split = self.of(number);
+        (split.is_idle, split.heard) = (false, now);
+    }
+
+    /// Where lanes had committed in a split, by rising offset.
+    pub(super) fn cuts(&self, number: u32) -> Vec<i64> {
+        let cuts = self.all[&number].cuts.iter();
+        let mut cuts: Vec<i64> = cuts.filter_map(Position::offset).collect();
+        cuts.sort_unstable();
+        cuts
     }
 
     /// Whether all that there was has been read.
@@ -205,7 +231,8 @@ impl Splits {
     }
 
     /// The pieces of what came in, cut where lanes had committed: each has judged all of a piece, or
-    /// nothing. Notes that something came.
+    /// nothing. Records that were read already are in none: a shard whose records are gone is read from its
+    /// oldest one, whichever that is. Notes that something came.
     pub(super) fn pieces(
         &mut self,
         messages: &Messages,
@@ -214,6 +241,10 @@ impl Splits {
     ) -> Vec<Range<usize>> {
         let split = self.of(messages.split);
         (split.is_idle, split.heard) = (false, now);
+        let mut start = match (&split.live.cursor().position, placed) {
+            (Position::Shard(cursor), Some(placed)) => placed.places.covered(cursor),
+            _ => 0,
+        };
         let mut ends = vec![messages.len()];
         split.cuts.retain(|cut| {
             let covered = match (cut, placed) {
@@ -228,13 +259,14 @@ impl Splits {
         });
         ends.sort_unstable();
         ends.dedup();
-        let mut start = 0;
-        let pieces = ends.into_iter().filter(|end| *end > 0).map(|end| {
-            let piece = start..end;
-            start = end;
-            piece
-        });
-        pieces.collect()
+        let mut pieces = Vec::new();
+        for end in ends.into_iter().filter(|end| *end > 0) {
+            if end > start {
+                pieces.push(start..end);
+                start = end;
+            }
+        }
+        pieces
     }
 
     /// Reads messages from number `first` on: see [`LiveSplit::read`].
@@ -244,7 +276,15 @@ impl Splits {
         first: usize,
         placed: Option<&Placed>,
     ) -> Result<LiveBatch, LiveError> {
-        let number = messages.split;
+        self.read_with(messages.split, |live| live.read(messages, first, placed))
+    }
+
+    /// Has a split read by something of its own.
+    pub(super) fn read_with(
+        &mut self,
+        number: u32,
+        read: impl FnOnce(&mut LiveSplit) -> Result<LiveBatch, LiveError>,
+    ) -> Result<LiveBatch, LiveError> {
         let bounds = Bounds {
             least: self.watermark,
             most: self.least(Some(number)).unwrap_or(i64::MAX),
@@ -252,7 +292,7 @@ impl Splits {
         let sequence = self.sequence;
         let live = &mut self.of(number).live;
         live.among(bounds, sequence);
-        let read = live.read(messages, first, placed)?;
+        let read = read(live)?;
         self.sequence = read.cursor.sequence;
         self.watermark = read.batch.watermark;
         Ok(read)

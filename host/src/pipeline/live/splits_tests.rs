@@ -5,6 +5,8 @@ use arrow::datatypes::{DataType, Field, Schema, TimeUnit};
 use proptest::prelude::*;
 
 use super::*;
+use crate::pipeline::commit::{LaneCommits, Resume};
+use crate::pipeline::lane::{LaneBatch, Place, Start};
 use crate::source::decode::message::MessageFormat;
 
 const DISORDER: i64 = 10;
@@ -230,4 +232,123 @@ fn what_one_lane_had_counted_is_cut_from_what_others_had() {
     assert_eq!(pieces(1, 2, 4), [0..1, 1..2, 2..4]);
     let read = splits.read(&messages(0, 5, &[1, 2]), 0, None).unwrap();
     assert_eq!(read.batch.first_sequence, 40);
+}
+
+/// A lane as far as it matters here: what it has judged by its last commit, and by now.
+#[derive(Clone, Default)]
+struct Judging {
+    /// Rows by their numbers, in the order in which they were judged.
+    rows: Vec<i64>,
+    watermark: Option<i64>,
+    splits: SplitCursors,
+}
+
+impl Judging {
+    fn watermark(&self) -> i64 {
+        self.watermark.unwrap_or(i64::MIN)
+    }
+
+    fn take(&mut self, commits: &mut LaneCommits, batch: &LiveBatch, place: &Place) {
+        let source = batch.batch.clone();
+        let first = source.first_sequence;
+        let batch = LaneBatch {
+            sequences: first..first + source.rows.num_rows() as u64,
+            rows: source.rows,
+            event_times: source.event_times,
+            watermarks: source.watermarks,
+            picked: None,
+            source_row: None,
+            origins: Arc::new(source.origins),
+            watermark: source.watermark,
+            place: Some(place.clone()),
+            unreached: None,
+        };
+        let Some(mut batch) = commits.left(batch, self.watermark()) else {
+            return;
+        };
+        batch.not_before(self.watermark());
+        for watermark in batch.watermarks.iter().flatten() {
+            assert!(*watermark >= self.watermark());
+        }
+        self.rows.extend(batch.event_times.iter());
+        self.watermark = Some(batch.watermark);
+        if let Some(place) = &batch.place {
+            let after = place.after.clone().unwrap();
+            self.splits.insert(Arc::clone(&place.split), after);
+        }
+        commits.judged(batch.sequences.end, batch.place);
+    }
+}
+
+/// Of each split the rows are its number, times a thousand, and what follows.
+fn row(split: u32, offset: i64) -> i64 {
+    i64::from(split) * 1_000 + offset
+}
+
+proptest! {
+    /// Lanes commit when they like, and all of them are killed at times: each has judged every row once, in
+    /// the order of its split.
+    #[test]
+    fn whatever_lanes_had_committed_each_row_counts_once(
+        runs in prop::collection::vec(
+            prop::collection::vec((0_u32..3, 1_usize..5, prop::collection::vec(any::<bool>(), 3)), 0..12),
+            1..6,
+        ),
+        lengths in prop::collection::vec(1_i64..20, 3),
+    ) {
+        let mut committed = vec![Judging::default(); 3];
+        let everything = |split: u32| (0..20).map(move |_| (split, 4, vec![true; 3]));
+        let everything: Vec<_> = (0..3).flat_map(everything).collect();
+        for steps in runs.into_iter().chain([everything]) {
+            let kept = committed.iter().map(|lane| lane.splits.clone()).collect();
+            let mut splits = Splits::new(&spec(), kept, 0);
+            let mut lanes: Vec<_> = committed.iter().map(|lane| {
+                let resume = Resume { splits: lane.splits.clone(), ..Resume::default() };
+                (lane.clone(), LaneCommits::new(None, resume, None))
+            }).collect();
+            let mut next = BTreeMap::new();
+            for split in 0..3 {
+                let position = splits.appear(&appeared(split, &[]), Position::Offset(0), NOW);
+                let position = position.unwrap().and_then(|position| position.offset());
+                next.insert(split, position.unwrap_or(0));
+            }
+            for split in 0..3 {
+                splits.started(split, Some(Position::Offset(next[&split])));
+            }
+            for (split, count, commits) in steps {
+                let first = next[&split];
+                let end = (first + count as i64).min(lengths[split as usize]);
+                let times: Vec<i64> = (first..end).map(|offset| row(split, offset)).collect();
+                next.insert(split, end.max(first));
+                let all = messages(split, first, &times);
+                for piece in splits.pieces(&all, None, NOW) {
+                    let piece = all.slice(piece.start, piece.len());
+                    let read = splits.read(&piece, 0, None).unwrap();
+                    let place = Place {
+                        split: Arc::clone(splits.at(split).0),
+                        start: Start::At(Placed::spot(None, piece.offsets[0])),
+                        after: Some(read.cursor.clone()),
+                        greatest: i64::MIN,
+                        placed: None,
+                    };
+                    for (lane, commits) in &mut lanes {
+                        lane.take(commits, &read, &place);
+                    }
+                }
+                for (number, commits) in commits.into_iter().enumerate() {
+                    if commits {
+                        committed[number] = lanes[number].0.clone();
+                    }
+                }
+            }
+        }
+        for lane in &committed {
+            for split in 0..3 {
+                let of_split = lane.rows.iter().copied().filter(|row| row / 1_000 == i64::from(split));
+                let expected = (0..lengths[split as usize]).map(|offset| row(split, offset));
+                prop_assert!(of_split.eq(expected), "{:?}", lane.rows);
+            }
+            prop_assert_eq!(lane.watermark, committed[0].watermark);
+        }
+    }
 }

@@ -86,6 +86,8 @@ pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive 
         plan,
         stage: Stage::Partial(Arc::clone(&repartition)),
         upstream: None,
+        bootstrap: None,
+        met_keys: None,
     };
     let columns = source_columns();
     let messages = Work::Rows {

@@ -39,11 +39,14 @@ pub(super) fn state<'a>(
     partitions: impl Iterator<Item = &'a Flags>,
 ) -> PipelineState {
     let (mut are_open, mut have_caught_up) = (is_member, true);
+    let mut bootstrapping = false;
     for flags in partitions {
         are_open &= flags.is_open.load(Ordering::Relaxed);
         have_caught_up &= flags.has_caught_up.load(Ordering::Relaxed);
+        bootstrapping |= flags.is_bootstrapping.load(Ordering::Relaxed);
     }
     match (are_open, have_caught_up) {
+        (true, _) if bootstrapping => PipelineState::Bootstrapping,
         (false, _) => PipelineState::Starting,
         (true, false) => PipelineState::CatchingUp,
         (true, true) => PipelineState::Running,

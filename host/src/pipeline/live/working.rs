@@ -93,6 +93,8 @@ pub(super) struct Flags {
     pub(super) lost: Arc<AtomicBool>,
     /// Its lanes are open.
     pub(super) is_open: Arc<AtomicBool>,
+    /// It reads recorded history, before its stream.
+    pub(super) is_bootstrapping: Arc<AtomicBool>,
     /// It was read to its end since they are.
     pub(super) has_caught_up: Arc<AtomicBool>,
 }

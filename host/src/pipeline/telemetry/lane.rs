@@ -1,7 +1,7 @@
 //! What is told of a lane.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use super::accounts::Accounts;
@@ -11,6 +11,16 @@ use super::histogram::{DURATIONS, Histogram};
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::queue::QueueFill;
+use crate::store::embedded::{RequestCounts, StoreRequests};
+
+/// A key that many of a lane's rows have.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HeavyKey {
+    /// The key's columns as a JSON object.
+    pub key: String,
+    /// The part of the lane's rows that have it, of late, from 0 to 1.
+    pub share: f64,
+}
 
 /// What a lane, and those who deliver for it, tell while they work. All counts are since the lane was opened in
 /// this process.
@@ -45,10 +55,15 @@ pub struct LaneTelemetry {
     pub resident_keys: Gauge,
     /// Entries of its outbox, of many messages each, that are committed and that a sink has yet to take.
     pub outbox_entries: Gauge,
+    /// What its database asks of the disk or of object storage.
+    pub store: OnceLock<Arc<StoreRequests>>,
+    /// When it was opened, of the heartbeat's clock.
+    opened_at: Duration,
     /// Calls of the transform that trapped or broke a limit.
     pub traps: AtomicU64,
     /// The queue before it.
     pub queue: OnceLock<QueueFill>,
+    heavy_keys: Mutex<Vec<HeavyKey>>,
 }
 
 impl LaneTelemetry {
@@ -69,10 +84,23 @@ impl LaneTelemetry {
             state_bytes: Gauge::default(),
             resident_keys: Gauge::default(),
             outbox_entries: Gauge::default(),
+            store: OnceLock::new(),
+            opened_at: clock.now(),
             traps: AtomicU64::new(0),
             queue: OnceLock::new(),
+            heavy_keys: Mutex::default(),
             heartbeat: Heartbeat::new(clock),
         }
+    }
+
+    /// What its database has asked for since the lane was opened; none if it has no database.
+    pub fn store_requests(&self) -> Option<RequestCounts> {
+        self.store.get().map(|requests| requests.counts())
+    }
+
+    /// For how long it has been open.
+    pub fn open_for(&self) -> Duration {
+        self.since(self.opened_at)
     }
 
     /// The lane goes on where an earlier process had come to.
@@ -138,6 +166,18 @@ impl LaneTelemetry {
     pub fn since_commit(&self) -> Option<Duration> {
         let at = self.committed_at.get()?;
         Some(self.since(Duration::from_millis(at as u64)))
+    }
+
+    /// The keys that most of the lane's rows have, from the heaviest on. Told every many batches.
+    pub fn set_heavy_keys(&self, heavy: Vec<HeavyKey>) {
+        let told = self.heavy_keys.lock();
+        *told.unwrap_or_else(PoisonError::into_inner) = heavy;
+    }
+
+    /// The keys that most of the lane's rows have, from the heaviest on.
+    pub fn heavy_keys(&self) -> Vec<HeavyKey> {
+        let told = self.heavy_keys.lock();
+        told.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn since(&self, began: Duration) -> Duration {

@@ -21,13 +21,14 @@ pub use self::accounts::Accounts;
 pub use self::gauge::Gauge;
 pub use self::heartbeat::{Doing, Heartbeat};
 pub use self::histogram::{DURATIONS, FRESHNESS, Histogram, HistogramSnapshot};
-pub use self::lane::LaneTelemetry;
+pub use self::lane::{HeavyKey, LaneTelemetry};
 pub use self::parts::{DeliveryTelemetry, ReaderTelemetry, SplitStatus};
 pub use self::state::{Generation, PipelineState};
 use super::accounting::Accounting;
 pub use super::queue::QueueFill;
 use crate::clock::Clock;
 use crate::source::ReadProgress;
+pub use crate::store::embedded::RequestCounts;
 
 /// The pipelines of a process.
 #[derive(Debug)]
@@ -56,6 +57,8 @@ pub struct PipelineTelemetry {
     readers: Mutex<BTreeMap<String, Arc<ReaderTelemetry>>>,
     deliveries: Mutex<BTreeMap<String, Arc<DeliveryTelemetry>>>,
     splits: Mutex<Option<AskSplits>>,
+    /// Rows and rejects of recorded history that came before the stream.
+    bootstrapped: AtomicU64,
     gone: Gone,
 }
 
@@ -242,6 +245,16 @@ impl PipelineTelemetry {
     pub fn splits(&self) -> Vec<SplitStatus> {
         let ask = locked(&self.splits);
         ask.as_ref().map(|AskSplits(ask)| ask()).unwrap_or_default()
+    }
+
+    /// Counts records of recorded history that came before its stream.
+    pub(super) fn bootstrapped(&self, records: u64) {
+        self.bootstrapped.fetch_add(records, Ordering::Relaxed);
+    }
+
+    /// Records of recorded history that came before its stream, in this process. They are in the accounts as well.
+    pub fn bootstrap_rows(&self) -> u64 {
+        self.bootstrapped.load(Ordering::Relaxed)
     }
 
     /// The least watermark of the lanes, in microseconds; none before every lane has one.

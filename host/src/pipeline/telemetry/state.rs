@@ -31,6 +31,8 @@ pub enum PipelineState {
     /// It is put together, or opens its lanes.
     #[default]
     Starting,
+    /// All of its lanes work, and some are on recorded history, which comes before the stream.
+    Bootstrapping,
     /// All of its lanes work, and are behind what the source has.
     CatchingUp,
     /// All of its lanes work; or it has none now, and is a member of its group.
@@ -45,8 +47,9 @@ pub enum PipelineState {
 
 impl PipelineState {
     /// The names of all states.
-    pub const NAMES: [&str; 6] = [
+    pub const NAMES: [&str; 7] = [
         "starting",
+        "bootstrapping",
         "catching_up",
         "running",
         "stopping",
@@ -58,11 +61,12 @@ impl PipelineState {
     pub fn name(&self) -> &'static str {
         let at = match self {
             Self::Starting => 0,
-            Self::CatchingUp => 1,
-            Self::Running => 2,
-            Self::Stopping => 3,
-            Self::Finished => 4,
-            Self::Failed(_) => 5,
+            Self::Bootstrapping => 1,
+            Self::CatchingUp => 2,
+            Self::Running => 3,
+            Self::Stopping => 4,
+            Self::Finished => 5,
+            Self::Failed(_) => 6,
         };
         Self::NAMES[at]
     }
@@ -72,6 +76,7 @@ impl PipelineState {
         match self {
             Self::Running | Self::CatchingUp | Self::Finished => None,
             Self::Starting => Some("it is starting".into()),
+            Self::Bootstrapping => Some("it begins with recorded history".into()),
             Self::Stopping => Some("it is stopping".into()),
             Self::Failed(reason) => Some(format!("it failed: {reason}")),
         }

@@ -132,6 +132,16 @@ pub fn parquet_notes(
     parquet::notes(recording)
 }
 
+/// What the footer of a Parquet file notes, as [`parquet_notes`], and the columns of the file, with plain types.
+///
+/// # Errors
+/// As there.
+pub fn parquet_notes_and_schema(
+    recording: &Arc<dyn Recording>,
+) -> Result<(BTreeMap<String, String>, Schema), DecodeError> {
+    parquet::notes_and_schema(recording)
+}
+
 /// The schema of recorded files, every column of it: the union of the files' columns, in the order of first
 /// appearance, with plain types.
 ///

@@ -89,6 +89,29 @@ pub mod code {
     pub const BAD_VALUE: &str = "bad_value";
     /// A column that may not be null is null or missing.
     pub const MISSING_VALUE: &str = "missing_value";
+
+    const ALL: [&str; 15] = [
+        MALFORMED_JSON,
+        MALFORMED_CSV,
+        MALFORMED_AVRO,
+        MALFORMED_PROTOBUF,
+        MALFORMED_ARROW,
+        BAD_FRAMING,
+        UNKNOWN_SCHEMA,
+        BAD_SCHEMA,
+        NO_VALUE,
+        INVALID_UTF8,
+        LINE_TOO_LONG,
+        WRONG_TYPE,
+        OUT_OF_RANGE,
+        BAD_VALUE,
+        MISSING_VALUE,
+    ];
+
+    /// The constant that is written so.
+    pub fn known(written: &str) -> Option<&'static str> {
+        ALL.into_iter().find(|code| *code == written)
+    }
 }
 
 /// How much of a record a [`Malformed`] keeps, in bytes.

@@ -162,12 +162,18 @@ pub(super) fn schema(recording: &Arc<dyn Recording>) -> Result<Schema, DecodeErr
 pub(super) fn notes(
     recording: &Arc<dyn Recording>,
 ) -> Result<BTreeMap<String, String>, DecodeError> {
+    Ok(notes_and_schema(recording)?.0)
+}
+
+/// What the footer of a file notes, and its columns.
+pub(super) fn notes_and_schema(
+    recording: &Arc<dyn Recording>,
+) -> Result<(BTreeMap<String, String>, Schema), DecodeError> {
     let footer = footer(recording)?;
     let file = footer.metadata.metadata().file_metadata();
     let notes = file.key_value_metadata().into_iter().flatten();
-    Ok(notes
-        .filter_map(|note| Some((note.key.clone(), note.value.clone()?)))
-        .collect())
+    let notes = notes.filter_map(|note| Some((note.key.clone(), note.value.clone()?)));
+    Ok((notes.collect(), footer.plain))
 }
 
 /// A file, opened, and what its footer says.

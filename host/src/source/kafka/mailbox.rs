@@ -17,9 +17,20 @@ const WAITING: usize = 1024;
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Order {
     /// To read an assigned partition.
-    Start { partition: u32, cursor: Option<i64> },
+    Start { partition: u32, from: From },
     /// To give a revoked partition up.
     Release(u32),
+}
+
+/// Where a partition is to be read from.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum From {
+    /// An offset.
+    Offset(i64),
+    /// The first message that was recorded at a time or later, in microseconds.
+    Time(i64),
+    /// Where the settings say.
+    Settings,
 }
 
 /// All that has been ordered since it was last asked.

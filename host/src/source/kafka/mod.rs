@@ -18,6 +18,7 @@ mod member;
 mod observing;
 mod partition;
 mod reader;
+mod sampling;
 mod settings;
 mod starting;
 mod status;
@@ -29,9 +30,10 @@ use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
 
-use self::mailbox::{Mailbox, Order};
+use self::mailbox::{From, Mailbox, Order};
 use self::member::Member;
 use self::reader::Reader;
+pub use self::sampling::newest;
 pub use self::settings::{KafkaSettings, Start};
 pub use self::status::{PartitionState, PartitionStatus};
 use super::messages::Messages;
@@ -190,7 +192,14 @@ impl KafkaSource {
     /// Reads an assigned partition from `cursor` on, the offset of the next message to read, or
     /// where the settings say if there is none.
     pub fn start(&self, partition: u32, cursor: Option<i64>) {
-        self.mailbox.order(Order::Start { partition, cursor });
+        let from = cursor.map_or(From::Settings, From::Offset);
+        self.mailbox.order(Order::Start { partition, from });
+    }
+
+    /// Reads an assigned partition from the first message on that was recorded at a time or later, in microseconds.
+    pub fn start_since(&self, partition: u32, time: i64) {
+        let from = From::Time(time);
+        self.mailbox.order(Order::Start { partition, from });
     }
 
     /// Gives up a revoked partition: its lanes have committed.

@@ -10,7 +10,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
-use super::mailbox::{Mailbox, Order, Orders};
+use super::mailbox::{From, Mailbox, Order, Orders};
 use super::member::{Member, Rebalance};
 use super::partition::{Found, Partition, Stage};
 use super::starting::ToStart;
@@ -91,8 +91,8 @@ impl Reader {
         self.store(&orders.commits);
         for order in orders.orders {
             match order {
-                Order::Start { partition, cursor } => {
-                    self.to_start.push(ToStart::at_once(partition, cursor));
+                Order::Start { partition, from } => {
+                    self.to_start.push(ToStart::at_once(partition, from));
                 }
                 Order::Release(number) => {
                     if let Some(partition) = self.partitions.get_mut(&number)
@@ -319,7 +319,8 @@ impl Reader {
         (partition.next, partition.known) = (wanted, true);
         self.partitions.insert(number, partition);
         // Where it begins now is asked there, and told as an event, if nothing answers differently.
-        self.to_start.push(ToStart::at_once(number, Some(wanted)));
+        self.to_start
+            .push(ToStart::at_once(number, From::Offset(wanted)));
     }
 
     pub(super) fn trouble(&self, text: String) {

@@ -13,6 +13,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode as Code};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
+use super::mailbox::From;
 use super::member::Member;
 use super::partition::Stage;
 use super::reader::{Reader, add};
@@ -29,7 +30,7 @@ const AGAIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ToStart {
     pub(super) partition: u32,
-    cursor: Option<i64>,
+    from: From,
     /// Not before this time.
     due: Duration,
     /// Whether anybody was told that it fails.
@@ -37,10 +38,10 @@ pub(super) struct ToStart {
 }
 
 impl ToStart {
-    pub(super) fn at_once(partition: u32, cursor: Option<i64>) -> Self {
+    pub(super) fn at_once(partition: u32, from: From) -> Self {
         Self {
             partition,
-            cursor,
+            from,
             due: Duration::ZERO,
             told: false,
         }
@@ -67,7 +68,7 @@ impl Reader {
         for order in due {
             if failed {
                 self.to_start.push(order.later(now));
-            } else if let Err(error) = self.start(order.partition, order.cursor) {
+            } else if let Err(error) = self.start(order.partition, order.from) {
                 failed = true;
                 if !order.told {
                     let doing = format!(
@@ -84,7 +85,7 @@ impl Reader {
         }
     }
 
-    fn start(&mut self, number: u32, cursor: Option<i64>) -> KafkaResult<()> {
+    fn start(&mut self, number: u32, from: From) -> KafkaResult<()> {
         let topic = self.settings.topic.as_str();
         let Some(partition) = self.partitions.get_mut(&number) else {
             return Ok(());
@@ -96,9 +97,9 @@ impl Reader {
             .consumer
             .fetch_watermarks(topic, number as i32, PATIENCE)?;
         (partition.low, partition.high) = (low, high);
-        let offset = match cursor {
-            Some(cursor) if (low..=high).contains(&cursor) => cursor,
-            Some(wanted) => {
+        let offset = match from {
+            From::Offset(cursor) if (low..=high).contains(&cursor) => cursor,
+            From::Offset(wanted) => {
                 self.mailbox.tell(KafkaEvent::Missing {
                     partition: number,
                     wanted,
@@ -107,11 +108,12 @@ impl Reader {
                 });
                 return Ok(());
             }
-            None => match self.settings.start {
+            // Nothing where all are older.
+            From::Time(time) => since(&self.consumer, topic, number, time)?.unwrap_or(high),
+            From::Settings => match self.settings.start {
                 Start::Earliest => low,
                 Start::Latest if number < self.at_first => high,
                 Start::Latest => low,
-                // Nothing where all are older.
                 Start::Timestamp(time) => {
                     since(&self.consumer, topic, number, time)?.unwrap_or(high)
                 }

@@ -1,5 +1,7 @@
 //! How far a split of a live stream has been read.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 
 use crate::source::kinesis::{Place, Places, ShardCursor};
@@ -62,6 +64,15 @@ impl Position {
     }
 }
 
+impl fmt::Display for Position {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Offset(offset) => offset.fmt(f),
+            Self::Shard(cursor) => cursor.fmt(f),
+        }
+    }
+}
+
 impl Placed {
     /// The position behind the message with an offset: in a shard if there are places of it, in a
     /// partition if there are none.
@@ -120,11 +131,18 @@ pub struct SplitCursor {
     /// The watermark is at least this, because the split was idle; `i64::MIN` if it never was.
     #[serde(default = "none")]
     pub floor: i64,
+    /// Up to this event time there was history before the stream: what the stream has of that time is passed over.
+    /// `i64::MIN` if there was none, or it ended at an offset.
+    #[serde(default = "none")]
+    pub history: i64,
     /// Where reading the split began, once and for all. A lane that has no cursor begins there if
     /// another one has, or what lies between would be lost to it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub began: Option<Position>,
 }
+
+/// Positions in history that has no offsets begin here, before all of those in a stream.
+const HISTORY: i64 = -(1 << 62);
 
 fn none() -> i64 {
     i64::MIN
@@ -138,6 +156,7 @@ impl SplitCursor {
             sequence: 0,
             greatest: i64::MIN,
             floor: i64::MIN,
+            history: i64::MIN,
             began: None,
         }
     }
@@ -148,6 +167,30 @@ impl SplitCursor {
             began: Some(position.clone()),
             ..Self::start(position)
         }
+    }
+
+    /// The position of a row of history that has no offsets, by its number.
+    pub fn in_history(row: u64) -> Position {
+        Position::Offset(HISTORY.saturating_add_unsigned(row))
+    }
+
+    /// Whether the next row is one of history that has no offsets.
+    pub fn is_in_history(&self) -> bool {
+        self.position.offset().is_some_and(|offset| offset < 0)
+    }
+
+    /// The number of that row; 0 if it is none.
+    pub fn row_in_history(&self) -> u64 {
+        let row = self.position.offset();
+        row.map_or(0, |offset| {
+            offset.saturating_sub(HISTORY).max(0).unsigned_abs()
+        })
+    }
+
+    /// The number of a row of such history, by the position of its origin; none if that is one of a stream.
+    pub fn row_of_history(position: u64) -> Option<u64> {
+        let position = position as i64;
+        (position < 0).then(|| position.abs_diff(HISTORY))
     }
 }
 

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use arrow::array::{AsArray, BooleanArray, RecordBatch, RecordBatchOptions, UInt32Array};
 use arrow::buffer::ScalarBuffer;
 use arrow::compute::{filter, filter_record_batch};
-use arrow::datatypes::{DataType, Schema, SchemaRef, UInt32Type};
+use arrow::datatypes::{DataType, FieldRef, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
 
 use super::columns::{self, MessageColumn};
 use super::cursor::{Placed, Position, SplitCursor};
+use super::recorded::{BAD_KEY, RecordedMessages};
 use crate::source::decode::message::{
     DecodedMessages, MessageDecoder, MessageError, MessageFormat, MessageReject,
 };
@@ -17,7 +18,7 @@ use crate::source::decode::{Decoded, Malformed, Origin as Positions, code};
 use crate::source::event_time::{EventTimeFault, EventTimes};
 use crate::source::messages::Messages;
 use crate::source::prepared::{Preparation, PrepareError, Prepared, TimeRange};
-use crate::source::{SourceBatch, SourceReject};
+use crate::source::{Origin, SourceBatch, SourceReject};
 use crate::stage::Stage;
 
 /// How the messages of a stream become rows.
@@ -44,6 +45,23 @@ pub struct LiveSpec {
     pub stop_on_reject: bool,
 }
 
+impl LiveSpec {
+    /// The columns of what messages say, with their places among all.
+    pub(super) fn body(&self) -> Vec<(usize, FieldRef)> {
+        let is_body = |at: usize| self.message_columns.iter().all(|(column, _)| *column != at);
+        let fields = self.columns.fields().iter().enumerate();
+        fields
+            .filter(|(at, _)| is_body(*at))
+            .map(|(at, field)| (at, Arc::clone(field)))
+            .collect()
+    }
+
+    /// Whether a column of the messages themselves is wanted.
+    pub(super) fn reads(&self, column: MessageColumn) -> bool {
+        self.message_columns.iter().any(|(_, it)| *it == column)
+    }
+}
+
 /// Rows of a split, and the cursor after them.
 #[derive(Debug, Clone)]
 pub struct LiveBatch {
@@ -53,6 +71,24 @@ pub struct LiveBatch {
     pub cursor: SplitCursor,
     /// The number of the first message that is not among them.
     pub next: usize,
+}
+
+/// Rows of a split's history, which have no offsets.
+#[derive(Debug)]
+pub struct HistoryRows {
+    /// The split.
+    pub split: u32,
+    /// The rows, in the wanted columns.
+    pub rows: RecordBatch,
+    /// Their event times, in microseconds.
+    pub event_times: ScalarBuffer<i64>,
+    /// Their numbers among all rows of the history, from 0; they rise.
+    pub numbers: Vec<u64>,
+    /// What did not become rows, with the row that it stood before, and in its sequence the number of the row in the
+    /// history that it stood before.
+    pub rejects: Vec<(usize, SourceReject)>,
+    /// The number of the history's first row that was not looked at.
+    pub until: u64,
 }
 
 /// Why a split cannot be read on.
@@ -146,26 +182,23 @@ impl LiveSplit {
     ///
     /// The format cannot give the wanted columns.
     pub fn new(spec: &Arc<LiveSpec>, cursor: SplitCursor) -> Result<Self, LiveError> {
-        let (mut fields, mut origins) = (Vec::new(), Vec::new());
-        for (at, field) in spec.columns.fields().iter().enumerate() {
-            let of_message = spec
-                .message_columns
-                .iter()
-                .find(|(column, _)| *column == at);
-            origins.push(match of_message {
-                Some((_, column)) => ColumnOf::Message(*column),
-                None => {
-                    fields.push(Arc::clone(field));
-                    ColumnOf::Decoded(fields.len() - 1)
-                }
-            });
-        }
+        let (places, fields): (Vec<usize>, Vec<FieldRef>) = spec.body().into_iter().unzip();
+        let all = 0..spec.columns.fields().len();
+        let origins = all.map(|at| match places.binary_search(&at) {
+            Ok(decoded) => ColumnOf::Decoded(decoded),
+            Err(_) => {
+                let mut of_message = spec.message_columns.iter();
+                let found = of_message.find(|(column, _)| *column == at);
+                ColumnOf::Message(found.expect("what is not in the body is of the message").1)
+            }
+        });
+        let origins = origins.collect();
         let decoder = MessageDecoder::new(&spec.format, &Arc::new(Schema::new(fields)))?;
         Ok(Self {
             preparation: Preparation {
                 event_time: spec.event_time,
                 arrival: spec.arrival_time.zip(spec.max_future),
-                range: TimeRange::ALL,
+                range: after(cursor.history),
             },
             spec: Arc::clone(spec),
             decoder,
@@ -192,6 +225,7 @@ impl LiveSplit {
 
     /// Begins anew at a cursor.
     pub fn go_to(&mut self, cursor: SplitCursor) {
+        self.preparation.range = after(cursor.history);
         self.cursor = cursor;
     }
 
@@ -241,6 +275,64 @@ impl LiveSplit {
         placed: Option<&Placed>,
     ) -> Result<LiveBatch, LiveError> {
         let decoded = self.decoder.decode(messages, first)?;
+        self.take(messages, first, decoded, placed)
+    }
+
+    /// As [`LiveSplit::read`], of messages that were recorded: what comes out is the same.
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn read_recorded(&mut self, recorded: &RecordedMessages) -> Result<LiveBatch, LiveError> {
+        let again = recorded.to_decode();
+        let again = again.map(|messages| self.decoder.decode(messages, 0));
+        let decoded = recorded.decoded(again.transpose()?)?;
+        self.take(&recorded.messages, 0, decoded, None)
+    }
+
+    /// Reads rows of history that has no offsets: those of a file, which were chosen to be this split's.
+    ///
+    /// # Errors
+    ///
+    /// One of them was refused, and the pipeline asked to stop at such.
+    pub fn read_history(&mut self, history: HistoryRows) -> Result<LiveBatch, LiveError> {
+        let mut prepared = Prepared {
+            rows: Some(history.rows),
+            event_times: history.event_times,
+            rejects: history.rejects.into(),
+            ..Prepared::default()
+        };
+        for (at, number) in (0..).zip(history.numbers) {
+            prepared
+                .origins
+                .push(at, place_in_history(history.split, number));
+        }
+        for (_, reject) in &mut prepared.rejects {
+            reject.origin = place_in_history(history.split, reject.sequence);
+        }
+        let batch = self.batch(prepared)?;
+        self.cursor.position = SplitCursor::in_history(history.until);
+        Ok(LiveBatch {
+            batch,
+            cursor: self.cursor.clone(),
+            next: 0,
+        })
+    }
+
+    /// Notes that history without offsets has ended at an event time: what the stream has up to that is passed over.
+    pub fn end_history(&mut self, event_time: i64) {
+        self.cursor.history = event_time;
+        self.preparation.range = after(event_time);
+    }
+
+    /// Makes a batch of messages that are decoded.
+    fn take(
+        &mut self,
+        messages: &Messages,
+        first: usize,
+        decoded: DecodedMessages,
+        placed: Option<&Placed>,
+    ) -> Result<LiveBatch, LiveError> {
         let next = decoded.next;
         let (decoded, message_of_row) = self.put_together(messages, decoded)?;
         let arrivals = match (self.spec.arrival_time, self.spec.max_future) {
@@ -387,6 +479,24 @@ impl LiveSplit {
     }
 }
 
+fn place_in_history(split: u32, number: u64) -> Origin {
+    Origin {
+        split,
+        position: SplitCursor::in_history(number).offset().unwrap_or_default() as u64,
+    }
+}
+
+/// The event times after one.
+fn after(event_time: i64) -> TimeRange {
+    match event_time {
+        i64::MIN => TimeRange::ALL,
+        time => TimeRange {
+            from: time.saturating_add(1),
+            ..TimeRange::ALL
+        },
+    }
+}
+
 /// Adds the rows whose key is no text to the rejects, and lets each reject stand before its row among
 /// those that are left.
 fn refuse_keys(
@@ -410,7 +520,7 @@ fn refuse_keys(
             message: *message,
             before_row: kept,
             code: code::INVALID_UTF8,
-            detail: "the message's key is no UTF-8, and its column is `utf8`".to_owned(),
+            detail: BAD_KEY.to_owned(),
             record: String::new(),
         });
     }

@@ -76,6 +76,7 @@ fn each_message_ends_as_a_row_or_a_reject() {
         sequence: 2,
         greatest: 100,
         floor: i64::MIN,
+        history: i64::MIN,
         began: None,
     };
     assert_eq!(cursor, after);

@@ -16,8 +16,9 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, GetRange, ObjectMeta, ObjectStore};
 use tokio::sync::Semaphore;
 
-use super::error::{Hidden, Place, StorageError, StorageFault, changed, explain, is_transient};
-use super::url::Kind;
+use crate::objects::{
+    Hidden, Kind, Place, StorageError, StorageFault, changed, explain, is_transient,
+};
 
 /// Tries that bring next to nothing before reading is given up.
 const MOST_FAILURES: u32 = 6;

@@ -8,9 +8,8 @@ use glob::{MatchOptions, Pattern};
 use object_store::path::Path;
 use object_store::{Error, ObjectMeta, ObjectStore};
 
-use super::error::{StorageError, StorageFault};
-use super::url::{Kind, StoreUrl};
 use crate::config::is_left_out;
+use crate::objects::{Kind, StorageError, StorageFault, StoreUrl};
 
 /// A `*` stays within a name, as it does in a glob over local files.
 const MATCHING: MatchOptions = MatchOptions {

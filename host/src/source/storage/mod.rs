@@ -3,19 +3,17 @@
 //! In come URLs as people write them, with the options of their environment. Out come
 //! [`Recording`]s: found by listing where a URL is a glob or a folder, read in ranges ahead of
 //! whoever decodes them, and resumed where a connection broke. What records live streams writes to a
-//! folder there ([`RemoteFolder`]). The only room of sources that knows `object_store`.
+//! folder there ([`RemoteFolder`]). The only room of sources that knows `object_store`; what stores
+//! are called and how they are opened is in `objects`.
 //!
 //! An object that changes while it is read gives an error, never rows of two versions. No error
 //! shows a secret. Requests run on the I/O runtime; whoever reads blocks, and so must never be one
 //! of its tasks.
 
-mod error;
 mod fetch;
 mod listing;
 mod object;
-mod open;
 mod reader;
-mod url;
 mod writing;
 
 use std::collections::HashMap;
@@ -24,16 +22,14 @@ use std::sync::Arc;
 use object_store::{ObjectStore, ObjectStoreExt};
 use tokio::runtime::Handle;
 
-use self::error::{Hidden, at};
-pub use self::error::{StorageError, StorageFault};
 use self::fetch::Traffic;
 use self::listing::Wanted;
 use self::object::RemoteObject;
-pub use self::open::{KNOWN_OPTIONS, unknown_options};
-use self::url::StoreUrl;
 pub use self::writing::{Put, RemoteFolder};
 use super::recording::Recording;
 use crate::config::StoreOptions;
+use crate::objects::{Hidden, StoreUrl, at, open, retries};
+pub use crate::objects::{KNOWN_OPTIONS, StorageError, StorageFault, unknown_options};
 
 /// The object stores of an environment.
 pub struct Objects {
@@ -115,7 +111,7 @@ impl Objects {
             return Ok(Arc::clone(store));
         }
         let store =
-            open::open(url, &self.options).map_err(|error| at(url, &self.hidden, &error))?;
+            open(url, &self.options, retries()).map_err(|error| at(url, &self.hidden, &error))?;
         self.stores
             .insert(url.base().to_owned(), Arc::clone(&store));
         Ok(store)

@@ -10,9 +10,9 @@ use bytes::{Bytes, BytesMut};
 use object_store::{ObjectMeta, ObjectStore};
 use tokio::runtime::Handle;
 
-use super::error::Hidden;
 use super::fetch::{Object, Traffic};
 use super::reader::ObjectReader;
+use crate::objects::Hidden;
 use crate::source::recording::Recording;
 
 /// Small reads are answered from blocks of this size at most, of which a few are kept: readers of

@@ -8,8 +8,8 @@ use bytes::{Buf, Bytes};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
-use super::error::StorageError;
 use super::fetch::Object;
+use crate::objects::StorageError;
 
 /// Ranges that are asked for beside the one at hand.
 const IN_FLIGHT: usize = 2;

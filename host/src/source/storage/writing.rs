@@ -11,12 +11,12 @@ use object_store::{
 };
 use tokio::runtime::Handle;
 
-use super::error::{Hidden, Place, StorageError, StorageFault, at, explain};
 use super::fetch::Traffic;
 use super::object::RemoteObject;
-use super::open;
-use super::url::{Kind, StoreUrl};
 use crate::config::StoreOptions;
+use crate::objects::{
+    Hidden, Kind, Place, StorageError, StorageFault, StoreUrl, at, explain, open, retries,
+};
 use crate::source::recording::Recording;
 
 /// What is put in one request, which no object may be there before. Larger ones go in parts.
@@ -76,7 +76,7 @@ impl RemoteFolder {
             ),
         };
         let hidden = Arc::new(Hidden::gather(options));
-        let store = open::open(&url, options).map_err(|error| at(&url, &hidden, &error))?;
+        let store = open(&url, options, retries()).map_err(|error| at(&url, &hidden, &error))?;
         Ok(Self {
             store,
             folder,

@@ -5,14 +5,13 @@
 //! stays true, and a reader has to look at names alone to see what is new.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-use super::folder::{Folder, decode_name, encode_name, io, make_folder, names, write_atomically};
+use super::folder::{Folder, decode_name, encode_name};
 use crate::store::item::bytes::Cursor;
 use crate::store::item::types::{read_type, write_type};
 use crate::store::{Declaration, FeatureName, StoreError};
@@ -20,10 +19,12 @@ use crate::store::{Declaration, FeatureName, StoreError};
 /// The layout of a declaration's file that this code writes, and the only one that it reads.
 const LAYOUT: u64 = 1;
 
+const DECLARATIONS: &str = "declarations";
+
 /// The versions of a group's features that were read so far.
 type Group = BTreeMap<(String, u32), Arc<Declaration>>;
 
-/// The declarations of one store. Every method blocks on the file system.
+/// The declarations of one store.
 #[derive(Debug)]
 pub(super) struct Catalog {
     folder: Folder,
@@ -57,89 +58,94 @@ impl Catalog {
     }
 
     /// Writes declarations whose lookup parts agree with what is there already.
-    pub(super) fn declare(&self, declarations: &[Declaration]) -> Result<(), StoreError> {
+    pub(super) async fn declare(&self, declarations: &[Declaration]) -> Result<(), StoreError> {
         for declaration in declarations {
-            let path = self.file(
+            let name = file(
                 &declaration.group,
                 &declaration.feature,
                 declaration.version,
             );
-            if path.exists() {
-                let before = read_declaration(&path)?;
+            if let Some(before) = self.read(&name).await? {
                 check_same_place(&before, declaration)?;
                 if before == *declaration {
                     continue;
                 }
             }
-            make_folder(&self.group_folder(&declaration.group))?;
-            let json = encode(declaration)?;
-            write_atomically(&path, &json)?;
+            self.folder
+                .write(&name, encode(declaration)?.into())
+                .await?;
         }
         Ok(())
     }
 
     /// Every declaration of a group, or of all, in order.
-    pub(super) fn list(&self, group: Option<&str>) -> Result<Vec<Declaration>, StoreError> {
+    pub(super) async fn list(&self, group: Option<&str>) -> Result<Vec<Declaration>, StoreError> {
         let groups = match group {
             Some(group) => vec![group.to_owned()],
-            None => self.groups()?,
+            None => self.groups().await?,
         };
         let mut found = Vec::new();
         for group in groups {
-            for (feature, version) in self.versions(&group)? {
-                found.push(read_declaration(&self.file(&group, &feature, version))?);
+            for (feature, version) in self.versions(&group).await? {
+                found.push(self.read_there(&file(&group, &feature, version)).await?);
             }
         }
         Ok(found)
     }
 
     /// Where the features that are asked for are to be found, in the order asked.
-    pub(super) fn find(
+    pub(super) async fn find(
         &self,
         group: &str,
         features: &[FeatureName],
     ) -> Result<Vec<Arc<Declaration>>, StoreError> {
-        let versions = self.versions(group)?;
+        let versions = self.versions(group).await?;
         if versions.is_empty() {
             return Err(StoreError::UnknownGroup {
                 group: group.to_owned(),
-                known: self.groups()?,
+                known: self.groups().await?,
                 store: self.folder.path().display().to_string(),
             });
         }
-        // What is kept is only ever added to, so a panic elsewhere cannot have left it half changed.
-        let mut read = self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = read.entry(group.to_owned()).or_default();
-        features
-            .iter()
-            .map(|asked| {
-                let place = versions
-                    .iter()
-                    .rfind(|(name, v)| *name == asked.name && asked.version.is_none_or(|a| a == *v))
-                    .ok_or_else(|| unknown(group, asked, &versions))?;
-                if let Some(declaration) = known.get(place) {
-                    return Ok(Arc::clone(declaration));
-                }
-                let declaration = Arc::new(read_declaration(&self.file(group, &place.0, place.1))?);
-                known.insert(place.clone(), Arc::clone(&declaration));
-                Ok(declaration)
-            })
-            .collect()
+        let mut found = Vec::with_capacity(features.len());
+        for asked in features {
+            let place = versions
+                .iter()
+                .rfind(|(name, v)| *name == asked.name && asked.version.is_none_or(|a| a == *v))
+                .ok_or_else(|| unknown(group, asked, &versions))?;
+            let known = self.known().get(group).and_then(|group| {
+                let declaration = group.get(place)?;
+                Some(Arc::clone(declaration))
+            });
+            let declaration = match known {
+                Some(declaration) => declaration,
+                None => Arc::new(self.read_there(&file(group, &place.0, place.1)).await?),
+            };
+            let mut known = self.known();
+            let group = known.entry(group.to_owned()).or_default();
+            group.insert(place.clone(), Arc::clone(&declaration));
+            found.push(declaration);
+        }
+        Ok(found)
+    }
+
+    /// What was read so far. It is only ever added to, so a panic elsewhere cannot have left it half changed.
+    fn known(&self) -> MutexGuard<'_, HashMap<String, Group>> {
+        self.read.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The groups that have declarations, in order.
-    fn groups(&self) -> Result<Vec<String>, StoreError> {
-        let mut groups: Vec<String> = names(&self.folder.declarations())?
-            .iter()
-            .filter_map(|name| decode_name(name))
-            .collect();
+    async fn groups(&self) -> Result<Vec<String>, StoreError> {
+        let names = self.folder.names(DECLARATIONS).await?;
+        let mut groups: Vec<String> = names.iter().filter_map(|name| decode_name(name)).collect();
         groups.sort_unstable();
         Ok(groups)
     }
 
     /// The versions of a group's features, in order.
-    fn versions(&self, group: &str) -> Result<Vec<(String, u32)>, StoreError> {
-        let mut versions: Vec<(String, u32)> = names(&self.group_folder(group))?
+    async fn versions(&self, group: &str) -> Result<Vec<(String, u32)>, StoreError> {
+        let names = self.folder.names(&group_folder(group)).await?;
+        let mut versions: Vec<(String, u32)> = names
             .iter()
             .filter_map(|name| {
                 let (feature, version) = name.strip_suffix(".json")?.rsplit_once('@')?;
@@ -150,14 +156,31 @@ impl Catalog {
         Ok(versions)
     }
 
-    fn group_folder(&self, group: &str) -> PathBuf {
-        self.folder.declarations().join(encode_name(group))
+    /// The declaration in a file; none if it is not there.
+    async fn read(&self, name: &str) -> Result<Option<Declaration>, StoreError> {
+        let found = self.folder.read(name).await?;
+        let path = self.folder.path().join(name);
+        let read = found.map(|found| decode(&path, &found.bytes));
+        read.transpose()
     }
 
-    fn file(&self, group: &str, feature: &str, version: u32) -> PathBuf {
-        self.group_folder(group)
-            .join(format!("{}@{version}.json", encode_name(feature)))
+    /// The declaration in a file that was seen to be there.
+    async fn read_there(&self, name: &str) -> Result<Declaration, StoreError> {
+        let gone = || StoreError::Damaged {
+            path: self.folder.path().join(name),
+            reason: "it is listed, and not there".to_owned(),
+        };
+        self.read(name).await?.ok_or_else(gone)
     }
+}
+
+fn group_folder(group: &str) -> String {
+    format!("{DECLARATIONS}/{}", encode_name(group))
+}
+
+fn file(group: &str, feature: &str, version: u32) -> String {
+    let feature = encode_name(feature);
+    format!("{}/{feature}@{version}.json", group_folder(group))
 }
 
 fn unknown(group: &str, asked: &FeatureName, versions: &[(String, u32)]) -> StoreError {
@@ -231,15 +254,14 @@ fn encode(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {
     Ok(json)
 }
 
-fn read_declaration(path: &Path) -> Result<Declaration, StoreError> {
+fn decode(path: &Path, text: &[u8]) -> Result<Declaration, StoreError> {
     let damaged = |reason: String| StoreError::Damaged {
         path: path.to_owned(),
         reason,
     };
-    let text = fs::read(path).map_err(io("read", path))?;
     // The layout comes first: a file of another one may lack everything else.
     let value: serde_json::Value =
-        serde_json::from_slice(&text).map_err(|e| damaged(e.to_string()))?;
+        serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
     let found = value
         .get("layout")
         .and_then(serde_json::Value::as_u64)

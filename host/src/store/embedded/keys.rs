@@ -19,7 +19,7 @@ const FEATURES_LAYOUT: u8 = 1;
 /// What the keys of a pipeline's state begin with. A run over recorded events leaves alone what is kept of the live
 /// stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Keyspace {
+pub enum Keyspace {
     /// Over recorded events.
     Run,
     /// Over a live stream.

@@ -1,16 +1,20 @@
 //! One lane's database, open for writing.
 
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use slatedb::config::{CloseOptions, CompactionWorkerOptions, CompactorOptions};
+use slatedb::config::{
+    CloseOptions, CompactionWorkerOptions, CompactorOptions, FlushOptions, FlushType,
+};
 use slatedb::{Db, Settings, SstBlockSize, WriteBatch};
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::counted::StoreRequests;
 use super::engine;
-use super::folder::{Folder, LaneName};
+use super::folder::{Folder, LaneName, parsed};
 use super::groups::filters;
 use super::merge::NewestWins;
 use super::pending::Pending;
@@ -37,10 +41,26 @@ const FETCHED_BYTES: usize = 256 << 10;
 /// Bytes of a table that it makes of them, at most.
 const FILE_BYTES: usize = 64 << 20;
 
+/// In a bucket: flushes of the log after which a table is written. Opening a lane reads an object for each flush
+/// since then.
+const LOG_OBJECTS: u32 = 512;
+/// How often the engine looks what others have done to the database, and what there is to put together.
+const REMOTE_LOOK_EVERY: Duration = Duration::from_secs(60);
+/// Bytes that it reads at once, where an answer takes long and a connection is fast.
+const REMOTE_FETCHED_BYTES: usize = 4 << 20;
+/// Tables that may wait to be put together before writes wait.
+const REMOTE_TABLES: usize = 32;
+/// How long the engine tries to write down what a database consists of.
+const OUTAGE: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A lane's database with what is on its way to it.
 pub(super) struct Lane {
     pub(super) db: Db,
     pub(super) path: PathBuf,
+    /// What it has asked of the disk or the bucket.
+    pub(super) requests: Arc<StoreRequests>,
+    /// Flushes of the log since the last table, in a bucket.
+    flushes: Option<AtomicU32>,
     memory: Mutex<Memory>,
     /// Held while items go to the engine. A writer that has filled `PENDING_BYTES` waits for it.
     draining: AsyncMutex<()>,
@@ -61,9 +81,14 @@ impl Lane {
         lane: &LaneName,
     ) -> Result<Self, StoreError> {
         let path = folder.lane(lane);
-        let db = Db::builder(lane.path(), Arc::clone(&storage.disk))
+        let (objects, requests) = storage.counted();
+        let is_remote = folder.is_remote();
+        let db = Db::builder(parsed(&lane.path()), objects)
             .with_db_cache(Arc::clone(&storage.cache), storage.scope())
-            .with_settings(settings())
+            .with_settings(match is_remote {
+                true => remote_settings(),
+                false => settings(),
+            })
             .with_sst_block_size(SstBlockSize::Block8Kib)
             .with_filter_policies(filters())
             .with_merge_operator(Arc::new(NewestWins))
@@ -73,6 +98,8 @@ impl Lane {
         Ok(Self {
             db,
             path,
+            requests,
+            flushes: is_remote.then(AtomicU32::default),
             memory: Mutex::default(),
             draining: AsyncMutex::default(),
         })
@@ -94,10 +121,23 @@ impl Lane {
     /// Returns when everything that was written before is durable.
     pub(super) async fn flush(&self) -> Result<(), StoreError> {
         self.drain().await?;
-        self.db
-            .flush()
-            .await
-            .map_err(|e| engine("make durable what was written to", &self.path, &e))
+        let fault = |e: &slatedb::Error| engine("make durable what was written to", &self.path, e);
+        self.db.flush().await.map_err(|e| fault(&e))?;
+        if let Some(flushes) = &self.flushes
+            && flushes.fetch_add(1, Ordering::Relaxed) >= LOG_OBJECTS
+        {
+            flushes.store(0, Ordering::Relaxed);
+            self.write_table().await.map_err(|e| fault(&e))?;
+        }
+        Ok(())
+    }
+
+    /// Has what is in the log written as a table, so that whoever opens the lane next need not read the log.
+    async fn write_table(&self) -> Result<(), slatedb::Error> {
+        let options = FlushOptions {
+            flush_type: FlushType::MemTable,
+        };
+        self.db.flush_with_options(options).await
     }
 
     /// What there is at a key: at most one item from the engine, and those that it does not have yet.
@@ -116,7 +156,12 @@ impl Lane {
     pub(super) async fn close(&self) -> Result<(), StoreError> {
         // The log alone is flushed: a table would only save the next start from reading it, and would make closing
         // a store after a failure depend on more of the disk.
-        let flushed = self.flush().await;
+        // In a bucket reading it is a request for each commit.
+        let mut flushed = self.flush().await;
+        if self.flushes.is_some() && flushed.is_ok() {
+            let written = self.write_table().await;
+            flushed = written.map_err(|e| engine("close", &self.path, &e));
+        }
         let options = CloseOptions::default().with_flush_type(None);
         let closed = self.db.close_with_options(options).await;
         flushed.and(closed.map_err(|e| engine("close", &self.path, &e)))
@@ -171,6 +216,31 @@ impl Lane {
     fn memory(&self) -> MutexGuard<'_, Memory> {
         // Every change of what is held is whole before anything can panic, so that a poisoned lock is a sound one.
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// In a bucket every look costs a request, also where nothing happens: there the engine looks seldom, and may have
+/// more tables that wait to be put together.
+fn remote_settings() -> Settings {
+    let local = settings();
+    let compactor = local.compactor_options.map(|compactor| CompactorOptions {
+        poll_interval: REMOTE_LOOK_EVERY,
+        worker: compactor.worker.map(|worker| CompactionWorkerOptions {
+            compactions_poll_interval: REMOTE_LOOK_EVERY,
+            bytes_to_fetch: REMOTE_FETCHED_BYTES,
+            ..worker
+        }),
+        ..compactor
+    });
+    Settings {
+        manifest_poll_interval: REMOTE_LOOK_EVERY,
+        // An outage may take long, and is waited for.
+        manifest_update_timeout: OUTAGE,
+        l0_max_ssts: REMOTE_TABLES,
+        l0_max_ssts_per_key: REMOTE_TABLES,
+        object_store_max_retries: None,
+        compactor_options: compactor,
+        ..local
     }
 }
 

@@ -10,15 +10,20 @@ use slatedb::config::DbReaderOptions;
 use slatedb::{DbReader, DbReaderMode, ErrorKind};
 use tokio::sync::RwLock;
 
-use super::folder::{Folder, LaneName};
+use super::engine;
+use super::folder::{Folder, LaneName, parsed};
 use super::groups::filters;
 use super::merge::NewestWins;
+use super::state::Pairs;
 use super::storage::Storage;
-use super::{blocking, engine};
 use crate::store::StoreError;
 
 /// How often a reader that stays open looks for what was flushed since.
-const POLL: Duration = Duration::from_secs(1);
+const POLL: Duration = Duration::from_millis(50);
+/// The same in a bucket, where each look is a request.
+const REMOTE_POLL: Duration = Duration::from_secs(10);
+/// How often a request to a bucket is repeated before a read fails.
+const REMOTE_TRIES: u32 = 6;
 
 /// How often a lane is opened anew when files vanish below a read, before the read fails.
 const ATTEMPTS: u32 = 3;
@@ -61,23 +66,60 @@ impl LaneReaders {
         join_all(readers.values().map(|reader| reader.close())).await;
     }
 
+    /// What a lane holds at a key.
+    pub(super) async fn get_of(
+        &self,
+        lane: &LaneName,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let reader = self.reader(lane).await?;
+        self.get_from(lane.clone(), reader, key).await
+    }
+
+    /// All pairs of a lane whose keys begin with those of a group, by rising keys.
+    pub(super) async fn group_of(
+        &self,
+        lane: &LaneName,
+        group: &[u8],
+    ) -> Result<Pairs, StoreError> {
+        let mut attempt = 1;
+        loop {
+            let reader = self.reader(lane).await?;
+            let error = match scan(&reader, group).await {
+                Ok(pairs) => return Ok(pairs),
+                Err(error) => error,
+            };
+            if !is_outrun(&error) || attempt == ATTEMPTS {
+                return Err(engine("read", &self.folder.lane(lane), &error));
+            }
+            attempt += 1;
+            self.open.write().await.remove(lane);
+        }
+    }
+
+    async fn reader(&self, lane: &LaneName) -> Result<Arc<DbReader>, StoreError> {
+        if let Some(reader) = self.open.read().await.get(lane) {
+            return Ok(Arc::clone(reader));
+        }
+        let reader = self.open_lane(lane).await?;
+        let mut open = self.open.write().await;
+        open.insert(lane.clone(), Arc::clone(&reader));
+        Ok(reader)
+    }
+
     async fn lanes(
         &self,
         pipeline: &str,
         own: &BTreeSet<LaneName>,
     ) -> Result<Vec<(LaneName, Arc<DbReader>)>, StoreError> {
-        let folder = self.folder.clone();
-        let existing = blocking(move || folder.existing_lanes()).await?;
-        let wanted = existing
-            .into_iter()
-            .filter(|lane| lane.pipeline == pipeline && !own.contains(lane));
-        let wanted: Vec<LaneName> = wanted.collect();
+        let mut wanted = self.folder.lanes_of(pipeline).await?;
+        wanted.retain(|lane| !own.contains(lane));
         let open = self.open.read().await;
         if wanted.iter().any(|lane| !open.contains_key(lane)) {
             drop(open);
             let mut open = self.open.write().await;
             for lane in &wanted {
-                if !open.contains_key(lane) {
+                if !open.contains_key(lane) && self.folder.is_made(lane).await? {
                     open.insert(lane.clone(), self.open_lane(lane).await?);
                 }
             }
@@ -89,8 +131,12 @@ impl LaneReaders {
     async fn open_lane(&self, lane: &LaneName) -> Result<Arc<DbReader>, StoreError> {
         let mut attempt = 1;
         loop {
-            let disk = Arc::clone(&self.storage.disk);
-            let opened = DbReader::builder(lane.path(), disk)
+            let (poll, tries) = match self.folder.is_remote() {
+                true => (REMOTE_POLL, REMOTE_TRIES),
+                false => (POLL, 0),
+            };
+            let objects = Arc::clone(&self.storage.objects);
+            let opened = DbReader::builder(parsed(&lane.path()), objects)
                 .with_db_cache(Arc::clone(&self.storage.cache), self.storage.scope())
                 // The other modes pin what they read by writing to the manifest, and so get in the writer's way and
                 // need the right to write. Following needs neither, at the price of `get_from`'s second attempts.
@@ -98,8 +144,8 @@ impl LaneReaders {
                 .with_merge_operator(Arc::new(NewestWins))
                 .with_filter_policies(filters())
                 .with_options(DbReaderOptions {
-                    manifest_poll_interval: POLL,
-                    object_store_max_retries: Some(0),
+                    manifest_poll_interval: poll,
+                    object_store_max_retries: Some(tries),
                     ..DbReaderOptions::default()
                 })
                 .build()
@@ -126,8 +172,7 @@ impl LaneReaders {
                 Ok(found) => return Ok(found),
                 Err(e) => e,
             };
-            let again = matches!(error.kind(), ErrorKind::Data | ErrorKind::Closed(_));
-            if !again || attempt == ATTEMPTS {
+            if !is_outrun(&error) || attempt == ATTEMPTS {
                 return Err(engine("read", &self.folder.lane(&lane), &error));
             }
             attempt += 1;
@@ -138,12 +183,26 @@ impl LaneReaders {
     }
 }
 
+/// Whether files vanished below a reader.
+fn is_outrun(error: &slatedb::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Data | ErrorKind::Closed(_))
+}
+
+async fn scan(reader: &DbReader, group: &[u8]) -> Result<Pairs, slatedb::Error> {
+    let mut found = reader.scan_prefix(group, ..).await?;
+    let mut pairs = Pairs::new();
+    while let Some(pair) = found.next().await? {
+        pairs.push((pair.key, pair.value));
+    }
+    Ok(pairs)
+}
+
 fn of(
     open: &BTreeMap<LaneName, Arc<DbReader>>,
     wanted: &[LaneName],
 ) -> Vec<(LaneName, Arc<DbReader>)> {
     let lanes = wanted.iter();
     lanes
-        .map(|lane| (lane.clone(), Arc::clone(&open[lane])))
+        .filter_map(|lane| Some((lane.clone(), Arc::clone(open.get(lane)?))))
         .collect()
 }

@@ -1,39 +1,39 @@
 //! Reading features: from a key to items, and from the lanes' items to the newest values.
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, try_join_all};
 
-use super::blocking;
 use super::catalog::Catalog;
 use super::folder::Folder;
 use super::keys::ItemKeys;
 use super::lanes::LaneReaders;
 use super::storage::Storage;
+use crate::config::StorePlace;
 use crate::store::item::value::ValueError;
 use crate::store::item::{Attribute, attribute_name, merge_attributes};
 use crate::store::{Declaration, FeatureName, FeatureReader, FeatureValue, StoreError, Value};
 
 /// An embedded store, open for reading alone.
 ///
-/// What a writer flushed before this was opened is seen at once, what it flushes later within about a second.
+/// What a writer flushed before this was opened is seen at once, what it flushes later within a tenth of a second; on
+/// object storage, where each look is a request, within ten.
 pub struct EmbeddedReader {
-    catalog: Arc<Catalog>,
-    lanes: LaneReaders,
+    catalog: Catalog,
+    pub(super) folder: Folder,
+    pub(super) lanes: LaneReaders,
 }
 
 impl EmbeddedReader {
-    pub(super) async fn open(folder: &Path) -> Result<Self, StoreError> {
-        let path = folder.to_owned();
-        let folder = blocking(move || Folder::open(&path)).await?;
+    pub(super) async fn open(place: &StorePlace) -> Result<Self, StoreError> {
+        let folder = Folder::open(place).await?;
         let storage = Storage::open(&folder)?;
         Ok(Self {
-            catalog: Arc::new(Catalog::new(folder.clone())),
-            lanes: LaneReaders::new(folder, storage),
+            catalog: Catalog::new(folder.clone()),
+            lanes: LaneReaders::new(folder.clone(), storage),
+            folder,
         })
     }
 
@@ -71,17 +71,15 @@ impl FeatureReader for EmbeddedReader {
 }
 
 pub(super) async fn declarations(
-    catalog: &Arc<Catalog>,
+    catalog: &Catalog,
     group: Option<&str>,
 ) -> Result<Vec<Declaration>, StoreError> {
-    let catalog = Arc::clone(catalog);
-    let group = group.map(str::to_owned);
-    blocking(move || catalog.list(group.as_deref())).await
+    catalog.list(group).await
 }
 
 /// Reads features with `items`, which gives a key's items from every lane of a pipeline that has one.
 pub(super) async fn get<'a, F>(
-    catalog: &Arc<Catalog>,
+    catalog: &Catalog,
     group: &str,
     entity: &str,
     features: &[FeatureName],
@@ -90,11 +88,7 @@ pub(super) async fn get<'a, F>(
 where
     F: Fn(String, Vec<u8>) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>>,
 {
-    let found = {
-        let catalog = Arc::clone(catalog);
-        let (group, features) = (group.to_owned(), features.to_vec());
-        blocking(move || catalog.find(&group, &features)).await?
-    };
+    let found = catalog.find(group, features).await?;
     // Features of one pipeline and window share an item, which is read once.
     let mut keys: Vec<(String, Vec<u8>)> = Vec::new();
     let mut item_of = Vec::with_capacity(found.len());

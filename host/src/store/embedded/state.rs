@@ -8,6 +8,7 @@ use futures::stream::StreamExt as _;
 use slatedb::WriteBatch;
 use slatedb::config::ScanOptions;
 
+use super::counted::StoreRequests;
 use super::engine;
 use super::groups::GROUPED;
 use super::keys::Keyspace;
@@ -108,6 +109,11 @@ impl LaneState {
             bytes: 0,
             room: BytesMut::new(),
         }
+    }
+
+    /// What its lane has asked of the disk or the bucket since it was opened.
+    pub fn requests(&self) -> &Arc<StoreRequests> {
+        &self.lane.requests
     }
 
     pub(super) async fn close(&self) -> Result<(), StoreError> {

@@ -397,7 +397,7 @@ async fn a_second_writer_is_refused_or_takes_over_and_the_first_is_told() {
         "{refused}"
     );
     // As on a file system that knows no locks.
-    let store_folder = Folder::open(folder.path()).unwrap();
+    let store_folder = Folder::open(&folder.path().into()).await.unwrap();
     let storage = Storage::open(&store_folder).unwrap();
     let second = EmbeddedStore::open_on(store_folder, storage, &rides(1))
         .await
@@ -506,8 +506,8 @@ async fn a_full_disk_is_an_error_that_leaves_what_was_flushed() {
     // Once when little is under way, and once with so much that tables have to be written too.
     for entities in [10, 200_000] {
         let folder = TempDir::new().unwrap();
-        let store_folder = Folder::create(folder.path()).unwrap();
-        let disk = FailingDisk::open(&store_folder.lanes());
+        let store_folder = Folder::create(&folder.path().into()).await.unwrap();
+        let disk = FailingDisk::open(&store_folder.path().join("lanes"));
         let full = Arc::clone(&disk.full);
         let storage = Storage::on(Arc::new(disk::Disk(disk)));
         let store = EmbeddedStore::open_on(store_folder, storage, &rides(1))

@@ -15,11 +15,15 @@
 //! `\` before each `,` and `\` inside a part: `("a,b", 7)` is `a\,b,7`. A key without columns is the empty text.
 
 use std::io::Write as _;
+use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{Array, ArrayRef, Int64Array, LargeStringArray, StringArray, UInt64Array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::array::{
+    Array, ArrayRef, Int64Array, LargeBinaryArray, LargeStringArray, StringArray,
+    TimestampMicrosecondArray, UInt64Array,
+};
+use arrow::compute::{CastOptions, cast, cast_with_options};
+use arrow::datatypes::{DataType, Schema, TimeUnit, TimestampMicrosecondType};
 
 /// Why the values of a key cannot name an entity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -125,6 +129,90 @@ pub fn join(parts: &[&str]) -> String {
     String::from_utf8(out).expect("escaping puts ASCII between the characters of texts")
 }
 
+/// Reads an entity's text as the key of these columns: a row of each.
+///
+/// # Errors
+///
+/// What is wrong with it, as the end of a sentence.
+pub fn parse(text: &str, key: &Schema) -> Result<Vec<ArrayRef>, String> {
+    let fields = key.fields();
+    let parts = match fields.len() {
+        0 | 1 => vec![text.to_owned()],
+        _ => split(text),
+    };
+    if parts.len() != fields.len().max(1) {
+        return Err(format!(
+            "it has {} parts, and the key has {} columns: {}",
+            parts.len(),
+            fields.len(),
+            names(key)
+        ));
+    }
+    let columns = fields.iter().zip(parts);
+    let columns: Vec<ArrayRef> = columns
+        .map(|(field, part)| read(&part, field.data_type()))
+        .collect::<Option<_>>()
+        .ok_or_else(|| format!("it is no {}", names(key)))?;
+    // A text that another one stands for would be another key to whoever compares texts.
+    let mut canonical = Vec::new();
+    let encoder = EntityEncoder::new(&columns).map_err(|error| error.to_string())?;
+    encoder.encode(0, &mut canonical);
+    match canonical == text.as_bytes() {
+        true => Ok(columns),
+        false => Err(format!(
+            "it is written as `{}`",
+            String::from_utf8_lossy(&canonical)
+        )),
+    }
+}
+
+fn names(key: &Schema) -> String {
+    let fields = key.fields().iter();
+    let names = fields.map(|field| format!("{} ({})", field.name(), field.data_type()));
+    names.collect::<Vec<_>>().join(", ")
+}
+
+fn read(part: &str, data_type: &DataType) -> Option<ArrayRef> {
+    let strict = CastOptions {
+        safe: false,
+        ..CastOptions::default()
+    };
+    let to = |array: ArrayRef| cast_with_options(&array, data_type, &strict).ok();
+    match data_type {
+        DataType::Timestamp(unit, _) => {
+            let instant: jiff::Timestamp = part.parse().ok()?;
+            let micros = TimestampMicrosecondArray::from(vec![instant.as_microsecond()]);
+            // By way of the number: the zone says how an instant is shown, and Arrow would take it for a local time.
+            let in_unit = cast(&micros, &DataType::Timestamp(*unit, None)).ok()?;
+            to(cast(&in_unit, &DataType::Int64).ok()?)
+        }
+        DataType::Binary | DataType::LargeBinary | DataType::FixedSizeBinary(_) => {
+            let digits = |at| u8::from_str_radix(part.get(at..at + 2)?, 16).ok();
+            let bytes: Vec<u8> = (0..part.len())
+                .step_by(2)
+                .map(digits)
+                .collect::<Option<_>>()?;
+            to(Arc::new(LargeBinaryArray::from_vec(vec![&bytes])))
+        }
+        _ => to(Arc::new(StringArray::from(vec![part]))),
+    }
+}
+
+/// The parts of a text that [`join`] made.
+fn split(text: &str) -> Vec<String> {
+    let mut parts = vec![String::new()];
+    let mut characters = text.chars();
+    while let Some(character) = characters.next() {
+        let last = parts.last_mut().expect("there is one from the start");
+        match character {
+            ',' => parts.push(String::new()),
+            '\\' => last.extend(characters.next()),
+            other => last.push(other),
+        }
+    }
+    parts
+}
+
 fn escape(text: &str, out: &mut Vec<u8>) {
     for byte in text.bytes() {
         if matches!(byte, b',' | b'\\') {
@@ -212,11 +300,10 @@ fn timestamps(column: usize, array: &ArrayRef) -> Result<StringArray, EntityErro
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use arrow::array::{
         BooleanArray, Date32Array, Float64Array, Int8Array, TimestampNanosecondArray,
     };
+    use arrow::datatypes::Field;
 
     use super::*;
 
@@ -263,6 +350,36 @@ mod tests {
         assert_eq!(entity(&keys, 1), "a,b\\,c");
         assert_eq!(join(&["a,b", "c"]), entity(&keys, 0));
         assert_eq!(join(&["a,b"]), "a,b");
+    }
+
+    #[test]
+    fn a_text_is_read_back_as_the_key_that_it_came_from() {
+        let utc = DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into()));
+        let cases = [
+            (vec![DataType::Int64], "-7"),
+            (vec![DataType::UInt64], "18446744073709551615"),
+            (vec![DataType::Utf8], "a,b\\"),
+            (vec![DataType::Boolean], "true"),
+            (vec![DataType::Date32], "2001-01-31"),
+            (vec![utc], "2001-01-01T00:00:00.5Z"),
+            (vec![DataType::Binary], "00ff"),
+            (vec![DataType::Decimal128(9, 2)], "1.50"),
+            (vec![DataType::Utf8, DataType::Int32], "a\\,b\\\\,7"),
+        ];
+        let schema = |types: &[DataType]| {
+            let fields = types.iter().map(|t| Field::new("k", t.clone(), false));
+            Schema::new(fields.collect::<Vec<_>>())
+        };
+        for (types, text) in &cases {
+            let columns = parse(text, &schema(types)).unwrap();
+            assert_eq!(&entity(&columns, 0), text);
+        }
+        let int = schema(&[DataType::Int64]);
+        for text in ["x", "", "007", "1,2", "9999999999999999999"] {
+            assert!(parse(text, &int).is_err(), "{text}");
+        }
+        let two = schema(&[DataType::Int64, DataType::Utf8]);
+        assert!(parse("1", &two).unwrap_err().contains("2 columns"));
     }
 
     #[test]

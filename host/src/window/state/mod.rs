@@ -13,9 +13,11 @@ mod codec;
 mod facts;
 mod marks;
 mod records;
+mod shown;
 
 pub use codec::{Codec, Edit, StateError};
 pub use records::{Changes, Progress, RecordId, Records, Schedule};
+pub use shown::{Described, Fact};
 
 pub(super) use codec::damaged;
 pub(super) use facts::{Reading, put};

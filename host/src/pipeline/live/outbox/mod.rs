@@ -69,6 +69,13 @@ pub(super) struct Kept {
     numbered: u64,
 }
 
+impl Kept {
+    /// Entries that were not sent when the commit was made.
+    pub(super) fn owed(&self) -> u64 {
+        self.next.saturating_sub(self.first)
+    }
+}
+
 /// Why something cannot be sent.
 #[derive(Debug, thiserror::Error)]
 pub enum OutboxError {

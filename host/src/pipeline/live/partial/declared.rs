@@ -112,6 +112,14 @@ pub(in crate::pipeline::live) fn repartition(
         let hint = "add `repartition = { partitions = 8 }`, and the pieces are put together by way of another topic; or have producers partition the topic by the pipeline's key, and leave `partitioned_by_key` out";
         return Err(refuse(event.name.span, message, hint));
     };
+    if live.bootstrap.is_some() {
+        let message = format!(
+            "event `{}` has both `bootstrap` and `repartition`, and this version cannot begin a pipeline in two stages with recorded history",
+            stream.event
+        );
+        let hint = "leave one of the two out";
+        return Err(refuse(declared.span, message, hint));
+    }
     if let Some(problem) = problem(windows) {
         let message = format!(
             "pipeline `{}` cannot go through a topic of partial states: {problem}",

@@ -8,6 +8,7 @@ use super::divide;
 use super::layout::Layout;
 use super::message::{Body, What};
 use crate::pipeline::commit::LaneCommits;
+use crate::pipeline::heavy::HeavyKeys;
 use crate::pipeline::judged::refuse;
 use crate::pipeline::lane::{FromLane, LaneBatch, LaneError, LaneReport, Outlet, ToLane};
 use crate::pipeline::plan::{Plan, WindowPlan};
@@ -59,6 +60,7 @@ pub(in crate::pipeline::live) struct PartialLane {
     own: Own,
     states: PartialStates,
     calls: Calls,
+    heavy: HeavyKeys,
     /// Bytes that partial states may take before they are handed over ahead of a commit.
     memory: usize,
     watermark: i64,
@@ -103,6 +105,7 @@ impl PartialLane {
         out.telemetry.resume(accounting, 0, watermark);
         Ok(Self {
             calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
+            heavy: HeavyKeys::new(&plan.key_schema)?,
             states: states.expect("whoever opened the pipeline has seen to it"),
             plan,
             upstream,
@@ -179,6 +182,9 @@ impl PartialLane {
             refused = unreached.refused;
         }
         let rows = batch.rows_of(&self.plan);
+        if let Some(heavy) = self.heavy.batch(&rows.keys, rows.len())? {
+            self.out.telemetry.set_heavy_keys(heavy);
+        }
         let outcome = self.states.batch(&rows, &mut self.calls).await?;
         let accounting = &mut self.report.accounting;
         accounting.forwarded += outcome.applied;

@@ -60,7 +60,7 @@ fn is_known(name: &str) -> bool {
 
 /// What a store does by itself before it gives a request up: about two seconds of trying. Reading
 /// adds tries of its own.
-fn retries() -> RetryConfig {
+pub(crate) fn retries() -> RetryConfig {
     RetryConfig {
         backoff: BackoffConfig {
             init_backoff: Duration::from_millis(100),
@@ -72,9 +72,11 @@ fn retries() -> RetryConfig {
     }
 }
 
-pub(super) fn open(
+/// Opens a store, which tries requests again as `retries` says.
+pub(crate) fn open(
     url: &StoreUrl,
     options: &StoreOptions,
+    retries: RetryConfig,
 ) -> Result<Arc<dyn ObjectStore>, object_store::Error> {
     let url_text = url.for_builder.as_str();
     Ok(match url.kind() {
@@ -85,21 +87,21 @@ pub(super) fn open(
                 AmazonS3Builder::from_env(),
                 |builder, key, value| builder.with_config(key, value),
             );
-            Arc::new(builder.with_url(url_text).with_retry(retries()).build()?)
+            Arc::new(builder.with_url(url_text).with_retry(retries).build()?)
         }
         Kind::Google => {
             let from_env = GoogleCloudStorageBuilder::from_env();
             let builder = each(options, from_env, |builder, key, value| {
                 builder.with_config(key, value)
             });
-            Arc::new(builder.with_url(url_text).with_retry(retries()).build()?)
+            Arc::new(builder.with_url(url_text).with_retry(retries).build()?)
         }
         Kind::Azure => {
             let from_env = MicrosoftAzureBuilder::from_env();
             let builder = each(options, from_env, |builder, key, value| {
                 builder.with_config(key, value)
             });
-            Arc::new(builder.with_url(url_text).with_retry(retries()).build()?)
+            Arc::new(builder.with_url(url_text).with_retry(retries).build()?)
         }
         Kind::Http => {
             let builder = each(options, HttpBuilder::new(), |builder, key, value| {
@@ -107,7 +109,7 @@ pub(super) fn open(
             });
             let host = url::Position::BeforePath;
             let builder = builder.with_url(&url.for_builder[..host]);
-            Arc::new(builder.with_retry(retries()).build()?)
+            Arc::new(builder.with_retry(retries).build()?)
         }
     })
 }

@@ -7,7 +7,7 @@ use super::error::{StorageError, StorageFault};
 
 /// A URL, taken apart. Its path may hold the characters of a glob.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct StoreUrl {
+pub(crate) struct StoreUrl {
     shown: String,
     base: String,
     /// What stands before the keys of objects, for names.
@@ -15,12 +15,12 @@ pub(super) struct StoreUrl {
     kind: Kind,
     key: String,
     /// What the store's builder reads its bucket from.
-    pub(super) for_builder: Url,
+    pub(crate) for_builder: Url,
 }
 
 /// The kinds of store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Local,
     S3,
     Google,
@@ -29,7 +29,7 @@ pub(super) enum Kind {
 }
 
 impl StoreUrl {
-    pub(super) fn parse(text: &str) -> Result<Self, StorageError> {
+    pub(crate) fn parse(text: &str) -> Result<Self, StorageError> {
         let (scheme, rest) = text.split_once("://").unwrap_or(("", text));
         let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
         let scheme = scheme.to_ascii_lowercase();
@@ -97,31 +97,31 @@ impl StoreUrl {
     }
 
     /// The URL as it was written.
-    pub(super) fn shown(&self) -> &str {
+    pub(crate) fn shown(&self) -> &str {
         &self.shown
     }
 
     /// Scheme, authority and bucket: URLs with the same have the same store.
-    pub(super) fn base(&self) -> &str {
+    pub(crate) fn base(&self) -> &str {
         &self.base
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(crate) fn kind(&self) -> Kind {
         self.kind
     }
 
     /// What is wanted of the store: a key, a glob, or a folder that ends in `/`.
-    pub(super) fn key(&self) -> &str {
+    pub(crate) fn key(&self) -> &str {
         &self.key
     }
 
     /// The name of an object, as it is shown.
-    pub(super) fn name_of(&self, key: &str) -> String {
+    pub(crate) fn name_of(&self, key: &str) -> String {
         format!("{}{key}", self.before_keys)
     }
 
     /// The bucket, container or host, for messages.
-    pub(super) fn store_name(&self) -> String {
+    pub(crate) fn store_name(&self) -> String {
         let host = self.for_builder.host_str().unwrap_or_default();
         match self.kind {
             Kind::S3 | Kind::Google => format!("bucket `{host}`"),

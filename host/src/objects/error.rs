@@ -40,7 +40,7 @@ pub enum StorageFault {
 }
 
 impl StorageError {
-    pub(super) fn new(
+    pub(crate) fn new(
         fault: StorageFault,
         message: impl Into<String>,
         hint: impl Into<String>,
@@ -76,7 +76,7 @@ impl From<StorageError> for io::Error {
 
 /// Texts that no message may hold.
 #[derive(Default)]
-pub(super) struct Hidden {
+pub(crate) struct Hidden {
     texts: Vec<String>,
 }
 
@@ -88,7 +88,7 @@ impl std::fmt::Debug for Hidden {
 
 impl Hidden {
     /// The secrets of the options, and of the environment variables that stores are opened with.
-    pub(super) fn gather(options: &StoreOptions) -> Self {
+    pub(crate) fn gather(options: &StoreOptions) -> Self {
         let options = options.entries.iter();
         let options = options.map(|(name, value)| (name.value.clone(), value.expose().to_owned()));
         let variables = std::env::vars_os().filter_map(|(name, value)| {
@@ -109,7 +109,7 @@ impl Hidden {
 
     /// A text without them, without the queries of URLs (in which signatures stand), on one line,
     /// and of a bearable length.
-    pub(super) fn from(&self, text: &str) -> String {
+    pub(crate) fn from(&self, text: &str) -> String {
         const MOST: usize = 300;
         let mut clean = text.to_owned();
         for secret in &self.texts {
@@ -128,7 +128,7 @@ impl Hidden {
 }
 
 /// A store's error about a URL.
-pub(super) fn at(url: &StoreUrl, hidden: &Hidden, error: &Error) -> StorageError {
+pub(crate) fn at(url: &StoreUrl, hidden: &Hidden, error: &Error) -> StorageError {
     let name = Place {
         object: url.shown(),
         store: url.store_name(),
@@ -138,15 +138,15 @@ pub(super) fn at(url: &StoreUrl, hidden: &Hidden, error: &Error) -> StorageError
 }
 
 /// What an error is about.
-pub(super) struct Place<'a> {
+pub(crate) struct Place<'a> {
     /// The URL of an object, or the pattern.
-    pub(super) object: &'a str,
+    pub(crate) object: &'a str,
     /// The store, in words.
-    pub(super) store: String,
-    pub(super) kind: Kind,
+    pub(crate) store: String,
+    pub(crate) kind: Kind,
 }
 
-pub(super) fn explain(place: &Place<'_>, hidden: &Hidden, error: &Error) -> StorageError {
+pub(crate) fn explain(place: &Place<'_>, hidden: &Hidden, error: &Error) -> StorageError {
     let (object, store) = (place.object, &place.store);
     let text = error.to_string();
     let said = hidden.from(&answer(error, &text));
@@ -208,7 +208,7 @@ pub(super) fn explain(place: &Place<'_>, hidden: &Hidden, error: &Error) -> Stor
     }
 }
 
-pub(super) fn changed(object: &str) -> StorageError {
+pub(crate) fn changed(object: &str) -> StorageError {
     StorageError::new(
         StorageFault::Changed,
         format!("{object} was replaced while it was read"),
@@ -217,7 +217,7 @@ pub(super) fn changed(object: &str) -> StorageError {
 }
 
 /// Whether trying again may help: the network failed, or the server did.
-pub(super) fn is_transient(error: &Error) -> bool {
+pub(crate) fn is_transient(error: &Error) -> bool {
     let text = error.to_string();
     match error {
         Error::Generic { .. } => {

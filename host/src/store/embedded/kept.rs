@@ -1,0 +1,119 @@
+//! Looking at what lanes keep, while this or another process may be writing it.
+
+use bytes::Bytes;
+
+use super::folder::LaneName;
+use super::keys::Keyspace;
+use super::reader::EmbeddedReader;
+use super::state::Pairs;
+use super::{LaneSize, runs};
+use crate::store::StoreError;
+
+/// What the log of a database is in.
+const LOG: &str = "wal";
+
+impl EmbeddedReader {
+    /// Where the store is, as people write it.
+    pub fn place(&self) -> String {
+        self.folder.path().display().to_string()
+    }
+
+    /// The pipelines that have lanes, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn pipelines(&self) -> Result<Vec<String>, StoreError> {
+        self.folder.pipelines().await
+    }
+
+    /// What is said of the run of a pipeline that is not over, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn run(&self, pipeline: &str) -> Result<Option<String>, StoreError> {
+        runs::read(&self.folder, pipeline).await
+    }
+
+    /// The lanes of a pipeline that can be read, in ascending order.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    pub async fn lanes(&self, pipeline: &str) -> Result<Vec<u32>, StoreError> {
+        let mut made = Vec::new();
+        for lane in self.folder.lanes_of(pipeline).await? {
+            if self.folder.is_made(&lane).await? {
+                made.push(lane.number);
+            }
+        }
+        Ok(made)
+    }
+
+    /// What a lane keeps at a key.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read.
+    pub async fn kept(
+        &self,
+        pipeline: &str,
+        lane: u32,
+        keyspace: Keyspace,
+        key: &[u8],
+    ) -> Result<Option<Bytes>, StoreError> {
+        let key = [&keyspace.prefix(), key].concat();
+        self.lanes.get_of(&name(pipeline, lane), &key).await
+    }
+
+    /// All pairs that a lane keeps of a group, by rising keys: see [`super::LaneState::groups`].
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read.
+    pub async fn kept_group(
+        &self,
+        pipeline: &str,
+        lane: u32,
+        keyspace: Keyspace,
+        group: &[u8],
+    ) -> Result<Pairs, StoreError> {
+        let prefix = keyspace.prefix();
+        let group = [&prefix, group].concat();
+        let pairs = self.lanes.group_of(&name(pipeline, lane), &group).await?;
+        let bare = pairs.into_iter();
+        Ok(bare
+            .map(|(key, value)| (key.slice(prefix.len()..), value))
+            .collect())
+    }
+
+    /// What a lane's database takes, and when its log was written last.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be listed.
+    pub async fn size(&self, pipeline: &str, lane: u32) -> Result<LaneSize, StoreError> {
+        let files = self.folder.files_of(&name(pipeline, lane)).await?;
+        let mut size = LaneSize::default();
+        for file in files {
+            size.files += 1;
+            size.bytes += file.size;
+            let mut parts = file.location.parts().rev();
+            let folder = parts.nth(1);
+            // An empty one is a fence: it says that the lane was opened.
+            if file.size > 0 && folder.is_some_and(|folder| folder.as_ref() == LOG) {
+                let written = file.last_modified.timestamp_micros();
+                size.log_written = size.log_written.max(Some(written));
+            }
+        }
+        Ok(size)
+    }
+}
+
+fn name(pipeline: &str, number: u32) -> LaneName {
+    LaneName {
+        pipeline: pipeline.to_owned(),
+        number,
+    }
+}
