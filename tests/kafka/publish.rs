@@ -38,6 +38,7 @@ pub(super) fn row<'a>(at: Published, key: &'a str, value: &'a str) -> Outgoing<'
         key: key.as_bytes(),
         value: Some(value.as_bytes()),
         timestamp: Some(1_700_000_000_123_456),
+        partition: None,
         at,
         generation: 2,
     }

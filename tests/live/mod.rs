@@ -10,6 +10,7 @@ mod pipeline;
 mod rebalanced;
 mod refused;
 mod remote;
+mod repartition;
 mod served;
 mod shards;
 mod sinks;

@@ -69,22 +69,32 @@ impl Topic {
     /// Whether a group has committed everything that is in it.
     pub(super) fn is_done_by(&self, group: &str) -> bool {
         let mut config = ClientConfig::new();
-        config
-            .set("bootstrap.servers", &self.bootstrap)
-            .set("group.id", group);
+        config.set("bootstrap.servers", &self.bootstrap);
         let consumer: BaseConsumer = config.create().unwrap();
-        let mut all = TopicPartitionList::new();
-        all.add_partition_range(&self.name, 0, self.partitions as i32 - 1);
-        // The group's coordinator may be just moving.
-        let Ok(committed) = consumer.committed_offsets(all, LIMIT) else {
-            return false;
-        };
-        (0..self.partitions as i32).all(|partition| {
-            let (_, end) = consumer
-                .fetch_watermarks(&self.name, partition, LIMIT)
-                .unwrap();
-            let found = committed.find_partition(&self.name, partition).unwrap();
-            end == 0 || found.offset() == Offset::Offset(end)
-        })
+        let ends = (0..self.partitions as i32).map(|partition| {
+            let ends = consumer.fetch_watermarks(&self.name, partition, LIMIT);
+            ends.unwrap().1
+        });
+        let ends: Vec<i64> = ends.collect();
+        has_committed(&self.bootstrap, &self.name, group, &ends)
     }
+}
+
+/// Whether a group has committed what is before some offsets, partition by partition.
+pub(super) fn has_committed(bootstrap: &str, topic: &str, group: &str, ends: &[i64]) -> bool {
+    let mut config = ClientConfig::new();
+    config
+        .set("bootstrap.servers", bootstrap)
+        .set("group.id", group);
+    let consumer: BaseConsumer = config.create().unwrap();
+    let mut all = TopicPartitionList::new();
+    all.add_partition_range(topic, 0, ends.len() as i32 - 1);
+    // The group's coordinator may be just moving.
+    let Ok(committed) = consumer.committed_offsets(all, LIMIT) else {
+        return false;
+    };
+    (0..).zip(ends).all(|(partition, end)| {
+        let found = committed.find_partition(topic, partition).unwrap();
+        *end == 0 || matches!(found.offset(), Offset::Offset(offset) if offset >= *end)
+    })
 }

@@ -1,5 +1,7 @@
 //! `penstock run` over live streams: until a signal ends it, and what came of it.
 
+use std::collections::BTreeMap;
+
 use serde_json::json;
 
 use super::run::{map_to_json, print_rows, rejected_to_json, rows_to_json};
@@ -8,7 +10,7 @@ use super::signals::Signals;
 use super::{Failure, logs};
 use crate::config::{Environment, Pipeline};
 use crate::pipeline::Host;
-use crate::pipeline::live::{self, LiveError, LiveReport};
+use crate::pipeline::live::{self, LaneAccount, LiveError, LiveReport};
 use crate::pipeline::telemetry::Telemetry;
 
 /// How they are run.
@@ -35,6 +37,9 @@ pub(super) fn run(
         let mut pipeline = live::open(host, pipeline, &environment)?;
         pipeline.fresh = how.fresh;
         pipeline.telemetry = telemetry.pipeline(&pipeline.plan.pipeline);
+        if let Some(upstream) = &mut pipeline.upstream {
+            upstream.telemetry = telemetry.pipeline(&upstream.plan.pipeline);
+        }
         opened.push(pipeline);
     }
     let stop = signals.stop_work();
@@ -81,6 +86,13 @@ fn print(report: &LiveReport) {
         1 => say!("lanes      1, with what it did since it began"),
         count => say!("lanes      {count}, with what they did since they began"),
     }
+    if !report.upstream.is_empty() {
+        let under_way = show::count(accounting.under_way());
+        say!(
+            "upstream   {} lanes; {under_way} rows under way to those that have the windows",
+            report.upstream.len()
+        );
+    }
     say!("events     {} read", show::count(accounting.read));
     print_rows(&accounting);
     let windows = report.lanes.values().map(|lane| lane.windows).sum();
@@ -107,30 +119,34 @@ fn print(report: &LiveReport) {
 }
 
 fn to_json(report: &LiveReport) -> serde_json::Value {
-    let lanes: serde_json::Map<String, serde_json::Value> = report
-        .lanes
-        .iter()
-        .map(|(number, lane)| {
-            let lane = json!({
-                "events": rows_to_json(&lane.accounting),
-                "rejected_by_reason": rejected_to_json(&lane.accounting),
-                "map": map_to_json(&lane.accounting),
-                "windows": lane.windows,
-                "watermark": lane.watermark.map(show::instant),
-            });
-            (number.to_string(), lane)
-        })
-        .collect();
     let accounting = report.accounting();
-    json!({
+    let mut shown = json!({
         "pipeline": report.pipeline,
         "transform": report.transform,
         "events": rows_to_json(&accounting),
         "rejected_by_reason": rejected_to_json(&accounting),
         "map": map_to_json(&accounting),
         "bootstrap": {"records": report.bootstrapped, "is_approximate": report.is_approximate},
-        "lanes": lanes,
+        "lanes": lanes_to_json(&report.lanes),
         "store": report.store,
         "topics": report.topics,
-    })
+    });
+    if !report.upstream.is_empty() {
+        shown["upstream"] = lanes_to_json(&report.upstream);
+    }
+    shown
+}
+
+fn lanes_to_json(lanes: &BTreeMap<u32, LaneAccount>) -> serde_json::Value {
+    let lanes = lanes.iter().map(|(number, lane)| {
+        let lane = json!({
+            "events": rows_to_json(&lane.accounting),
+            "rejected_by_reason": rejected_to_json(&lane.accounting),
+            "map": map_to_json(&lane.accounting),
+            "windows": lane.windows,
+            "watermark": lane.watermark.map(show::instant),
+        });
+        (number.to_string(), lane)
+    });
+    lanes.collect::<serde_json::Map<_, _>>().into()
 }

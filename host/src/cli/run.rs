@@ -495,7 +495,7 @@ pub(super) fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> 
 
 /// Rows by where they ended.
 pub(super) fn rows_to_json(accounting: &Accounting) -> serde_json::Value {
-    json!({
+    let mut rows = json!({
         "read": accounting.read,
         "applied": accounting.applied,
         "partly_late": accounting.partly_late,
@@ -504,7 +504,17 @@ pub(super) fn rows_to_json(accounting: &Accounting) -> serde_json::Value {
         "late": accounting.late,
         "quarantined": accounting.quarantined,
         "poisoned": accounting.poisoned,
-    })
+    });
+    // Of pipelines in two stages.
+    let between = [
+        ("forwarded", accounting.forwarded),
+        ("received", accounting.received),
+        ("partials", accounting.partials),
+    ];
+    for (name, count) in between.into_iter().filter(|(_, count)| *count > 0) {
+        rows[name] = count.into();
+    }
+    rows
 }
 
 /// Refused rows by reason.

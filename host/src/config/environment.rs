@@ -26,6 +26,7 @@
 //! message_columns = { key = "message_key", headers = "h", partition = "p", offset = "o", timestamp = "t" }
 //! on_missing = "stop"                      # or "earliest": when the stream no longer has what comes next
 //! partitioned_by_key = true                # whether the key of pipelines is what the topic is divided by
+//! repartition = { partitions = 8, topic = "{pipeline}-partials", replication = 3 }   # windows go through this topic
 //! bootstrap = "s3://bucket/recordings"     # history that comes first, or a table, see `bootstrap`
 //!
 //! # with format = "avro" one of these, with format = "protobuf" the third, with "arrow" perhaps the last

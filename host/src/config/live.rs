@@ -30,8 +30,33 @@ pub struct LiveSource {
     pub on_missing: OnMissing,
     /// Whether all messages of a key are in one partition, by the key of the pipelines that read them.
     pub partitioned_by_key: bool,
+    /// The topic of partial states that windows over it go through, if they do.
+    pub repartition: Option<Repartition>,
     /// Recorded history that its pipelines begin with.
     pub bootstrap: Option<Bootstrap>,
+}
+
+/// A topic of partial states.
+#[derive(Debug, Clone)]
+pub struct Repartition {
+    /// Its name, in which `{pipeline}` stands for that of the pipeline.
+    pub topic: String,
+    /// How many partitions it has; above zero.
+    pub partitions: u32,
+    /// How many brokers keep each partition if Penstock makes the topic; as the cluster has it if none.
+    pub replication: Option<u32>,
+    /// The whole table.
+    pub span: Span,
+}
+
+impl Repartition {
+    /// What the topic is called if nothing is said.
+    pub(super) const TOPIC: &'static str = "{pipeline}-partials";
+
+    /// The topic of a pipeline.
+    pub fn topic_of(&self, pipeline: &str) -> String {
+        self.topic.replace("{pipeline}", pipeline)
+    }
 }
 
 /// Where live messages are.

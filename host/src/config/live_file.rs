@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::bootstrap;
 use super::diagnostic::{ConfigFile, Located};
-use super::live::{LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Stream};
+use super::live::{
+    LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Repartition, Stream,
+};
 use super::live_settings::{StreamKind, read_settings, text};
 use super::remote::Secret;
 use super::table::{Node, Table};
@@ -37,6 +39,7 @@ pub(super) struct LiveKeys<'a> {
     message_columns: Option<Node<'a>>,
     on_missing: Option<Node<'a>>,
     partitioned_by_key: Option<Node<'a>>,
+    repartition: Option<Node<'a>>,
     bootstrap: Option<Node<'a>>,
 }
 
@@ -52,6 +55,7 @@ impl<'a> LiveKeys<'a> {
             message_columns: table.optional("message_columns"),
             on_missing: table.optional("on_missing"),
             partitioned_by_key: table.optional("partitioned_by_key"),
+            repartition: table.optional("repartition"),
             bootstrap: table.optional("bootstrap"),
         }
     }
@@ -65,6 +69,7 @@ impl<'a> LiveKeys<'a> {
             &self.message_columns,
             &self.on_missing,
             &self.partitioned_by_key,
+            &self.repartition,
             &self.bootstrap,
         ];
         for node in keys.into_iter().flatten() {
@@ -110,6 +115,14 @@ impl<'a> LiveKeys<'a> {
             Some(node) => bootstrap::read(node).map(Some),
             None => Some(None),
         };
+        let repartition = match &self.repartition {
+            Some(node) if kind == StreamKind::Kinesis => {
+                node.report("is only for topics of Kafka", "leave it out");
+                None
+            }
+            Some(node) => read_repartition(node).map(Some),
+            None => Some(None),
+        };
         let (schema, mut columns, format) = (schema?, columns?, written?);
         let body = match &schema {
             Some(schema) => body_of(stream, schema, &mut columns)?,
@@ -137,6 +150,7 @@ impl<'a> LiveKeys<'a> {
             message_columns: columns,
             on_missing: on_missing?,
             partitioned_by_key: partitioned_by_key?,
+            repartition: repartition?,
             bootstrap: bootstrap?,
         };
         Some((live, whole))
@@ -268,6 +282,43 @@ fn body_of(
     let body =
         (!fields.is_empty()).then(|| Located::new(Arc::new(Schema::new(fields)), schema.span));
     fine.then_some(body)
+}
+
+/// Partitions that a topic may be given, and brokers that may keep each.
+const PARTITIONS: i64 = 10_000;
+const REPLICATION: i64 = 1_000;
+
+fn read_repartition(node: &Node<'_>) -> Option<Repartition> {
+    let mut table = node.table("`repartition = { partitions = 8 }`")?;
+    let partitions = table
+        .required("partitions", "partitions = 8")
+        .and_then(|node| node.integer(1..=PARTITIONS));
+    let topic = table
+        .optional("topic")
+        .map_or(Some(Repartition::TOPIC.to_owned()), |node| {
+            let topic = node.string("\"{pipeline}-partials\"")?;
+            Some(topic.value)
+        });
+    let replication = table
+        .optional("replication")
+        .map_or(Some(None), |node| node.integer(1..=REPLICATION).map(Some));
+    table.finish(
+        &[],
+        &[
+            (
+                "brokers",
+                "leave it out: the topic is where the event's own is",
+            ),
+            ("replicas", "write `replication`"),
+        ],
+    );
+    let number = |number: Located<i64>| u32::try_from(number.value).ok();
+    Some(Repartition {
+        topic: topic?,
+        partitions: number(partitions?)?,
+        replication: replication?.and_then(number),
+        span: node.span,
+    })
 }
 
 fn read_message_columns(node: &Node<'_>) -> Option<MessageColumns> {

@@ -55,7 +55,8 @@ pub use environment::{
 pub use feature::{DeclaredFeature, FeatureSpans};
 pub use file_format::FileFormat;
 pub use live::{
-    LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Stream, StreamSettings,
+    LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Repartition, Stream,
+    StreamSettings,
 };
 pub use load::load_pipelines;
 pub use map::MapSpec;

@@ -102,6 +102,26 @@ impl ClientSettings {
         self.passed.get(name).map(String::as_str)
     }
 
+    /// The same without some settings, which are of no use to another kind of client.
+    #[must_use]
+    pub fn without(&self, is_of_no_use: impl Fn(&str) -> bool) -> Self {
+        let passed = self.passed.iter().filter(|(name, _)| !is_of_no_use(name));
+        Self {
+            bootstrap: self.bootstrap.clone(),
+            passed: passed
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
+        }
+    }
+
+    /// The same with a setting of librdkafka's, unless the user has set it.
+    #[must_use]
+    pub fn or(mut self, name: &str, value: &str) -> Self {
+        let value = || value.to_owned();
+        self.passed.entry(name.to_owned()).or_insert_with(value);
+        self
+    }
+
     /// As librdkafka takes it; whoever makes a client adds what Penstock sets.
     pub(crate) fn config(&self) -> ClientConfig {
         let mut config = ClientConfig::new();

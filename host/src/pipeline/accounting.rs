@@ -31,6 +31,10 @@ pub struct Mapped {
 
 /// Rows by where they ended. Without a mapper `read` is the sum of all others.
 ///
+/// A pipeline in two stages has rows on their way from one to the other: for its first stage they end
+/// in `forwarded`, and for its second `received` is what it works on. In the sum of both the two are
+/// equal when nothing is on its way.
+///
 /// With one there are two sums: `read` is what was rejected before it and by it, quarantined,
 /// filtered and mapped; [`Mapped::rows_out`] is what was applied, late, poisoned and rejected after
 /// it.
@@ -52,6 +56,12 @@ pub struct Accounting {
     pub quarantined: u64,
     /// A transform failed on them.
     pub poisoned: u64,
+    /// Handed to the second stage of a pipeline, in partial states.
+    pub forwarded: u64,
+    /// Come from the first stage.
+    pub received: u64,
+    /// The partial states in which they came.
+    pub partials: u64,
     /// What the mapper did, if there is one.
     pub mapped: Option<Mapped>,
 }
@@ -96,16 +106,22 @@ impl Accounting {
             .sum()
     }
 
+    /// Rows that one stage has handed to the next, which has not got them yet.
+    pub fn under_way(&self) -> u64 {
+        self.forwarded.saturating_sub(self.received)
+    }
+
     /// Whether every row that was read, and every row that a mapper made of one, ended somewhere.
     pub fn balances(&self) -> bool {
         let after = self.applied + self.late + self.poisoned + self.rejected_after_map();
+        let after = after + self.forwarded;
         let before = self.quarantined + self.rejected_in_all() - self.rejected_after_map();
         let Some(mapped) = &self.mapped else {
-            return self.filtered == 0 && self.read == before + after;
+            return self.filtered == 0 && self.read + self.received == before + after;
         };
         self.read == before + self.filtered + mapped.mapped
             && mapped.rows_in == self.filtered + self.rejected_by_map() + mapped.mapped
-            && mapped.rows_out == after
+            && mapped.rows_out + self.received == after
     }
 }
 
@@ -127,6 +143,9 @@ impl AddAssign<&Self> for Accounting {
         self.late += other.late;
         self.quarantined += other.quarantined;
         self.poisoned += other.poisoned;
+        self.forwarded += other.forwarded;
+        self.received += other.received;
+        self.partials += other.partials;
         if let Some(mapped) = other.mapped {
             *self.mapped.get_or_insert_default() += mapped;
         }
@@ -175,6 +194,28 @@ mod tests {
         unbalanced(|accounting| accounting.reject(Stage::Map, "c"));
         unbalanced(|accounting| accounting.reject(Stage::Key, "c"));
         unbalanced(|accounting| accounting.mapped = None);
+    }
+
+    #[test]
+    fn two_stages_balance_each_and_together() {
+        let first = Accounting {
+            read: 10,
+            forwarded: 7,
+            late: 3,
+            ..Accounting::default()
+        };
+        let mut second = Accounting {
+            received: 5,
+            applied: 5,
+            ..Accounting::default()
+        };
+        assert!(first.balances() && second.balances());
+        let mut sum = first.clone();
+        sum += &second;
+        assert!(sum.balances());
+        assert_eq!(sum.under_way(), 2);
+        second.applied -= 1;
+        assert!(!second.balances());
     }
 
     #[test]

@@ -53,5 +53,6 @@ pub fn check(
     };
     let mut opened = put_together(host, pipeline, environment, event, read)?;
     opened.topics = topics;
+    super::live::check_repartition(host, &opened, environment, &stream)?;
     Ok((opened, Some(stream)))
 }

@@ -1,6 +1,7 @@
 //! Dealing: rows of a source are mapped where the pipeline says so, and each lane gets its own.
 //!
-//! Rows without a key are refused here. Which lane a row belongs to follows from its key alone.
+//! Rows without a key are refused here. Which lane a row belongs to follows from its key alone; where lanes
+//! make partial states, from its number alone.
 //! Every lane hears of every batch's progress, also one that got no rows.
 
 use std::hash::BuildHasher;
@@ -169,7 +170,18 @@ impl Dealer {
         }
         let place = place.map(|place| way.place(place));
 
-        let shares = self.divider.divide(&part.rows, &keyless)?;
+        let shares = match self.plan.partials() {
+            None => self.divider.divide(&part.rows, &keyless)?,
+            // Partial states of a key may be anywhere, and so its rows are shared by all lanes.
+            Some(_) => {
+                let source_row = part.source_row.as_deref();
+                let sequence = |row: u32| {
+                    let row = source_row.map_or(row, |all| all[row as usize]);
+                    way.batch.first_sequence + u64::from(row)
+                };
+                self.divider.deal_out(&part.rows, &keyless, sequence)?
+            }
+        };
         for (lane, (rows, picked)) in self.lanes.iter().zip(shares) {
             let pick = |values: &ScalarBuffer<i64>| match &picked {
                 None => values.clone(),
@@ -373,6 +385,9 @@ fn within_calendar(column: &ArrayRef) -> Option<NullBuffer> {
 /// A lane's rows, and which rows of the batch they are; none for all.
 type Share = (RecordBatch, Option<Vec<u32>>);
 
+/// Rows that go to one lane together where rows are dealt out by their numbers.
+const STRETCH: u64 = 64;
+
 /// Divides rows among lanes by key.
 struct Divider {
     key: Vec<usize>,
@@ -421,6 +436,32 @@ impl Divider {
             .collect()
     }
 
+    /// Gives each lane as many rows as any other, by the rows' sequences: a split that is read again is
+    /// divided in the same way, wherever it is cut.
+    fn deal_out(
+        &self,
+        rows: &RecordBatch,
+        keyless: &[u32],
+        sequence: impl Fn(u32) -> u64,
+    ) -> Result<Vec<Share>, ArrowError> {
+        if self.lanes == 1 && keyless.is_empty() {
+            return Ok(vec![(rows.clone(), None)]);
+        }
+        let mut shares = vec![Vec::new(); self.lanes];
+        let mut keyless = keyless.iter().copied().peekable();
+        for row in 0..rows.num_rows() as u32 {
+            if keyless.next_if_eq(&row).is_none() {
+                // Neighbours are often of one key, so that stretches of them go together.
+                let stretch = sequence(row) / STRETCH;
+                shares[(stretch % self.lanes as u64) as usize].push(row);
+            }
+        }
+        shares
+            .into_iter()
+            .map(|picked| share(rows, picked))
+            .collect()
+    }
+
     fn divide(&self, rows: &RecordBatch, keyless: &[u32]) -> Result<Vec<Share>, ArrowError> {
         if self.lanes == 1 && keyless.is_empty() {
             return Ok(vec![(rows.clone(), None)]);
@@ -434,11 +475,53 @@ impl Divider {
                 shares[(hash % self.lanes as u64) as usize].push(row);
             }
         }
-        let take = |picked: Vec<u32>| {
-            let indices = UInt32Array::from(picked.clone());
-            let rows = take_record_batch(rows, &indices)?;
-            Ok((rows, Some(picked)))
-        };
-        shares.into_iter().map(take).collect()
+        shares
+            .into_iter()
+            .map(|picked| share(rows, picked))
+            .collect()
+    }
+}
+
+/// A lane's share of some rows.
+fn share(rows: &RecordBatch, picked: Vec<u32>) -> Result<Share, ArrowError> {
+    let indices = UInt32Array::from(picked.clone());
+    let rows = take_record_batch(rows, &indices)?;
+    Ok((rows, Some(picked)))
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Which lane a row is dealt to does not depend on where batches are cut.
+        #[test]
+        fn rows_are_dealt_out_by_their_numbers(lanes in 1..5_usize, rows in 1..700_usize, cut in any::<prop::sample::Index>()) {
+            let divider = Divider {
+                key: Vec::new(),
+                lanes,
+                rows: RowConverter::new(Vec::new()).unwrap(),
+                hasher: foldhash::quality::FixedState::with_seed(0),
+            };
+            let deal = |first: u64, count: usize| -> Vec<(u64, usize)> {
+                let column: ArrayRef = Arc::new(UInt32Array::from(vec![0; count]));
+                let rows = RecordBatch::try_from_iter([("n", column)]).unwrap();
+                let shares = divider.deal_out(&rows, &[], |row| first + u64::from(row)).unwrap();
+                let shares = shares.into_iter().enumerate().flat_map(|(lane, (rows, picked))| {
+                    let picked = picked.unwrap_or_else(|| (0..rows.num_rows() as u32).collect());
+                    picked.into_iter().map(move |row| (first + u64::from(row), lane))
+                });
+                let mut dealt: Vec<_> = shares.collect();
+                dealt.sort_unstable();
+                dealt
+            };
+            let whole = deal(1_000, rows);
+            prop_assert_eq!(whole.len(), rows);
+            let cut = cut.index(rows);
+            let parts = [deal(1_000, cut), deal(1_000 + cut as u64, rows - cut)].concat();
+            prop_assert_eq!(whole, parts);
+        }
     }
 }

@@ -191,6 +191,8 @@ impl Delivery {
     fn take(&mut self, lane: usize, message: FromLane) -> Result<(), DeliveryError> {
         match message {
             FromLane::Emitted(output) => self.emitted(lane, output)?,
+            // Only live pipelines have two stages.
+            FromLane::Relayed(_) => {}
             FromLane::Refused(refused) => self.refuse(1 + lane, &refused)?,
             FromLane::Progress {
                 closed_up_to,

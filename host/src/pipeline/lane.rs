@@ -9,10 +9,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
+use arrow::array::{ArrayRef, RecordBatch};
 use arrow::buffer::ScalarBuffer;
-use arrow::compute::take_record_batch;
-use arrow::error::ArrowError;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
@@ -20,19 +18,18 @@ use super::accounting::Accounting;
 use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::heavy::HeavyKeys;
+use super::judged::refuse;
 pub(super) use super::place::{Place, Start};
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
+use super::staged::{Assemble, Relayed, received};
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
-use crate::source::{Origin, Origins, record_lines};
+use crate::source::{Origin, Origins};
 use crate::stage::Stage;
-use crate::text::instant;
-use crate::transform::{Figures, Reject, Windowed};
-use crate::window::{
-    Calls, Emission, Emit, Late, Outcome, RowBatch, Sequences, WindowError, Windows,
-};
+use crate::transform::{Figures, Windowed};
+use crate::window::{Calls, Emission, Emit, RowBatch, Sequences, WindowError, Windows};
 
 /// What a reader sends to a lane.
 #[derive(Debug)]
@@ -41,6 +38,8 @@ pub(super) enum ToLane {
     Batch(Box<LaneBatch>),
     /// The source was read to its end: all windows close.
     End,
+    /// Its split has been at its end for so long that it is idle. Only lanes of a first stage are told.
+    Idle,
     /// The lane is to end and go on later, here or elsewhere: what it did is committed, and everything
     /// that is open stays open.
     Stop,
@@ -137,6 +136,34 @@ impl LaneBatch {
         }
     }
 
+    /// The rows as windows take them.
+    pub(super) fn rows_of(&self, plan: &Plan) -> RowBatch {
+        let columns = |indices: &[usize]| -> Vec<ArrayRef> {
+            let columns = indices.iter();
+            columns
+                .map(|at| Arc::clone(self.rows.column(*at)))
+                .collect()
+        };
+        let first = self.sequences.start;
+        RowBatch {
+            input: columns(&plan.input),
+            keys: columns(&plan.key),
+            event_times: self.event_times.clone(),
+            watermarks: self.watermarks.clone(),
+            sequences: match (&self.picked, &self.source_row) {
+                (None, None) => Sequences::From(first),
+                (Some(picked), None) => Sequences::Picked(first, picked.clone()),
+                (_, Some(_)) => {
+                    let rows = 0..self.rows.num_rows();
+                    Sequences::Picked(first, rows.map(|row| self.source_row(row)).collect())
+                }
+            },
+            watermark: self.watermark,
+            next_sequence: self.sequences.end,
+            partials: None,
+        }
+    }
+
     /// Which row of the source's batch row `row` came from.
     pub(super) fn source_row(&self, row: usize) -> u32 {
         let part = self.part(row);
@@ -160,6 +187,8 @@ pub(super) enum FromLane {
         sequence: u64,
         watermark: i64,
     },
+    /// Something for the second stage of the pipeline.
+    Relayed(Relayed),
     /// What it has done so far is to be committed, with everything that it sent before.
     Commit(Box<ToCommit>),
     /// The lane is done.
@@ -231,6 +260,8 @@ pub(super) struct Lane {
     watermark: i64,
     report: LaneReport,
     commits: LaneCommits,
+    /// What makes partial states of the source's rows, in a second stage.
+    assembly: Option<Box<dyn Assemble>>,
     out: Outlet,
 }
 
@@ -314,7 +345,16 @@ impl Lane {
             watermark: i64::MIN,
             report: LaneReport::default(),
             commits,
+            assembly: None,
         })
+    }
+
+    /// The same lane, over partial states.
+    pub(super) fn over(self, assembly: Box<dyn Assemble>) -> Self {
+        Self {
+            assembly: Some(assembly),
+            ..self
+        }
     }
 
     /// Works until the source ends, or the lane is stopped.
@@ -348,6 +388,7 @@ impl Lane {
                     self.progress(i64::MAX, u64::MAX).await?;
                     break;
                 }
+                Some(ToLane::Idle) => {}
                 Some(ToLane::Stop) => {
                     if self.commits.has_some() {
                         self.commit().await?;
@@ -432,7 +473,10 @@ impl Lane {
         let kept = residence.changes(&mut self.windows)?;
         let bytes = kept.bytes();
         let report = self.report();
-        let commit = self.commits.take(Some(kept), report);
+        let mut commit = self.commits.take(Some(kept), report);
+        if let Some(assembly) = &self.assembly {
+            commit.own = assembly.kept();
+        }
         let message = FromLane::Commit(Box::new(commit));
         self.out.send(message, bytes).await?;
         match &mut self.residence {
@@ -445,11 +489,30 @@ impl Lane {
         batch.not_before(self.watermark);
         let mut refused = Vec::new();
         if let Some(unreached) = batch.unreached.take() {
-            self.report.accounting += &unreached.accounting;
             refused = unreached.refused;
+            match &self.assembly {
+                None => self.report.accounting += &unreached.accounting,
+                // Messages between stages are no rows that were read. One that does not even say when it
+                // was sent must not be lost silently.
+                Some(_) => {
+                    if let Some(refused) = refused.first() {
+                        return Err(LaneError::Received(refused.detail.clone().into()));
+                    }
+                }
+            }
         }
-        let rows = self.rows(&batch);
-        if let Some(heavy) = self.heavy.batch(&rows.keys, batch.rows.num_rows())? {
+        let assembled = match &mut self.assembly {
+            None => None,
+            Some(assembly) => Some(assembly.assemble(&batch)?),
+        };
+        let rows = match &assembled {
+            None => batch.rows_of(&self.plan),
+            Some(assembled) => assembled.rows.clone(),
+        };
+        // Of partial states it is the first stage that sees how many rows a key has.
+        if assembled.is_none()
+            && let Some(heavy) = self.heavy.batch(&rows.keys, rows.len())?
+        {
             self.out.telemetry.set_heavy_keys(heavy);
         }
         let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
@@ -461,63 +524,27 @@ impl Lane {
             }
             None => windows.batch(&rows, calls, out).await?,
         };
-        self.account(&batch, outcome, refused).await?;
-        self.watermark = self.watermark.max(batch.watermark);
+        self.report.windows += outcome.closed;
+        let accounting = &mut self.report.accounting;
+        match &assembled {
+            None => {
+                accounting.applied += outcome.applied;
+                accounting.partly_late += outcome.partly_late;
+                refuse(&batch, outcome, accounting, &mut refused)?;
+            }
+            Some(assembled) => {
+                let names = &self.plan.key_schema;
+                refused.extend(received(&batch, assembled, &outcome, names, accounting)?);
+            }
+        }
+        self.out.send_refused(refused).await?;
+        self.watermark = self.watermark.max(rows.watermark);
         // A window that is emitted more than once may be so at this very watermark again.
         let closed_up_to = match self.revises {
             true => self.watermark.saturating_sub(1),
             false => self.watermark,
         };
         self.progress(closed_up_to, batch.sequences.end).await
-    }
-
-    fn rows(&self, batch: &LaneBatch) -> RowBatch {
-        let columns = |indices: &[usize]| -> Vec<ArrayRef> {
-            let columns = indices.iter();
-            columns
-                .map(|at| Arc::clone(batch.rows.column(*at)))
-                .collect()
-        };
-        let first = batch.sequences.start;
-        RowBatch {
-            input: columns(&self.plan.input),
-            keys: columns(&self.plan.key),
-            event_times: batch.event_times.clone(),
-            watermarks: batch.watermarks.clone(),
-            sequences: match (&batch.picked, &batch.source_row) {
-                (None, None) => Sequences::From(first),
-                (Some(picked), None) => Sequences::Picked(first, picked.clone()),
-                (_, Some(_)) => {
-                    let rows = 0..batch.rows.num_rows();
-                    Sequences::Picked(first, rows.map(|row| batch.source_row(row)).collect())
-                }
-            },
-            watermark: batch.watermark,
-            next_sequence: batch.sequences.end,
-        }
-    }
-
-    /// Counts what became of the rows, and sends on those that were refused, with those that were so
-    /// before they reached the lane.
-    async fn account(
-        &mut self,
-        batch: &LaneBatch,
-        outcome: Outcome,
-        mut refused: Vec<Refused>,
-    ) -> Result<(), LaneError> {
-        let accounting = &mut self.report.accounting;
-        accounting.applied += outcome.applied;
-        accounting.partly_late += outcome.partly_late;
-        accounting.late += outcome.late.len() as u64;
-        for reject in &outcome.rejects {
-            accounting.reject(Stage::Transform, &reject.code);
-        }
-        self.report.windows += outcome.closed;
-        let late = outcome.late.iter().map(late_reject).collect();
-        describe(batch, late, Stage::Late, &mut refused)?;
-        describe(batch, outcome.rejects, Stage::Transform, &mut refused)?;
-        refused.sort_by_key(|refused| (refused.sequence, refused.part));
-        Ok(self.out.send_refused(refused).await?)
     }
 
     async fn progress(&mut self, closed_up_to: i64, sequence: u64) -> Result<(), LaneError> {
@@ -528,43 +555,4 @@ impl Lane {
         };
         Ok(self.out.send(progress, 0).await?)
     }
-}
-
-fn late_reject(late: &Late) -> Reject {
-    Reject {
-        row: late.row,
-        code: "late".into(),
-        detail: format!(
-            "its window ended at {}, and the watermark was {}",
-            instant(late.window_end),
-            instant(late.watermark)
-        ),
-    }
-}
-
-/// Describes rows of a batch that were refused.
-fn describe(
-    batch: &LaneBatch,
-    rejects: Vec<Reject>,
-    stage: Stage,
-    refused: &mut Vec<Refused>,
-) -> Result<(), ArrowError> {
-    if rejects.is_empty() {
-        return Ok(());
-    }
-    let indices = UInt32Array::from_iter_values(rejects.iter().map(|reject| reject.row));
-    let records = record_lines(&take_record_batch(&batch.rows, &indices)?);
-    for (reject, record) in rejects.into_iter().zip(records) {
-        let source_row = batch.source_row(reject.row as usize);
-        refused.push(Refused {
-            sequence: batch.sequences.start + u64::from(source_row),
-            part: batch.part(reject.row as usize),
-            origin: batch.origins.of(source_row),
-            stage,
-            code: reject.code,
-            detail: reject.detail,
-            record,
-        });
-    }
-    Ok(())
 }

@@ -75,6 +75,7 @@ impl Passing {
                     self.progress(u64::MAX).await?;
                     break;
                 }
+                Some(ToLane::Idle) => {}
                 Some(ToLane::Stop) => {
                     if self.commits.has_some() {
                         self.commit().await?;

@@ -36,6 +36,8 @@ pub struct Plan {
 pub enum Work {
     /// They aggregate them over windows.
     Windows(WindowPlan),
+    /// They aggregate them into partial states, for the windows of a second stage.
+    Partials(WindowPlan),
     /// They hand on what the mapper made of them.
     Rows {
         /// What the column of their event time is called.
@@ -61,14 +63,32 @@ impl Plan {
     pub fn windows(&self) -> Option<&WindowPlan> {
         match &self.work {
             Work::Windows(windows) => Some(windows),
-            Work::Rows { .. } => None,
+            Work::Partials(_) | Work::Rows { .. } => None,
+        }
+    }
+
+    /// The windows that its partial states are for, if it gives such.
+    pub fn partials(&self) -> Option<&WindowPlan> {
+        match &self.work {
+            Work::Partials(windows) => Some(windows),
+            Work::Windows(_) | Work::Rows { .. } => None,
+        }
+    }
+
+    /// The same pipeline under another name, whose lanes do something else.
+    #[must_use]
+    pub fn working(&self, pipeline: &str, work: Work) -> Self {
+        Self {
+            pipeline: pipeline.to_owned(),
+            work,
+            ..self.clone()
         }
     }
 
     /// What the transform gives, or a mapper that is alone.
     pub fn output(&self) -> &SchemaRef {
         match &self.work {
-            Work::Windows(windows) => &windows.spec.output,
+            Work::Windows(windows) | Work::Partials(windows) => &windows.spec.output,
             Work::Rows { output, .. } => output,
         }
     }
@@ -76,7 +96,7 @@ impl Plan {
     /// The schema of what lanes emit: the key, the window's bounds or the event time, the output.
     pub fn emitted_schema(&self) -> SchemaRef {
         match &self.work {
-            Work::Windows(windows) => {
+            Work::Windows(windows) | Work::Partials(windows) => {
                 (windows.shape).emitted_schema(&self.key_schema, &windows.spec)
             }
             Work::Rows { event_time, output } => {
@@ -92,7 +112,7 @@ impl Plan {
     /// Where the emitted event time is: the end of the window, or that of the row.
     pub(super) fn event_time_column(&self) -> usize {
         match &self.work {
-            Work::Windows(_) => self.key.len() + 1,
+            Work::Windows(_) | Work::Partials(_) => self.key.len() + 1,
             Work::Rows { .. } => self.key.len(),
         }
     }
@@ -109,7 +129,7 @@ impl Plan {
     pub(super) fn row_order(&self) -> RowOrder {
         match &self.work {
             Work::Windows(windows) if windows.shape.revises() => RowOrder::MarkedWindows,
-            Work::Windows(_) => RowOrder::Windows,
+            Work::Windows(_) | Work::Partials(_) => RowOrder::Windows,
             Work::Rows { .. } => RowOrder::Marks,
         }
     }

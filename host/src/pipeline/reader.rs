@@ -33,7 +33,7 @@ pub enum ReadError {
     Arrow(#[from] ArrowError),
     /// The rows of a key are in several partitions, though it was declared that they are not.
     #[error(
-        "the key {key} is in partition {one} and in partition {other}: the topic is not partitioned by the pipeline's key, so each key's windows would be in several pieces. Say so by `partitioned_by_key = false` of the event, or have producers partition the topic by the key; then begin anew with `--fresh`"
+        "the key {key} is in partition {one} and in partition {other}: the topic is not partitioned by the pipeline's key, so each key's windows would be in several pieces. Say so by `partitioned_by_key = false` of the event and add `repartition = {{ partitions = 8 }}`, or have producers partition the topic by the key; then begin anew with `--fresh`"
     )]
     NotByKey {
         /// The key, as JSON.

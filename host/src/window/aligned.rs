@@ -15,6 +15,7 @@ use super::calls::Calls;
 use super::corrections::Behind;
 use super::emission::{Emit, Emitter, Finishing, Moment};
 use super::fold::Fold;
+use super::lateness::{Judge, instant};
 use super::open::{OpenPanes, PaneGroups};
 use super::panes::{Pane, Panes};
 use super::revisions::Revisions;
@@ -63,8 +64,7 @@ pub struct Aligned {
     pub(super) closed: i64,
     next_instant: i64,
     watermark: i64,
-    /// The pane that the instant is in at and before which windows have ended for good.
-    gone: Pane,
+    judge: Judge,
     /// The slots that the batch at hand has touched, if running values are emitted after it.
     touched: Vec<u32>,
     pub(super) revisions: Revisions,
@@ -83,12 +83,12 @@ pub(super) struct Segment {
 
 impl Segment {
     /// How many of the rows that were too late for some windows were applied to others: all but
-    /// the rejects.
-    fn partly_late(&self, rejects: &[Reject]) -> u64 {
+    /// the rejects. `weight` says for how many rows each stands.
+    fn partly_late(&self, rejects: &[Reject], weight: impl Fn(usize) -> u64) -> u64 {
         let partly = self.behind.iter().filter(|row| row.partly_late);
         let partly = partly.map(|row| self.rows[row.at]);
         if rejects.is_empty() {
-            return partly.count() as u64;
+            return partly.map(|row| weight(row as usize)).sum();
         }
         let mut rejected = None;
         let mut is_rejected = |row: &u32| {
@@ -99,7 +99,8 @@ impl Segment {
             });
             rejected.contains(row)
         };
-        partly.filter(|row| !is_rejected(row)).count() as u64
+        let partly = partly.filter(|row| !is_rejected(row));
+        partly.map(|row| weight(row as usize)).sum()
     }
 }
 
@@ -129,7 +130,7 @@ impl Aligned {
             closed: i64::MIN,
             next_instant: i64::MIN,
             watermark: i64::MIN,
-            gone: Pane::NONE,
+            judge: Judge::new(panes, shape.lateness),
             touched: Vec::new(),
             revisions: Revisions::new(shape.revises()),
             emitter,
@@ -142,8 +143,7 @@ impl Aligned {
 
     /// The instant of a boundary; the end of time for those that have none.
     pub(super) fn instant(&self, boundary: i64) -> i64 {
-        let beyond = if boundary < 0 { i64::MIN } else { i64::MAX };
-        self.panes.start_of(boundary).unwrap_or(beyond)
+        instant(&self.panes, boundary)
     }
 
     /// The instant of the next boundary; the beginning of time if none was passed.
@@ -222,32 +222,9 @@ impl Aligned {
     /// at the instant given; or in time for some. A window that grows is one window, however often
     /// it was emitted.
     fn judge(&mut self, pane: i64, watermark: i64) -> Result<Behind, i64> {
-        let gone = self.gone(watermark);
         let lengths = self.folds.iter().map(|fold| fold.length);
-        let last = lengths.clone().map(|length| length.last_end(pane)).max();
-        let last = last.unwrap_or(pane + 1);
-        if last <= gone {
-            return Err(self.instant(last));
-        }
-        let mut first = lengths.map(|length| length.first_end(pane));
-        Ok(Behind {
-            at: 0,
-            partly_late: first.any(|first| first <= gone),
-            watermark,
-            gone,
-        })
-    }
-
-    /// The greatest boundary such that windows that end there are corrected no longer.
-    fn gone(&mut self, watermark: i64) -> i64 {
-        let instant = watermark.saturating_sub(self.lateness);
-        if !self.gone.contains(instant) {
-            match self.panes.of(instant) {
-                Some(pane) => self.gone = pane,
-                None => return self.panes.last_boundary(instant),
-            }
-        }
-        self.gone.number
+        let judged = self.judge.judge(lengths, pane, watermark);
+        judged.map_err(|last| instant(&self.panes, last))
     }
 
     /// Emits what has closed up to a row, without the row but with those before it.
@@ -285,7 +262,8 @@ impl Aligned {
             self.apply_on_time(&rows, &panes, work).await?;
             self.correct(&segment, work).await?;
         }
-        work.outcome.partly_late += segment.partly_late(&work.outcome.rejects[before..]);
+        let weight = |row| work.batch.weight(row);
+        work.outcome.partly_late += segment.partly_late(&work.outcome.rejects[before..], weight);
         Ok(())
     }
 

@@ -118,6 +118,38 @@ impl Calls {
         Ok(())
     }
 
+    /// Merges the state in each slot, none of which is there twice, with a later one that comes from
+    /// elsewhere, a row of `later` each.
+    pub(super) async fn merge_in(
+        &mut self,
+        states: &mut States,
+        slots: &[u32],
+        later: &[ArrayRef],
+    ) -> Result<(), WindowError> {
+        let mut first = 0;
+        while first < slots.len() {
+            let whole = first..slots.len();
+            let (range, (keys, earlier, later)) = self.fitting(Purpose::Merge, whole, |range| {
+                let keys = slots[range.clone()].iter().map(|slot| states.key(*slot));
+                let keys = states.keys.gather(&keys.collect::<Vec<u32>>())?;
+                let earlier = states.gather(&slots[range.clone()])?;
+                let slice = |column: &ArrayRef| column.slice(range.start, range.len());
+                let later: Vec<ArrayRef> = later.iter().map(slice).collect();
+                let bytes = bytes_of(&keys) + bytes_of(&earlier) + bytes_of(&later);
+                Ok((bytes, (keys, earlier, later)))
+            })?;
+            let earlier = Groups {
+                keys: &keys,
+                states: &earlier,
+                len: range.len(),
+            };
+            let merged = self.transform.merge(earlier, &later).await?;
+            states.put(slots[range.clone()].to_vec(), merged)?;
+            first = range.end;
+        }
+        Ok(())
+    }
+
     /// Merges as many pairs from `first` on as one call takes; says which, and what came out.
     pub(super) async fn merged(
         &mut self,

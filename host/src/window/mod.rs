@@ -18,8 +18,10 @@ mod corrections;
 mod emission;
 mod fold;
 mod keys;
+mod lateness;
 mod open;
 mod panes;
+mod partial;
 mod revisions;
 mod rows;
 mod runs;
@@ -39,7 +41,8 @@ mod work;
 pub use calls::Calls;
 pub use emission::{Emission, Emit, Moment, emitted_schema};
 pub use panes::{Pane, Panes};
-pub use rows::{Late, Outcome, RowBatch, Sequences};
+pub use partial::{PartialStates, TakenPartials};
+pub use rows::{Late, Outcome, Partials, RowBatch, Sequences};
 pub use state::{
     Changes, Codec, Described, Edit, Fact, Progress, RecordId, Records, Schedule, StateError,
 };
@@ -68,6 +71,9 @@ pub enum WindowError {
     /// What is kept of keys cannot be read or written.
     #[error("cannot put away or load the state of keys: {0}")]
     Kept(Box<dyn std::error::Error + Send + Sync>),
+    /// What came from another stage of the pipeline cannot be worked on.
+    #[error("{0}")]
+    Received(Box<dyn std::error::Error + Send + Sync>),
     /// Nobody takes emissions any more; who would have says why.
     #[error("another part of the pipeline has ended")]
     Closed,

@@ -26,6 +26,19 @@ pub struct RowBatch {
     pub watermark: i64,
     /// The sequence of the source's next row.
     pub next_sequence: u64,
+    /// What the rows are if they are no rows: each is then as a row whose event time is in its pane, and
+    /// `input` is empty.
+    pub partials: Option<Partials>,
+}
+
+/// States in the place of rows: each is what somebody else has made of rows of one key in one pane,
+/// begun from the initial state.
+#[derive(Debug, Clone)]
+pub struct Partials {
+    /// The columns of the states, a row each.
+    pub states: Vec<ArrayRef>,
+    /// How many rows were applied to each; above zero.
+    pub rows: ScalarBuffer<u64>,
 }
 
 /// The sequences of rows.
@@ -56,6 +69,11 @@ impl RowBatch {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.event_times.is_empty()
+    }
+
+    /// How many rows a row stands for: one, but for partial states.
+    pub fn weight(&self, row: usize) -> u64 {
+        self.partials.as_ref().map_or(1, |all| all.rows[row])
     }
 
     /// The watermark at a row; `i64::MIN` where no row is behind it.
@@ -102,11 +120,11 @@ pub struct Late {
 /// What became of the rows of a batch.
 #[derive(Debug, Clone, Default)]
 pub struct Outcome {
-    /// Rows that were applied.
+    /// Rows that were applied. A partial state counts as the rows in it.
     pub applied: u64,
     /// How many of them were too late for some of their windows.
     pub partly_late: u64,
-    /// Rows that came too late.
+    /// Rows that came too late, or partial states.
     pub late: Vec<Late>,
     /// Rows that the transform refused, in no order.
     pub rejects: Vec<Reject>,

@@ -174,6 +174,11 @@ impl Shape {
         }
     }
 
+    /// Whether such windows can be made of partial states, which are merged in no certain order.
+    pub fn takes_partials(&self) -> bool {
+        matches!(self.kind, Kind::Aligned { .. }) && !self.per_batch
+    }
+
     /// The schema of what is emitted.
     pub fn emitted_schema(&self, key: &SchemaRef, spec: &WindowedSpec) -> SchemaRef {
         emitted_schema(key, self.revises(), &spec.output)

@@ -1,9 +1,15 @@
 //! A batch at work.
 
+use std::collections::HashMap;
+
+use arrow::array::{ArrayRef, UInt32Array};
+use arrow::compute::take;
+use arrow::error::ArrowError;
+
 use super::WindowError;
 use super::calls::Calls;
 use super::emission::Emit;
-use super::rows::{Outcome, RowBatch};
+use super::rows::{Outcome, Partials, RowBatch};
 use super::states::States;
 
 /// A batch, what it is worked on with, and what has become of it so far.
@@ -17,8 +23,8 @@ pub(super) struct Work<'a> {
 }
 
 impl Work<'_> {
-    /// Has the transform add rows of the batch, by rising number, to the states in their slots. The
-    /// rejects go to the outcome; gives how many there were before.
+    /// Has the transform add rows of the batch, by rising number, to the states in their slots; partial
+    /// states are merged into them, one after the other, as the later ones. The rejects go to the outcome; gives how many there were before.
     pub(super) async fn accumulate(
         &mut self,
         states: &mut States,
@@ -26,6 +32,12 @@ impl Work<'_> {
         slots: &[u32],
     ) -> Result<usize, WindowError> {
         let before = self.outcome.rejects.len();
+        if let Some(partials) = &self.batch.partials {
+            merge(states, partials, rows, slots, self.calls).await?;
+            let weights = rows.iter().map(|row| partials.rows[*row as usize]);
+            self.outcome.applied += weights.sum::<u64>();
+            return Ok(before);
+        }
         let (input, key_columns) = self.batch.columns(rows)?;
         let calls = &mut self.calls;
         let rejects = calls
@@ -34,4 +46,52 @@ impl Work<'_> {
         self.outcome.took(rows, rejects);
         Ok(before)
     }
+}
+
+/// Merges partial states into those in their slots. The first of a slot that has no state is its state.
+async fn merge(
+    states: &mut States,
+    partials: &Partials,
+    rows: &[u32],
+    slots: &[u32],
+    calls: &mut Calls,
+) -> Result<(), WindowError> {
+    for (rows, slots) in rounds(rows, slots) {
+        let places = (0..rows.len()).filter(|at| states.is_initial(slots[*at]));
+        let is_first: Vec<usize> = places.collect();
+        let places = (0..rows.len()).filter(|at| !states.is_initial(slots[*at]));
+        let is_later: Vec<usize> = places.collect();
+        let pick = |places: &[usize]| -> Result<(Vec<u32>, Vec<ArrayRef>), ArrowError> {
+            let rows = UInt32Array::from_iter_values(places.iter().map(|at| rows[*at]));
+            let columns = partials.states.iter().map(|all| take(all, &rows, None));
+            let slots = places.iter().map(|at| slots[*at]).collect();
+            Ok((slots, columns.collect::<Result<_, _>>()?))
+        };
+        if !is_first.is_empty() {
+            let (slots, columns) = pick(&is_first)?;
+            states.put(slots, columns)?;
+        }
+        if !is_later.is_empty() {
+            let (slots, later) = pick(&is_later)?;
+            calls.merge_in(states, &slots, &later).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Partial states and their slots, none twice in a round: of one slot the first is in the first round, the
+/// second in the next one.
+fn rounds(rows: &[u32], slots: &[u32]) -> Vec<(Vec<u32>, Vec<u32>)> {
+    let mut seen: HashMap<u32, usize> = HashMap::with_capacity(slots.len());
+    let mut rounds: Vec<(Vec<u32>, Vec<u32>)> = Vec::new();
+    for (row, slot) in rows.iter().zip(slots) {
+        let round = seen.entry(*slot).or_default();
+        if rounds.len() == *round {
+            rounds.push((Vec::new(), Vec::new()));
+        }
+        rounds[*round].0.push(*row);
+        rounds[*round].1.push(*slot);
+        *round += 1;
+    }
+    rounds
 }

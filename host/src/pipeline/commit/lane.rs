@@ -34,6 +34,7 @@ impl LaneCommits {
             due,
             sequence: resume.cursor,
             splits: resume.splits.clone(),
+            is_whole: true,
             resume,
             kept,
             ..Self::default()
@@ -75,6 +76,11 @@ impl LaneCommits {
         }
     }
 
+    /// Notes that there is something to commit, though nothing was judged.
+    pub(in crate::pipeline) fn open(&mut self) {
+        self.is_open = true;
+    }
+
     /// Waits until there is something to commit, and it is time for it. It may be given up at any time.
     pub(in crate::pipeline) async fn wait(&mut self) {
         match &mut self.due {
@@ -100,6 +106,7 @@ impl LaneCommits {
             cursor: self.sequence,
             splits: self.splits.clone(),
             report,
+            own: serde_json::Value::Null,
         }
     }
 }

@@ -50,7 +50,7 @@ impl Entry {
                 sequence: *sequence,
                 watermark: *watermark,
             }),
-            FromLane::Commit(_) | FromLane::Done(_) => None,
+            FromLane::Relayed(_) | FromLane::Commit(_) | FromLane::Done(_) => None,
         })
     }
 

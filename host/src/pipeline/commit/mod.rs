@@ -65,6 +65,8 @@ pub(super) struct ToCommit {
     pub(super) splits: SplitCursors,
     /// What it has to say so far.
     pub(super) report: LaneReport,
+    /// What else the lane has to keep; nothing but in pipelines of two stages.
+    pub(super) own: serde_json::Value,
 }
 
 /// Where a lane goes on.
@@ -78,6 +80,8 @@ pub(super) struct Resume {
     pub(super) progress: Option<Progress>,
     /// The number up to which entries of the journal count.
     pub(super) journal: u64,
+    /// What else the lane kept.
+    pub(super) own: serde_json::Value,
 }
 
 impl Resume {
@@ -267,6 +271,7 @@ impl Commits {
             report: meta.report(),
             progress: progress.transpose()?,
             journal: meta.journal,
+            own: serde_json::Value::Null,
         })
     }
 

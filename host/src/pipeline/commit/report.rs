@@ -21,6 +21,12 @@ pub(in crate::pipeline) struct KeptReport {
     late: u64,
     quarantined: u64,
     poisoned: u64,
+    #[serde(default)]
+    forwarded: u64,
+    #[serde(default)]
+    received: u64,
+    #[serde(default)]
+    partials: u64,
     mapped: Option<Mapped>,
     rejected: Vec<(Reason, u64)>,
     figures: Told,
@@ -40,6 +46,9 @@ impl KeptReport {
             late: accounting.late,
             quarantined: accounting.quarantined,
             poisoned: accounting.poisoned,
+            forwarded: accounting.forwarded,
+            received: accounting.received,
+            partials: accounting.partials,
             mapped: accounting.mapped,
             rejected: rejected
                 .map(|(reason, count)| (reason.clone(), *count))
@@ -58,6 +67,9 @@ impl KeptReport {
                 late: self.late,
                 quarantined: self.quarantined,
                 poisoned: self.poisoned,
+                forwarded: self.forwarded,
+                received: self.received,
+                partials: self.partials,
                 mapped: self.mapped,
                 rejected: self.rejected.iter().cloned().collect(),
             },

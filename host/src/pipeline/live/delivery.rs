@@ -12,7 +12,8 @@ use arrow::error::ArrowError;
 use super::committed::Committed;
 use super::keeper::{Keeper, KeeperError};
 use super::outbox::{Outbox, OutboxError};
-use super::outputs::{INVALID, LATE, REJECTS};
+use super::outputs::{INVALID, LATE, PARTIALS, REJECTS};
+use super::partial::placed;
 use super::rows::{Keys, RowMessages};
 use super::split_names::SplitNames;
 use crate::pipeline::commit::ToCommit;
@@ -21,6 +22,7 @@ use crate::pipeline::features::Features;
 use crate::pipeline::invalid::InvalidRows;
 use crate::pipeline::lane::{FromLane, LaneReport, Output, Refused};
 use crate::pipeline::queue::Receiver;
+use crate::pipeline::staged::Relayed;
 use crate::pipeline::telemetry::{DeliveryTelemetry, LaneTelemetry};
 use crate::sink::kafka::{Outgoing, Published};
 use crate::sink::{Position, Record, Reject, reject_line};
@@ -134,6 +136,7 @@ impl LaneDelivery {
             match message {
                 FromLane::Emitted(output) => self.emitted(&output)?,
                 FromLane::Refused(refused) => self.refused(&refused)?,
+                FromLane::Relayed(relayed) => self.relayed(&relayed)?,
                 FromLane::Progress { .. } => {}
                 FromLane::Commit(commit) => self.commit(&commit)?,
                 FromLane::Done(report) => {
@@ -178,6 +181,7 @@ impl LaneDelivery {
             key,
             value: Some(line.trim_end().as_bytes()),
             timestamp: None,
+            partition: None,
             at: Published {
                 epoch: self.keeper.epoch,
                 sequence: self.outbox.number(to),
@@ -185,6 +189,28 @@ impl LaneDelivery {
             generation: self.generation,
         };
         Ok(self.outbox.put(to, &message, &self.keeper)?)
+    }
+
+    /// Puts what is for the second stage. It is dated when it is sent, so that topics keep it for as long
+    /// as anything that is new.
+    fn relayed(&mut self, relayed: &Relayed) -> Result<(), LiveDeliveryError> {
+        for partition in relayed.partitions.clone() {
+            let at = Published {
+                epoch: self.keeper.epoch,
+                sequence: self.outbox.number(PARTIALS),
+            };
+            let value = placed(at, &relayed.body);
+            let message = Outgoing {
+                key: &[],
+                value: Some(&value),
+                timestamp: None,
+                partition: Some(partition),
+                at,
+                generation: self.generation,
+            };
+            self.outbox.put(PARTIALS, &message, &self.keeper)?;
+        }
+        Ok(())
     }
 
     fn refused(&mut self, refused: &[Refused]) -> Result<(), LiveDeliveryError> {

@@ -173,6 +173,7 @@ impl PartitionError {
             | Self::Read(ReadError::NotByKey { .. }) => true,
             Self::Read(ReadError::Source(error)) => !error.is_of_the_system(),
             Self::Recorded(error) => !error.is_of_the_system(),
+            Self::Lane { error, .. } => matches!(error, LaneError::Received(_)),
             Self::Delivery { error, .. } => error.is_bad_input(),
             _ => false,
         }

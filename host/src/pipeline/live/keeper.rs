@@ -122,6 +122,9 @@ pub(crate) struct LaneMeta {
     journal: u64,
     pub(super) report: KeptReport,
     pub(super) outbox: BTreeMap<String, Kept>,
+    /// What the lane keeps beside its windows, in pipelines of two stages.
+    #[serde(default)]
+    own: serde_json::Value,
 }
 
 /// A lane's database, and what goes into its next commit.
@@ -200,6 +203,7 @@ impl Keeper {
                 .map(|(name, cursor)| (name.into(), cursor))
                 .collect(),
             report: meta.report.report(),
+            own: meta.own,
             ..Resume::default()
         };
         if keeper.codec.is_some() {
@@ -367,6 +371,7 @@ impl Keeper {
             journal,
             report: KeptReport::of(&commit.report),
             outbox,
+            own: commit.own.clone(),
         };
         batch.put(META, &encode(&meta));
         self.last = Some(meta);

@@ -79,6 +79,7 @@ impl Member {
             pipeline: shared.name().to_owned(),
             transform: shared.opened.digest.clone(),
             lanes,
+            upstream: BTreeMap::new(),
             store: shared.opened.store.to_string(),
             topics: shared.opened.written().collect(),
             bootstrapped: shared.opened.telemetry.bootstrap_rows(),

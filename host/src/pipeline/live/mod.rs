@@ -12,6 +12,9 @@
 //! did. All shards of a stream are at work as one partition is: `splits` says how far they are together. What a commit holds, and where a lane goes
 //! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`.
 //!
+//! A pipeline over a topic that is not divided by its key is two such members, one after the other: `partial`
+//! gives partial states to another topic, and `whole` has the windows (`stages`).
+//!
 //! Data flows as in a run over recorded events, and the lanes are the same. What must never happen:
 //! that something is sent which is not committed, that a lane works on after it was lost, or that one
 //! slow partition holds up the member, and so the group.
@@ -26,13 +29,16 @@ mod member;
 mod opening;
 mod outbox;
 mod outputs;
+mod partial;
 mod partition;
 mod rows;
 mod run;
 mod source;
 mod split_names;
 mod splits;
+mod stages;
 mod telling;
+mod whole;
 mod working;
 
 pub use self::error::PartitionError;
@@ -41,5 +47,6 @@ pub(in crate::pipeline) use self::keeper::come;
 pub use self::opening::{OpenedLive, open};
 pub use self::outbox::OutboxError;
 pub use self::outputs::{file_of, unwritten, writes};
-pub use self::run::{LiveError, LiveReport, run};
+pub(super) use self::partial::check as check_repartition;
+pub use self::run::{LaneAccount, LiveError, LiveReport, run};
 pub use self::source::StreamFault;

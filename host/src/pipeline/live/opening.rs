@@ -7,6 +7,8 @@ pub(super) use crate::config::OnMissing;
 
 use super::bootstrap::{self, Bootstrap};
 use super::outputs::LiveOutputs;
+use super::partial::repartition;
+use super::stages::{Stage, divide};
 use crate::config::{
     Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, StorePlace, WindowSpec,
 };
@@ -51,7 +53,7 @@ pub struct OpenedLive {
     /// Whether features go to the store.
     pub(super) serves: bool,
     pub(super) opener: Option<Opener>,
-    map: Option<MapAgain>,
+    pub(super) map: Option<MapAgain>,
     pub(super) lanes_of_a_partition: u32,
     pub(super) store: StorePlace,
     pub(super) commit_every: Duration,
@@ -61,7 +63,13 @@ pub struct OpenedLive {
     /// Whether time goes on to the latest event when all splits are idle.
     pub(super) advances: bool,
     pub(super) outputs: LiveOutputs,
-    identity: Identity,
+    pub(super) identity: Identity,
+    /// Its shape as whoever deals rows out to lanes sees it: another one in a second stage, where lanes make
+    /// rows of messages.
+    pub(super) dealt: Arc<Plan>,
+    pub(super) stage: Stage,
+    /// Its first stage, if this is its second.
+    pub upstream: Option<Box<OpenedLive>>,
 }
 
 impl OpenedLive {
@@ -101,24 +109,18 @@ pub fn open(
 ) -> Result<OpenedLive, WiringError> {
     let (opened, stream) = check(host, pipeline, environment)?;
     let stream = stream.expect("whoever calls this has seen that the event is live");
-    // All shards of a stream are read together, and lanes have keys, wherever those come from.
     let is_kinesis = matches!(stream.stream, StreamOptions::Kinesis(_));
-    if !stream.partitioned_by_key && !is_kinesis && opened.plan.windows().is_some() {
-        let message = format!(
-            "event `{}` is not partitioned by the key, so each key's windows would be in several pieces, and this version cannot put them together",
-            stream.event
-        );
-        let event = environment.event(&opened.declaration)?;
-        let hint = "have producers partition the topic by the pipeline's key, and leave `partitioned_by_key` out";
-        let finding = environment.diagnostic(event.name.span, message, hint);
-        return Err(WiringError::Config(finding.into()));
-    }
+    let repartition = repartition(&opened, environment, &stream)?;
     let identity = opened.live_identity(match &stream.stream {
         StreamOptions::Kafka(_) => None,
         StreamOptions::Kinesis(kinesis) => Some(kinesis.name()),
     });
     // All shards of a stream are one unit, so there is no other that could have its keys.
-    let is_keyed = stream.partitioned_by_key && !is_kinesis && opened.plan.windows().is_some();
+    // By way of a topic of partial states it does not matter where keys are.
+    let is_keyed = stream.partitioned_by_key
+        && !is_kinesis
+        && repartition.is_none()
+        && opened.plan.windows().is_some();
     let outputs = LiveOutputs::of(&opened);
     let map = opened.map_again();
     let Opened {
@@ -157,10 +159,13 @@ pub fn open(
             (&spec, &declaration.key),
         )
     };
-    Ok(OpenedLive {
+    let opened = OpenedLive {
         bootstrap: bootstrap.map(find).transpose()?,
         met_keys: is_keyed.then(Arc::default),
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
+        dealt: Arc::clone(&plan),
+        stage: Stage::Only,
+        upstream: None,
         plan,
         digest,
         fresh: false,
@@ -180,6 +185,10 @@ pub fn open(
         outputs,
         identity,
         declaration,
+    };
+    Ok(match repartition {
+        None => opened,
+        Some(repartition) => divide(opened, repartition),
     })
 }
 

@@ -8,13 +8,15 @@ use super::rows::Form;
 use crate::config::{Pipeline, TopicFormat};
 use crate::pipeline::topics::{OutputTopic, OutputTopics};
 use crate::pipeline::wiring::Opened;
-use crate::sink::kafka::{KafkaFault, Lane, LaneTopic};
+use crate::sink::kafka::{KafkaFault, KafkaSinkSettings, Lane, LaneTopic};
 
 /// What is no row of output has these numbers among a lane's addressees. Those of rows come behind them.
 pub(super) const REJECTS: usize = 0;
 pub(super) const LATE: usize = 1;
 pub(super) const INVALID: usize = 2;
 pub(super) const ROWS: usize = 3;
+/// A first stage has no rows, and in their place what is for the second one.
+pub(super) const PARTIALS: usize = 3;
 
 /// The file of a lane: of `driver.rejects.ndjson`, `driver.rejects/3.ndjson`.
 pub fn file_of(file: &Path, lane: impl Display) -> PathBuf {
@@ -44,9 +46,21 @@ pub(super) struct LiveOutputs {
     /// Of rejects, late rows and invalid values.
     side: [(&'static str, PathBuf, Option<OutputTopic>); 3],
     topics: Vec<OutputTopic>,
+    /// The topic of partial states, of a first stage.
+    partials: Option<KafkaSinkSettings>,
 }
 
 impl LiveOutputs {
+    /// What the first stage of a pipeline with these outputs writes: partial states, and what it refuses.
+    pub(super) fn of_upstream(&self, partials: &KafkaSinkSettings) -> Self {
+        Self {
+            features: None,
+            topics: Vec::new(),
+            partials: Some(partials.clone()),
+            ..self.clone()
+        }
+    }
+
     pub(super) fn of(opened: &Opened) -> Self {
         let outputs = &opened.outputs;
         let OutputTopics {
@@ -64,6 +78,7 @@ impl LiveOutputs {
                 ("invalid", outputs.invalid.clone(), invalid),
             ],
             topics: rows,
+            partials: None,
         }
     }
 
@@ -92,22 +107,31 @@ impl LiveOutputs {
     /// Whom a lane sends to: first what is no row, then the rows.
     pub(super) fn addressees(&self, pipeline: &str, lane: u32) -> Vec<Addressee> {
         let of = || Lane::new(pipeline, lane);
+        // Both stages have lanes of the same numbers.
+        let named = match &self.partials {
+            None => lane.to_string(),
+            Some(_) => format!("upstream-{lane}"),
+        };
         let side = self.side.iter().map(|(what, file, topic)| Addressee {
             name: (*what).to_owned(),
             to: match topic {
                 Some(topic) => To::Topic(LaneTopic::new(&topic.settings, of().beside(what))),
-                None => To::File(file_of(file, lane)),
+                None => To::File(file_of(file, &named)),
             },
         });
         let features = self.features.iter().map(|file| Addressee {
             name: "features".to_owned(),
-            to: To::File(file_of(file, lane)),
+            to: To::File(file_of(file, &named)),
         });
         let topics = self.topics.iter().map(|topic| Addressee {
             name: format!("topics/{}", topic.name),
             to: To::Topic(LaneTopic::new(&topic.settings, of())),
         });
-        side.chain(features).chain(topics).collect()
+        let partials = self.partials.iter().map(|settings| Addressee {
+            name: "partials".to_owned(),
+            to: To::Topic(LaneTopic::new(settings, of())),
+        });
+        side.chain(features).chain(topics).chain(partials).collect()
     }
 
     /// How rows are written for each addressee of rows.

@@ -12,9 +12,6 @@ use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arrow::array::RecordBatch;
-use tracing::Instrument as _;
-
 use super::committed::Committed;
 use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
@@ -25,14 +22,14 @@ use super::rows::RowMessages;
 use super::run::Shared;
 use super::split_names::SplitNames;
 use super::splits::Splits;
+use super::stages::Stage;
 use super::telling::PartitionTelling;
 use super::working::{Appeared, Flags, Gap, Incoming, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
 use crate::pipeline::key_sample::KeySample;
-use crate::pipeline::lane::{Lane, LaneError, Outlet, Place, Start, ToLane};
-use crate::pipeline::passing::Passing;
+use crate::pipeline::lane::{LaneError, Outlet, Place, Start, ToLane};
 use crate::pipeline::queue::{Sender, queue};
 use crate::pipeline::reader::ReadError;
 use crate::pipeline::residence::Kept;
@@ -41,6 +38,7 @@ use crate::pipeline::telemetry::LaneTelemetry;
 use crate::source::kinesis::ShardCursor;
 use crate::source::live::{Placed, Position, SplitCursor};
 use crate::source::{Origins, SourceBatch};
+use arrow::array::RecordBatch;
 
 /// Bytes that may wait for one lane, and for its delivery. There may be many partitions.
 const QUEUE: usize = 8 << 20;
@@ -72,6 +70,8 @@ pub(super) struct Lanes {
     are_listed: bool,
     /// When it was last asked which splits are idle.
     asked: Duration,
+    /// Whether the lanes of a first stage were told that nothing comes any more.
+    are_told_idle: bool,
 }
 
 impl Lanes {
@@ -183,7 +183,7 @@ impl Partition {
         let mapping = shared
             .opened
             .mapping(&format!("{}/{}", shared.name(), self.number))?;
-        let plan = Arc::clone(&shared.opened.plan);
+        let plan = Arc::clone(&shared.opened.dealt);
         let stop = Arc::clone(&self.flags.lost);
         let reading = Arc::clone(&self.telling.reading);
         let dealer = Dealer::new(plan, mapping, to_lanes, None, stop, reading);
@@ -202,6 +202,7 @@ impl Partition {
             names,
             are_listed: only.is_some(),
             asked: shared.clock.now(),
+            are_told_idle: false,
         };
         self.add(&mut lanes, &known)?;
         Ok(lanes)
@@ -266,7 +267,7 @@ impl Partition {
         PartitionError,
     > {
         let shared = &self.shared;
-        let plan = Arc::clone(&shared.opened.plan);
+        let own = taken.resume.own.clone();
         let commits = LaneCommits::new(Some(shared.timer.due()), taken.resume, kept);
         let out = Outlet {
             lane: number as usize,
@@ -276,24 +277,7 @@ impl Partition {
         };
         let (to_lane, from_reader) = queue::<ToLane>(QUEUE);
         let _ = out.telemetry.queue.set(to_lane.fill());
-        let span = spans::lane(shared.name(), number as usize, &shared.opened.digest);
-        let task = match (shared.opened.plan.windows(), &shared.opened.opener) {
-            (Some(windows), Some(opener)) => {
-                let label = format!("{}/{number}", shared.name());
-                let transform = shared.lanes.block_on(opener.open(&label))?;
-                let lane = Lane::new(plan, windows, Box::new(transform), commits, out);
-                let failed = |error| PartitionError::Lane {
-                    lane: number,
-                    error,
-                };
-                let lane = lane.map_err(failed)?.run(from_reader);
-                shared.lanes.spawn(lane.instrument(span))
-            }
-            _ => {
-                let passing = Passing::new(plan, commits, out).run(from_reader);
-                shared.lanes.spawn(passing.instrument(span))
-            }
-        };
+        let task = shared.work_on(number, own, commits, out, from_reader)?;
         Ok((to_lane, task))
     }
 
@@ -406,6 +390,13 @@ impl Partition {
             let cursor = lanes.splits.at(split).1.clone();
             self.note(lanes, split, cursor)?;
         }
+        // Of the second stage nobody hears how long nothing came here, unless its lanes say so.
+        let tells = matches!(shared.opened.stage, Stage::Partial(_));
+        if tells && !lanes.are_told_idle && lanes.splits.are_idle() {
+            lanes.are_told_idle = true;
+            let told = lanes.dealer.tell_all(|| ToLane::Idle);
+            told.map_err(ReadError::from)?;
+        }
         Ok(())
     }
 
@@ -459,6 +450,7 @@ impl Partition {
         let (messages, placed) = (&incoming.messages, incoming.placed.as_ref());
         let split = messages.split;
         let now = self.shared.clock.now();
+        lanes.are_told_idle = false;
         for piece in lanes.splits.pieces(messages, placed, now) {
             let piece = messages.slice(piece.start, piece.len());
             let mut next = 0;

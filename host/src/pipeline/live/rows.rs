@@ -107,6 +107,7 @@ impl RowMessages {
                     key: keys.get(row),
                     value,
                     timestamp: dating.of(times.value(row)),
+                    partition: None,
                     at: Published {
                         sequence: first.sequence + row as u64,
                         ..first

@@ -13,6 +13,7 @@ use super::member::Member;
 use super::opening::OpenedLive;
 use super::outbox::is_bad_input;
 use super::source::{LiveSource, StreamFault};
+use super::stages::start_all;
 use super::telling;
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
@@ -35,6 +36,8 @@ pub struct LiveReport {
     /// The lanes that this process had at the end, with their accounts since they began, in whichever
     /// process.
     pub lanes: BTreeMap<u32, LaneAccount>,
+    /// The same of its first stage, where it has two: what those lanes forwarded, the others received.
+    pub upstream: BTreeMap<u32, LaneAccount>,
     /// The store that was written to.
     pub store: String,
     /// The topics that were written to.
@@ -60,7 +63,8 @@ impl LiveReport {
     /// The accounts of all lanes together.
     pub fn accounting(&self) -> Accounting {
         let mut sum = Accounting::default();
-        self.lanes.values().for_each(|lane| sum += &lane.accounting);
+        let lanes = self.lanes.values().chain(self.upstream.values());
+        lanes.for_each(|lane| sum += &lane.accounting);
         sum
     }
 }
@@ -229,7 +233,7 @@ pub fn run(
         .map(|opened| {
             let store = Arc::clone(&stores[&opened.store.to_string()]);
             let name = opened.plan.pipeline.clone();
-            let thread = start(host, opened, store, stop);
+            let thread = start_all(host, opened, store, stop);
             (name, thread)
         })
         .collect();
@@ -251,9 +255,11 @@ pub fn run(
     Ok(reports)
 }
 
-type Ended = Result<LiveReport, LiveError>;
+/// What became of a pipeline.
+pub(super) type Ended = Result<LiveReport, LiveError>;
 
-fn start(
+/// Starts one stage of a pipeline.
+pub(super) fn start(
     host: &Host,
     opened: OpenedLive,
     store: Arc<EmbeddedStore>,
@@ -273,6 +279,14 @@ fn start(
             io.block_on(store.declare(&declarations))?;
         }
         let epoch = io.block_on(store.begin_epoch(&pipeline))?;
+        if let Some(repartition) = opened.stage.repartition() {
+            let ready = repartition.ready(opened.fresh, &stop);
+            ready.map_err(|fault| LiveError::Topic {
+                pipeline: pipeline.clone(),
+                topic: repartition.sink.topic.clone(),
+                fault,
+            })?;
+        }
         let source = LiveSource::connect(&opened.stream, io.clone(), Arc::clone(&clock), &stop);
         let source = source.map_err(|fault| LiveError::Stream {
             pipeline: pipeline.clone(),
@@ -293,7 +307,7 @@ fn start(
                 transform: opened.digest.clone(),
                 identity: opened.identity(),
                 partitions: source.units(),
-                is_keyed: opened.plan.windows().is_some(),
+                is_keyed: opened.plan.windows().or(opened.plan.partials()).is_some(),
             },
             source,
             opened,

@@ -337,6 +337,12 @@ impl Splits {
         self.watermark > before
     }
 
+    /// Whether all of them are idle that may still give something.
+    pub(super) fn are_idle(&self) -> bool {
+        let mut all = self.all.values();
+        all.all(|split| split.is_idle || split.stage == Stage::Finished)
+    }
+
     /// What all of them have reached.
     pub(super) fn watermark(&self) -> i64 {
         self.watermark

@@ -20,6 +20,9 @@ pub struct Accounts {
     late: AtomicU64,
     quarantined: AtomicU64,
     poisoned: AtomicU64,
+    forwarded: AtomicU64,
+    received: AtomicU64,
+    partials: AtomicU64,
     maps: AtomicBool,
     rows_in: AtomicU64,
     mapped: AtomicU64,
@@ -49,6 +52,9 @@ impl Accounts {
         store(&self.late, all.late);
         store(&self.quarantined, all.quarantined);
         store(&self.poisoned, all.poisoned);
+        store(&self.forwarded, all.forwarded);
+        store(&self.received, all.received);
+        store(&self.partials, all.partials);
         if let Some(mapped) = &all.mapped {
             store(&self.rows_in, mapped.rows_in);
             store(&self.mapped, mapped.mapped);
@@ -87,6 +93,9 @@ impl Accounts {
             late: less(&self.late, before.late),
             quarantined: less(&self.quarantined, before.quarantined),
             poisoned: less(&self.poisoned, before.poisoned),
+            forwarded: less(&self.forwarded, before.forwarded),
+            received: less(&self.received, before.received),
+            partials: less(&self.partials, before.partials),
             rejected,
             mapped: self.maps.load(Ordering::Relaxed).then(|| Mapped {
                 rows_in: less(&self.rows_in, mapped.rows_in),

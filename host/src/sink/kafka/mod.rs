@@ -10,11 +10,13 @@
 
 mod dating;
 mod headers;
+mod made;
 mod producer;
 mod published;
 mod settings;
 
 pub use self::dating::Dating;
+pub use self::made::Making;
 pub use self::producer::{LaneProducer, Outgoing};
 pub use self::published::Published;
 pub use self::settings::{KafkaSinkSettings, Lane, LaneTopic};

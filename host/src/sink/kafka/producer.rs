@@ -25,12 +25,14 @@ const GLANCE: Duration = Duration::from_millis(50);
 /// A row to publish.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outgoing<'a> {
-    /// The entity, which decides the partition.
+    /// The entity, which decides the partition where none is given.
     pub key: &'a [u8],
     /// The message; none withdraws what was said of the entity (a tombstone).
     pub value: Option<&'a [u8]>,
     /// What it is dated, in microseconds; the time of sending if none.
     pub timestamp: Option<i64>,
+    /// The partition; what the key says if none.
+    pub partition: Option<u32>,
     /// Its place in the lane's output.
     pub at: Published,
     /// The generation of the transform that made it.
@@ -115,6 +117,7 @@ impl LaneProducer {
             .key(row.key)
             .headers(headers::write(lane, row.at, row.generation));
         record.payload = row.value;
+        record.partition = row.partition.map(|partition| partition as i32);
         // Zero would stand for the time of sending, and no topic takes what is dated before 1970.
         record.timestamp = row.timestamp.map(|micros| micros.div_euclid(1000).max(1));
         let mut left = self.to.settings.timeout;

@@ -109,6 +109,7 @@ fn batch(rows: impl Iterator<Item = (i64, i64)>, watermark: i64) -> RowBatch {
         sequences: Sequences::From(0),
         watermark,
         next_sequence: 1,
+        partials: None,
     }
 }
 

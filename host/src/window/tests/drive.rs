@@ -173,6 +173,7 @@ pub(super) fn batch<'a>(
         },
         watermark: piece.watermark,
         next_sequence: piece.rows.end as u64,
+        partials: None,
     };
     (batch, rows)
 }

@@ -13,6 +13,7 @@ pub(crate) mod offered;
 mod oracle_aligned;
 mod oracle_session;
 mod oracle_unbounded;
+mod partials;
 mod resting;
 mod stream;
 mod told;

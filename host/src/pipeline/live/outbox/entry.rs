@@ -3,10 +3,11 @@
 //!
 //! ```text
 //! entry   = 0x01 (layout version)  message*
-//! message = u8 flags (1 = no value, 2 = no timestamp)
+//! message = u8 flags (1 = no value, 2 = no timestamp, 4 = a partition)
 //!           varint length, key
 //!           varint length, value             unless flag 1
 //!           i64 timestamp in µs              unless flag 2
+//!           varint partition                 if flag 4
 //!           varint epoch, varint sequence, varint generation
 //! ```
 //!
@@ -18,6 +19,7 @@ use crate::store::item::bytes::{Cursor, put_varint};
 const LAYOUT: u8 = 1;
 const NO_VALUE: u8 = 1;
 const NO_TIMESTAMP: u8 = 2;
+const PARTITION: u8 = 4;
 
 /// Appends a message.
 pub(super) fn put(message: &Outgoing<'_>, entry: &mut Vec<u8>) {
@@ -31,6 +33,9 @@ pub(super) fn put(message: &Outgoing<'_>, entry: &mut Vec<u8>) {
     if message.timestamp.is_none() {
         flags |= NO_TIMESTAMP;
     }
+    if message.partition.is_some() {
+        flags |= PARTITION;
+    }
     entry.push(flags);
     let mut block = |bytes: &[u8]| {
         put_varint(bytes.len() as u64, entry);
@@ -40,6 +45,9 @@ pub(super) fn put(message: &Outgoing<'_>, entry: &mut Vec<u8>) {
     message.value.into_iter().for_each(&mut block);
     if let Some(timestamp) = message.timestamp {
         entry.extend_from_slice(&timestamp.to_le_bytes());
+    }
+    if let Some(partition) = message.partition {
+        put_varint(u64::from(partition), entry);
     }
     put_varint(message.at.epoch, entry);
     put_varint(message.at.sequence, entry);
@@ -55,7 +63,7 @@ pub(super) fn messages(entry: &[u8]) -> Option<Vec<Outgoing<'_>>> {
     let mut messages = Vec::new();
     while !left.is_empty() {
         let flags = left.u8()?;
-        if flags & !(NO_VALUE | NO_TIMESTAMP) != 0 {
+        if flags & !(NO_VALUE | NO_TIMESTAMP | PARTITION) != 0 {
             return None;
         }
         let key = left.block()?;
@@ -67,10 +75,15 @@ pub(super) fn messages(entry: &[u8]) -> Option<Vec<Outgoing<'_>>> {
             0 => Some(left.i64()?),
             _ => None,
         };
+        let partition = match flags & PARTITION {
+            0 => None,
+            _ => Some(u32::try_from(left.varint()?).ok()?),
+        };
         messages.push(Outgoing {
             key,
             value,
             timestamp,
+            partition,
             at: Published {
                 epoch: left.varint()?,
                 sequence: left.varint()?,
@@ -87,14 +100,23 @@ mod tests {
 
     use super::*;
 
-    type Parts = (Vec<u8>, Option<Vec<u8>>, Option<i64>, u64, u64, u64);
+    type Parts = (
+        Vec<u8>,
+        Option<Vec<u8>>,
+        Option<i64>,
+        Option<u32>,
+        u64,
+        u64,
+        u64,
+    );
 
     fn message(parts: &Parts) -> Outgoing<'_> {
-        let (key, value, timestamp, epoch, sequence, generation) = parts;
+        let (key, value, timestamp, partition, epoch, sequence, generation) = parts;
         Outgoing {
             key,
             value: value.as_deref(),
             timestamp: *timestamp,
+            partition: *partition,
             at: Published {
                 epoch: *epoch,
                 sequence: *sequence,
@@ -131,6 +153,6 @@ mod tests {
     #[test]
     fn another_layout_is_refused() {
         assert!(messages(&[2]).is_none());
-        assert!(messages(&[LAYOUT, 4, 0, 0, 0, 0, 0]).is_none());
+        assert!(messages(&[LAYOUT, 8, 0, 0, 0, 0, 0]).is_none());
     }
 }

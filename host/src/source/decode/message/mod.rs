@@ -21,7 +21,7 @@ mod values;
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use arrow::array::{RecordBatch, RecordBatchOptions, StructArray};
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch, RecordBatchOptions, StructArray};
 use arrow::buffer::ScalarBuffer;
 use arrow::datatypes::{Fields, Schema, SchemaRef};
 
@@ -58,6 +58,8 @@ pub enum MessageFormat {
     /// An Arrow IPC stream a message; or a record batch, whose schema is declared here or came in an earlier message of
     /// its split.
     ArrowIpc(Option<ArrowSchema>),
+    /// Anything: a message is a row, and what it says is the one column that may be wanted, of bytes.
+    Bytes,
 }
 
 /// Messages as rows.
@@ -94,6 +96,7 @@ enum Decoder {
     Avro(AvroMessages),
     Protobuf(Box<ProtobufMessages>),
     Arrow(ArrowMessages),
+    Bytes,
 }
 
 impl MessageDecoder {
@@ -123,6 +126,7 @@ impl MessageDecoder {
             MessageFormat::ArrowIpc(schema) => {
                 Decoder::Arrow(ArrowMessages::new(schema.clone(), wanted))
             }
+            MessageFormat::Bytes => Decoder::Bytes,
         };
         Ok(Self {
             wanted: Arc::clone(wanted),
@@ -160,6 +164,7 @@ impl MessageDecoder {
                 next = arrow.decode(messages, first, &mut outcome);
                 arrow.finish()
             }
+            Decoder::Bytes => whole(&self.wanted, messages, first, &mut outcome),
         };
         Ok(DecodedMessages {
             rows,
@@ -168,6 +173,25 @@ impl MessageDecoder {
             rejects: outcome.rejects,
         })
     }
+}
+
+/// What messages say, as they say it; of one that says nothing, no bytes.
+fn whole(
+    wanted: &SchemaRef,
+    messages: &Messages,
+    first: usize,
+    outcome: &mut Outcome,
+) -> RecordBatch {
+    let values = messages.values.iter().skip(first);
+    let values = BinaryArray::from_iter_values(values.map(Option::unwrap_or_default));
+    (first..messages.len()).for_each(|number| outcome.push(number, 1));
+    let options = RecordBatchOptions::new().with_row_count(Some(messages.len() - first));
+    let columns = wanted.fields().iter();
+    let columns = columns
+        .map(|_| Arc::new(values.clone()) as ArrayRef)
+        .collect();
+    RecordBatch::try_new_with_options(Arc::clone(wanted), columns, &options)
+        .expect("whoever takes messages for bytes wants columns of bytes")
 }
 
 impl Inferred {

@@ -66,6 +66,8 @@ impl Reject {
             }
             // It may be a row of a message, other rows of which were recorded.
             MessageFormat::ArrowIpc(_) => None,
+            // Nothing of it is ever refused.
+            MessageFormat::Bytes => None,
         }
     }
 }
