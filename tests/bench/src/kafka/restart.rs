@@ -69,7 +69,7 @@ fn ride(row: u64, key: u64) -> Message {
     let millis = row % 86_400_000;
     let (hours, minutes) = (millis / 3_600_000, millis / 60_000 % 60);
     let seconds = (millis % 60_000) as f64 / 1e3;
-    let accepted = row % 3 > 0;
+    let accepted = !row.is_multiple_of(3);
     Message {
         key,
         value: format!(
