@@ -379,7 +379,7 @@ pub(super) fn wait(mut until: impl FnMut() -> bool, what: impl FnOnce() -> Strin
     let clock = SystemClock::start();
     while !until() {
         assert!(clock.now() < LIMIT, "it never came to be that {}", what());
-        pause(Duration::from_millis(50));
+        pause(Duration::from_millis(20));
     }
 }
 

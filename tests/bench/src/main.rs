@@ -34,7 +34,7 @@ enum Command {
     /// State larger than memory: ten million keys in 256 MiB.
     State(Arguments),
     /// Live pipelines on a real Kafka: cost, freshness, restart and memory.
-    Kafka(Arguments),
+    Kafka(kafka::Options),
     /// A consumer that only counts messages.
     #[command(hide = true)]
     KafkaBare(kafka::Bare),
@@ -46,7 +46,7 @@ enum Command {
     Once(replay::Once),
 }
 
-#[derive(Debug, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 struct Arguments {
     /// Write the figures to a file, as one flat JSON object.
     #[arg(long, value_name = "FILE")]
@@ -76,7 +76,9 @@ fn main() -> anyhow::Result<()> {
         }),
         Command::Windows(arguments) => report(arguments, windows::measure),
         Command::State(arguments) => report(arguments, state::measure),
-        Command::Kafka(arguments) => report(arguments, kafka::measure),
+        Command::Kafka(options) => report(options.arguments, |figures, arguments| {
+            kafka::measure(figures, arguments, &options.parts)
+        }),
         Command::KafkaBare(bare) => kafka::count(&bare),
         Command::StateOnce(once) => state::once(&once),
         Command::Once(once) => replay::once(&once),

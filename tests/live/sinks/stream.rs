@@ -19,8 +19,8 @@ use crate::support::{Folder, transform};
 pub(super) const PARTITIONS: i32 = 2;
 /// Rows of each.
 const ROWS: usize = 4_000;
-/// The key of the last row of each partition, which is so late that it closes every other window.
-const LAST: &str = "999999";
+/// What the key of the last row of each partition begins with, which is so late that it closes every other window.
+const LAST: &str = "99999";
 
 pub(super) const TUMBLING: &str =
     "kind = \"tumbling\"\nsize = [\"1m\", \"5m\"]\nallowed_lateness = \"2m\"";
@@ -301,7 +301,7 @@ fn lines(random: &mut Pcg64, partition: i32) -> Vec<String> {
         })
         .collect();
     lines.push(format!(
-        "{{\"at\":1800000000000,\"key\":{LAST},\"amount\":1}}"
+        "{{\"at\":1800000000000,\"key\":{LAST}{partition},\"amount\":1}}"
     ));
     lines
 }

@@ -27,16 +27,51 @@ const MANY: u32 = 20;
 /// What a pipeline over rides computes, and how its folder's environment describes them.
 const RIDES: &str = r#"offer_id = "utf8", occurred_at = "timestamp[us, UTC]", driver_id = "int64", rider_id = "int64", city = "utf8", pickup_eta_s = "int64", accepted = "bool""#;
 
-pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> anyhow::Result<()> {
+/// What is measured.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct Options {
+    #[command(flatten)]
+    pub(crate) arguments: Arguments,
+    /// What to measure; all if nothing is named.
+    #[arg(long = "part", value_name = "PART")]
+    pub(crate) parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Part {
+    /// What an event costs, against a consumer that only counts; and how fresh features are at half of
+    /// that load
+    Speed,
+    /// What 20 pipelines over one event cost, against one
+    Many,
+    /// How soon a killed process with much state is back, and what it takes in memory
+    Restart,
+}
+
+pub(crate) fn measure(
+    figures: &mut Figures,
+    arguments: &Arguments,
+    parts: &[Part],
+) -> anyhow::Result<()> {
+    let is_wanted = |part| parts.is_empty() || parts.contains(&part);
     let broker = Broker::start()?;
-    let rides = rides(&arguments.data, arguments.events)?;
-    println!("producing {} rides …", arguments.events);
-    broker.create("rides", PARTITIONS)?;
-    broker.produce("rides", broker::lines(&rides)?)?;
-    let per_second = speed(&broker, figures, arguments)?;
-    many(&broker, figures, arguments)?;
-    fresh::measure(&broker, &rides, per_second / 2.0, figures, arguments)?;
-    restart::measure(&broker, figures, arguments)
+    if is_wanted(Part::Speed) || is_wanted(Part::Many) {
+        let rides = rides(&arguments.data, arguments.events)?;
+        println!("producing {} rides …", arguments.events);
+        broker.create("rides", PARTITIONS)?;
+        broker.produce("rides", broker::lines(&rides)?)?;
+        if is_wanted(Part::Speed) {
+            let per_second = speed(&broker, figures, arguments)?;
+            fresh::measure(&broker, &rides, per_second / 2.0, figures, arguments)?;
+        }
+        if is_wanted(Part::Many) {
+            many(&broker, figures, arguments)?;
+        }
+    }
+    match is_wanted(Part::Restart) {
+        true => restart::measure(&broker, figures, arguments),
+        false => Ok(()),
+    }
 }
 
 /// The recorded rides as lines; made if they are not there.
