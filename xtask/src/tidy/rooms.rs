@@ -66,8 +66,17 @@ const ROOMS: [(&str, &[&str]); 18] = [
         ],
     ),
     // What recorded events and the store on object storage share, which may not name each other. Of configurations
-    // the options that stores are opened with.
-    ("objects", &["config"]),
+    // the options that stores are opened with, which stand on their own.
+    (
+        "objects",
+        &[
+            "config::Located",
+            "config::Secret",
+            "config::Span",
+            "config::StoreOptions",
+            "config::sounds_secret",
+        ],
+    ),
     ("sink", &["kafka", "stage", "text"]),
     // What a source and a sink of Kafka's share, which may not name each other.
     ("kafka", &[]),
