@@ -1,6 +1,5 @@
 //! Processes under SIGKILL, while events come in.
 
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -8,8 +7,8 @@ use rand_pcg::Pcg64;
 
 use super::pipeline::{Pipeline, beside, pause};
 use super::topic::Topic;
+use crate::crash::in_pairs;
 use crate::crash::stream::WINDOWS;
-use crate::support::cases;
 
 /// Events of a schedule, and the pieces in which they come.
 const EVENTS: u32 = 6_000;
@@ -20,20 +19,7 @@ const KILLS: u32 = 3;
 /// The schedules are random; `PENSTOCK_CASES` multiplies their number.
 #[test]
 fn a_killed_pipeline_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
-    let first = crate::crash::first_seed();
-    let seeds = first..first + u64::from(cases(20).cases);
-    let left = Mutex::new(seeds.clone());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = left.lock().unwrap().next();
-                    let Some(seed) = seed else { break };
-                    schedule(seed);
-                }
-            });
-        }
-    });
+    let seeds = in_pairs(20, schedule);
     println!("schedules of seeds {seeds:?}, {KILLS} kills each");
 }
 

@@ -1,7 +1,6 @@
 //! Pipelines over streams of Kinesis: killed, while shards are split and merged, throttled, refused.
 
 use std::process::Command;
-use std::sync::Mutex;
 use std::time::Duration;
 
 use rand::{RngExt, SeedableRng};
@@ -9,10 +8,11 @@ use rand_pcg::Pcg64;
 
 use super::pipeline::{Pipeline, Process, beside, pause, wait};
 use super::shards::{Shards, caught_up, status};
+use crate::crash::in_pairs;
 use crate::crash::stream::WINDOWS;
 use crate::kinesis::proxy::{Fate, Proxy};
 use crate::kinesis::stream::SHARED;
-use crate::support::{ask, cases};
+use crate::support::ask;
 
 /// Events of a schedule, and the pieces in which they come.
 const EVENTS: u32 = 6_000;
@@ -32,20 +32,7 @@ fn window(seed: u64) -> String {
 /// The schedules are random; `PENSTOCK_CASES` multiplies their number.
 #[test]
 fn a_killed_pipeline_over_shards_that_are_split_and_merged_leaves_what_an_undisturbed_one_leaves() {
-    let first = crate::crash::first_seed();
-    let seeds = first..first + u64::from(cases(6).cases);
-    let left = Mutex::new(seeds.clone());
-    std::thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                loop {
-                    let seed = left.lock().unwrap().next();
-                    let Some(seed) = seed else { break };
-                    schedule(seed);
-                }
-            });
-        }
-    });
+    let seeds = in_pairs(6, schedule);
     println!("schedules of seeds {seeds:?}, {KILLS} kills each");
 }
 

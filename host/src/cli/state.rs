@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use url::Url;
 
+use super::run::rows_to_json;
 use super::show::{self, say};
 use super::{Failure, health};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, StoreOptions, StorePlace, load_pipelines};
@@ -328,16 +329,7 @@ fn come_json(come: &Come) -> Value {
         "windows": come.windows,
         "rows": come.rows,
         "outbox": outbox,
-        "events": {
-            "read": accounting.read,
-            "applied": accounting.applied,
-            "partly_late": accounting.partly_late,
-            "filtered": accounting.filtered,
-            "rejected": accounting.rejected_in_all(),
-            "late": accounting.late,
-            "quarantined": accounting.quarantined,
-            "poisoned": accounting.poisoned,
-        },
+        "events": rows_to_json(accounting),
     })
 }
 

@@ -362,13 +362,9 @@ impl Lane {
         self.resume().await?;
         loop {
             self.out.telemetry.heartbeat.rest();
-            let message = tokio::select! {
-                biased;
-                () = self.commits.wait() => {
-                    self.commit().await?;
-                    continue;
-                }
-                message = input.receive() => message,
+            let Some(message) = self.commits.unless_due(input.receive()).await else {
+                self.commit().await?;
+                continue;
             };
             match message {
                 Some(ToLane::Batch(batch)) => {

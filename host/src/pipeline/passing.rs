@@ -49,13 +49,9 @@ impl Passing {
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         loop {
             self.out.telemetry.heartbeat.rest();
-            let message = tokio::select! {
-                biased;
-                () = self.commits.wait() => {
-                    self.commit().await?;
-                    continue;
-                }
-                message = input.receive() => message,
+            let Some(message) = self.commits.unless_due(input.receive()).await else {
+                self.commit().await?;
+                continue;
             };
             match message {
                 Some(ToLane::Batch(batch)) => {

@@ -127,23 +127,14 @@ impl Calls {
         later: &[ArrayRef],
     ) -> Result<(), WindowError> {
         let mut first = 0;
+        let later = |range: Range<usize>| {
+            let later = later.iter();
+            Ok(later
+                .map(|column| column.slice(range.start, range.len()))
+                .collect())
+        };
         while first < slots.len() {
-            let whole = first..slots.len();
-            let (range, (keys, earlier, later)) = self.fitting(Purpose::Merge, whole, |range| {
-                let keys = slots[range.clone()].iter().map(|slot| states.key(*slot));
-                let keys = states.keys.gather(&keys.collect::<Vec<u32>>())?;
-                let earlier = states.gather(&slots[range.clone()])?;
-                let slice = |column: &ArrayRef| column.slice(range.start, range.len());
-                let later: Vec<ArrayRef> = later.iter().map(slice).collect();
-                let bytes = bytes_of(&keys) + bytes_of(&earlier) + bytes_of(&later);
-                Ok((bytes, (keys, earlier, later)))
-            })?;
-            let earlier = Groups {
-                keys: &keys,
-                states: &earlier,
-                len: range.len(),
-            };
-            let merged = self.transform.merge(earlier, &later).await?;
+            let (range, merged) = self.merged_with(states, slots, first, later).await?;
             states.put(slots[range.clone()].to_vec(), merged)?;
             first = range.end;
         }
@@ -158,12 +149,24 @@ impl Calls {
         later: &[u32],
         first: usize,
     ) -> Result<(Range<usize>, Vec<ArrayRef>), WindowError> {
+        let later = |range: Range<usize>| states.gather(&later[range]);
+        self.merged_with(states, earlier, first, later).await
+    }
+
+    /// As [`Self::merged`], with later states that `later` gives for a range of the pairs.
+    async fn merged_with(
+        &mut self,
+        states: &States,
+        earlier: &[u32],
+        first: usize,
+        later: impl Fn(Range<usize>) -> Result<Vec<ArrayRef>, ArrowError>,
+    ) -> Result<(Range<usize>, Vec<ArrayRef>), WindowError> {
         let (range, (keys, earlier, later)) =
             self.fitting(Purpose::Merge, first..earlier.len(), |range| {
                 let keys = earlier[range.clone()].iter().map(|slot| states.key(*slot));
                 let keys = states.keys.gather(&keys.collect::<Vec<u32>>())?;
                 let earlier = states.gather(&earlier[range.clone()])?;
-                let later = states.gather(&later[range])?;
+                let later = later(range)?;
                 let bytes = bytes_of(&keys) + bytes_of(&earlier) + bytes_of(&later);
                 Ok((bytes, (keys, earlier, later)))
             })?;

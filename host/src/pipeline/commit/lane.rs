@@ -82,10 +82,22 @@ impl LaneCommits {
     }
 
     /// Waits until there is something to commit, and it is time for it. It may be given up at any time.
-    pub(in crate::pipeline) async fn wait(&mut self) {
+    async fn wait(&mut self) {
         match &mut self.due {
             Some(due) if self.is_open && self.is_whole => due.wait().await,
             _ => std::future::pending().await,
+        }
+    }
+
+    /// What comes of `other`; none if the lane is to commit before that.
+    pub(in crate::pipeline) async fn unless_due<T>(
+        &mut self,
+        other: impl Future<Output = T>,
+    ) -> Option<T> {
+        tokio::select! {
+            biased;
+            () = self.wait() => None,
+            other = other => Some(other),
         }
     }
 
