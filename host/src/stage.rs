@@ -18,6 +18,8 @@ pub enum Stage {
     Key,
     /// The transform refused the row.
     Transform,
+    /// The transform or the mapper failed on the row.
+    Poison,
     /// The row came after its windows had closed for good.
     Late,
 }
@@ -32,6 +34,7 @@ impl Stage {
             Self::Map => "map",
             Self::Key => "key",
             Self::Transform => "transform",
+            Self::Poison => "poison",
             Self::Late => "late",
         }
     }

@@ -120,10 +120,20 @@ pub struct Mapped {
     pub rejects: Vec<Reject>,
 }
 
-/// A row that a transform refused.
+/// How the codes of rows begin on which a transform fails. No transform can give such a code: those have no colon.
+pub const POISON: &str = "poison:";
+
+impl Reject {
+    /// Whether the transform failed on it, rather than refused it.
+    pub fn is_poison(&self) -> bool {
+        self.code.starts_with(POISON)
+    }
+}
+
+/// A row that a transform refused, or a row or group on which it failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
-    /// The row's number in the input of the call.
+    /// The row's number in the input of the call, or the group's.
     pub row: u32,
     /// The short name by which such rejects are counted.
     pub code: String,
@@ -142,6 +152,24 @@ pub struct Updated {
     pub rejects: Vec<Reject>,
 }
 
+/// What `merge` gives back.
+#[derive(Debug, Clone)]
+pub struct Merged {
+    /// A state for each pair, as columns of the state's schema.
+    pub states: Vec<ArrayRef>,
+    /// The pairs on which the transform failed, rising by row. Each has its earlier state in `states`.
+    pub failed: Vec<Reject>,
+}
+
+impl From<Vec<ArrayRef>> for Merged {
+    fn from(states: Vec<ArrayRef>) -> Self {
+        Self {
+            states,
+            failed: Vec::new(),
+        }
+    }
+}
+
 /// What `finish` gives back.
 #[derive(Debug, Clone)]
 pub struct Finished {
@@ -149,6 +177,8 @@ pub struct Finished {
     pub output: RecordBatch,
     /// For each output row the group that it came from, never falling.
     pub source_group: Vec<u32>,
+    /// The groups on which the transform failed, rising by row. None of them is in `source_group`.
+    pub failed: Vec<Reject>,
 }
 
 /// Rows for `accumulate`, already assigned to groups.
@@ -201,7 +231,7 @@ pub enum CallError {
     },
     /// It waits for something that never comes.
     #[error(
-        "{call}: the transform waits for a clock or a stream, and there is nothing behind WASI that could wake it; build it without sleeping, timers and blocking input"
+        "{call}: the transform ran into its limit `wall_without_progress`: it waits for a clock or a stream, and there is nothing behind WASI that could wake it; build it without sleeping, timers and blocking input"
     )]
     Waits {
         /// The function that was called.
@@ -217,6 +247,16 @@ pub enum CallError {
         /// How many instances the host has room for.
         instances: usize,
         /// Which part of that room is used up.
+        what: String,
+    },
+    /// The host has no memory left for transforms. That is no fault of this one.
+    #[error(
+        "{call}: this host has no memory left for transforms: {what}; raise `PENSTOCK_GUEST_MEMORY` if the machine has more, lower `run.lanes`, or run fewer pipelines in one process"
+    )]
+    NoMemory {
+        /// The function that was called.
+        call: &'static str,
+        /// How much there is, and how much was asked for.
         what: String,
     },
     /// The component is something else than what the pipeline runs.
@@ -249,15 +289,34 @@ pub enum CallError {
     },
 }
 
-/// The limits that a pipeline may set.
-const SETTINGS: [&str; 7] = [
-    "memory",
+impl CallError {
+    /// Whether the host had no room, which is no fault of the transform and may pass.
+    pub fn is_pressure(&self) -> bool {
+        matches!(self, Self::Exhausted { .. } | Self::NoMemory { .. })
+    }
+
+    /// Whether the transform failed so often that it was given up: it would again.
+    pub fn is_given_up(&self) -> bool {
+        matches!(self, Self::Limit { name, .. } if matches!(*name, "failures" | "recovery_cpu"))
+    }
+}
+
+/// The limits that a pipeline may set and a call may run into.
+pub(crate) const SETTINGS: [&str; 14] = [
+    "columns",
     "cpu_per_call",
-    "output_rows",
+    "failures",
+    "keys",
+    "memory",
+    "name_bytes",
+    "nesting",
     "output_bytes",
+    "output_rows",
+    "recovery_cpu",
+    "reject_codes",
+    "state_bytes",
     "state_per_group",
-    "log_lines_per_call",
-    "metric_names",
+    "table_elements",
 ];
 
 /// What to do about a limit; the others are the host's own, and hold for everybody.
@@ -318,6 +377,31 @@ impl Observations {
     }
 }
 
+impl Figures {
+    /// Adds what another instance of the same transform has told. Of new names no more than there may be, `names`: a
+    /// transform is not to have more of them for failing often.
+    pub fn take_in(&mut self, other: &Self, names: usize) {
+        let mut other = other.clone();
+        let dropped = keep_known(&mut other.counts, &self.counts, names)
+            + keep_known(&mut other.observations, &self.observations, names);
+        *self += &other;
+        self.dropped += dropped;
+    }
+}
+
+/// Leaves out of `more` what has a name that is not known where there is no room for others; says how many.
+fn keep_known<T>(more: &mut BTreeMap<String, T>, known: &BTreeMap<String, T>, names: usize) -> u64 {
+    let before = more.len();
+    let mut room = names.saturating_sub(known.len());
+    more.retain(|name, _| {
+        let is_known = known.contains_key(name);
+        let is_kept = is_known || room > 0;
+        room -= usize::from(is_kept && !is_known);
+        is_kept
+    });
+    (before - more.len()) as u64
+}
+
 impl AddAssign<&Self> for Figures {
     fn add_assign(&mut self, other: &Self) {
         for (name, amount) in &other.counts {
@@ -364,6 +448,25 @@ pub trait Windowed: Send {
         Figures::default()
     }
 
+    /// Calls that failed so far and were made up for.
+    fn failed_calls(&self) -> u64 {
+        0
+    }
+
+    /// The schema of its states, if it can say.
+    fn state(&self) -> Option<SchemaRef> {
+        None
+    }
+
+    /// Hears of a window that it cannot finish, because it failed at a merge before.
+    ///
+    /// # Errors
+    ///
+    /// That was one too many: it is given up.
+    fn lose(&mut self, _last: &Reject) -> Result<(), CallError> {
+        Ok(())
+    }
+
     /// Adds rows to groups: a left fold in row order.
     fn accumulate<'a>(
         &'a mut self,
@@ -376,7 +479,7 @@ pub trait Windowed: Send {
         &'a mut self,
         earlier: Groups<'a>,
         later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>>;
+    ) -> BoxFuture<'a, Result<Merged, CallError>>;
 
     /// Turns states of closed windows into output. `bounds` is as [`bounds_schema`] says.
     fn finish<'a>(
@@ -391,6 +494,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn many_instances_have_no_more_names_than_one() {
+        let of = |names: &[&str]| Figures {
+            counts: names.iter().map(|name| ((*name).to_owned(), 1)).collect(),
+            ..Figures::default()
+        };
+        let mut all = of(&["a", "b"]);
+        all.take_in(&of(&["b", "c", "d"]), 3);
+        let counts = [("a", 1), ("b", 2), ("c", 1)].map(|(name, count)| (name.to_owned(), count));
+        assert_eq!((all.counts, all.dropped), (BTreeMap::from(counts), 1));
+    }
+
+    #[test]
     fn only_what_a_pipeline_may_set_is_advised() {
         let exceeded = |name| CallError::Limit {
             call: "open",
@@ -401,7 +516,7 @@ mod tests {
         };
         let settable = exceeded("memory").to_string();
         assert!(settable.contains("raise `limits.memory`"), "{settable}");
-        let fixed = exceeded("table_elements").to_string();
+        let fixed = exceeded("stack").to_string();
         assert!(!fixed.contains("limits."), "{fixed}");
     }
 }

@@ -4,6 +4,7 @@ mod kept;
 mod killed;
 mod remote;
 pub(crate) mod stream;
+mod table;
 
 use std::ops::Range;
 use std::sync::Mutex;

@@ -17,6 +17,8 @@ pub(crate) enum Fate {
     Stall,
     /// This goes through in its place.
     Rewrite(String),
+    /// This is answered, as JSON.
+    Answer(String),
     /// These events are answered, and their stream ends.
     Events(Vec<String>),
 }
@@ -144,6 +146,9 @@ fn serve(
         Fate::Refuse(status, code, message) => {
             let body = format!("{{\"__type\":\"{code}\",\"message\":\"{message}\"}}");
             return answer(back, status, "application/x-amz-json-1.1", body.as_bytes());
+        }
+        Fate::Answer(body) => {
+            return answer(back, 200, "application/x-amz-json-1.0", body.as_bytes());
         }
         Fate::Events(events) => {
             let mut body = frame("initial-response", "{}");

@@ -1,6 +1,7 @@
 //! A pipeline over a topic, in processes that can be killed, frozen and stopped.
 
 use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::AtomicBool;
@@ -8,8 +9,7 @@ use std::time::Duration;
 
 use penstock::clock::{Clock, SystemClock};
 use penstock::config::Environment;
-use penstock::store::embedded::EmbeddedStore;
-use penstock::store::{FeatureName, FeatureReader};
+use penstock::store::{FeatureName, open_reader};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
@@ -22,14 +22,14 @@ use crate::support::{Folder, HOST, transform};
 const CACHE: &str = concat!(env!("CARGO_TARGET_TMPDIR"), "/live-cache");
 
 /// A pipeline over a topic, with a store and files of its own.
-pub(super) struct Pipeline {
-    pub(super) folder: Folder,
-    pub(super) group: String,
+pub(crate) struct Pipeline {
+    pub(crate) folder: Folder,
+    pub(crate) group: String,
 }
 
 /// What a pipeline leaves: its dead letters, its accounts lane by lane, and what the store says.
 #[derive(Debug, PartialEq)]
-pub(super) struct Left {
+pub(crate) struct Left {
     files: Vec<(String, String)>,
     lanes: Value,
     store: Vec<String>,
@@ -37,14 +37,14 @@ pub(super) struct Left {
 
 impl Left {
     /// How many messages were read in all.
-    pub(super) fn read(&self) -> u64 {
+    pub(crate) fn read(&self) -> u64 {
         let lanes = self.lanes.as_object().into_iter().flatten();
         let read = lanes.map(|(_, lane)| lane["events"]["read"].as_u64().unwrap());
         read.sum()
     }
 
     /// Without the order of lines in files, where several splits feed a lane.
-    pub(super) fn unordered(mut self) -> Self {
+    pub(crate) fn unordered(mut self) -> Self {
         for (_, file) in &mut self.files {
             let mut lines: Vec<&str> = file.lines().collect();
             lines.sort_unstable();
@@ -55,7 +55,7 @@ impl Left {
 
     /// Fails with what is different.
     #[track_caller]
-    pub(super) fn is(&self, expected: &Self, what: &str) {
+    pub(crate) fn is(&self, expected: &Self, what: &str) {
         let names = |left: &Self| -> Vec<String> {
             left.files.iter().map(|(name, _)| name.clone()).collect()
         };
@@ -98,12 +98,12 @@ fn same<'a>(
 }
 
 impl Pipeline {
-    pub(super) fn over(topic: &Topic, group: &str, window: &str, run: &str) -> Self {
+    pub(crate) fn over(topic: &Topic, group: &str, window: &str, run: &str) -> Self {
         Self::with_store(topic, group, window, run, ("store", ""))
     }
 
     /// With a store at some place, and more lines of `penstock.toml`.
-    pub(super) fn with_store(
+    pub(crate) fn with_store(
         topic: &Topic,
         group: &str,
         window: &str,
@@ -127,7 +127,7 @@ instance = "${{INSTANCE}}"
     }
 
     /// Over a stream that is declared so.
-    pub(super) fn reading(event: &str, group: &str, window: &str, run: &str) -> Self {
+    pub(crate) fn reading(event: &str, group: &str, window: &str, run: &str) -> Self {
         Self::reading_into("store", event, group, window, run)
     }
 
@@ -180,7 +180,7 @@ validation = {{ max = 3000.0 }}
     }
 
     /// As [`Self::start`], and waits until the process has all lanes.
-    pub(super) fn start_with_all(&self, topic: &Topic, name: &str) -> Process {
+    pub(crate) fn start_with_all(&self, topic: &Topic, name: &str) -> Process {
         let mut process = self.start(name);
         wait(
             || {
@@ -194,12 +194,12 @@ validation = {{ max = 3000.0 }}
 
     /// Starts a process. Its name is that of a static member of the group: started again, it has its
     /// partitions at once. An empty one is a member that comes and goes.
-    pub(super) fn start(&self, name: &str) -> Process {
+    pub(crate) fn start(&self, name: &str) -> Process {
         self.start_with(name, |_| {})
     }
 
     /// The same, with more said of the process.
-    pub(super) fn start_with(&self, name: &str, more: impl FnOnce(&mut Command)) -> Process {
+    pub(crate) fn start_with(&self, name: &str, more: impl FnOnce(&mut Command)) -> Process {
         let path = |what: &str| self.folder.path(&format!("{name}.{what}"));
         let file = |what: &str| File::create(path(what)).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_penstock"));
@@ -220,7 +220,7 @@ validation = {{ max = 3000.0 }}
     }
 
     /// Waits until everything in the topic is committed.
-    pub(super) fn catch_up(&self, topic: &Topic, processes: &mut [&mut Process]) {
+    pub(crate) fn catch_up(&self, topic: &Topic, processes: &mut [&mut Process]) {
         wait(
             || {
                 for process in &mut *processes {
@@ -233,7 +233,7 @@ validation = {{ max = 3000.0 }}
     }
 
     /// Works until everything in the topic is committed, in one process, and gives what is left.
-    pub(super) fn finish(&self, topic: &Topic, name: &str) -> Left {
+    pub(crate) fn finish(&self, topic: &Topic, name: &str) -> Left {
         // Where those before it had committed everything, nothing would be left to wait for, and it
         // could be stopped before it has any lane to tell of.
         let mut process = self.start_with_all(topic, name);
@@ -242,7 +242,7 @@ validation = {{ max = 3000.0 }}
     }
 
     /// What there is, as the last process told, which had all lanes.
-    pub(super) fn left(&self, summary: &Value) -> Left {
+    pub(crate) fn left(&self, summary: &Value) -> Left {
         let mut files = Vec::new();
         for folder in ["totals.rejects", "totals.late", "totals.invalid"] {
             let path = self.folder.path(&format!("out/{folder}"));
@@ -261,11 +261,11 @@ validation = {{ max = 3000.0 }}
     }
 
     /// Every feature of every key, with its event time.
-    pub(super) fn store(&self) -> Vec<String> {
+    pub(crate) fn store(&self) -> Vec<String> {
         let environment = Environment::find_and_load(&self.folder.path("pipeline.toml"), "local");
-        let place = environment.unwrap().store;
+        let place = environment.and_then(|environment| environment.features());
         HOST.io.block_on(async {
-            let reader = EmbeddedStore::open_reader(&place).await.unwrap();
+            let reader = open_reader(&place.unwrap()).await.unwrap();
             let declared = reader.declarations(None).await.unwrap();
             let names = declared.iter().map(|declaration| FeatureName {
                 name: declaration.feature.clone(),
@@ -281,33 +281,32 @@ validation = {{ max = 3000.0 }}
                     all.push(format!("{key} {} {value:?}", name.name));
                 }
             }
-            reader.close().await;
             all
         })
     }
 }
 
 /// A process at work.
-pub(super) struct Process {
+pub(crate) struct Process {
     child: Child,
     stdout: PathBuf,
     stderr: PathBuf,
 }
 
 impl Process {
-    pub(super) fn stderr(&self) -> String {
+    pub(crate) fn stderr(&self) -> String {
         fs::read_to_string(&self.stderr).unwrap()
     }
 
     /// Sees to it that it has not ended.
     #[track_caller]
-    pub(super) fn is_alive(&mut self) {
+    pub(crate) fn is_alive(&mut self) {
         let ended = self.child.try_wait().unwrap();
         assert!(ended.is_none(), "it has ended: {}", self.stderr());
     }
 
     /// Where it listens.
-    pub(super) fn address(&mut self) -> String {
+    pub(crate) fn address(&mut self) -> String {
         let mut address = None;
         wait(
             || {
@@ -335,18 +334,33 @@ impl Process {
         given.any(|(numbers, _)| numbers.split(", ").any(|it| it == partition.to_string()))
     }
 
-    pub(super) fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    pub(super) fn kill(mut self) {
+    pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
+    /// Waits until it was killed, not by this test.
+    #[track_caller]
+    pub(crate) fn dies(mut self) {
+        let mut ended = None;
+        wait(
+            || {
+                ended = self.child.try_wait().unwrap();
+                ended.is_some()
+            },
+            || "it dies".to_owned(),
+        );
+        let signal = ended.and_then(|ended| ended.signal());
+        assert_eq!(signal, Some(Signal::KILL.as_raw()), "{}", self.stderr());
+    }
+
     /// Lets it commit and leave, and gives its summary.
     #[track_caller]
-    pub(super) fn stop(mut self) -> Value {
+    pub(crate) fn stop(mut self) -> Value {
         self.signal(Signal::TERM);
         let code = self.child.wait().unwrap();
         assert!(code.success(), "{code}: {}", self.stderr());
@@ -355,7 +369,7 @@ impl Process {
 
     /// Waits for its end, which is no good one.
     #[track_caller]
-    pub(super) fn fails(mut self, code: i32, expected: &[&str]) {
+    pub(crate) fn fails(mut self, code: i32, expected: &[&str]) {
         let ended = self.child.wait().unwrap();
         let stderr = self.stderr();
         assert_eq!(ended.code(), Some(code), "{stderr}");
@@ -375,7 +389,7 @@ impl Drop for Process {
 
 /// Waits until something holds.
 #[track_caller]
-pub(super) fn wait(mut until: impl FnMut() -> bool, what: impl FnOnce() -> String) {
+pub(crate) fn wait(mut until: impl FnMut() -> bool, what: impl FnOnce() -> String) {
     let clock = SystemClock::start();
     while !until() {
         assert!(clock.now() < LIMIT, "it never came to be that {}", what());
@@ -384,13 +398,13 @@ pub(super) fn wait(mut until: impl FnMut() -> bool, what: impl FnOnce() -> Strin
 }
 
 /// Lets time go by.
-pub(super) fn pause(time: Duration) {
+pub(crate) fn pause(time: Duration) {
     let clock = SystemClock::start();
     clock.wait(time, &AtomicBool::new(false));
 }
 
 /// Runs something in the background, whose end is waited for.
-pub(super) fn beside<T: Send>(work: impl FnOnce() -> T + Send, main: impl FnOnce()) -> T {
+pub(crate) fn beside<T: Send>(work: impl FnOnce() -> T + Send, main: impl FnOnce()) -> T {
     std::thread::scope(|scope| {
         let work = scope.spawn(work);
         main();

@@ -1,5 +1,6 @@
 //! What live pipelines publish, as those who read committed messages see it.
 
+mod history;
 mod stream;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -11,10 +11,10 @@ use crate::crash::stream::event;
 use crate::support::servers::kafka::{LIMIT, SHARED, Writer, create};
 
 /// A topic, divided by key.
-pub(super) struct Topic {
-    pub(super) name: String,
-    pub(super) bootstrap: String,
-    pub(super) partitions: u32,
+pub(crate) struct Topic {
+    pub(crate) name: String,
+    pub(crate) bootstrap: String,
+    pub(crate) partitions: u32,
     random: Pcg64,
     now: f64,
     writer: Writer,
@@ -22,17 +22,17 @@ pub(super) struct Topic {
 
 impl Topic {
     /// On the broker that all tests share. The seed says what will be in it.
-    pub(super) fn new(name: &str, partitions: u32, seed: u64) -> Self {
+    pub(crate) fn new(name: &str, partitions: u32, seed: u64) -> Self {
         Self::on(&SHARED.bootstrap(), name, partitions, seed)
     }
 
-    pub(super) fn on(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
+    pub(crate) fn on(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
         create(bootstrap, name, partitions as i32);
         Self::there(bootstrap, name, partitions, seed)
     }
 
     /// One that is there already, and empty.
-    pub(super) fn there(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
+    pub(crate) fn there(bootstrap: &str, name: &str, partitions: u32, seed: u64) -> Self {
         Self {
             name: name.to_owned(),
             bootstrap: bootstrap.to_owned(),
@@ -44,7 +44,7 @@ impl Topic {
     }
 
     /// Writes the next `count` events, and waits until the broker has them.
-    pub(super) fn write(&mut self, count: u32) {
+    pub(crate) fn write(&mut self, count: u32) {
         for _ in 0..count {
             self.now += self.random.random_range(0.0..0.4);
             let (key, line) = event(&mut self.random, self.now);
@@ -58,7 +58,7 @@ impl Topic {
     }
 
     /// Writes so many events each hour, for some hours.
-    pub(super) fn pass_hourly(&mut self, hours: u32, count: u32) {
+    pub(crate) fn pass_hourly(&mut self, hours: u32, count: u32) {
         for _ in 0..hours {
             let began = self.now;
             self.write(count);
@@ -67,7 +67,7 @@ impl Topic {
     }
 
     /// Whether a group has committed everything that is in it.
-    pub(super) fn is_done_by(&self, group: &str) -> bool {
+    pub(crate) fn is_done_by(&self, group: &str) -> bool {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         let consumer: BaseConsumer = config.create().unwrap();
@@ -81,7 +81,7 @@ impl Topic {
 }
 
 /// Whether a group has committed what is before some offsets, partition by partition.
-pub(super) fn has_committed(bootstrap: &str, topic: &str, group: &str, ends: &[i64]) -> bool {
+pub(crate) fn has_committed(bootstrap: &str, topic: &str, group: &str, ends: &[i64]) -> bool {
     let mut config = ClientConfig::new();
     config
         .set("bootstrap.servers", bootstrap)

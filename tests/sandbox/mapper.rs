@@ -7,7 +7,7 @@ use arrow::datatypes::{DataType, Field, Schema};
 use penstock::sandbox::{Limits, MapperInstance};
 use penstock::transform::{CallError, Mapper, Opening};
 
-use super::folder_with;
+use super::{folder_with, rejects_of};
 use crate::support::{HOST, Tuning, transform};
 
 /// Opens it on rows of `key` and `amount`.
@@ -151,7 +151,7 @@ fn a_mapper_that_fails_ends_the_run_and_is_named() {
     let mapper = transform("unruly_mapper");
     for (misdeed, expected) in [("panic", "thirteen"), ("fail", "no thirteens")] {
         let map = format!("[map]\ntransform = {mapper:?}\nconfig = {{ misdeed = {misdeed:?} }}\n");
-        let folder = folder_with("unruly", "{}", &map, "");
+        let folder = folder_with("unruly", "{}", &map, super::STRICT);
         let tuning = Tuning {
             lanes: 1,
             batch_rows: 100,
@@ -180,6 +180,35 @@ fn calls_that_would_return_too_much_are_made_with_fewer_rows() {
         for batch_rows in [40, 7] {
             let found = run(&format!("[limits]\n{limits}\n"), batch_rows).unwrap();
             assert_eq!(found, expected, "{limits}, batches of {batch_rows}");
+        }
+    }
+}
+
+#[test]
+fn a_row_on_which_a_mapper_fails_goes_to_the_rejects_and_the_others_count() {
+    let mapper = transform("unruly_mapper");
+    for misdeed in ["panic", "fail", "beyond", "null"] {
+        let map = format!("[map]\ntransform = {mapper:?}\nconfig = {{ misdeed = {misdeed:?} }}\n");
+        let run = |batch_rows| {
+            let folder = folder_with("unruly", "{}", &map, "");
+            let report = folder.run(Tuning {
+                lanes: 1,
+                batch_rows,
+            });
+            let accounting = report
+                .unwrap_or_else(|error| panic!("{misdeed}: {error}"))
+                .accounting;
+            assert!(accounting.balances(), "{misdeed}: {accounting:?}");
+            (
+                accounting,
+                [rejects_of(&folder), folder.text("out/out.ndjson")],
+            )
+        };
+        let whole = run(100);
+        assert_eq!((whole.0.poisoned, whole.0.applied), (1, 38), "{misdeed}");
+        assert!(whole.1[0].contains("poison:"), "{}", whole.1[0]);
+        for batch_rows in [7, 1] {
+            assert_eq!(run(batch_rows), whole, "{misdeed}, batches of {batch_rows}");
         }
     }
 }

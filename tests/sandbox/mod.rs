@@ -4,9 +4,10 @@ mod mapper;
 
 use std::sync::Arc;
 
+use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema};
-use penstock::sandbox::{Compiler, Limits, MAX_INSTANCES, Sandbox};
-use penstock::transform::{CallError, Opening};
+use penstock::sandbox::{Compiler, Limits, MAX_INSTANCES, Resting, Sandbox};
+use penstock::transform::{CallError, Groups, Opening, Windowed};
 
 use crate::support::{Folder, Tuning, transform};
 
@@ -57,8 +58,13 @@ features = "out.ndjson"
     folder
 }
 
+/// The first failed call is the end of it.
+const STRICT: &str = "[limits]\nfailures = 0\n";
+
 fn fails(misdeed: &str, more: &str, expected: &[&str]) {
-    let folder = folder("unruly", &format!("{{ misdeed = {misdeed:?} }}"), more);
+    let limits = more.trim_start_matches("[limits]\n");
+    let more = format!("{STRICT}{limits}");
+    let folder = folder("unruly", &format!("{{ misdeed = {misdeed:?} }}"), &more);
     let error = folder
         .run(Tuning {
             lanes: 1,
@@ -131,6 +137,7 @@ fn too_many_output_rows_are_refused() {
 
 #[test]
 fn a_transform_that_recurses_without_end_traps() {
+    // Rust's own stack lies in the guest's memory and ends first; `hostile::` has guests without one.
     fails("recurse", "", &["accumulate", "trapped"]);
 }
 
@@ -199,7 +206,7 @@ fn wasi_has_nothing_behind_it_and_reads_are_counted() {
 fn a_transform_that_sleeps_is_stopped_at_once() {
     // All of them alike, though a real timer would have ended the first before anybody looked.
     for nap in ["nanosecond", "second", "forever"] {
-        let folder = folder("clockwatcher", &format!("{{ nap = {nap:?} }}"), "");
+        let folder = folder("clockwatcher", &format!("{{ nap = {nap:?} }}"), STRICT);
         let error = folder
             .run(Tuning {
                 lanes: 1,
@@ -214,6 +221,100 @@ fn a_transform_that_sleeps_is_stopped_at_once() {
         batch_rows: 100,
     });
     report.expect("to wait for no time at all is not to wait");
+}
+
+/// What was refused, but for the folder, which is another one for each run.
+fn rejects_of(folder: &Folder) -> String {
+    let rejects = folder.text("out/entries.rejects.ndjson");
+    rejects.replace(&*folder.path("").to_string_lossy(), "")
+}
+
+/// What was applied and poisoned, the rejects, and what was written.
+fn poison_of(misdeed: &str, limits: &str, tuning: Tuning) -> (u64, u64, String, String) {
+    let more = format!("[limits]\n{limits}");
+    let folder = folder("unruly", &format!("{{ misdeed = {misdeed:?} }}"), &more);
+    let report = folder.run(tuning).expect("the others count");
+    assert!(report.accounting.balances(), "{misdeed}");
+    let accounting = report.accounting;
+    (
+        accounting.applied,
+        accounting.poisoned,
+        rejects_of(&folder),
+        folder.text("out/out.ndjson"),
+    )
+}
+
+#[test]
+fn a_row_on_which_a_transform_fails_goes_to_the_rejects_and_the_others_count() {
+    for (misdeed, limits, code) in [
+        ("panic", "", "poison:trap"),
+        ("spin", "cpu_per_call = \"30ms\"\n", "poison:cpu_per_call"),
+        ("allocate", "memory = \"8MiB\"\n", "poison:memory"),
+        ("recurse", "", "poison:trap"),
+        ("hoard", "", "poison:state_per_group"),
+        ("mislabel", "", "poison:contract"),
+    ] {
+        let cuts = [(1, 100), (1, 7), (2, 13), (1, 1)];
+        let all = cuts
+            .map(|(lanes, batch_rows)| poison_of(misdeed, limits, Tuning { lanes, batch_rows }));
+        // One row of 40 is poison, and one is refused.
+        assert_eq!((all[0].0, all[0].1), (38, 1), "{misdeed}");
+        for part in [code, "\"poison\"", "sha256:", "13"] {
+            assert!(
+                all[0].2.contains(part),
+                "{misdeed}: {part} is not in {}",
+                all[0].2
+            );
+        }
+        for other in &all[1..] {
+            assert_eq!(*other, all[0], "{misdeed}: wherever batches are cut");
+        }
+    }
+}
+
+/// What was written, and what went to the invalid values, of a run whose windows are of a kind.
+fn failed_windows(misdeed: &str, window: &str, tuning: Tuning) -> (String, String) {
+    let folder = folder("unruly", &format!("{{ misdeed = {misdeed:?} }}"), "");
+    let pipeline = folder.text("pipeline.toml");
+    let pipeline = pipeline.replace("kind = \"tumbling\"\nsize = \"10s\"", window);
+    folder.write("pipeline.toml", pipeline);
+    let report = folder.run(tuning).expect("the others count");
+    assert!(report.accounting.balances(), "{misdeed}");
+    assert_eq!(report.accounting.poisoned, 0, "no row is to blame");
+    let invalid = match report.invalid {
+        0 => String::new(),
+        _ => folder.text("out/entries.invalid.ndjson"),
+    };
+    (folder.text("out/out.ndjson"), invalid)
+}
+
+#[test]
+fn a_window_on_which_a_transform_fails_goes_to_the_invalid_values_and_the_others_count() {
+    let hopping = "kind = \"hopping\"\nsize = \"20s\"\nslide = \"10s\"";
+    for (misdeed, window) in [
+        ("choke", "kind = \"tumbling\"\nsize = \"10s\""),
+        ("choke", hopping),
+        ("stumble", hopping),
+    ] {
+        let tuning = |(lanes, batch_rows)| Tuning { lanes, batch_rows };
+        let cuts = [(1, 100), (1, 7), (2, 13), (1, 1)].map(tuning);
+        let all = cuts.map(|tuning| failed_windows(misdeed, window, tuning));
+        let (sound, none) = failed_windows("nothing", window, cuts[0]);
+        assert!(none.is_empty());
+        let (written, failed) = &all[0];
+        for part in ["\"*\"", "poison:trap", "sha256:", "thirteen to", "ballast"] {
+            assert!(
+                failed.contains(part),
+                "{misdeed}: {part} is not in {failed}"
+            );
+        }
+        let missing = sound.lines().filter(|line| !written.contains(line)).count();
+        assert_eq!(missing, failed.lines().count(), "{misdeed}: {failed}");
+        assert_eq!(sound.lines().count(), written.lines().count() + missing);
+        for other in &all[1..] {
+            assert_eq!(other, &all[0], "{misdeed}: wherever batches are cut");
+        }
+    }
 }
 
 #[test]
@@ -238,4 +339,45 @@ fn a_pool_without_room_is_no_fault_of_the_transform() {
     assert!(error.to_string().contains("run.lanes"), "{error}");
     drop(instances);
     open().expect("there is room again");
+}
+
+#[test]
+fn lanes_that_rest_hold_no_instance_and_tell_all_that_they_told() {
+    let sandbox = Sandbox::start(Compiler::InProcess, None).unwrap();
+    let component = Arc::new(sandbox.load_file(&transform("unruly")).unwrap());
+    let columns = |name, data_type| Arc::new(Schema::new(vec![Field::new(name, data_type, false)]));
+    let opening = Arc::new(Opening {
+        config: "{}".into(),
+        event: "entry".into(),
+        event_schema: columns("amount", DataType::Float64),
+        key: columns("key", DataType::Int64),
+    });
+    let limits = Limits::default();
+    let open = || Resting::open(&component, &opening, &limits, "unruly");
+    // More than there is room for.
+    let lanes = (0..MAX_INSTANCES + 100).map(|_| futures::executor::block_on(open()).unwrap());
+    let mut lanes: Vec<Resting> = lanes.collect();
+    let states = lanes[0].spec().initial.columns().to_vec();
+    let keys: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1]))];
+    let bounds = TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC");
+    let bounds: Vec<ArrayRef> = vec![Arc::new(bounds.clone()), Arc::new(bounds)];
+    for _ in 0..2 {
+        for lane in &mut lanes {
+            let groups = Groups {
+                keys: &keys,
+                states: &states,
+                len: 1,
+            };
+            let finished = futures::executor::block_on(lane.finish(groups, &bounds)).unwrap();
+            assert_eq!(finished.output.num_rows(), 1);
+        }
+    }
+    assert!(sandbox.let_go() > 0);
+    assert_eq!(sandbox.guest_memory().1, 0, "nobody holds memory");
+    // Instances have gone and come, and nothing of what they counted is lost.
+    assert!(
+        lanes
+            .iter()
+            .all(|lane| lane.figures().counts["groups"] == 2)
+    );
 }

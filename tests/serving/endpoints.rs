@@ -131,7 +131,10 @@ fn a_run_that_ended_says_how() {
         assert_eq!(doing, Doing::Ended, "{part}");
     }
     let pipeline = folder.text("pipeline.toml");
-    folder.write("pipeline.toml", pipeline + "[limits]\noutput_rows = 1\n");
+    folder.write(
+        "pipeline.toml",
+        pipeline + "[limits]\noutput_rows = 1\nfailures = 0\n",
+    );
     let progress = Arc::new(Progress::default());
     let error = folder.run_telling(tuning, &progress).unwrap_err();
     assert_eq!(progress.telemetry.state(), PipelineState::Failed(error));

@@ -18,7 +18,7 @@ fn unruly(misdeed: &str) -> Folder {
     folder.write(
         "entries.toml",
         format!(
-            "event = \"entry\"\ntransform = {component:?}\nkey = \"key\"\ngroup = \"entry\"\nconfig = {{ misdeed = {misdeed:?} }}\n[window]\nkind = \"tumbling\"\nsize = \"10s\"\n[[feature]]\nname = \"rows\"\ntype = \"uint64\"\n"
+            "event = \"entry\"\ntransform = {component:?}\nkey = \"key\"\ngroup = \"entry\"\nconfig = {{ misdeed = {misdeed:?} }}\n[window]\nkind = \"tumbling\"\nsize = \"10s\"\n[[feature]]\nname = \"rows\"\ntype = \"uint64\"\n[limits]\nfailures = 0\n"
         ),
     );
     folder

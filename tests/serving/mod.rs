@@ -1,7 +1,12 @@
 //! What a running program tells of itself: over HTTP, and in its log.
 
 mod endpoints;
+mod features;
 mod logs;
+mod program;
+mod put;
+mod refused;
+mod training;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};

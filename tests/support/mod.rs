@@ -3,6 +3,7 @@
 pub(crate) mod proxy;
 pub(crate) mod random;
 pub(crate) mod servers;
+pub(crate) mod types;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -57,6 +58,11 @@ pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the host's folder is in the repository's")
+}
+
+/// The program itself.
+pub(crate) fn program() -> PathBuf {
+    env!("CARGO_BIN_EXE_penstock").into()
 }
 
 /// The path of a transform that was built for the tests.
@@ -127,6 +133,20 @@ impl Folder {
         tuning: Tuning,
         progress: &Arc<Progress>,
     ) -> Result<RunReport, String> {
+        self.run_on(&HOST, tuning, progress)
+    }
+
+    /// The same, in a host that may be another one than that of the other tests.
+    pub(crate) fn run_in(&self, host: &Host, tuning: Tuning) -> Result<RunReport, String> {
+        self.run_on(host, tuning, &Arc::new(Progress::default()))
+    }
+
+    fn run_on(
+        &self,
+        host: &Host,
+        tuning: Tuning,
+        progress: &Arc<Progress>,
+    ) -> Result<RunReport, String> {
         let path = self.path("pipeline.toml");
         let mut pipeline = load_pipelines(&[&path])
             .map_err(|error| error.to_string())?
@@ -136,9 +156,9 @@ impl Folder {
         let environment =
             Environment::find_and_load(&path, "local").map_err(|error| error.to_string())?;
         let opened =
-            pipeline::open(&HOST, pipeline, &environment).map_err(|error| error.to_string())?;
+            pipeline::open(host, pipeline, &environment).map_err(|error| error.to_string())?;
         let stop = Arc::new(AtomicBool::new(false));
-        let mut reports = pipeline::run(&HOST, vec![(opened, Arc::clone(progress))], &stop)
+        let mut reports = pipeline::run(host, vec![(opened, Arc::clone(progress))], &stop)
             .map_err(|error: RunError| error.to_string())?;
         reports.remove(0).map_err(|error| error.to_string())
     }

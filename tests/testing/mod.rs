@@ -1,8 +1,9 @@
-//! `penstock test` and `penstock dev`, run as people run them.
+//! `penstock test`, `penstock dev` and `penstock verify`, run as people run them.
 
 mod cases;
 mod dev;
 mod golden;
+mod parity;
 mod promises;
 
 use crate::support::{Folder, transform};

@@ -1,14 +1,14 @@
 //! `cargo xtask bench`: builds for speed, then hands over to the package that measures.
 
-use std::env;
+use std::process::Command;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use clap::Args;
 
 use crate::{
     command,
-    machine::{self, LIBRDKAFKA, LINKER, WASM_TARGET},
-    services, transforms,
+    machine::{self, LIBRDKAFKA, LINKER, REDIS, WASM_TARGET},
+    projects, services, transforms,
     workspace::Workspace,
 };
 
@@ -33,21 +33,24 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     if options.name == "kafka" {
         services::install(workspace, &[Box::new(penstock_servers::Kafka)])?;
     }
+    if options.name == "serve" {
+        machine::prepare(&[REDIS])?;
+        services::install(
+            workspace,
+            &[Box::new(penstock_servers::DynamoDb::in_memory())],
+        )?;
+    }
     transforms::build(workspace)?;
+    if options.name == "languages" {
+        projects::prepare_and_build(workspace, projects::Program::ToBuild)?;
+    }
+    // Both together: alone, each would have its dependencies built with other features.
     command::run(
         workspace
             .cargo()
-            .args(["build", "--release", "-p", "penstock"]),
+            .args(["build", "--release", "-p", "penstock", "-p", PACKAGE]),
     )?;
-    let mut bench = workspace.cargo();
-    bench
-        .arg("run")
-        .arg("--manifest-path")
-        .arg(workspace.root.join("Cargo.toml"));
-    bench
-        .args(["--release", "-p", PACKAGE, "--", &options.name])
-        .args(&options.arguments);
-    // Paths in the arguments start from where the reader is.
-    bench.current_dir(env::current_dir().context("the current folder cannot be read")?);
+    let mut bench = Command::new(workspace.target.join("release").join(PACKAGE));
+    bench.arg(&options.name).args(&options.arguments);
     command::run(&mut bench)
 }

@@ -81,6 +81,22 @@ pub(crate) const WASI_TARGET: Part = Part {
     comes_from: ComesFrom::Rustup(&["target", "add", "wasm32-wasip2"]),
 };
 
+/// Redis, which serving is measured beside.
+pub(crate) const REDIS: Part = Part {
+    name: "redis-server",
+    present: || command::succeeds("redis-server", &["--version"]),
+    comes_from: ComesFrom::System {
+        apt: &["redis-server"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install redis"),
+            ("pacman", "sudo pacman -S redis"),
+            ("zypper", "sudo zypper install redis"),
+            ("apk", "sudo apk add redis"),
+            ("brew", "brew install redis"),
+        ],
+    },
+};
+
 /// Python, which a server of the tests is written in.
 pub(crate) const PYTHON: Part = Part {
     name: "Python 3 with venv",

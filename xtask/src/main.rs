@@ -6,7 +6,9 @@
 mod bench;
 mod command;
 mod demo;
+mod fuzz;
 mod machine;
+mod projects;
 mod services;
 mod soak;
 mod test;
@@ -38,6 +40,8 @@ enum Task {
     Test(test::Options),
     /// The property tests on many more random cases, round after round
     Soak(soak::Options),
+    /// Mutations of what comes from outside: what guests return, files, messages, configuration, stores
+    Fuzz(fuzz::Options),
     /// Start, stop and show real servers on this machine: Kafka, Kinesis, S3, DynamoDB
     Services(services::Options),
     /// Check the rules of the house that no compiler knows
@@ -50,9 +54,11 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let done = Workspace::find().and_then(|workspace| match arguments.task {
         Task::Demo(options) => demo::run(&workspace, &options),
-        Task::Transforms => transforms::prepare_and_build(&workspace),
+        Task::Transforms => transforms::prepare_and_build(&workspace)
+            .and_then(|()| projects::prepare_and_build(&workspace, projects::Program::ToBuild)),
         Task::Test(options) => test::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
+        Task::Fuzz(options) => fuzz::run(&workspace, &options),
         Task::Services(options) => services::run(&workspace, &options),
         Task::Tidy => tidy::run(&workspace.root),
         Task::Bench(options) => bench::run(&workspace, &options),

@@ -32,9 +32,24 @@ const PROPERTIES: [&[&str]; 2] = [
     ],
 ];
 
+/// The tests of swaps in a row, likewise.
+const SWAPS: [&[&str]; 1] = [&["--test", "whole", "--", "swap::live"]];
+
+/// What is tried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum What {
+    /// Everything that has random cases
+    Properties,
+    /// Swaps in a row, under load: 20 for each of `--times`
+    Swap,
+}
+
 /// How long to go on.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
+    /// What to try; 1,000 swaps are `soak swap --rounds 1 --times 50`
+    #[arg(default_value = "properties")]
+    what: What,
     /// Rounds in all, those of earlier soaks counted
     #[arg(long, default_value_t = 10)]
     rounds: u64,
@@ -54,7 +69,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     services::prepare(workspace)?;
     transforms::build(workspace)?;
     let folder = workspace.root.join("target").join("soak");
-    let noted = folder.join(format!("seed-{}-times-{}", options.seed, options.times));
+    let (tests, prefix) = match options.what {
+        What::Properties => (&PROPERTIES[..], ""),
+        What::Swap => (&SWAPS[..], "swap-"),
+    };
+    let noted = folder.join(format!(
+        "{prefix}seed-{}-times-{}",
+        options.seed, options.times
+    ));
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let before = fs::read_to_string(&noted).ok().filter(|_| !options.fresh);
     let passed: u64 = before.map_or(Ok(0), |text| text.trim().parse())?;
@@ -68,11 +90,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             round + 1,
             options.rounds
         );
-        for properties in PROPERTIES {
+        for properties in tests {
             let mut tests = workspace.cargo();
             tests
                 .args(["test", "-p", "penstock"])
-                .args(properties)
+                .args(*properties)
                 .env("PENSTOCK_CASES", options.times.to_string())
                 .env("PROPTEST_RNG_SEED", seed.to_string());
             command::run(&mut tests).with_context(|| {

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::{
     command,
     machine::{self, CLIPPY, LIBRDKAFKA, LINKER, RUSTFMT, WASI_TARGET, WASM_TARGET},
+    projects::{self, Program},
     services, tidy, transforms,
     workspace::Workspace,
 };
@@ -74,6 +75,17 @@ fn run_steps(workspace: &Workspace, options: &Options, report: &mut Report) -> R
         })?;
     }
     report.step("transforms", |_| transforms::build(workspace))?;
+    if !options.quick {
+        // Before the languages, whose projects `penstock` builds: built for itself, it would have its dependencies built
+        // with other features, and all of them twice.
+        report.step("build", |_| {
+            command::run(workspace.cargo().args(["test", "--workspace", "--no-run"]))
+        })?;
+        report.step("languages", |_| {
+            projects::prepare_and_build(workspace, Program::Built)?;
+            projects::test(workspace)
+        })?;
+    }
     report.step("tests", |left_out| {
         let mut tests = workspace.cargo();
         tests.args(["test", "--workspace"]);

@@ -4,6 +4,7 @@
 //! A finding says what to do. To change a rule, change its table, in the same commit as what needs it.
 
 mod form;
+mod limits;
 mod links;
 mod rooms;
 mod source;
@@ -23,7 +24,7 @@ use crate::command;
 /// A check's name and what it does.
 type Check = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const CHECKS: [Check; 10] = [
+const CHECKS: [Check; 11] = [
     ("every Rust file says what it is", form::opening_docs),
     ("no Rust file is too long", form::length),
     ("files are named for what they hold", form::file_names),
@@ -45,6 +46,7 @@ const CHECKS: [Check; 10] = [
     ),
     ("unsafe code is where the table says", words::unsafe_code),
     ("no file knows a machine's folders", words::machine_folders),
+    ("every limit has a hostile guest", limits::have_attackers),
     ("links between documents lead somewhere", links::resolve),
 ];
 
@@ -69,6 +71,9 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     );
     Ok(())
 }
+
+/// What the Rust of a protocol begins with.
+const GENERATED: &str = "// This file is @generated";
 
 fn findings(tree: &Tree) -> Vec<Finding> {
     CHECKS.iter().flat_map(|(_, check)| check(tree)).collect()
@@ -105,8 +110,10 @@ impl Tree {
                 Err(_) if !root.join(&path).is_file() => continue,
                 Err(error) => return Err(error).with_context(|| format!("cannot read {path}")),
             };
-            // What is not text (a recorded Parquet file, say) has no rules.
-            if let Ok(text) = String::from_utf8(bytes) {
+            // What is not text (a recorded Parquet file, say) has no rules, nor has what a program made.
+            if let Ok(text) = String::from_utf8(bytes)
+                && !text.starts_with(GENERATED)
+            {
                 files.push((path, text));
             }
         }

@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use wit_component::ComponentEncoder;
-
 use super::Failure;
+use super::build::encode;
 use super::show::{self, say};
 
-/// Makes a component of a core module that was built for wasm32-unknown-unknown with an SDK.
+/// Makes a component of a core module, which has the contract's exports and needs no bindings' sections.
+/// `penstock build` does this and all that comes before it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -36,15 +36,11 @@ pub(super) fn write(module: &Path, output: &Path) -> Result<u64, Failure> {
     if module.get(4..8) == Some(&[0x0d, 0, 1, 0]) {
         return Err(Failure::input(format!("{path} is a component already")));
     }
-    let component = ComponentEncoder::default()
-        .validate(true)
-        .module(&module)
-        .and_then(|encoder| encoder.encode())
-        .map_err(|error| {
-            Failure::input(format!(
-                "cannot make a component of {path}: {error:#}; build it with an SDK, for wasm32-unknown-unknown"
-            ))
-        })?;
+    let component = encode(&module).map_err(|error| {
+        Failure::input(format!(
+            "cannot make a component of {path}: {error}; `penstock build` does all of it, from the sources"
+        ))
+    })?;
     // Written aside and renamed, so that no half of a component is ever there to be loaded.
     let unfinished = output.with_extension("wasm.partial");
     std::fs::write(&unfinished, &component)

@@ -5,9 +5,8 @@ use std::path::PathBuf;
 use serde_json::json;
 
 use super::{Failure, show};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, StoreOptions, StorePlace, types};
-use crate::store::embedded::EmbeddedStore;
-use crate::store::{FeatureName, FeatureReader, FeatureValue, StoreError, Value};
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, FeaturePlace, StoreOptions, types};
+use crate::store::{FeatureName, FeatureValue, StoreError, Value, open_reader};
 
 /// Looks up the newest values of an entity's features.
 ///
@@ -35,7 +34,7 @@ pub(super) struct Arguments {
     /// Where to look for penstock.toml: there or in a folder above.
     #[arg(long, value_name = "PATH", default_value = ".")]
     project: PathBuf,
-    /// The store's folder, or its URL, which is opened with variables such as AWS_REGION; penstock.toml is not looked for then.
+    /// The store's folder, its URL, or dynamodb://TABLE, which are opened with variables such as AWS_REGION; penstock.toml is not looked for then.
     #[arg(long, value_name = "FOLDER")]
     store: Option<String>,
     /// Print the values as JSON.
@@ -45,10 +44,11 @@ pub(super) struct Arguments {
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let place = match &arguments.store {
-        Some(text) => StorePlace::of(text, &StoreOptions::default()),
+        Some(text) => FeaturePlace::of(text, &StoreOptions::default()),
         None => {
             let environment = Environment::find_and_load(&arguments.project, &arguments.env);
-            environment.map_err(Failure::input)?.store
+            let features = environment.and_then(|environment| environment.features());
+            features.map_err(Failure::input)?
         }
     };
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -62,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map(|text| FeatureName::parse(text))
         .collect();
     let values = runtime.block_on(async {
-        let store = EmbeddedStore::open_reader(&place).await?;
+        let store = open_reader(&place).await?;
         store.get(&arguments.group, &arguments.entity, &names).await
     });
     let values = values.map_err(|error| match error {

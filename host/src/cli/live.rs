@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::run::{map_to_json, print_rows, rejected_to_json, rows_to_json};
 use super::show::{self, say};
 use super::signals::Signals;
+use super::summary::{map_to_json, print_rows, rejected_to_json, rows_to_json};
 use super::{Failure, logs};
 use crate::config::{Environment, Pipeline};
 use crate::pipeline::Host;

@@ -3,23 +3,34 @@
 //! Exit codes: 0 for success, 1 for a failure while working, 2 for bad input (arguments,
 //! configuration, components, data that cannot be read), 130 when the user stopped it.
 
+mod build;
 mod componentize;
 mod dev;
+mod features;
 mod get;
 mod health;
 mod inspect;
 mod live;
 mod logs;
+mod new;
+mod offline;
 mod progress;
 mod record;
+mod registry;
 mod replaying;
 mod run;
+mod serve;
 mod show;
 mod signals;
 mod simulate;
 mod state;
+mod store;
+mod summary;
+mod swap;
 mod test;
+mod training_set;
 mod validate;
+mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -69,15 +80,31 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    New(new::Arguments),
+    Build(build::Arguments),
     Run(run::Arguments),
     Record(Box<record::Arguments>),
     Get(get::Arguments),
+    Serve(serve::Arguments),
+    Offline(offline::Arguments),
+    TrainingSet(training_set::Arguments),
     State(state::Arguments),
+    Features(features::Arguments),
+    Store(store::Arguments),
     Health(health::Arguments),
     Test(test::Arguments),
     Dev(dev::Arguments),
+    Verify(verify::Arguments),
     Validate(validate::Arguments),
     Inspect(inspect::Arguments),
+    Push(registry::PushArguments),
+    List(registry::ListArguments),
+    Pull(registry::PullArguments),
+    Keygen(registry::KeygenArguments),
+    Swap(swap::SwapArguments),
+    Rollback(swap::RollbackArguments),
+    History(swap::HistoryArguments),
+    Status(swap::StatusArguments),
     Simulate(simulate::Arguments),
     Componentize(componentize::Arguments),
     /// Compiles a component from standard input to native code on standard output.
@@ -135,15 +162,31 @@ pub fn main() -> ExitCode {
         return ExitCode::from(2);
     }
     let ended = match arguments.command {
+        Command::New(arguments) => new::run(&arguments),
+        Command::Build(arguments) => build::run(&arguments),
         Command::Run(arguments) => run::run(&arguments),
         Command::Record(arguments) => record::run(&arguments),
         Command::Get(arguments) => get::run(&arguments),
+        Command::Serve(arguments) => serve::run(&arguments),
+        Command::Offline(arguments) => offline::run(&arguments),
+        Command::TrainingSet(arguments) => training_set::run(&arguments),
         Command::State(arguments) => state::run(&arguments),
+        Command::Features(arguments) => features::run(&arguments),
+        Command::Store(arguments) => store::run(&arguments),
         Command::Health(arguments) => health::run(&arguments),
         Command::Test(arguments) => test::run(&arguments),
         Command::Dev(arguments) => dev::run(&arguments),
+        Command::Verify(arguments) => verify::run(&arguments),
         Command::Validate(arguments) => validate::run(&arguments),
         Command::Inspect(arguments) => inspect::run(&arguments),
+        Command::Push(arguments) => registry::push(&arguments),
+        Command::List(arguments) => registry::list(&arguments),
+        Command::Pull(arguments) => registry::pull(&arguments),
+        Command::Keygen(arguments) => registry::keygen(&arguments),
+        Command::Swap(arguments) => swap::swap(&arguments),
+        Command::Rollback(arguments) => swap::rollback(&arguments),
+        Command::History(arguments) => swap::history(&arguments),
+        Command::Status(arguments) => swap::status(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Componentize(arguments) => componentize::run(&arguments),
         Command::Compile => unreachable!("it was dealt with above"),
@@ -158,12 +201,21 @@ pub fn main() -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Threads of each runtime that wait for files.
+const FILE_THREADS: usize = 32;
+
+/// Threads that stores, sources and sinks share. More than they need, so that a commit, which is short, does not wait
+/// behind what takes long: the system divides processors more finely than tasks do.
+const IO_THREADS: usize = 4;
+
 /// Starts what pipelines share.
 fn host() -> Result<Host, Failure> {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let runtime = |name: &str, threads: usize| {
         tokio::runtime::Builder::new_multi_thread()
             .worker_threads(threads)
+            // They read and write files, and each has memory of its own.
+            .max_blocking_threads(FILE_THREADS)
             .thread_name(name)
             .enable_all()
             .build()
@@ -172,7 +224,7 @@ fn host() -> Result<Host, Failure> {
     Ok(Host {
         sandbox: sandbox()?,
         lanes: runtime("lane", threads)?,
-        io: runtime("io", 2)?,
+        io: runtime("io", IO_THREADS)?,
         clock: Arc::new(SystemClock::start()),
     })
 }
@@ -184,8 +236,19 @@ fn sandbox() -> Result<Sandbox, Failure> {
         program,
         arguments: vec![COMPILE.into()],
     };
-    Ok(Sandbox::start(compiler, Some(&cache_folder()?))?)
+    let sandbox = Sandbox::start(compiler, Some(&cache_folder()?))?;
+    let Some(amount) = std::env::var_os(GUEST_MEMORY).filter(|value| !value.is_empty()) else {
+        return Ok(sandbox);
+    };
+    let amount = amount.to_string_lossy();
+    let bytes = crate::config::parse_bytes(&amount).map_err(|error| {
+        Failure::Input(format!("{GUEST_MEMORY}: {}; {}", error.message, error.hint))
+    })?;
+    Ok(sandbox.with_guest_memory(usize::try_from(bytes).unwrap_or(usize::MAX)))
 }
+
+/// How much memory all transforms of a process may have together, such as `8GiB`.
+const GUEST_MEMORY: &str = "PENSTOCK_GUEST_MEMORY";
 
 /// `PENSTOCK_CACHE`, or `penstock` in the user's cache folder.
 fn cache_folder() -> Result<PathBuf, Failure> {

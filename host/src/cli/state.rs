@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use url::Url;
 
-use super::run::rows_to_json;
 use super::show::{self, say};
+use super::summary::rows_to_json;
 use super::{Failure, health};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, StoreOptions, StorePlace, load_pipelines};
 use crate::pipeline;

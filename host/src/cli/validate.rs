@@ -6,7 +6,9 @@ use serde_json::json;
 
 use super::Failure;
 use super::show::{self, say};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, Pipeline, Source, load_pipelines, types};
+use crate::config::{
+    ComponentPlace, DEFAULT_ENVIRONMENT, Environment, Pipeline, Source, load_pipelines, types,
+};
 use crate::pipeline::{self, Opened, WiringError, live};
 use crate::source::decode;
 use crate::source::live::DeclaredStream;
@@ -77,7 +79,7 @@ fn print(opened: &Opened, place: &str, stream: Option<&DeclaredStream>) {
     say!("{}: fine", opened.declaration.source.path().display());
     say!(
         "  transform  {} ({})",
-        opened.declaration.transform.value.display(),
+        opened.declaration.transform.value,
         opened.digest
     );
     if let Some((path, digest)) = mapper_of(opened) {
@@ -172,11 +174,11 @@ fn unwritten(pipeline: &Pipeline, is_live: bool) -> Vec<String> {
 }
 
 /// Where the component of its mapper is, and its digest.
-fn mapper_of(opened: &Opened) -> Option<(std::path::Display<'_>, &str)> {
+fn mapper_of(opened: &Opened) -> Option<(&ComponentPlace, &str)> {
     let own = &opened.declaration.transform;
     let map = opened.declaration.map.as_ref();
-    let path = map.map_or(own, |map| &map.transform);
-    Some((path.value.display(), opened.mapper_digest()?))
+    let place = map.map_or(own, |map| &map.transform);
+    Some((&place.value, opened.mapper_digest()?))
 }
 
 fn to_json(opened: &Opened, stream: Option<String>) -> serde_json::Value {

@@ -3,8 +3,13 @@
 //! ```toml
 //! [environments.local]                     # the default; `--env NAME` chooses another
 //! store = "data/store"                     # the embedded store: a folder, or s3://BUCKET/PREFIX; default ".penstock/store"
+//! cache = { bytes = "64MiB", max_age = "1s" }   # what readers keep in memory, and how old it may be
 //! output = "data/out"                      # where output files go; default "penstock-out"
+//! output_elsewhere = true                  # whether pipelines may name files outside of that; default false
 //! listen = "127.0.0.1:9464"                # where a run answers /health and /metrics; nowhere by default
+//! registry = "s3://bucket/transforms"      # versions of transforms, see `registry`; default ".penstock/registry"
+//! offline = "s3://bucket/features"         # where the history of features is kept, or a folder; nowhere by default
+//! serving = { grpc = "127.0.0.1:8471" }    # how models are answered, see `serving`
 //!
 //! [environments.local.object_store]        # what object stores are opened with, beside AWS_… and the like
 //! aws_region = "eu-central-1"
@@ -46,6 +51,8 @@
 //! format = "json"                          # or "arrow"; default: "json"
 //! ```
 //!
+//! Features can be kept in a table of DynamoDB: see `table_place`, which lists the keys.
+//!
 //! Relative paths start from the folder of `penstock.toml`, which is beside the pipeline file or in
 //! the nearest folder above it. A folder stands for the files directly in it, without those whose
 //! names begin with `.` or `_`. Files are read in the order of the list, those of a glob or folder by
@@ -61,10 +68,14 @@ use arrow::datatypes::{DataType, Schema, SchemaRef};
 use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Place, Span};
 use super::file_format::FileFormat;
 use super::live::LiveSource;
+use super::operators::OperatorToken;
 use super::pipeline::{OutputFile, Pipeline};
 use super::recorded::RecordedFiles;
+use super::registry::TransformRegistry;
 use super::remote::StoreOptions;
+use super::serving::Serving;
 use super::store_place::StorePlace;
+use super::table_place::{CacheSettings, FeaturePlace, TablePlace};
 use super::topics::Topic;
 use super::{environment_file, patterns, recorded, suggest, types};
 
@@ -81,18 +92,33 @@ pub struct Environment {
     pub source: Arc<ConfigFile>,
     /// Its name.
     pub name: String,
-    /// Where the embedded store is; it need not exist yet.
+    /// Where the embedded store is; it need not exist yet. What lanes keep is there, and features are unless there is
+    /// a table for them: see [`Environment::features`].
     pub store: StorePlace,
+    /// The table that features go to instead, as it is declared.
+    pub(super) table: Option<TablePlace>,
+    /// What is kept in memory for readers.
+    pub cache: CacheSettings,
     /// Folder of output files; it need not exist yet.
     pub output: PathBuf,
+    /// Whether pipelines may name output files outside of that folder.
+    pub output_elsewhere: bool,
     /// The events it has, by name.
     pub events: BTreeMap<String, EventSource>,
     /// The topics that pipelines may write to, by name.
     pub topics: BTreeMap<String, Topic>,
     /// What object stores are opened with.
     pub store_options: StoreOptions,
+    /// Where versions of transforms are, and which of them are trusted.
+    pub registry: TransformRegistry,
     /// `host:port` on which a run answers whether it is well; none unless it is asked to.
     pub listen: Option<String>,
+    /// Who may swap transforms over HTTP.
+    pub operators: Vec<OperatorToken>,
+    /// How features are served to models; none unless the environment says it.
+    pub serving: Option<Serving>,
+    /// Where the history of features is kept for training; nowhere unless the environment says it.
+    pub offline: Option<StorePlace>,
     /// For each event, the environments of the file that have it recorded.
     pub(super) recorded_in: Arc<BTreeMap<String, Vec<String>>>,
 }
@@ -146,6 +172,31 @@ impl Environment {
     pub fn find_and_load(near: &Path, name: &str) -> Result<Self, ConfigError> {
         let path = find(near)?;
         environment_file::read(&ConfigFile::read(&path)?, name)
+    }
+
+    /// Where features are kept.
+    ///
+    /// # Errors
+    ///
+    /// The file takes credentials from an environment variable that is not there.
+    pub fn features(&self) -> Result<FeaturePlace, ConfigError> {
+        match &self.table {
+            None => Ok(FeaturePlace::Embedded(self.store.clone())),
+            Some(table) => Ok(FeaturePlace::Table(Box::new(table.resolved(&self.source)?))),
+        }
+    }
+
+    /// The same environment with the store, the outputs and the history of features in a folder, as if it were a
+    /// machine of its own.
+    #[must_use]
+    pub fn moved_to(self, folder: &Path) -> Self {
+        Self {
+            store: StorePlace::Folder(folder.join("store")),
+            table: None,
+            output: folder.join("output"),
+            offline: Some(StorePlace::Folder(folder.join("history"))),
+            ..self
+        }
     }
 
     /// A finding about a value of `penstock.toml`. `hint` says the fix; empty for none.

@@ -13,10 +13,13 @@ use super::environment::{
 use super::file_format::FileFormat;
 use super::live_file::LiveKeys;
 use super::live_settings::StreamKind;
+use super::operators::read_operators;
+use super::registry::{TransformRegistry, Trust, read_trust};
 use super::remote::{Secret, StoreOptions, is_url};
 use super::store_place::{self, StorePlace};
 use super::table::{Node, Table, read_file};
-use super::{suggest, topics, types};
+use super::table_place::{self, CacheSettings, TablePlace, read_cache, read_table};
+use super::{serving, suggest, topics, types};
 
 /// Reads and checks all environments, and gives the one asked for.
 pub(super) fn read(file: &Arc<ConfigFile>, name: &str) -> Result<Environment, ConfigError> {
@@ -45,6 +48,8 @@ fn read_root(file: &Arc<ConfigFile>, mut root: Table<'_>) -> Option<Environments
     let table = root
         .required("environments", example)
         .and_then(|node| node.table(&format!("`{example}`")));
+    // What `penstock build` is told, which reads it itself.
+    let _ = root.optional("build");
     root.finish(
         &[],
         &[(
@@ -86,14 +91,40 @@ fn read_environment(
 ) -> Option<Environment> {
     let mut table = node.table("`[environments.NAME]` and its keys below")?;
     let store = table.optional("store");
+    let registry = table.optional("registry");
+    let trust = table
+        .optional("signatures")
+        .map_or_else(|| Some(Trust::default()), |node| read_trust(&node));
     let output = read_folder(file, table.optional("output"), "penstock-out");
+    let output_elsewhere = table
+        .optional("output_elsewhere")
+        .map_or(Some(false), |node| node.boolean());
     let listen = table.optional("listen").map_or(Some(None), |node| {
         node.string("\"127.0.0.1:9464\"").map(Some)
     });
     let options = table
         .optional("object_store")
         .map_or_else(|| Some(StoreOptions::default()), |node| read_options(&node));
-    let store = read_store(file, store, options.as_ref());
+    let registry = read_store(file, registry, ".penstock/registry", options.as_ref());
+    let state = table.optional("state");
+    let dynamodb = table.optional("dynamodb");
+    let features = read_features(store.as_ref(), state.as_ref(), dynamodb.as_ref());
+    let store = match &features {
+        Some(Some(_)) => read_store(file, state, ".penstock/state", options.as_ref()),
+        _ => read_store(file, store, ".penstock/store", options.as_ref()),
+    };
+    let cache = table
+        .optional("cache")
+        .map_or_else(|| Some(CacheSettings::default()), |node| read_cache(&node));
+    let offline = table.optional("offline").map_or(Some(None), |node| {
+        read_store(file, Some(node), "history", options.as_ref()).map(Some)
+    });
+    let serving = table
+        .optional("serving")
+        .map_or(Some(None), |node| serving::read(file, &node).map(Some));
+    let operators = table
+        .optional("operators")
+        .map_or_else(|| Some(Vec::new()), |node| read_operators(file, &node));
     let topics = table
         .optional("topics")
         .map_or_else(|| Some(BTreeMap::new()), |node| topics::read(&node));
@@ -113,11 +144,21 @@ fn read_environment(
         source: Arc::clone(file),
         name: name.value.clone(),
         store: store?,
+        table: features?,
+        cache: cache?,
         output: output?,
+        output_elsewhere: output_elsewhere?,
         events,
         topics: topics?,
         store_options: options?,
+        registry: TransformRegistry {
+            place: registry?,
+            trust: trust?,
+        },
         listen: listen?.map(|listen| listen.value),
+        operators: operators?,
+        serving: serving?,
+        offline: offline?,
         recorded_in: Arc::default(),
     })
 }
@@ -137,19 +178,40 @@ fn read_options(node: &Node<'_>) -> Option<StoreOptions> {
     Some(StoreOptions { entries: entries? })
 }
 
+/// The table that features go to, if `store` names one. What belongs to a table alone is refused without one.
+fn read_features(
+    store: Option<&Node<'_>>,
+    state: Option<&Node<'_>>,
+    dynamodb: Option<&Node<'_>>,
+) -> Option<Option<TablePlace>> {
+    // What is no text is refused where the store is read.
+    let name = store.and_then(|node| node.value.as_str());
+    if let (Some(name), Some(node)) = (name.and_then(table_place::table_name), store) {
+        if let Some((what, hint)) = table_place::refused(name) {
+            node.report(what, hint);
+            return None;
+        }
+        return read_table(name, dynamodb).map(Some);
+    }
+    let hint = "write `store = \"dynamodb://TABLE\"`, or leave this out: the embedded store keeps state and features in one place";
+    let alone = [state, dynamodb].into_iter().flatten();
+    let alone = alone.map(|node| node.report("is there without a table of DynamoDB", hint));
+    (alone.count() == 0).then_some(None)
+}
+
 /// A folder, or a place on object storage, which is opened with the environment's options.
 fn read_store(
     file: &ConfigFile,
     node: Option<Node<'_>>,
+    default: &str,
     options: Option<&StoreOptions>,
 ) -> Option<StorePlace> {
-    const DEFAULT: &str = ".penstock/store";
     let url = match &node {
-        Some(node) => Some(node.string(&format!("\"{DEFAULT}\""))?.value).filter(|it| is_url(it)),
+        Some(node) => Some(node.string(&format!("\"{default}\""))?.value).filter(|it| is_url(it)),
         None => None,
     };
     let (Some(node), Some(url)) = (&node, url) else {
-        return read_folder(file, node, DEFAULT).map(StorePlace::Folder);
+        return read_folder(file, node, default).map(StorePlace::Folder);
     };
     if let Some((what, hint)) = store_place::refused(&url) {
         node.report(what, hint);

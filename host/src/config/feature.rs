@@ -125,6 +125,18 @@ fn read_feature(
     let feature_type = table
         .required("type", "type = \"float64\"")
         .and_then(|node| read_type(&node));
+    let mut lasting = |key: &'static str, example: &str| {
+        let node = table.optional(key);
+        node.map_or(Some(None), |node| {
+            node.positive_duration(example)
+                .map(|micros| Some(micros.value))
+        })
+    };
+    let ttl = lasting("ttl", "\"7d\"");
+    let freshness = lasting("freshness", "\"5m\"");
+    let alert = table.optional("alert").map_or(Some(String::new()), |node| {
+        node.string("\"team@example.com\"").map(|text| text.value)
+    });
     let own_group = table.optional("group").map(|node| node.name("\"driver\""));
     let own_owner = table
         .optional("owner")
@@ -205,9 +217,13 @@ fn read_feature(
             description: description?,
             tags: tags?,
             validation: validation?,
+            ttl: ttl?,
+            freshness: freshness?,
+            alert: alert?,
             pipeline: shared.pipeline.to_owned(),
             column: column.value,
             window: String::new(),
+            lineage: None,
         },
     };
     Some(

@@ -2,12 +2,11 @@
 //!
 //! ```toml
 //! [map]
-//! transform = "transforms/geohash.wasm"   # from this file's folder; exports `mapper`
+//! transform = "transforms/geohash.wasm"   # from this file's folder, or NAME@VERSION; exports `mapper`
 //! config = { precision = 6 }              # handed to it as JSON
 //! ```
 
-use std::path::PathBuf;
-
+use super::component::ComponentPlace;
 use super::diagnostic::{ConfigFile, Located};
 use super::pipeline_file::{ROOT_KEYS, read_transform};
 use super::table::Node;
@@ -16,8 +15,8 @@ use super::transform_config;
 /// A component that maps rows first.
 #[derive(Debug, Clone)]
 pub struct MapSpec {
-    /// The component's file, as in [`Pipeline::transform`](super::Pipeline::transform).
-    pub transform: Located<PathBuf>,
+    /// Where the component is, as in [`Pipeline::transform`](super::Pipeline::transform).
+    pub transform: Located<ComponentPlace>,
     /// What it is opened with: JSON text of an object; `{}` by default.
     pub config: Located<String>,
 }

@@ -14,26 +14,36 @@ mod bootstrap;
 mod bytes;
 #[cfg(test)]
 pub(crate) mod cases;
+pub mod component;
 mod diagnostic;
 mod duration;
 pub mod environment;
 mod environment_file;
 mod feature;
+mod feature_file;
 mod file_format;
+#[cfg(test)]
+mod fuzz;
 mod length;
+mod limits;
 pub mod live;
 mod live_file;
 mod live_settings;
 mod load;
 pub mod map;
+mod operators;
 mod patterns;
 pub mod pipeline;
 mod pipeline_file;
 mod recorded;
+mod registry;
 mod remote;
+mod serving;
 mod store_place;
 mod suggest;
+mod swap;
 mod table;
+mod table_place;
 pub mod topics;
 mod transform_config;
 pub mod types;
@@ -43,6 +53,7 @@ mod window_file;
 
 pub use bootstrap::{Bootstrap, Partitioner};
 pub use bytes::{parse_bytes, print_bytes};
+pub use component::{ComponentPlace, HeldComponent, VersionedName};
 pub use diagnostic::{
     ConfigError, ConfigFile, Diagnostic, Excerpt, Located, Note, Place, Span, ValueError,
 };
@@ -53,21 +64,28 @@ pub use environment::{
     Source,
 };
 pub use feature::{DeclaredFeature, FeatureSpans};
+pub use feature_file::{FeatureFileError, load_features};
 pub use file_format::FileFormat;
+pub use limits::Limits;
 pub use live::{
     LiveFormat, LiveSource, MessageColumns, OnMissing, RegistrySettings, Repartition, Stream,
     StreamSettings,
 };
 pub use load::load_pipelines;
 pub use map::MapSpec;
+pub use operators::OperatorToken;
 pub use patterns::is_left_out;
 pub use pipeline::{
-    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, SideOutput,
+    OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, SideOutput,
 };
 pub use recorded::{FormatOfFiles, RecordedFiles, RecordedPlace};
+pub use registry::{PUBLIC_KEY, TransformRegistry, Trust};
 pub(crate) use remote::is_url;
 pub use remote::{Secret, StoreOptions, sounds_secret};
+pub use serving::{Anyone, KnownBy, Serving, ServingTls, ServingToken};
 pub use store_place::StorePlace;
 pub(crate) use suggest::did_you_mean;
+pub use swap::SwapSpec;
+pub use table_place::{CacheSettings, FeaturePlace, TableKeys, TablePlace};
 pub use topics::{Topic, TopicFormat};
 pub use window::{Emit, OnIdle, WindowKind, WindowSpec, Zone};

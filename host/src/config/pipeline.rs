@@ -2,7 +2,7 @@
 //!
 //! ```toml
 //! event = "ride_offer"                    # what it is stands in penstock.toml, per environment
-//! transform = "transforms/driver.wasm"    # from this file's folder
+//! transform = "transforms/driver.wasm"    # from this file's folder; or NAME@VERSION in the environment's registry
 //! key = ["driver_id"]                     # or a string; the key of the entity
 //! name = "driver_accept_proportion_10m"   # default: the file's name without `.toml`
 //! group = "driver"                        # of all features below; a feature may say its own
@@ -61,6 +61,10 @@
 //! state_per_group = "1MiB"
 //! log_lines_per_call = 100
 //! metric_names = 64
+//!
+//! [swap]                                  # see `swap`; these are the defaults
+//! look_every = "1s"
+//! probation = "10m"
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -69,9 +73,12 @@ use std::time::Duration;
 
 use arrow::datatypes::Schema;
 
+use super::component::ComponentPlace;
 use super::diagnostic::{ConfigError, ConfigFile, Diagnostic, Located, Span};
 use super::feature::DeclaredFeature;
+use super::limits::Limits;
 use super::map::MapSpec;
+use super::swap::SwapSpec;
 use super::window::WindowSpec;
 use super::{load, pipeline_file, suggest};
 use crate::store::declarations::{FeatureDeclaration, OutputMismatch};
@@ -87,7 +94,7 @@ pub struct Pipeline {
     pub event: Located<String>,
     /// The component's file, which existed when the pipeline was loaded. Relative to the current
     /// folder if the pipeline's own path was.
-    pub transform: Located<PathBuf>,
+    pub transform: Located<ComponentPlace>,
     /// The columns that identify an entity: at least one, none twice. They are the event's, or those
     /// of what it is mapped to.
     pub key: Vec<Located<String>>,
@@ -106,6 +113,8 @@ pub struct Pipeline {
     pub run: RunOptions,
     /// What the transform may use.
     pub limits: Limits,
+    /// How it comes from one version of its transform to another.
+    pub swap: SwapSpec,
 }
 
 /// Where values and rows go. Turn an [`OutputFile`] into a path with
@@ -209,39 +218,6 @@ pub enum OnMalformed {
     Keep,
     /// The run stops with an error.
     Stop,
-}
-
-/// What a transform may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limits {
-    /// Memory of an instance in bytes, 1 MiB to 4 GiB.
-    pub memory: u64,
-    /// CPU time of a call in microseconds, at least 1 ms.
-    pub cpu_per_call: i64,
-    /// Rows that a call may return.
-    pub output_rows: u64,
-    /// Bytes that a call may return.
-    pub output_bytes: u64,
-    /// Bytes of state that a group may have.
-    pub state_per_group: u64,
-    /// Lines that a call may log; more are dropped and counted.
-    pub log_lines_per_call: u32,
-    /// Different metric names that a transform may use.
-    pub metric_names: u32,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Limits {
-            memory: 256 << 20,
-            cpu_per_call: 10_000_000,
-            output_rows: 4 << 20,
-            output_bytes: 64 << 20,
-            state_per_group: 1 << 20,
-            log_lines_per_call: 100,
-            metric_names: 64,
-        }
-    }
 }
 
 impl Pipeline {

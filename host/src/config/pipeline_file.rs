@@ -4,15 +4,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::component::{ComponentPlace, VersionedName};
 use super::diagnostic::{ConfigError, ConfigFile, Located};
 use super::feature::{self, Shared};
+use super::limits::{self, Limits};
 use super::map;
 use super::pipeline::{
-    Limits, OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, SideOutput,
+    OnMalformed, OutputFile, OutputFormat, Outputs, Pipeline, RunOptions, SideOutput,
 };
+use super::swap::{SwapSpec, read_swap};
 use super::table::{Findings, Node, Table, read_file};
 use super::{suggest, transform_config, window_file};
-use crate::store::declarations::is_name;
+use crate::store::declarations::{ELSEWHERE, is_name};
 
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
@@ -49,7 +52,9 @@ pub(super) fn read(file: &Arc<ConfigFile>) -> Result<Pipeline, ConfigError> {
 
 fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -> Option<Pipeline> {
     let name = match root.optional("name") {
-        Some(node) => node.name("\"driver_accept_proportion_10m\""),
+        Some(node) => node
+            .name("\"driver_accept_proportion_10m\"")
+            .filter(|name| is_free(&node, &name.value)),
         None => name_of_file(file, findings),
     };
     let event = root
@@ -83,9 +88,12 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
     let run = root
         .optional("run")
         .map_or(Some(RunOptions::default()), |node| read_run(&node));
+    let swap = root
+        .optional("swap")
+        .map_or(Some(SwapSpec::default()), |node| read_swap(&node));
     let limits = root
         .optional("limits")
-        .map_or(Some(Limits::default()), |node| read_limits(&node));
+        .map_or(Some(Limits::default()), |node| limits::read(&node));
     root.finish(&[], &RETIRED);
 
     // Features are checked even where the key or the window could not be read.
@@ -126,7 +134,17 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
         outputs: outputs?,
         run: run?,
         limits: limits?,
+        swap: swap?,
     })
+}
+
+/// Whether a pipeline may have this name; if not, that is reported.
+fn is_free(node: &Node<'_>, name: &str) -> bool {
+    if name == ELSEWHERE {
+        let hint = "it stands for what no pipeline computes: choose another name";
+        node.report(format_args!("cannot be `{ELSEWHERE}`"), hint);
+    }
+    name != ELSEWHERE
 }
 
 fn name_of_file(file: &ConfigFile, findings: &Findings) -> Option<Located<String>> {
@@ -135,11 +153,11 @@ fn name_of_file(file: &ConfigFile, findings: &Findings) -> Option<Located<String
         .file_stem()
         .unwrap_or_default()
         .to_string_lossy();
-    if is_name(&stem) {
+    if is_name(&stem) && stem != ELSEWHERE {
         return Some(Located::default_of(stem.into_owned()));
     }
     let message = format!(
-        "the file's name gives the pipeline the name `{stem}`, but a name has only a-z, 0-9 and _ and begins with a letter"
+        "the file's name gives the pipeline the name `{stem}`, but a name has only a-z, 0-9 and _, begins with a letter, and is not `{ELSEWHERE}`"
     );
     findings.report(
         super::diagnostic::Span::WHOLE_FILE,
@@ -149,15 +167,30 @@ fn name_of_file(file: &ConfigFile, findings: &Findings) -> Option<Located<String
     None
 }
 
-pub(super) fn read_transform(node: &Node<'_>, file: &ConfigFile) -> Option<Located<PathBuf>> {
+pub(super) fn read_transform(
+    node: &Node<'_>,
+    file: &ConfigFile,
+) -> Option<Located<ComponentPlace>> {
     let text = node.string("\"transforms/driver.wasm\"")?;
+    if ComponentPlace::is_registered(&text.value) {
+        return match VersionedName::parse(&text.value) {
+            Ok(name) => Some(Located::new(ComponentPlace::Registered(name), text.span)),
+            Err(_) => {
+                node.report(
+                    "is no version of a transform",
+                    "write NAME@VERSION, as `penstock list` shows them, or the path of a component",
+                );
+                None
+            }
+        };
+    }
     let path = file.folder().join(&text.value);
     let path = path
         .strip_prefix(".")
         .map(Path::to_path_buf)
         .unwrap_or(path);
     if path.is_file() {
-        return Some(Located::new(path, text.span));
+        return Some(Located::new(ComponentPlace::File(path), text.span));
     }
     let what = if path.is_dir() {
         "is a folder"
@@ -409,57 +442,10 @@ fn read_commit_every(node: &Node<'_>) -> Option<Duration> {
     Some(Duration::from_micros(micros.value as u64))
 }
 
-fn read_limits(node: &Node<'_>) -> Option<Limits> {
-    let mut table = node.table("a `[limits]` table")?;
-    let default = Limits::default();
-    let memory = table
-        .optional("memory")
-        .map_or(Some(default.memory), |node| node.bytes(KIB * KIB..=4 * GIB));
-    let cpu_per_call = table
-        .optional("cpu_per_call")
-        .map_or(Some(default.cpu_per_call), |node| read_cpu_time(&node));
-    let output_rows = table
-        .optional("output_rows")
-        .map_or(Some(default.output_rows), |node| {
-            number(&node, 1..=u32::MAX.into())
-        });
-    let output_bytes = table
-        .optional("output_bytes")
-        .map_or(Some(default.output_bytes), |node| node.bytes(KIB..=4 * GIB));
-    let state_per_group = table
-        .optional("state_per_group")
-        .map_or(Some(default.state_per_group), |node| node.bytes(1..=GIB));
-    let log_lines = table
-        .optional("log_lines_per_call")
-        .map_or(Some(default.log_lines_per_call), |node| {
-            number(&node, 0..=100_000)
-        });
-    let metric_names = table
-        .optional("metric_names")
-        .map_or(Some(default.metric_names), |node| number(&node, 0..=10_000));
-    table.finish(&ROOT_KEYS, &[]);
-    Some(Limits {
-        memory: memory?,
-        cpu_per_call: cpu_per_call?,
-        output_rows: output_rows?,
-        output_bytes: output_bytes?,
-        state_per_group: state_per_group?,
-        log_lines_per_call: log_lines?,
-        metric_names: metric_names?,
-    })
-}
-
-fn read_cpu_time(node: &Node<'_>) -> Option<i64> {
-    const LEAST: i64 = 1_000;
-    let micros = node.positive_duration("\"10s\"")?;
-    if micros.value < LEAST {
-        node.report("is shorter than can be measured", "write at least \"1ms\"");
-        return None;
-    }
-    Some(micros.value)
-}
-
-fn number<N: TryFrom<i64>>(node: &Node<'_>, range: std::ops::RangeInclusive<i64>) -> Option<N> {
+pub(super) fn number<N: TryFrom<i64>>(
+    node: &Node<'_>,
+    range: std::ops::RangeInclusive<i64>,
+) -> Option<N> {
     node.integer(range)
         .and_then(|number| N::try_from(number.value).ok())
 }

@@ -3,6 +3,7 @@
 use arrow::datatypes::{DataType, Field};
 use proptest::prelude::*;
 
+use super::super::limits::Limits;
 use super::*;
 use crate::config::cases::check_cases;
 use crate::config::{Emit, OnIdle, WindowKind, load_pipelines, parse_duration};
@@ -104,7 +105,8 @@ fn a_pipeline_with_every_key_is_read() {
     let pipeline = load(WHOLE);
     assert_eq!(pipeline.name.value, "driver_accept_proportion_10m");
     assert_eq!(pipeline.event.value, "ride_offer");
-    assert!(pipeline.transform.ends_with("transforms/driver.wasm"));
+    let file = pipeline.transform.file().expect("it is a path");
+    assert!(file.ends_with("transforms/driver.wasm"));
     let key: Vec<&str> = pipeline.key.iter().map(|column| column.as_str()).collect();
     assert_eq!(key, ["driver_id", "city"]);
     assert_eq!(
@@ -146,9 +148,13 @@ fn a_pipeline_with_every_key_is_read() {
                 nulls: false,
                 ..Validation::default()
             },
+            ttl: None,
+            freshness: None,
+            alert: String::new(),
             pipeline: "driver_accept_proportion_10m".into(),
             column: "accept_proportion".into(),
             window: "10m".into(),
+            lineage: None,
         }
     );
     assert_eq!(tier.declaration.to_string(), "tier/last_tier@1");
@@ -185,6 +191,7 @@ fn a_pipeline_with_every_key_is_read() {
         state_per_group: 4 << 10,
         log_lines_per_call: 0,
         metric_names: 8,
+        ..Limits::default()
     };
     assert_eq!(pipeline.limits, limits);
 }
@@ -210,6 +217,17 @@ fn what_may_be_left_out_has_defaults() {
         pipeline.declarations().next().unwrap().to_string(),
         "driver/acceptances@1"
     );
+}
+
+#[test]
+fn a_feature_says_for_how_long_it_is_of_use_and_whom_to_tell() {
+    let tags = "tags = [\"marketplace\"]";
+    let more = format!("{tags}\nttl = \"7d\"\nfreshness = \"5m\"\nalert = \"oncall\"");
+    let pipeline = load(&WHOLE.replace(tags, &more));
+    let declared = pipeline.declarations().next().unwrap();
+    assert_eq!(declared.ttl, Some(7 * 24 * 3_600_000_000));
+    assert_eq!(declared.freshness, Some(300_000_000));
+    assert_eq!(declared.alert, "oncall");
 }
 
 #[test]

@@ -27,6 +27,9 @@ pub struct Mapped {
     pub rows_out: u64,
     /// Those of `rows_out` that were given an event time that is none.
     pub untimed: u64,
+    /// Rows on which it failed.
+    #[serde(default)]
+    pub poisoned: u64,
 }
 
 /// Rows by where they ended. Without a mapper `read` is the sum of all others.
@@ -72,11 +75,12 @@ impl Accounting {
         self.rejected.values().sum()
     }
 
-    /// Counts one refused row: as quarantined if it was turned away for that, and else as rejected.
+    /// Counts one refused row: as quarantined or poisoned if it was turned away for that, and else as rejected.
     pub fn reject(&mut self, stage: Stage, code: &str) {
-        if stage == Stage::Quarantine {
-            self.quarantined += 1;
-            return;
+        match stage {
+            Stage::Quarantine => return self.quarantined += 1,
+            Stage::Poison => return self.poisoned += 1,
+            _ => {}
         }
         let reason = Reason {
             stage,
@@ -106,6 +110,12 @@ impl Accounting {
             .sum()
     }
 
+    /// Counts a row on which the mapper failed.
+    pub fn poison_in_map(&mut self) {
+        self.poisoned += 1;
+        self.mapped.get_or_insert_default().poisoned += 1;
+    }
+
     /// Rows that one stage has handed to the next, which has not got them yet.
     pub fn under_way(&self) -> u64 {
         self.forwarded.saturating_sub(self.received)
@@ -113,14 +123,16 @@ impl Accounting {
 
     /// Whether every row that was read, and every row that a mapper made of one, ended somewhere.
     pub fn balances(&self) -> bool {
-        let after = self.applied + self.late + self.poisoned + self.rejected_after_map();
+        let by_map = self.mapped.map_or(0, |mapped| mapped.poisoned);
+        let after = self.applied + self.late + (self.poisoned - by_map) + self.rejected_after_map();
         let after = after + self.forwarded;
         let before = self.quarantined + self.rejected_in_all() - self.rejected_after_map();
         let Some(mapped) = &self.mapped else {
             return self.filtered == 0 && self.read + self.received == before + after;
         };
-        self.read == before + self.filtered + mapped.mapped
-            && mapped.rows_in == self.filtered + self.rejected_by_map() + mapped.mapped
+        let not_rejected = self.filtered + mapped.mapped + by_map;
+        self.read == before + not_rejected
+            && mapped.rows_in == self.rejected_by_map() + not_rejected
             && mapped.rows_out + self.received == after
     }
 }
@@ -131,6 +143,7 @@ impl AddAssign for Mapped {
         self.mapped += other.mapped;
         self.rows_out += other.rows_out;
         self.untimed += other.untimed;
+        self.poisoned += other.poisoned;
     }
 }
 
@@ -171,6 +184,7 @@ mod tests {
                 mapped: 5,
                 rows_out: 8,
                 untimed: 1,
+                poisoned: 0,
             }),
             ..Accounting::default()
         };
@@ -184,6 +198,10 @@ mod tests {
             accounting.reject(stage, "c");
         }
         assert!(accounting.balances());
+        accounting.poison_in_map();
+        accounting.read += 1;
+        accounting.mapped.as_mut().unwrap().rows_in += 1;
+        assert!(accounting.balances(), "{accounting:?}");
         let unbalanced = |change: fn(&mut Accounting)| {
             let mut accounting = accounting.clone();
             change(&mut accounting);

@@ -112,6 +112,12 @@ impl Dealer {
         Ok(())
     }
 
+    /// Tells each lane something of its own that is not about rows.
+    pub(super) fn tell_each(&self, messages: impl Iterator<Item = ToLane>) -> Result<(), Closed> {
+        let mut lanes = self.lanes.iter().zip(messages);
+        lanes.try_for_each(|(lane, message)| lane.send_blocking(message, 0))
+    }
+
     /// Tells every lane something that is not about rows.
     pub(super) fn tell_all(&self, message: impl Fn() -> ToLane) -> Result<(), Closed> {
         let mut lanes = self.lanes.iter();
@@ -140,8 +146,9 @@ impl Dealer {
         }
         let mut refused = way.unread();
         refused.append(&mut part.refused);
-        // What the mapper refused it has counted itself.
-        for refused in refused.iter().filter(|refused| refused.stage != Stage::Map) {
+        // What the mapper refused or failed on it has counted itself.
+        let by_map = |refused: &&Refused| matches!(refused.stage, Stage::Map | Stage::Poison);
+        for refused in refused.iter().filter(|refused| !by_map(refused)) {
             self.accounting.reject(refused.stage, &refused.code);
         }
         self.refuse_keyless(way, &part, &keyless, &mut refused)?;

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
+use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
 
 use super::accounting::Accounting;
@@ -16,10 +17,13 @@ use super::invalid::InvalidValues;
 use super::lane::{FromLane, Output, Refused};
 use super::queue::Receiver;
 use super::telemetry::{DeliveryTelemetry, LaneTelemetry};
+use crate::clock::Clock;
 use crate::sink::{FileSink, FileSummary, Position, Record, Reject, RejectSink, SinkError};
 use crate::source::SplitNames;
 use crate::source::decode::Format;
 use crate::stage::Stage;
+use crate::store::offline::OfflineWriter;
+use crate::store::offline::rows::rows as rows_of;
 use crate::store::{FeatureStore, StoreError};
 use crate::transform::Figures;
 
@@ -42,6 +46,16 @@ pub(super) struct Sinks {
     pub(super) rejects: RejectSink,
     pub(super) late: RejectSink,
     pub(super) store: Option<Arc<dyn FeatureStore>>,
+    /// Whether that is elsewhere than what lanes keep, so that a commit does not cover it by itself.
+    pub(super) is_apart: bool,
+    pub(super) history: Option<History>,
+}
+
+/// Where the history of features goes.
+pub(super) struct History {
+    pub(super) writer: OfflineWriter,
+    /// What rows are dated by.
+    pub(super) clock: Arc<dyn Clock>,
 }
 
 /// Why delivery ended early.
@@ -132,8 +146,13 @@ impl Delivery {
             Some(store) => self.io.block_on(store.flush()),
             None => Ok(()),
         };
+        let remembered = match &mut self.sinks.history {
+            Some(history) => self.io.block_on(history.writer.flush()),
+            None => Ok(()),
+        };
         delivered?;
         flushed?;
+        remembered?;
         // From here on files of earlier runs are replaced.
         self.go_on()?;
         self.finish()
@@ -191,8 +210,8 @@ impl Delivery {
     fn take(&mut self, lane: usize, message: FromLane) -> Result<(), DeliveryError> {
         match message {
             FromLane::Emitted(output) => self.emitted(lane, output)?,
-            // Only live pipelines have two stages.
-            FromLane::Relayed(_) => {}
+            // Only live pipelines have two stages, or several generations.
+            FromLane::Relayed(_) | FromLane::Switched(_) => {}
             FromLane::Refused(refused) => self.refuse(1 + lane, &refused)?,
             FromLane::Progress {
                 closed_up_to,
@@ -207,6 +226,13 @@ impl Delivery {
                     // Durability is up to a disk or a service.
                     self.telemetry.heartbeat.wait();
                     let begun = self.telemetry.heartbeat.now();
+                    if self.sinks.is_apart
+                        && let Some(store) = &self.sinks.store
+                    {
+                        // What is committed is not computed again: by then it must be acknowledged.
+                        let pipeline = self.features.pipeline();
+                        self.io.block_on(store.flush_lane(pipeline, lane as u32))?;
+                    }
                     commits.commit(lane, &commit)?;
                     self.lane_telemetry[lane].committed(begun);
                     self.telemetry.heartbeat.work();
@@ -260,6 +286,7 @@ impl Delivery {
                     true => Position::Line(refused.origin.position),
                     false => Position::Row(refused.origin.position),
                 }),
+                generation: None,
                 record: match refused.stage {
                     Stage::Decode => Record::Text(refused.record.clone()),
                     _ => Record::Json(refused.record.clone()),
@@ -275,13 +302,13 @@ impl Delivery {
 
     fn emitted(&mut self, lane: usize, output: Output) -> Result<(), DeliveryError> {
         let (rows, failures) = self.features.validated(&output)?;
-        let removed = failures.len() as u64;
-        if !failures.is_empty() {
-            self.done.invalid += removed;
-            let invalid = &mut self.sinks.invalid;
-            invalid.write(lane, &output, self.features.all(), &failures)?;
-        }
-        let Output { length, marks, .. } = output;
+        let features = self.features.all();
+        let removed = (self.sinks.invalid).write(lane, &output, features, &failures)?;
+        self.done.invalid += removed;
+        let length = output.length;
+        let marks = output.marks.iter().enumerate();
+        let marks = marks.filter(|(row, _)| !output.is_failed(*row));
+        let marks = marks.map(|(_, mark)| *mark).collect();
         self.done.rows += rows.num_rows() as u64;
         if let Some(file) = &mut self.sinks.features {
             file.write(lane, &rows, length, marks)?;
@@ -297,10 +324,34 @@ impl Delivery {
             })?;
             self.telemetry.heartbeat.work();
         }
+        self.remember(lane, &rows, length, first_sequence)?;
         let values = self.features.values(&rows, length);
         self.done.values += values;
         self.progress.values.fetch_add(values, Ordering::Relaxed);
         self.lane_telemetry[lane].delivered(rows.num_rows() as u64, values, removed);
+        Ok(())
+    }
+
+    /// Puts rows into the history of features, if there is one.
+    fn remember(
+        &mut self,
+        lane: usize,
+        rows: &RecordBatch,
+        length: usize,
+        first_sequence: u64,
+    ) -> Result<(), StoreError> {
+        let Some(History { writer, clock }) = &mut self.sinks.history else {
+            return Ok(());
+        };
+        let (features, io, epoch) = (&self.features, &self.io, self.epoch);
+        let written = clock.unix();
+        self.telemetry.heartbeat.wait();
+        features.batches(rows, length, epoch, first_sequence, |batch| {
+            let rows = rows_of(batch, features.key_names(), lane as u32, written)?;
+            let of = [batch.pipeline, batch.window];
+            io.block_on(writer.add(batch.group, of, &rows))
+        })?;
+        self.telemetry.heartbeat.work();
         Ok(())
     }
 
@@ -309,7 +360,7 @@ impl Delivery {
             let values = self.done.invalid;
             tracing::warn!(
                 values,
-                "feature values broke their validation and were removed"
+                "feature values broke their validation and were removed, or the transform failed on their windows"
             );
         }
         // All are whole before the first comes into its place: a run leaves all of its files or none.

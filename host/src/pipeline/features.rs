@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
-use arrow::compute::{not, nullif};
+use arrow::compute::{filter_record_batch, is_null, not, nullif};
 use arrow::datatypes::TimestampMicrosecondType;
 use arrow::error::ArrowError;
 
@@ -35,11 +35,22 @@ pub(super) type Failure = (usize, usize, Rule);
 pub(super) struct Features {
     plan: Arc<Plan>,
     features: Vec<DeliveredFeature>,
+    key_names: Vec<String>,
 }
 
 impl Features {
     pub(super) fn new(plan: Arc<Plan>, features: Vec<DeliveredFeature>) -> Self {
-        Self { plan, features }
+        let key = plan.key_schema.fields().iter();
+        let key_names = key.map(|field| field.name().clone()).collect();
+        Self {
+            plan,
+            features,
+            key_names,
+        }
+    }
+
+    pub(super) fn pipeline(&self) -> &str {
+        &self.plan.pipeline
     }
 
     pub(super) fn all(&self) -> &[DeliveredFeature] {
@@ -47,11 +58,20 @@ impl Features {
     }
 
     /// The rows with nulls in place of values that break their feature's validation, and those values,
-    /// by rising row.
+    /// by rising row of the output. Rows of windows on which the transform failed are not among the former.
     pub(super) fn validated(
         &self,
         output: &Output,
     ) -> Result<(RecordBatch, Vec<Failure>), ArrowError> {
+        let (rows, failures) = self.checked(output)?;
+        let Some(failed) = &output.failed else {
+            return Ok((rows, failures));
+        };
+        let is_output = is_null(&failed.codes)?;
+        Ok((filter_record_batch(&rows, &is_output)?, failures))
+    }
+
+    fn checked(&self, output: &Output) -> Result<(RecordBatch, Vec<Failure>), ArrowError> {
         let rows = &output.rows;
         let withdrawn = self.plan.withdrawn_column();
         let withdrawn = withdrawn.map(|column| rows.column(column).as_boolean());
@@ -73,8 +93,9 @@ impl Features {
             let failures_in_force = failed
                 .rows
                 .iter()
-                // A withdrawn row has no values that could be wrong.
-                .filter(|failure| withdrawn.is_none_or(|rows| !rows.value(failure.row)));
+                // A withdrawn row has no values that could be wrong, and neither has one that is no output.
+                .filter(|failure| withdrawn.is_none_or(|rows| !rows.value(failure.row)))
+                .filter(|failure| !output.is_failed(failure.row));
             failures.extend(failures_in_force.map(|failure| (failure.row, at, failure.rule)));
         }
         if failures.is_empty() {
@@ -102,6 +123,25 @@ impl Features {
         first_sequence: u64,
         mut write: impl FnMut(Items) -> Result<(), StoreError>,
     ) -> Result<(), StoreError> {
+        self.batches(rows, length, epoch, first_sequence, |batch| {
+            write(Items::encode(batch)?)
+        })
+    }
+
+    /// The names of the key's columns.
+    pub(super) fn key_names(&self) -> &[String] {
+        &self.key_names
+    }
+
+    /// What of validated rows of a length is features, a group at a time.
+    pub(super) fn batches(
+        &self,
+        rows: &RecordBatch,
+        length: usize,
+        epoch: u64,
+        first_sequence: u64,
+        mut show: impl FnMut(&FeatureBatch<'_>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
         let keys = self.plan.key.len();
         let mut rest = self.features.as_slice();
         while let Some(first) = rest.first() {
@@ -122,7 +162,7 @@ impl Features {
                     values: rows.column(feature.column),
                 })
                 .collect();
-            write(Items::encode(&FeatureBatch {
+            show(&FeatureBatch {
                 group,
                 pipeline: &self.plan.pipeline,
                 window: &first.declaration.window,
@@ -133,7 +173,7 @@ impl Features {
                 epoch,
                 first_sequence,
                 features: &columns,
-            })?)?;
+            })?;
         }
         Ok(())
     }

@@ -1,4 +1,8 @@
-//! Feature values that broke their validation, as rows; and the file of them, which is made with the first.
+//! Feature values that broke their validation, and windows on which a transform failed, as rows; and the file of them,
+//! which is made with the first.
+//!
+//! Of a window that has no features since its transform failed, the feature is `*`, the rule a code such as `poison:trap`,
+//! and the value what there is to say of it as JSON: the transform's words, and the states that it was handed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -14,8 +18,12 @@ use super::features::{DeliveredFeature, Failure};
 use super::lane::Output;
 use super::plan::Plan;
 use crate::sink::{FileSink, RowOrder, SinkError, Whole};
+use crate::store::item::attribute_name;
 
-/// How values that broke a rule are shown: with their entity, window, feature and the rule.
+/// What stands for all features of a window.
+const ALL: &str = "*";
+
+/// What is shown: with its entity, window, feature and the rule.
 #[derive(Debug, Clone)]
 pub(super) struct InvalidRows {
     schema: SchemaRef,
@@ -50,39 +58,54 @@ impl InvalidRows {
         self.keys
     }
 
-    /// A row for each value of an output that broke a rule.
+    /// A row for each value of an output that broke a rule, and for each window that failed; and the rows of the
+    /// output that they are of. None if all is well.
     pub(super) fn rows(
         &self,
         output: &Output,
         features: &[DeliveredFeature],
         failures: &[Failure],
-    ) -> Result<RecordBatch, ArrowError> {
-        let rows = &output.rows;
-        let of_rows = failures.iter().map(|(row, ..)| *row as u32);
-        let of_rows = UInt32Array::from_iter_values(of_rows);
-        let mut columns: Vec<ArrayRef> = rows.columns()[..self.naming]
+    ) -> Result<Option<(RecordBatch, Vec<usize>)>, ArrowError> {
+        let mut shown: Vec<(usize, String, String, String)> = Vec::new();
+        if let Some(failed) = &output.failed {
+            let windows = (0..output.rows.num_rows()).filter(|row| failed.is_failed(*row));
+            let text = |texts: &StringArray, row: usize| texts.value(row).to_owned();
+            shown.extend(windows.map(|row| {
+                let (code, detail) = (text(&failed.codes, row), text(&failed.details, row));
+                (row, ALL.to_owned(), code, detail)
+            }));
+        }
+        for (row, feature, rule) in failures {
+            let DeliveredFeature {
+                declaration,
+                column,
+                ..
+            } = &features[*feature];
+            let name = attribute_name(&declaration.name, declaration.version);
+            let value = array_value_to_string(output.rows.column(*column), *row)?;
+            shown.push((*row, name, rule.code().to_owned(), value));
+        }
+        if shown.is_empty() {
+            return Ok(None);
+        }
+        // Both are by rising row, and none has rows of the other.
+        shown.sort_by_key(|(row, ..)| *row);
+        let of_rows = UInt32Array::from_iter_values(shown.iter().map(|(row, ..)| *row as u32));
+        let mut columns: Vec<ArrayRef> = output.rows.columns()[..self.naming]
             .iter()
             .map(|column| take(column, &of_rows, None))
             .collect::<Result<_, _>>()?;
-        let names = failures.iter().map(|(_, feature, _)| {
-            let declaration = &features[*feature].declaration;
-            crate::store::item::attribute_name(&declaration.name, declaration.version)
-        });
-        columns.push(Arc::new(StringArray::from_iter_values(names)));
-        let rules = failures.iter().map(|(.., rule)| rule.code());
-        columns.push(Arc::new(StringArray::from_iter_values(rules)));
-        let values = failures
-            .iter()
-            .map(|(row, feature, _)| {
-                array_value_to_string(rows.column(features[*feature].column), *row)
-            })
-            .collect::<Result<Vec<String>, ArrowError>>()?;
-        columns.push(Arc::new(StringArray::from(values)));
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        let mut text = |texts: Vec<&str>| columns.push(Arc::new(StringArray::from(texts)));
+        text(shown.iter().map(|(_, name, ..)| name.as_str()).collect());
+        text(shown.iter().map(|(_, _, rule, _)| rule.as_str()).collect());
+        text(shown.iter().map(|(.., value)| value.as_str()).collect());
+        let of_rows = shown.iter().map(|(row, ..)| *row).collect();
+        let rows = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        Ok(Some((rows, of_rows)))
     }
 }
 
-/// The file of values that broke a rule.
+/// The file of what is shown.
 pub(super) struct InvalidValues {
     path: PathBuf,
     shown: InvalidRows,
@@ -105,23 +128,23 @@ impl InvalidValues {
         }
     }
 
-    /// Notes values of an output that broke a rule, by rising row.
+    /// Notes values of an output that broke a rule, and its windows that failed; says how many there were.
     pub(super) fn write(
         &mut self,
         lane: usize,
         output: &Output,
         features: &[DeliveredFeature],
         failures: &[Failure],
-    ) -> Result<(), DeliveryError> {
-        let batch = self.shown.rows(output, features, failures)?;
+    ) -> Result<u64, DeliveryError> {
+        let Some((batch, of_rows)) = self.shown.rows(output, features, failures)? else {
+            return Ok(0);
+        };
         let marks = match self.order.is_marked() {
-            true => failures
-                .iter()
-                .map(|(row, ..)| output.marks[*row])
-                .collect(),
+            true => of_rows.iter().map(|row| output.marks[*row]).collect(),
             false => Vec::new(),
         };
-        Ok(self.open()?.write(lane, &batch, output.length, marks)?)
+        self.open()?.write(lane, &batch, output.length, marks)?;
+        Ok(of_rows.len() as u64)
     }
 
     /// As [`FileSink::closed_up_to`].

@@ -22,13 +22,23 @@ pub(super) fn refuse(
 ) -> Result<(), LaneError> {
     accounting.late += outcome.late.len() as u64;
     for reject in &outcome.rejects {
-        accounting.reject(Stage::Transform, &reject.code);
+        accounting.reject(stage_of(reject), &reject.code);
     }
     let late = outcome.late.iter().map(late_reject).collect();
     describe(batch, late, Stage::Late, refused)?;
-    describe(batch, outcome.rejects, Stage::Transform, refused)?;
+    let (poison, rejects) = outcome.rejects.into_iter().partition(Reject::is_poison);
+    describe(batch, rejects, Stage::Transform, refused)?;
+    describe(batch, poison, Stage::Poison, refused)?;
     refused.sort_by_key(|refused| (refused.sequence, refused.part));
     Ok(())
+}
+
+/// Whether the transform refused a row or failed on it.
+fn stage_of(reject: &Reject) -> Stage {
+    match reject.is_poison() {
+        true => Stage::Poison,
+        false => Stage::Transform,
+    }
 }
 
 /// A row that came too late, as one that was refused.

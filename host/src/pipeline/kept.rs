@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use arrow::array::{ArrayRef, RecordBatch, RecordBatchOptions};
 use arrow::datatypes::SchemaRef;
+use serde::{Deserialize, Serialize};
 
 use super::accounting::Accounting;
 use super::plan::Plan;
@@ -54,6 +55,10 @@ pub struct Come {
     pub input: Input,
     /// The epoch of whoever has it, or had it last; of recorded events that of the run's first start.
     pub epoch: u64,
+    /// The generation of the transform, where generations have numbers.
+    pub generation: Option<u64>,
+    /// What whoever committed it says of their work; none where that is not kept.
+    pub work: Option<LaneWork>,
     /// The digest of the transform that worked on it, where that is kept.
     pub transform: Option<String>,
     /// The position after the last one that was judged, by split. Recorded events have one cursor for all of their
@@ -70,6 +75,22 @@ pub struct Come {
     pub outbox: Vec<(String, u64)>,
     /// Rows by where they ended.
     pub accounting: Accounting,
+}
+
+/// A lane at work, as its host told with its last commit.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct LaneWork {
+    /// The host: its name, and the number of the process.
+    pub host: String,
+    /// Since when the lane is of its generation, in microseconds since 1970-01-01T00:00:00Z.
+    pub since: i64,
+    /// Calls of the transform that failed, since the lane was opened there.
+    pub traps: u64,
+    /// Seconds that a batch took, since then: the mean, and a bound that 99 of 100 are not above; none without batches, or
+    /// above all bounds.
+    pub batch_mean_s: Option<f64>,
+    /// The bound.
+    pub batch_p99_at_most_s: Option<f64>,
 }
 
 /// What a lane reads.

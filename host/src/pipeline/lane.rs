@@ -19,11 +19,14 @@ use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::heavy::HeavyKeys;
 use super::judged::refuse;
+pub(super) use super::output::Output;
 pub(super) use super::place::{Place, Start};
 use super::plan::{Plan, WindowPlan};
 use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
 use super::staged::{Assemble, Relayed, received};
+use super::state_room::StateShare;
+use super::swap::{Running, Switch};
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
 use crate::source::{Origin, Origins};
@@ -40,6 +43,9 @@ pub(super) enum ToLane {
     End,
     /// Its split has been at its end for so long that it is idle. Only lanes of a first stage are told.
     Idle,
+    /// The lane is to go over to another generation of its transform, where a commit may end. Only lanes with windows
+    /// are told.
+    Switch(Box<Switch>),
     /// The lane is to end and go on later, here or elsewhere: what it did is committed, and everything
     /// that is open stays open.
     Stop,
@@ -191,19 +197,10 @@ pub(super) enum FromLane {
     Relayed(Relayed),
     /// What it has done so far is to be committed, with everything that it sent before.
     Commit(Box<ToCommit>),
+    /// What comes from now on is of this generation. What came before was committed.
+    Switched(Arc<Running>),
     /// The lane is done.
     Done(Box<LaneReport>),
-}
-
-/// Rows that a lane emits.
-#[derive(Debug)]
-pub(super) struct Output {
-    /// Which of the pipeline's lengths they are about.
-    pub(super) length: usize,
-    /// The rows, in the plan's emitted schema.
-    pub(super) rows: RecordBatch,
-    /// A mark for each of them where files go by marks.
-    pub(super) marks: Vec<Mark>,
 }
 
 /// A row that was refused or late.
@@ -260,8 +257,12 @@ pub(super) struct Lane {
     watermark: i64,
     report: LaneReport,
     commits: LaneCommits,
+    /// What it has of the state that the pipeline may have.
+    share: StateShare,
     /// What makes partial states of the source's rows, in a second stage.
     assembly: Option<Box<dyn Assemble>>,
+    /// What it is to go over to.
+    switch: Option<Box<Switch>>,
     out: Outlet,
 }
 
@@ -318,6 +319,7 @@ impl Emit for Outlet {
                 length: emission.length,
                 marks: marks.collect(),
                 rows: emission.rows,
+                failed: emission.failed,
             });
             Ok(self.send(message, bytes).await?)
         })
@@ -341,11 +343,13 @@ impl Lane {
             heavy: HeavyKeys::new(&plan.key_schema)?,
             revises: windows.shape.revises(),
             out,
+            share: plan.room.share(),
             plan,
             watermark: i64::MIN,
             report: LaneReport::default(),
             commits,
             assembly: None,
+            switch: None,
         })
     }
 
@@ -377,6 +381,11 @@ impl Lane {
                         self.commit_if_it_must().await?;
                     }
                     self.tell(began);
+                    self.switch_if_whole().await?;
+                }
+                Some(ToLane::Switch(switch)) => {
+                    self.switch = Some(switch);
+                    self.switch_if_whole().await?;
                 }
                 Some(ToLane::End) => {
                     self.report.watermark = self.watermark;
@@ -425,6 +434,9 @@ impl Lane {
         let telemetry = &self.out.telemetry;
         let (accounting, windows) = (&self.report.accounting, self.report.windows);
         telemetry.batch_ends(began, accounting, windows, self.watermark);
+        telemetry
+            .traps
+            .store(self.calls.failed_calls(), Ordering::Relaxed);
         telemetry.state_bytes.set_count(self.windows.bytes() as u64);
         telemetry
             .resident_keys
@@ -481,6 +493,25 @@ impl Lane {
         }
     }
 
+    /// Goes over to another generation, if it is to and a commit may end here. What was done before is committed
+    /// first, so that a commit is of one generation.
+    async fn switch_if_whole(&mut self) -> Result<(), LaneError> {
+        let Some(switch) = self.switch.take_if(|_| self.commits.is_whole()) else {
+            return Ok(());
+        };
+        let began = self.out.telemetry.batch_begins();
+        if self.commits.has_some() {
+            self.commit().await?;
+        }
+        self.report.figures += &self.calls.figures();
+        self.calls.replace(switch.transform);
+        // That it is at work is committed soon, also where nothing comes.
+        self.commits.open();
+        self.out.send(FromLane::Switched(switch.running), 0).await?;
+        self.out.telemetry.switched(began);
+        Ok(())
+    }
+
     async fn batch(&mut self, mut batch: LaneBatch, may_commit: bool) -> Result<(), LaneError> {
         batch.not_before(self.watermark);
         let mut refused = Vec::new();
@@ -534,6 +565,8 @@ impl Lane {
             }
         }
         self.out.send_refused(refused).await?;
+        let (bytes, keys) = (self.windows.bytes() as u64, self.windows.keys() as u64);
+        self.share.set(bytes, keys)?;
         self.watermark = self.watermark.max(rows.watermark);
         // A window that is emitted more than once may be so at this very watermark again.
         let closed_up_to = match self.revises {

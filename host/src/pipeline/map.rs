@@ -26,11 +26,12 @@ pub(super) use self::opening::{OpenedMapper, open};
 use super::accounting::{Accounting, Mapped as Counts};
 use super::lane::Refused;
 use super::opener::Opener;
+use super::poison::{Circuit, poison};
 use super::reader::ReadError;
 use crate::source::event_time::{self, why_invalid};
 use crate::source::{Origins, SourceBatch, record_lines};
 use crate::stage::Stage;
-use crate::transform::{CallError, Figures, Mapped, Mapper, bytes_of};
+use crate::transform::{CallError, Figures, Mapped, Mapper, Reject, bytes_of};
 
 /// Rows of the first call. What it returns shows how many the next may have.
 const FIRST_ROWS: usize = 4096;
@@ -46,6 +47,8 @@ pub(super) struct MapPlan {
     pub(super) seen: Vec<Seen>,
     /// Their schema.
     pub(super) schema: SchemaRef,
+    /// What the mapper gives.
+    pub(super) output: SchemaRef,
     /// Where event times come from.
     pub(super) event_time: MappedTime,
     /// Bytes that one call hands over, at most.
@@ -112,6 +115,7 @@ pub(super) struct Mapping {
     call_rows: usize,
     /// What instances have told that are gone.
     figures: Figures,
+    circuit: Circuit,
 }
 
 impl Mapping {
@@ -122,6 +126,7 @@ impl Mapping {
         plan: MapPlan,
     ) -> Self {
         Self {
+            circuit: opener.recovery().circuit("map"),
             mapper,
             opener,
             label,
@@ -180,7 +185,9 @@ impl Mapping {
 
         let mut refused = Vec::new();
         let (rows, rejects) = rejected(&batch.rows, first, &mapped)?;
-        describe(batch, origins, &rows, Stage::Map, rejects, &mut refused)?;
+        let is_poison = mapped.rejects.iter().any(Reject::is_poison);
+        let stage = if is_poison { Stage::Poison } else { Stage::Map };
+        describe(batch, origins, &rows, stage, rejects, &mut refused)?;
         let source_row = mapped.source_row.iter().map(|row| first as u32 + row);
         let source_row: ScalarBuffer<u32> = source_row.collect();
         let (rows, event_times, valid) = self.seen(batch, &source_row, &mapped)?;
@@ -223,12 +230,49 @@ impl Mapping {
             match block_on(self.mapper.map(&input, length)) {
                 Err(error) if length > 1 && is_too_much(&error) => {
                     self.call_rows = length.div_ceil(2);
-                    // The instance is spent. Of what it told, only what calls before this one told counts.
-                    self.figures += &self.mapper.figures();
-                    self.mapper = Box::new(block_on(self.opener.open_mapper(&self.label))?);
+                    self.open_again()?;
                 }
-                mapped => return Ok((length, mapped?)),
+                Err(error) if self.opener.recovery().is_for(&error) => {
+                    self.circuit.look(&error)?;
+                    self.open_again()?;
+                    if length > 1 {
+                        self.call_rows = length.div_ceil(2);
+                        continue;
+                    }
+                    // Alone, and twice.
+                    if let Ok(mapped) = block_on(self.mapper.map(&input, length)) {
+                        return Ok((length, mapped));
+                    }
+                    self.open_again()?;
+                    self.circuit.failed(&error)?;
+                    return Ok((length, self.poisoned(&error)));
+                }
+                mapped => {
+                    self.circuit.passed(length);
+                    return Ok((length, mapped?));
+                }
             }
+        }
+    }
+
+    /// Takes a fresh instance. Of what the spent one told, only what calls before the last told counts.
+    fn open_again(&mut self) -> Result<(), CallError> {
+        self.figures += &self.mapper.figures();
+        self.mapper = Box::new(block_on(self.opener.open_mapper(&self.label))?);
+        Ok(())
+    }
+
+    /// What comes of a row on which the mapper fails.
+    fn poisoned(&self, error: &CallError) -> Mapped {
+        let reject = poison(0, error, &self.plan.digest);
+        tracing::warn!(
+            row = reject.detail,
+            "the mapper fails on a row; it is in the rejects, and the others count"
+        );
+        Mapped {
+            output: RecordBatch::new_empty(Arc::clone(&self.plan.output)),
+            source_row: Vec::new(),
+            rejects: vec![reject],
         }
     }
 
@@ -265,7 +309,10 @@ impl Mapping {
 
     fn count(&self, length: usize, mapped: &Mapped, accounting: &mut Accounting) {
         for reject in &mapped.rejects {
-            accounting.reject(Stage::Map, &reject.code);
+            match reject.is_poison() {
+                true => accounting.poison_in_map(),
+                false => accounting.reject(Stage::Map, &reject.code),
+            }
         }
         let sources = mapped.source_row.chunk_by(|one, other| one == other);
         let sources = sources.count() as u64;
@@ -274,7 +321,7 @@ impl Mapping {
             rows_in: length as u64,
             mapped: sources,
             rows_out: mapped.source_row.len() as u64,
-            untimed: 0,
+            ..Counts::default()
         };
     }
 

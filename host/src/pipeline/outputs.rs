@@ -3,8 +3,11 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::wiring::Opened;
-use crate::config::{ConfigError, Environment, EventSource, Pipeline, Span, StorePlace};
+use crate::config::{
+    ConfigError, Environment, EventSource, FeaturePlace, Pipeline, Span, StorePlace, TablePlace,
+};
 use crate::source::recording::Recording;
+use crate::store::declarations::Lineage;
 
 /// The files that a run writes.
 #[derive(Debug, Clone)]
@@ -27,8 +30,8 @@ impl OutputPaths {
         }
     }
 
-    /// Refuses files in whose place, or in that of their `.partial`, something stands that is read,
-    /// or that the next run would take for recorded events.
+    /// Refuses files outside of the environment's folder of output files, and such in whose place, or in that of
+    /// their `.partial`, something stands that is read, or that the next run would take for recorded events.
     pub(super) fn check<'a>(
         &self,
         pipeline: &Pipeline,
@@ -37,7 +40,18 @@ impl OutputPaths {
         recordings: impl Iterator<Item = &'a dyn Recording>,
     ) -> Result<(), ConfigError> {
         let read = ReadPaths::of(pipeline, environment, recordings);
+        let folder = canonical(&environment.output);
         for (path, span) in self.with_places(pipeline) {
+            // Links on the way are followed: one that somebody laid there leads out as well as `..` does.
+            if !environment.output_elsewhere && !canonical(path).starts_with(&folder) {
+                let (shown, folder) = (path.display(), environment.output.display());
+                let message = format!(
+                    "output file {shown} is outside of {folder}, the folder of output files of this environment"
+                );
+                let hint =
+                    "name a file below it, or say `output_elsewhere = true` in the environment";
+                return Err(pipeline.diagnostic(span, message, hint).into());
+            }
             for path in [path.to_path_buf(), path.with_added_extension("partial")] {
                 let shown = path.display();
                 if let Some(what) = read.at(&path) {
@@ -74,7 +88,30 @@ impl OutputPaths {
     }
 }
 
+/// The store that a pipeline's features are served from: the embedded one, or a table instead.
+pub(super) fn served_from(
+    pipeline: &Pipeline,
+    environment: &Environment,
+) -> Result<(Option<StorePlace>, Option<TablePlace>), ConfigError> {
+    Ok(match environment.features()? {
+        _ if !pipeline.outputs.store => (None, None),
+        FeaturePlace::Embedded(place) => (Some(place), None),
+        FeaturePlace::Table(place) => (None, Some(*place)),
+    })
+}
+
 impl Opened {
+    /// What its features are computed from and by.
+    pub(super) fn lineage(&self) -> Lineage {
+        let columns = self.replay.columns.fields().iter();
+        Lineage {
+            transform: self.digest.clone(),
+            mapper: self.mapper_digest().map(str::to_owned),
+            event: self.declaration.event.value.clone(),
+            columns: columns.map(|field| field.name().clone()).collect(),
+        }
+    }
+
     /// The files that it writes, by what is written to each. Those of a live pipeline are folders of them.
     pub fn files(&self) -> impl Iterator<Item = (&'static str, &Path)> {
         let OutputPaths {
@@ -90,8 +127,9 @@ impl Opened {
     }
 
     /// The store, if features are written there.
-    pub fn feature_store(&self) -> Option<&StorePlace> {
-        self.store.as_ref()
+    pub fn feature_store(&self) -> Option<String> {
+        let embedded = self.store.as_ref().map(StorePlace::to_string);
+        embedded.or_else(|| self.table.as_ref().map(ToString::to_string))
     }
 }
 
@@ -108,12 +146,11 @@ impl ReadPaths {
         let mut paths: Vec<(PathBuf, &'static str)> = recordings
             .map(|path| (path, "one of the event's recorded files"))
             .collect();
-        paths.push((
-            pipeline.transform.value.clone(),
-            "the transform's component",
-        ));
-        if let Some(map) = &pipeline.map {
-            paths.push((map.transform.value.clone(), "the mapper's component"));
+        if let Some(file) = pipeline.transform.file() {
+            paths.push((file.to_owned(), "the transform's component"));
+        }
+        if let Some(file) = pipeline.map.as_ref().and_then(|map| map.transform.file()) {
+            paths.push((file.to_owned(), "the mapper's component"));
         }
         paths.push((pipeline.source.path().to_owned(), "the pipeline's own file"));
         paths.push((

@@ -71,7 +71,7 @@ impl Passing {
                     self.progress(u64::MAX).await?;
                     break;
                 }
-                Some(ToLane::Idle) => {}
+                Some(ToLane::Idle | ToLane::Switch(_)) => {}
                 Some(ToLane::Stop) => {
                     if self.commits.has_some() {
                         self.commit().await?;
@@ -106,6 +106,7 @@ impl Passing {
                 length: 0,
                 marks: marks(&batch),
                 rows,
+                failed: None,
             });
             self.out.send(message, bytes).await?;
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{Field, Schema, SchemaRef};
 
+use super::state_room::StateRoom;
 use crate::sink::RowOrder;
 use crate::transform::{WindowedSpec, event_time_type};
 use crate::window::Shape;
@@ -29,6 +30,8 @@ pub struct Plan {
     pub call_bytes: usize,
     /// Groups that one call of `finish` hands over, at most.
     pub call_groups: usize,
+    /// How much state all lanes together may have in memory.
+    pub(super) room: Arc<StateRoom>,
 }
 
 /// What lanes do with rows.

@@ -10,7 +10,7 @@ use tracing::{Instrument as _, Span};
 use super::accounting::Accounting;
 use super::commit::{CommitError, CommitTimer, Commits, LaneCommits, Resume};
 use super::dealer::Dealer;
-use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, Sinks};
+use super::delivery::{Delivered, Deliveries, Delivery, DeliveryError, History, Sinks};
 use super::features::{DeliveredFeature, Features};
 use super::invalid::InvalidValues;
 use super::lane::{Lane, LaneError, Outlet, ToLane};
@@ -26,7 +26,10 @@ use crate::config::StorePlace;
 use crate::sink::{FileSink, FileSummary, RejectSink, SinkError};
 use crate::source::ReadProgress;
 use crate::source::replay::{Replay, WatermarkSplit};
+use crate::store::declarations::{FeatureDeclaration, Lineage};
+use crate::store::dynamodb::DynamoDbStore;
 use crate::store::embedded::{EmbeddedStore, PipelineLanes};
+use crate::store::offline::{OfflineStore, OfflineWriter};
 use crate::store::{Declaration, FeatureStore, StoreError};
 use crate::transform::Figures;
 
@@ -182,29 +185,36 @@ fn start(
 ) -> Result<Running, RunError> {
     let pipeline = opened.plan.pipeline.clone();
     let lanes = opened.lanes();
+    let shown_store = opened.feature_store();
     let read = |error: ReadError| RunError::Read {
         pipeline: pipeline.clone(),
         error,
     };
     let source = Replay::open_until(opened.replay.clone(), Arc::clone(&progress.read), stop)
         .map_err(|error| read(error.into()))?;
-    let epoch = match &lanes_at {
-        Some(lanes_at) => {
-            if opened.store.is_some() {
-                host.io
-                    .block_on(lanes_at.declare(&declarations(&opened.features)))?;
-            }
-            host.io.block_on(lanes_at.begin_epoch(&pipeline))?
+    let table = opened.table.as_ref();
+    let table = table.map(|place| host.io.block_on(DynamoDbStore::open(place)));
+    let table = table.transpose()?.map(Arc::new);
+    let store: Option<Arc<dyn FeatureStore>> = match (&table, &lanes_at) {
+        (Some(table), _) => Some(Arc::clone(table) as Arc<dyn FeatureStore>),
+        (None, Some(lanes_at)) if opened.store.is_some() => {
+            Some(Arc::clone(lanes_at) as Arc<dyn FeatureStore>)
         }
-        None => 0,
+        _ => None,
     };
-    let store = lanes_at.clone().filter(|_| opened.store.is_some());
-    let store = store.map(|store| store as Arc<dyn FeatureStore>);
+    if let Some(store) = &store {
+        let declarations = declarations(&opened.features, &opened.lineage());
+        host.io.block_on(store.declare(&declarations))?;
+    }
+    let epoch = begin_epoch(host, &pipeline, lanes_at.as_ref(), table.as_ref())?;
     let undelivered = |error: DeliveryError| RunError::Delivery {
         pipeline: pipeline.clone(),
         error,
     };
-    let sinks = sinks(&opened, store).map_err(|error| undelivered(error.into()))?;
+    let mut sinks =
+        sinks(&opened, store, table.is_some()).map_err(|error| undelivered(error.into()))?;
+    let history = history(host, &opened, epoch);
+    sinks.history = history.map_err(|error| undelivered(error.into()))?;
     let commits = commits(host, &opened, lanes_at.as_ref(), epoch);
     let (commits, resumes) = commits.map_err(|error| undelivered(error.into()))?;
     let resumed = resumes.as_ref().map(|resumes| least_cursor(resumes));
@@ -228,6 +238,9 @@ fn start(
     let telemetry = &progress.telemetry;
     telemetry.set_recorded(Arc::clone(&progress.read));
     telemetry.set_generation(Generation::of(&opened));
+    if let Some(table) = &table {
+        telemetry.set_store(Arc::clone(table.figures()));
+    }
     let lane_telemetry: Vec<_> = (0..lanes as u32)
         .map(|number| telemetry.lane(number, None, &host.clock))
         .collect();
@@ -330,10 +343,30 @@ fn start(
         transform: opened.digest,
         mapper,
         has_windows,
-        store: opened.store.map(|place| place.to_string()),
+        store: shown_store,
         resumed,
         timer,
         stop: Arc::clone(stop),
+    })
+}
+
+/// The epoch of this run: greater than that of every run before, wherever it is noted.
+fn begin_epoch(
+    host: &Host,
+    pipeline: &str,
+    lanes_at: Option<&Arc<EmbeddedStore>>,
+    table: Option<&Arc<DynamoDbStore>>,
+) -> Result<u64, StoreError> {
+    host.io.block_on(async {
+        let mut epoch = 0;
+        if let Some(lanes_at) = lanes_at {
+            epoch = lanes_at.begin_epoch(pipeline).await?;
+        }
+        if let Some(table) = table {
+            epoch = epoch.max(table.begin_epoch(pipeline).await?);
+            table.raise_epoch(pipeline, epoch).await?;
+        }
+        Ok(epoch)
     })
 }
 
@@ -389,27 +422,24 @@ fn thread<T: Send + 'static>(
 }
 
 /// What a store must know of a pipeline's features.
-pub(super) fn declarations(features: &[DeliveredFeature]) -> Vec<Declaration> {
+pub(super) fn declarations(features: &[DeliveredFeature], lineage: &Lineage) -> Vec<Declaration> {
     let features = features.iter();
     features
         .map(|feature| {
-            let declaration = &feature.declaration;
-            Declaration {
-                group: declaration.group.clone(),
-                feature: declaration.name.clone(),
-                version: declaration.version,
-                pipeline: declaration.pipeline.clone(),
-                window: declaration.window.clone(),
-                entity: declaration.entity.clone(),
-                data_type: declaration.feature_type.clone(),
-                document: serde_json::to_string(declaration)
-                    .expect("a declaration has only texts, numbers and lists"),
-            }
+            let declaration = FeatureDeclaration {
+                lineage: Some(lineage.clone()),
+                ..feature.declaration.clone()
+            };
+            declaration.stored()
         })
         .collect()
 }
 
-fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks, SinkError> {
+fn sinks(
+    opened: &Opened,
+    store: Option<Arc<dyn FeatureStore>>,
+    is_apart: bool,
+) -> Result<Sinks, SinkError> {
     let lanes = opened.lanes();
     let emitted = opened.plan.emitted_schema();
     let keys = opened.plan.key.len();
@@ -440,7 +470,21 @@ fn sinks(opened: &Opened, store: Option<Arc<dyn FeatureStore>>) -> Result<Sinks,
             None => None,
         },
         store,
+        history: None,
+        is_apart,
     })
+}
+
+/// The history of features, of which each run writes files of its own.
+fn history(host: &Host, opened: &Opened, epoch: u64) -> Result<Option<History>, StoreError> {
+    let Some(place) = &opened.offline else {
+        return Ok(None);
+    };
+    let store = Arc::new(OfflineStore::open(place)?);
+    Ok(Some(History {
+        writer: OfflineWriter::new(store, format!("r{epoch}")),
+        clock: Arc::clone(&host.clock),
+    }))
 }
 
 impl Running {

@@ -48,8 +48,8 @@ pub(super) struct Assembled {
     pub(super) source_row: Vec<u32>,
 }
 
-/// Counts what became of partial states, by the rows in them, and describes those that were late: by their
-/// key and how many rows they are, for the rows themselves are with the first stage.
+/// Counts what became of partial states, by the rows in them, and describes those that were late or on which the transform
+/// failed: by their key and how many rows they are, for the rows themselves are with the first stage.
 pub(super) fn received(
     batch: &LaneBatch,
     assembled: &Assembled,
@@ -58,39 +58,51 @@ pub(super) fn received(
     accounting: &mut Accounting,
 ) -> Result<Vec<Refused>, LaneError> {
     let rows = &assembled.rows;
-    let weights = outcome
+    let late = outcome
         .late
         .iter()
-        .map(|late| rows.weight(late.row as usize));
-    let late: u64 = weights.clone().sum();
-    accounting.received += outcome.applied + late;
+        .map(|late| (late_reject(late), Stage::Late));
+    let failed = outcome.rejects.iter().cloned();
+    let failed = failed.map(|failed| (failed, Stage::Poison));
+    let lost: Vec<(Reject, Stage)> = late.chain(failed).collect();
+    let weight = |lost: &Reject| rows.weight(lost.row as usize);
+    let weight_of = |stage: Stage| -> u64 {
+        let lost = lost.iter().filter(|(_, of)| *of == stage);
+        lost.map(|(lost, _)| weight(lost)).sum()
+    };
+    let (late, poisoned) = (weight_of(Stage::Late), weight_of(Stage::Poison));
+    accounting.received += outcome.applied + late + poisoned;
     accounting.partials += rows.len() as u64;
     accounting.applied += outcome.applied;
     accounting.partly_late += outcome.partly_late;
     accounting.late += late;
-    if outcome.late.is_empty() {
+    accounting.poisoned += poisoned;
+    if lost.is_empty() {
         return Ok(Vec::new());
     }
-    let indices = UInt32Array::from_iter_values(outcome.late.iter().map(|late| late.row));
+    let indices = UInt32Array::from_iter_values(lost.iter().map(|(lost, _)| lost.row));
     let columns = rows.keys.iter().map(|column| take(column, &indices, None));
     let mut columns: Vec<ArrayRef> = columns.collect::<Result<_, _>>()?;
+    let weights = lost.iter().map(|(lost, _)| weight(lost));
     columns.push(Arc::new(UInt64Array::from_iter_values(weights)));
     let mut fields = key.fields().to_vec();
     fields.push(Arc::new(Field::new("rows", DataType::UInt64, false)));
     let shown = RecordBatch::try_new(Arc::new(Schema::new(fields)), columns)?;
     let records = record_lines(&shown);
-    let refused = outcome.late.iter().zip(records).map(|(late, record)| {
-        let Reject { code, detail, .. } = late_reject(late);
-        let source_row = assembled.source_row[late.row as usize];
-        Refused {
-            sequence: batch.sequences.start + u64::from(source_row),
-            part: late.row,
-            origin: batch.origins.of(source_row),
-            stage: Stage::Late,
-            code,
-            detail,
-            record,
-        }
-    });
+    let refused = lost
+        .into_iter()
+        .zip(records)
+        .map(|((lost, stage), record)| {
+            let source_row = assembled.source_row[lost.row as usize];
+            Refused {
+                sequence: batch.sequences.start + u64::from(source_row),
+                part: lost.row,
+                origin: batch.origins.of(source_row),
+                stage,
+                code: lost.code,
+                detail: lost.detail,
+                record,
+            }
+        });
     Ok(refused.collect())
 }

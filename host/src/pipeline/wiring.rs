@@ -1,27 +1,31 @@
 //! Wiring: from a declaration to a pipeline that is ready to run, or to what is wrong with it.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Schema, SchemaRef};
 
 use super::commit::Identity;
 use super::event_schema::{EventSchema, leave_out_empty, refuse_empty};
 use super::features::DeliveredFeature;
+use super::limits;
+use super::loading::load;
 use super::map::{self, MapAgain, Mapping, OpenedMapper};
 use super::opener::Opener;
-use super::outputs::OutputPaths;
+use super::outputs::{OutputPaths, served_from};
 use super::plan::Plan;
 use super::recordings;
+use super::selection::Selection;
+use super::state_room::StateRoom;
 use super::topics::OutputTopics;
 use super::working::{Working, check_interfaces};
 use crate::clock::Clock;
 use crate::config::{
-    ConfigError, DeclaredFeature, Environment, EventSource, Limits, OnMalformed, Pipeline, Source,
-    StorePlace, WindowKind,
+    ConfigError, DeclaredFeature, Environment, EventSource, OnMalformed, Pipeline, Source,
+    StorePlace, TablePlace, WindowKind,
 };
-use crate::sandbox::{self, Component, ComponentError, Sandbox};
+use crate::registry::RegistryError;
+use crate::sandbox::{ComponentError, Sandbox};
 use crate::source::decode::{DecodeError, Format};
 use crate::source::live::DeclaredError;
 use crate::source::prepared::TimeRange;
@@ -56,21 +60,24 @@ pub enum WiringError {
     #[error(transparent)]
     Config(#[from] ConfigError),
     /// The component cannot be used.
-    #[error("{}: {error}", path.display())]
+    #[error("{component}: {error}")]
     Component {
-        /// The component's file.
-        path: PathBuf,
+        /// The component's file, or its name and version.
+        component: String,
         /// What is wrong with it.
         error: ComponentError,
     },
     /// The transform does not open.
-    #[error("{}: {error}", path.display())]
+    #[error("{component}: {error}")]
     Open {
-        /// The component's file.
-        path: PathBuf,
+        /// The component's file, or its name and version.
+        component: String,
         /// What is wrong.
         error: CallError,
     },
+    /// The registry does not have the transform, or it is not to be trusted.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// Recorded files on object storage cannot be found.
     #[error("{error}")]
     Storage {
@@ -102,10 +109,11 @@ impl WiringError {
     pub fn is_of_the_system(&self) -> bool {
         match self {
             Self::Config(_) => false,
+            Self::Registry(error) => error.is_of_the_system(),
             Self::Storage { of_the_system, .. } => *of_the_system,
             Self::Live(error) => error.of_the_system,
             Self::Component { error, .. } => matches!(error, ComponentError::Compile(_)),
-            Self::Open { error, .. } => matches!(error, CallError::Exhausted { .. }),
+            Self::Open { error, .. } => error.is_pressure(),
             Self::Source(error) => error.is_of_the_system(),
             Self::Unseen { error, .. } => error.is_of_the_system(),
         }
@@ -148,7 +156,12 @@ pub struct Opened {
     pub(super) transforms: Transforms,
     pub(super) lanes: usize,
     pub(super) opener: Option<Opener>,
+    /// The embedded store, if features go there.
     pub(super) store: Option<StorePlace>,
+    /// Where the history of features goes.
+    pub(super) offline: Option<StorePlace>,
+    /// The table that they go to instead.
+    pub(super) table: Option<TablePlace>,
     /// Where lanes keep what they have done, and how often; none if they do not.
     pub(super) keeping: Option<Keeping>,
     /// Whether what an interrupted run left is forgotten.
@@ -231,6 +244,13 @@ impl Opened {
     /// What must be the same for the state of a live pipeline to be of use.
     pub(super) fn live_identity(&self, shards_of: Option<&str>) -> Identity {
         let mut parts = self.shape();
+        // A transform that maps, too, is one component.
+        if self.declaration.map.is_none() {
+            let mut parts = parts.iter_mut();
+            if let Some((_, mapper)) = parts.find(|(name, _)| *name == "mapper") {
+                mapper.clear();
+            }
+        }
         let lanes = self.declaration.run.lanes.unwrap_or(1);
         parts.push(("number of lanes", lanes.to_string()));
         // Shards have the same names in every stream.
@@ -331,13 +351,14 @@ pub(super) fn put_together(
     let (event_schema, inferred) = (found.schema, found.inferred);
     environment.check_event_time(event, &event_schema)?;
 
-    let component = Arc::new(load(host, &pipeline)?);
+    let limits = limits::of(&pipeline.limits);
+    let component = Arc::new(load(host, &pipeline, environment)?);
     check_interfaces(&pipeline, &component)?;
-    let limits = limits(&pipeline.limits);
     let event_time = event.event_time.value.as_str();
     let mapper = map::open(
         host,
         &pipeline,
+        environment,
         &component,
         &event_schema,
         event_time,
@@ -403,7 +424,9 @@ pub(super) fn put_together(
         work: working.work,
         call_bytes,
         call_groups: CALL_GROUPS,
+        room: Arc::new(StateRoom::new(&pipeline.limits)),
     });
+    let (store, table) = served_from(&pipeline, environment)?;
     let every_watermark = plan
         .windows()
         .is_some_and(|windows| windows.shape.needs_watermarks() || gives_times == Some(true));
@@ -425,7 +448,9 @@ pub(super) fn put_together(
         },
         outputs,
         topics: OutputTopics::default(),
-        store: pipeline.outputs.store.then(|| environment.store.clone()),
+        store,
+        table,
+        offline: (environment.offline.clone()).filter(|_| pipeline.outputs.store),
         keeping: (pipeline.run.commit_every).map(|every| Keeping {
             place: environment.store.clone(),
             every,
@@ -496,74 +521,6 @@ fn key_schema(pipeline: &Pipeline, event: &Schema) -> Result<SchemaRef, ConfigEr
 /// Floats do not: of one number there are several zeros and many NaNs.
 fn can_be_key(data_type: &DataType) -> bool {
     !data_type.is_floating() && crate::store::item::entity::can_name(data_type)
-}
-
-/// Loads the component of a pipeline.
-///
-/// # Errors
-///
-/// As [`Sandbox::load_file`], with the path.
-pub fn load(host: &Host, pipeline: &Pipeline) -> Result<Component, WiringError> {
-    load_at(host, &pipeline.transform.value)
-}
-
-pub(super) fn load_at(host: &Host, path: &Path) -> Result<Component, WiringError> {
-    host.sandbox
-        .load_file(path)
-        .map_err(|error| WiringError::Component {
-            path: path.to_owned(),
-            error,
-        })
-}
-
-/// The sandbox's limits as a pipeline declares them.
-fn limits(declared: &Limits) -> sandbox::Limits {
-    let bytes = |value: u64| usize::try_from(value).unwrap_or(usize::MAX);
-    sandbox::Limits {
-        memory: bytes(declared.memory).min(sandbox::MAX_MEMORY),
-        cpu_per_call: std::time::Duration::from_micros(declared.cpu_per_call.unsigned_abs()),
-        output_rows: bytes(declared.output_rows),
-        output_bytes: bytes(declared.output_bytes),
-        state_per_group: bytes(declared.state_per_group),
-        log_lines_per_call: declared.log_lines_per_call as usize,
-        metric_names: declared.metric_names as usize,
-        ..sandbox::Limits::default()
-    }
-}
-
-/// Columns of a schema, none twice, in the order in which they are asked for. What nobody asks for is
-/// neither decoded nor divided.
-#[derive(Clone)]
-struct Selection<'a> {
-    of: &'a Schema,
-    fields: Vec<Arc<Field>>,
-}
-
-impl<'a> Selection<'a> {
-    fn of(of: &'a Schema) -> Self {
-        Self {
-            of,
-            fields: Vec::new(),
-        }
-    }
-
-    /// Where a column will be.
-    fn at(&mut self, name: &str) -> usize {
-        let known = self.fields.iter().position(|field| field.name() == name);
-        known.unwrap_or_else(|| {
-            let (index, _) = self.of.column_with_name(name).expect("checked before");
-            self.fields.push(Arc::clone(&self.of.fields()[index]));
-            self.fields.len() - 1
-        })
-    }
-
-    fn all(&mut self, names: &[String]) -> Vec<usize> {
-        names.iter().map(|name| self.at(name)).collect()
-    }
-
-    fn schema(self) -> SchemaRef {
-        Arc::new(Schema::new(self.fields))
-    }
 }
 
 /// The features, those of a group and a length next to each other.

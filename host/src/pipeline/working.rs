@@ -6,6 +6,7 @@ use arrow::datatypes::{Schema, SchemaRef};
 
 use super::opener::Opener;
 use super::plan::{WindowPlan, Work};
+use super::poison::{Recovering, Recovery};
 use super::shape;
 use super::wiring::{Host, Transforms, WiringError, lanes_of};
 use crate::config::{ConfigError, Pipeline, WindowKind};
@@ -71,7 +72,12 @@ impl Working {
             event_schema: Arc::clone(seen),
             key: Arc::clone(key),
         };
-        let opener = Opener::new(component, opening, limits.clone());
+        let opener = Opener::new(
+            component,
+            opening,
+            limits.clone(),
+            Recovery::new(&pipeline.limits),
+        );
         let (transforms, spec) = open_transforms(host, &opener, pipeline)?;
         pipeline.check_output(&spec.output)?;
         let window = &pipeline.window;
@@ -136,7 +142,7 @@ fn open_transforms(
     pipeline: &Pipeline,
 ) -> Result<(Transforms, WindowedSpec), WiringError> {
     let failed = |error| WiringError::Open {
-        path: pipeline.transform.value.clone(),
+        component: pipeline.transform.to_string(),
         error,
     };
     let lanes = lanes_of(pipeline);
@@ -146,7 +152,8 @@ fn open_transforms(
         let label = format!("{}/{lane}", pipeline.name.value);
         let instance = host.lanes.block_on(opener.open(&label)).map_err(failed)?;
         spec.get_or_insert_with(|| instance.spec().clone());
-        transforms.push(Box::new(instance));
+        let transform = Recovering::new(Box::new(instance), opener, &label);
+        transforms.push(Box::new(transform));
     }
     let spec = spec.ok_or_else(|| {
         failed(CallError::Failure {

@@ -173,6 +173,7 @@ impl Recorder {
             KafkaEvent::Grown { .. }
             | KafkaEvent::Unreachable(_)
             | KafkaEvent::Reachable
+            | KafkaEvent::Rested(_)
             | KafkaEvent::Trouble(_) => {}
         }
         Ok(())

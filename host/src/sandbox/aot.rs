@@ -8,6 +8,7 @@ use wasmtime::component::Component;
 use super::ComponentError;
 use super::cache::Cache;
 use super::compile::Compiler;
+use super::limits::Limits;
 
 /// Gives the code of the component `bytes`, whose digest is `digest`.
 pub(super) fn load(
@@ -16,6 +17,7 @@ pub(super) fn load(
     compiler: &Compiler,
     digest: &str,
     bytes: &[u8],
+    limits: &Limits,
 ) -> Result<Component, ComponentError> {
     let entry = entry(engine, digest);
     if let Some(code) = cache.and_then(|cache| cache.get(&entry)) {
@@ -26,7 +28,7 @@ pub(super) fn load(
             }
         }
     }
-    let code = compiler.compile(engine, bytes)?;
+    let code = compiler.compile(engine, bytes, limits)?;
     let component = deserialize(engine, &code)
         .map_err(|error| ComponentError::Compile(format!("{error:#}")))?;
     if let Some(cache) = cache {

@@ -4,18 +4,23 @@
 //! the child ends.
 
 use std::io::{Read, Write};
+use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, sync_channel};
+use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
 
 use super::engine::{self, Pool};
+use super::limits::Limits;
 use super::{ComponentError, SandboxError, text};
 
-/// CPU time, in seconds, that compiling one component may take. A Python component takes about 5.
-const CPU_SECONDS: u64 = 120;
-/// Address space, in bytes, that compiling one component may take.
-const ADDRESS_SPACE: u64 = 8 << 30;
+/// Where the child finds its limits: seconds of CPU time, and bytes of address space.
+const LIMITS: &str = "PENSTOCK_COMPILE_LIMITS";
+
+/// Bytes of messages of the child that are looked at.
+const MESSAGE_BYTES: u64 = 64 << 10;
 
 /// Where components are compiled.
 #[derive(Debug, Clone)]
@@ -36,20 +41,27 @@ impl Compiler {
         &self,
         engine: &wasmtime::Engine,
         component: &[u8],
+        limits: &Limits,
     ) -> Result<Vec<u8>, ComponentError> {
         match self {
             Self::InProcess => engine
                 .precompile_component(component)
                 .map_err(|error| ComponentError::Invalid(text::shown(&format!("{error:#}")))),
-            Self::Child { program, arguments } => in_child(program, arguments, component),
+            Self::Child { program, arguments } => in_child(program, arguments, component, limits),
         }
     }
+}
+
+/// CPU time of a compilation in whole seconds, as the system counts it.
+fn cpu_seconds(limits: &Limits) -> u64 {
+    limits.compile_time.as_secs().max(1)
 }
 
 fn in_child(
     program: &PathBuf,
     arguments: &[String],
     component: &[u8],
+    limits: &Limits,
 ) -> Result<Vec<u8>, ComponentError> {
     let failed = |error: std::io::Error| {
         ComponentError::Compile(format!(
@@ -57,36 +69,113 @@ fn in_child(
             program.display()
         ))
     };
+    let allowed = format!("{} {}", cpu_seconds(limits), limits.compile_memory);
     let mut child = Command::new(program)
         .args(arguments)
         .env_clear()
+        .env(LIMITS, allowed)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let mut stdin = child.stdin.take().expect("asked for a pipe");
-    let output = std::thread::scope(|scope| {
-        // A child that ends early breaks the pipe; its exit status says more than that error.
-        scope.spawn(move || stdin.write_all(component));
-        child.wait_with_output()
-    })
-    .map_err(failed)?;
-    if output.status.success() {
-        return Ok(output.stdout);
-    }
-    let message = text::shown(String::from_utf8_lossy(&output.stderr).trim());
-    match output.status.code() {
-        Some(REFUSED) => Err(ComponentError::Invalid(message)),
-        Some(FAILED) => Err(ComponentError::Compile(message)),
-        _ => Err(ComponentError::Compile(format!(
-            "the compiling child ended with {} (it may use {CPU_SECONDS} s of CPU time and {} GiB): {message}",
-            output.status,
-            ADDRESS_SPACE >> 30
-        ))),
+    let (code, message, ended) = converse(&mut child, component, limits).map_err(failed)?;
+    let message = text::shown(String::from_utf8_lossy(&message).trim());
+    match ended {
+        Ended::Late => Err(ComponentError::Limit {
+            name: "compile_time",
+            limit: format!("{} s", cpu_seconds(limits)),
+            requested: "twice as long by the clock".into(),
+        }),
+        Ended::With(status) if status.success() => Ok(code),
+        Ended::With(status) => Err(why(status, message, limits)),
     }
 }
 
+/// How a child came to its end.
+enum Ended {
+    With(ExitStatus),
+    /// It took so long that it was ended.
+    Late,
+}
+
+/// Hands the component over, and takes what comes back. A child that does nothing is ended: no limit of
+/// the system is.
+fn converse(
+    child: &mut Child,
+    component: &[u8],
+    limits: &Limits,
+) -> std::io::Result<(Vec<u8>, Vec<u8>, Ended)> {
+    let mut stdin = child.stdin.take().expect("asked for a pipe");
+    let stdout = child.stdout.take().expect("asked for a pipe");
+    let stderr = child.stderr.take().expect("asked for a pipe");
+    let patience = Duration::from_secs(cpu_seconds(limits)).saturating_mul(2);
+    let most = limits.compile_memory;
+    std::thread::scope(|scope| {
+        // A child that ends early breaks the pipe; its exit status says more than that error.
+        scope.spawn(move || stdin.write_all(component));
+        let message = scope.spawn(move || read(stderr, MESSAGE_BYTES));
+        let (done, is_done) = sync_channel::<()>(1);
+        let code = scope.spawn(move || {
+            let code = read(stdout, most);
+            // The other side may have run out of patience.
+            let _ = done.send(());
+            code
+        });
+        let is_late = is_done.recv_timeout(patience) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            child.kill()?;
+        }
+        let status = child.wait()?;
+        let joined = |read: std::thread::ScopedJoinHandle<'_, std::io::Result<Vec<u8>>>| {
+            let read = read.join();
+            read.unwrap_or_else(|_| Err(std::io::Error::other("a thread panicked")))
+        };
+        let ended = match is_late {
+            true => Ended::Late,
+            false => Ended::With(status),
+        };
+        Ok((joined(code)?, joined(message)?, ended))
+    })
+}
+
+fn read(pipe: impl Read, most: u64) -> std::io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    pipe.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What the end of a child that gave no code says.
+fn why(status: ExitStatus, message: String, limits: &Limits) -> ComponentError {
+    let is = |signal: Signal| status.signal() == Some(signal.as_raw());
+    if is(Signal::XCPU) || is(Signal::KILL) {
+        return ComponentError::Limit {
+            name: "compile_time",
+            limit: format!("{} s", cpu_seconds(limits)),
+            requested: "more CPU time".into(),
+        };
+    }
+    // Rust ends a process so that has asked for memory in vain, and its threads with this code.
+    if is(Signal::ABORT) || is(Signal::SEGV) || status.code() == Some(PANICKED) {
+        return ComponentError::Limit {
+            name: "compile_memory",
+            limit: format!("{} bytes", limits.compile_memory),
+            requested: format!("more, it seems ({message})"),
+        };
+    }
+    match status.code() {
+        Some(REFUSED) => ComponentError::Invalid(message),
+        Some(FAILED) => ComponentError::Compile(message),
+        _ => ComponentError::Compile(format!(
+            "the compiling child ended with {status} (it may use {} s of CPU time, `limits.compile_time`, and {} bytes, `limits.compile_memory`): {message}",
+            cpu_seconds(limits),
+            limits.compile_memory
+        )),
+    }
+}
+
+/// Exit code of a Rust program whose main thread panicked.
+const PANICKED: i32 = 101;
 /// Exit code of the child for a component that is not valid: `EX_DATAERR` of sysexits.h. Not one of
 /// the small numbers, which a program that was called wrongly ends with.
 const REFUSED: i32 = 65;
@@ -114,8 +203,11 @@ pub fn compile_stdin() -> i32 {
 }
 
 fn compile_with_limits() -> Result<(), Ending> {
-    limit(Resource::Cpu, CPU_SECONDS)?;
-    limit(Resource::As, ADDRESS_SPACE)?;
+    let (cpu_seconds, address_space) = limits_of_child()?;
+    limit(Resource::Cpu, cpu_seconds)?;
+    limit(Resource::As, address_space)?;
+    // Nobody needs an image of it.
+    limit(Resource::Core, 0)?;
     let mut component = Vec::new();
     std::io::stdin()
         .read_to_end(&mut component)
@@ -128,6 +220,21 @@ fn compile_with_limits() -> Result<(), Ending> {
     std::io::stdout()
         .write_all(&code)
         .map_err(|error| Ending::Failed(format!("cannot hand the code back: {error}")))
+}
+
+/// What the parent allows. Whoever calls this by hand has the limits of every pipeline.
+fn limits_of_child() -> Result<(u64, u64), Ending> {
+    let Ok(text) = std::env::var(LIMITS) else {
+        let limits = Limits::default();
+        return Ok((cpu_seconds(&limits), limits.compile_memory));
+    };
+    let mut numbers = text.split(' ').map(str::parse);
+    match (numbers.next(), numbers.next()) {
+        (Some(Ok(seconds)), Some(Ok(bytes))) => Ok((seconds, bytes)),
+        _ => Err(Ending::Failed(format!(
+            "{LIMITS} is not two numbers: {text}"
+        ))),
+    }
 }
 
 /// Sets a limit that not even the child itself can raise again; a stricter one of the machine stays.
@@ -148,13 +255,20 @@ mod tests {
     use super::*;
 
     /// What a child that runs `script` comes to.
-    fn compile_with(script: &str) -> Result<Vec<u8>, ComponentError> {
+    fn compile_with(script: &str, limits: &Limits) -> Result<Vec<u8>, ComponentError> {
         let arguments = ["-c".to_owned(), script.to_owned()];
-        in_child(&PathBuf::from("/bin/sh"), &arguments, b"a component")
+        in_child(
+            &PathBuf::from("/bin/sh"),
+            &arguments,
+            b"a component",
+            limits,
+        )
     }
 
     #[test]
     fn only_a_component_that_the_compiler_refuses_is_invalid() {
+        let limits = Limits::default();
+        let compile_with = |script: &str| compile_with(script, &limits);
         let refused = compile_with(&format!("echo unknown opcode >&2; exit {REFUSED}"));
         assert!(
             matches!(&refused, Err(ComponentError::Invalid(message)) if message == "unknown opcode"),
@@ -165,14 +279,32 @@ mod tests {
             matches!(&failed, Err(ComponentError::Compile(message)) if message == "no room"),
             "{failed:?}"
         );
-        // As a program that does not know its arguments, and one that ran into a limit.
-        for script in ["exit 2", "kill -XCPU $$"] {
-            let other = compile_with(script);
+        // As a program that does not know its arguments.
+        let other = compile_with("exit 2");
+        assert!(
+            matches!(&other, Err(ComponentError::Compile(message)) if message.contains("120 s")),
+            "{other:?}"
+        );
+        assert_eq!(compile_with("cat").unwrap(), b"a component");
+    }
+
+    #[test]
+    fn a_limit_that_ended_the_child_is_named() {
+        let limits = Limits {
+            compile_time: Duration::from_secs(1),
+            ..Limits::default()
+        };
+        for (script, expected) in [
+            ("kill -XCPU $$", "compile_time"),
+            ("kill -ABRT $$", "compile_memory"),
+            // It uses no time at all, and would never end.
+            ("exec sleep 1000", "compile_time"),
+        ] {
+            let ended = compile_with(script, &limits);
             assert!(
-                matches!(&other, Err(ComponentError::Compile(message)) if message.contains("120 s")),
-                "{other:?}"
+                matches!(&ended, Err(ComponentError::Limit { name, .. }) if *name == expected),
+                "{script}: {ended:?}"
             );
         }
-        assert_eq!(compile_with("cat").unwrap(), b"a component");
     }
 }

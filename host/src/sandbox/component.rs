@@ -1,17 +1,24 @@
 //! A component that was loaded and checked: what it is, what it imports, what it exports.
 
 use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::{InstancePre, Linker};
 
 use super::bindings::{log, mapper, metrics, migration, windowed};
+use super::ceiling::GuestMemory;
+use super::idle::Idle;
 use super::instance::Instance;
 use super::mapper::MapperInstance;
 use super::session::Data;
 use super::{ComponentError, Limits, text, wasi};
 use crate::transform::{CallError, Opening};
+
+/// How often an instance is asked for while others make room for it.
+const TRIES: usize = 64;
 
 /// An interface of the contract that a component exports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +51,14 @@ impl fmt::Display for Interface {
 /// A component whose imports are all granted and which exports something of the contract.
 pub struct Component {
     pub(super) pre: InstancePre<Data>,
+    pub(super) guest_memory: Arc<GuestMemory>,
+    pub(super) idle: Arc<Idle>,
     digest: String,
     size: usize,
     imports: Vec<String>,
     pub(super) mapper: Option<mapper::GuestIndices>,
     pub(super) windowed: Option<windowed::GuestIndices>,
+    pub(super) migration: Option<migration::GuestIndices>,
     interfaces: Vec<Interface>,
 }
 
@@ -106,6 +116,12 @@ impl Component {
         limits: &Limits,
         label: &str,
     ) -> Result<MapperInstance, CallError> {
+        for _ in 0..TRIES {
+            match MapperInstance::open(self, opening, limits, label).await {
+                Err(error) if error.is_pressure() && self.idle.let_go(Duration::ZERO) => {}
+                opened => return opened,
+            }
+        }
         MapperInstance::open(self, opening, limits, label).await
     }
 
@@ -123,6 +139,12 @@ impl Component {
         limits: &Limits,
         label: &str,
     ) -> Result<Instance, CallError> {
+        for _ in 0..TRIES {
+            match Instance::open(self, opening, limits, label).await {
+                Err(error) if error.is_pressure() && self.idle.let_go(Duration::ZERO) => {}
+                opened => return opened,
+            }
+        }
         Instance::open(self, opening, limits, label).await
     }
 
@@ -131,6 +153,7 @@ impl Component {
         code: wasmtime::component::Component,
         digest: String,
         size: usize,
+        (guest_memory, idle): (&Arc<GuestMemory>, &Arc<Idle>),
     ) -> Result<Self, ComponentError> {
         let component_type = code.component_type();
         let imports: Vec<String> = component_type
@@ -148,13 +171,11 @@ impl Component {
         let pre = linker.instantiate_pre(&code).map_err(broken)?;
         let mapper = complete(mapper::GuestIndices::new(&pre), "mapper", &exports)?;
         let windowed = complete(windowed::GuestIndices::new(&pre), "windowed", &exports)?;
+        let migration = complete(migration::GuestIndices::new(&pre), "migration", &exports)?;
         let interfaces: Vec<_> = [
             (mapper.is_some(), Interface::Mapper),
             (windowed.is_some(), Interface::Windowed),
-            (
-                complete(migration::GuestIndices::new(&pre), "migration", &exports)?.is_some(),
-                Interface::Migration,
-            ),
+            (migration.is_some(), Interface::Migration),
         ]
         .into_iter()
         .filter_map(|(exported, interface)| exported.then_some(interface))
@@ -171,11 +192,14 @@ impl Component {
         }
         Ok(Self {
             pre,
+            guest_memory: Arc::clone(guest_memory),
+            idle: Arc::clone(idle),
             digest,
             size,
             imports,
             mapper,
             windowed,
+            migration,
             interfaces,
         })
     }

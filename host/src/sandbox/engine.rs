@@ -1,5 +1,6 @@
 //! The one Wasm engine of a process: its settings, its clock ticks, its pool of instances.
 
+use std::sync::Arc;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -7,10 +8,14 @@ use std::time::Duration;
 use wasmtime::{Config, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig};
 
 use super::SandboxError;
+use super::idle::Idle;
 use super::limits::TABLE_ELEMENTS;
 
 /// How often running guests are made to yield and their CPU time is checked.
 const TICK: Duration = Duration::from_millis(5);
+
+/// Every so many ticks it is looked after instances that wait.
+const SWEEP: u64 = 1000;
 
 /// The largest linear memory that the pool has room for; a pipeline's limit is at or below it.
 pub const MAX_MEMORY: usize = 4 << 30;
@@ -21,6 +26,9 @@ pub const MAX_MEMORY: usize = 4 << 30;
 /// guards are 5 TiB of the 128 TiB that a process has on common machines. A component of several
 /// memories or many modules uses up another part of the pool earlier.
 pub const MAX_INSTANCES: usize = 1024;
+
+/// Bytes of stack that a guest has.
+pub(super) const STACK: usize = 1 << 20;
 
 /// Core instances and tables for each instance. A Python component takes up to 38 core instances,
 /// which are no more than a number here; tables take address space, and few components have several.
@@ -50,7 +58,7 @@ pub(super) fn engine(instances: Pool) -> Result<Engine, SandboxError> {
         .wasm_memory64(false)
         .concurrency_support(false)
         .wasm_backtrace_max_frames(std::num::NonZeroUsize::new(32))
-        .max_wasm_stack(1 << 20)
+        .max_wasm_stack(STACK)
         .async_stack_size(2 << 20);
     if instances == Pool::Reserved {
         config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool()));
@@ -84,16 +92,23 @@ pub(super) struct Ticker {
 }
 
 impl Ticker {
-    pub(super) fn start(engine: &Engine) -> Result<Self, SandboxError> {
+    /// Ticks, and lets go of instances that have waited for long.
+    pub(super) fn start(engine: &Engine, idle: &Arc<Idle>) -> Result<Self, SandboxError> {
         let (stop, stopped) = sync_channel(0);
-        let engine = engine.weak();
+        let (engine, idle) = (engine.weak(), Arc::clone(idle));
         let thread = std::thread::Builder::new()
             .name("epoch-ticker".into())
             .spawn(move || {
-                while let Err(RecvTimeoutError::Timeout) = stopped.recv_timeout(TICK) {
-                    match engine.upgrade() {
-                        Some(engine) => engine.increment_epoch(),
-                        None => break,
+                for tick in 1_u64.. {
+                    if stopped.recv_timeout(TICK) != Err(RecvTimeoutError::Timeout) {
+                        break;
+                    }
+                    let Some(engine) = engine.upgrade() else {
+                        break;
+                    };
+                    engine.increment_epoch();
+                    if tick.is_multiple_of(SWEEP) {
+                        idle.sweep();
                     }
                 }
             })

@@ -69,9 +69,9 @@ pub(super) fn lift_spec(
     spec: windowed::WindowedSpec,
     opening: &Opening,
     limits: &Limits,
-) -> Result<WindowedSpec, String> {
+) -> Result<WindowedSpec, Fault> {
     let columns = lift_needs(&spec.needs, opening)?;
-    let state = schema::lift(&spec.state, limits).map_err(|fault| format!("its state: {fault}"))?;
+    let state = schema::lift(&spec.state, limits).map_err(|fault| fault.within("its state"))?;
     let output = lift_output(&spec.output, limits)?;
     let keys = opening
         .key
@@ -80,9 +80,9 @@ pub(super) fn lift_spec(
         .map(|field| field.name().as_str());
     for name in keys.chain(HOST_COLUMNS) {
         if output.field_with_name(name).is_ok() {
-            return Err(format!(
+            return Err(Fault::Breaks(format!(
                 "its output has a column `{name}`, which the host adds by itself"
-            ));
+            )));
         }
     }
     let state = Arc::new(state);
@@ -104,17 +104,17 @@ pub(super) fn lift_mapper_spec(
     spec: mapper::MapperSpec,
     opening: &Opening,
     limits: &Limits,
-) -> Result<MapperSpec, String> {
+) -> Result<MapperSpec, Fault> {
     Ok(MapperSpec {
         columns: lift_needs(&spec.needs, opening)?,
         output: Arc::new(lift_output(&spec.output, limits)?),
     })
 }
 
-fn lift_output(output: &[types::FieldResult], limits: &Limits) -> Result<Schema, String> {
-    let output = schema::lift(output, limits).map_err(|fault| format!("its output: {fault}"))?;
+fn lift_output(output: &[types::FieldResult], limits: &Limits) -> Result<Schema, Fault> {
+    let output = schema::lift(output, limits).map_err(|fault| fault.within("its output"))?;
     if output.fields().is_empty() {
-        return Err("its output has no columns".into());
+        return Err("its output has no columns".to_owned().into());
     }
     Ok(output)
 }
@@ -239,24 +239,31 @@ const CODE_BYTES: usize = 64;
 /// Bytes of a reject's detail; the rest is cut.
 const DETAIL_BYTES: usize = 4 << 10;
 
-fn lift_rejects(rejects: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>, String> {
+fn lift_rejects(rejects: Vec<types::Reject>, rows: usize) -> Result<Vec<Reject>, Fault> {
     let rising = rejects.windows(2).all(|pair| pair[0].row < pair[1].row);
     if !rising || rejects.last().is_some_and(|last| last.row as usize >= rows) {
-        return Err(format!(
+        return Err(Fault::Breaks(format!(
             "the rejects must rise by row and name rows below {rows}"
-        ));
+        )));
     }
     rejects.into_iter().map(lift_reject).collect()
 }
 
-fn lift_reject(mut reject: types::Reject) -> Result<Reject, String> {
+fn lift_reject(mut reject: types::Reject) -> Result<Reject, Fault> {
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     let code = &reject.code;
-    if code.is_empty() || code.len() > CODE_BYTES || !code.bytes().all(is_name) {
-        let start: String = code.chars().take(CODE_BYTES).collect();
-        return Err(format!(
-            "a reject's code `{start}`; a code has 1 to {CODE_BYTES} letters, digits, `-` and `_`"
-        ));
+    if code.len() > CODE_BYTES {
+        return Err(Fault::Limit(LimitExceeded {
+            name: "reject_code_bytes",
+            limit: format!("{CODE_BYTES} bytes"),
+            current: "0 bytes".into(),
+            requested: format!("{} bytes", code.len()),
+        }));
+    }
+    if code.is_empty() || !code.bytes().all(is_name) {
+        return Err(Fault::Breaks(format!(
+            "a reject's code `{code}`; a code has 1 to {CODE_BYTES} letters, digits, `-` and `_`"
+        )));
     }
     reject
         .detail
@@ -359,6 +366,7 @@ pub(super) fn lift_finished(
     Ok(Finished {
         output: batch(output, columns, rows)?,
         source_group,
+        failed: Vec::new(),
     })
 }
 
@@ -385,7 +393,7 @@ fn batch(schema: &Arc<Schema>, columns: Vec<ArrayRef>, rows: usize) -> Result<Re
 mod tests {
     use super::*;
 
-    fn rejects(codes: &[String]) -> Result<Vec<Reject>, String> {
+    fn rejects(codes: &[String]) -> Result<Vec<Reject>, Fault> {
         let rejects = codes.iter().zip(0..).map(|(code, row)| types::Reject {
             row,
             code: code.clone(),
@@ -400,8 +408,12 @@ mod tests {
         assert_eq!(good[0].detail.len(), DETAIL_BYTES);
         assert!(good[0].detail.capacity() <= DETAIL_BYTES);
         for code in ["", "a b", "a\nb", "\u{1b}[2J", "é", &"x".repeat(65)] {
-            let fault = rejects(&[code.into()]).expect_err("no name");
-            assert!(fault.contains("a reject's code"), "{fault}");
+            let fault = rejects(&[code.into()]).expect_err("no name").to_string();
+            let expected = match code.len() {
+                65 => "reject_code_bytes",
+                _ => "a reject's code",
+            };
+            assert!(fault.contains(expected), "{fault}");
         }
     }
 

@@ -1,10 +1,15 @@
 //! What went wrong in a call, said to the operator. Whatever a guest had a hand in is shown as
 //! [`text::shown`] lets it through.
 
-use wasmtime::PoolConcurrencyLimitError;
+use wasmtime::component::ResourceTableError;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::bindings::types;
-use super::limits::{LimitExceeded, Limits, Waits};
+use super::ceiling::NoGuestMemory;
+use super::engine::STACK;
+use super::limits::{LimitExceeded, Limits};
+use super::meter::Waits;
+use super::session::WASI_RESOURCES;
 use super::text;
 use crate::transform::CallError;
 
@@ -26,6 +31,14 @@ impl From<String> for Fault {
 }
 
 impl Fault {
+    /// The same, said of a part of what was returned.
+    pub(super) fn within(self, part: &str) -> Self {
+        match self {
+            Self::Breaks(what) => Self::Breaks(format!("{part}: {what}")),
+            Self::Limit(exceeded) => Self::Limit(exceeded),
+        }
+    }
+
     /// The error of the call that returned it.
     pub(super) fn of(self, call: &'static str) -> CallError {
         match self {
@@ -68,16 +81,33 @@ pub(super) fn of_call(
             what: exhausted.to_string(),
         };
     }
+    if let Some(none) = error.downcast_ref::<NoGuestMemory>() {
+        return CallError::NoMemory {
+            call,
+            what: none.to_string(),
+        };
+    }
+    let used_up = |name, limit: String, requested: &str| CallError::Limit {
+        call,
+        name,
+        current: limit.clone(),
+        limit,
+        requested: requested.into(),
+    };
+    if let Some(Trap::StackOverflow) = error.downcast_ref::<Trap>() {
+        return used_up("stack", format!("{STACK} bytes"), "a frame");
+    }
+    if let Some(ResourceTableError::Full) = error.downcast_ref::<ResourceTableError>() {
+        return used_up("wasi_resources", WASI_RESOURCES.to_string(), "one");
+    }
     let mut reason = error.root_cause().to_string();
     // Wasmtime keeps the type of this error to itself, so its text is all there is to go by.
     if reason.contains("fuel allocated for hostcalls has been exhausted") {
-        return CallError::Limit {
-            call,
-            name: "output_bytes",
-            limit: format!("{} bytes", limits.output_bytes),
-            current: "all of it".into(),
-            requested: "bytes".into(),
-        };
+        return used_up(
+            "output_bytes",
+            format!("{} bytes", limits.output_bytes),
+            "bytes",
+        );
     }
     let named = error
         .downcast_ref::<wasmtime::WasmBacktrace>()

@@ -1,31 +1,44 @@
 //! An opened windowed transform: its calls, and the checks of what comes back.
 
 use arrow::array::ArrayRef;
+use arrow::datatypes::SchemaRef;
 use futures::future::BoxFuture;
 
 use super::Limits;
 use super::arrow as wire;
-use super::bindings::windowed;
+use super::bindings::{migration, windowed};
 use super::component::{Component, Interface};
 use super::exchange::{
     LoweredOpening, lift_finished, lift_rows, lift_spec, lift_updated, refuse_large_states,
 };
-use super::limits::CpuMeter;
+use super::meter::CpuMeter;
 use super::session::{Session, other_signature, param};
 use crate::transform::{
-    CallError, Figures, Finished, Groups, Opening, Rows, Updated, Windowed, WindowedSpec,
+    CallError, Figures, Finished, Groups, Merged, Opening, Rows, Updated, Windowed, WindowedSpec,
 };
 
 /// A windowed transform in the sandbox.
 ///
 /// After a call failed the instance is spent: the host drops it.
 pub struct Instance {
-    session: Session,
+    pub(super) session: Session,
     guest: windowed::Guest,
-    spec: WindowedSpec,
+    /// Or what is to be said if it is wanted and not there.
+    pub(super) migration: Result<migration::Guest, CallError>,
+    pub(super) spec: WindowedSpec,
 }
 
 impl Instance {
+    /// What it has told the operator.
+    pub(super) fn told(&self) -> Figures {
+        self.session.figures()
+    }
+
+    /// How many names of metrics it may have.
+    pub(super) fn metric_names(&self) -> usize {
+        self.session.metric_names()
+    }
+
     /// What the transform said of itself when it was opened.
     pub fn spec(&self) -> &WindowedSpec {
         &self.spec
@@ -46,6 +59,12 @@ impl Instance {
         let guest = indices
             .load(&mut session.store, &started)
             .map_err(|error| other_signature(CALL, "windowed", &error))?;
+        let migration = match &component.migration {
+            None => Err(component.lacks("migrate", Interface::Migration)),
+            Some(indices) => Ok(indices
+                .load(&mut session.store, &started)
+                .map_err(|error| other_signature(CALL, "migration", &error))?),
+        };
         let offered = LoweredOpening::new(opening).map_err(|message| CallError::Failure {
             call: CALL,
             kind: "bad input",
@@ -59,11 +78,12 @@ impl Instance {
             })
             .await;
         let spec = session.end(CALL, opened, |spec, limits, _| {
-            Ok(lift_spec(spec, opening, limits)?)
+            lift_spec(spec, opening, limits)
         })?;
         Ok(Self {
             session,
             guest,
+            migration,
             spec,
         })
     }
@@ -71,7 +91,11 @@ impl Instance {
 
 impl Windowed for Instance {
     fn figures(&self) -> Figures {
-        self.session.figures()
+        self.told()
+    }
+
+    fn state(&self) -> Option<SchemaRef> {
+        Some(SchemaRef::clone(&self.spec.state))
     }
 
     fn accumulate<'a>(
@@ -110,7 +134,7 @@ impl Windowed for Instance {
         &'a mut self,
         earlier: Groups<'a>,
         later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
+    ) -> BoxFuture<'a, Result<Merged, CallError>> {
         const CALL: &str = "merge";
         Box::pin(async move {
             let keys = wire::lower(earlier.keys);
@@ -130,7 +154,7 @@ impl Windowed for Instance {
             self.session.end(CALL, result, |merged, limits, _| {
                 let states = lift_rows(&self.spec.state, merged, earlier.len)?;
                 refuse_large_states(&states, limits.state_per_group)?;
-                Ok(states)
+                Ok(states.into())
             })
         })
     }

@@ -8,7 +8,7 @@ use super::arrow as wire;
 use super::bindings::mapper;
 use super::component::{Component, Interface};
 use super::exchange::{LoweredOpening, lift_mapped, lift_mapper_spec};
-use super::limits::CpuMeter;
+use super::meter::CpuMeter;
 use super::session::{Session, other_signature, param};
 use crate::transform::{CallError, Figures, Mapped, Mapper, MapperSpec, Opening};
 
@@ -55,7 +55,7 @@ impl MapperInstance {
             })
             .await;
         let spec = session.end(CALL, opened, |spec, limits, _| {
-            Ok(lift_mapper_spec(spec, opening, limits)?)
+            lift_mapper_spec(spec, opening, limits)
         })?;
         Ok(Self {
             session,

@@ -3,7 +3,8 @@
 //! Start with [`Sandbox`]: it has the one engine of the process. [`Sandbox::load`] turns bytes
 //! that nobody has read into a [`Component`] whose imports and exports are known;
 //! [`Component::open_windowed`] turns that into an [`Instance`], which is a
-//! [`Windowed`](crate::transform::Windowed) transform, and [`Component::open_mapper`] into a
+//! [`Windowed`](crate::transform::Windowed) transform, [`Resting`] makes one of it that holds an instance only while there is
+//! something to do, and [`Component::open_mapper`] turns it into a
 //! [`Mapper`](crate::transform::Mapper). Everything that a guest hands back is
 //! checked here, before anybody else sees it. This room knows no windows, keys or pipelines.
 
@@ -12,14 +13,21 @@ mod aot;
 mod arrow;
 mod bindings;
 mod cache;
+mod ceiling;
 mod compile;
 mod component;
 mod engine;
 mod exchange;
 mod fault;
+#[cfg(test)]
+mod fuzz;
+mod idle;
 mod instance;
 mod limits;
 mod mapper;
+mod meter;
+mod migrating;
+mod resting;
 mod schema;
 mod session;
 mod text;
@@ -29,13 +37,18 @@ pub use compile::{Compiler, compile_stdin};
 pub use component::{Component, Interface};
 pub use engine::{MAX_INSTANCES, MAX_MEMORY};
 pub use instance::Instance;
-pub use limits::Limits;
+pub use limits::{LIMITS, Limit, Limits, MAX_NESTING, SetBy};
 pub use mapper::MapperInstance;
+pub use resting::Resting;
 
+use std::io::Read;
 use std::path::Path;
+use std::sync::Arc;
 
 use cache::Cache;
+use ceiling::GuestMemory;
 use engine::{Pool, Ticker};
+use idle::Idle;
 
 /// The version of the contract that this host speaks; it takes components of any `0.1.x`.
 pub const CONTRACT: &str = "0.1.0";
@@ -102,6 +115,18 @@ pub enum ComponentError {
         /// What it exports instead, as the end of a sentence.
         found: String,
     },
+    /// It is larger than it may be, or compiling it takes more than it may.
+    #[error(
+        "this component ran into the limit `{name}`: {limit} allowed, {requested} asked for; raise `limits.{name}` in the pipeline if that is what it needs"
+    )]
+    Limit {
+        /// The limit's name in the pipeline's `[limits]`.
+        name: &'static str,
+        /// What is allowed, with its unit.
+        limit: String,
+        /// What was asked for.
+        requested: String,
+    },
     /// Compiling it failed or took too much.
     #[error("cannot compile this component: {0}")]
     Compile(String),
@@ -115,6 +140,8 @@ pub struct Sandbox {
     engine: wasmtime::Engine,
     cache: Option<Cache>,
     compiler: Compiler,
+    guest_memory: Arc<GuestMemory>,
+    idle: Arc<Idle>,
     // Dropped last: guests that still run need its ticks to stop.
     _ticker: Ticker,
 }
@@ -129,12 +156,44 @@ impl Sandbox {
     /// The machine has not the address space, or the cache folder is open to others.
     pub fn start(compiler: Compiler, cache: Option<&Path>) -> Result<Self, SandboxError> {
         let engine = engine::engine(Pool::Reserved)?;
+        let guest_memory = Arc::new(GuestMemory::new(ceiling::default_guest_memory()));
+        let idle = Arc::new(Idle::new(&guest_memory));
         Ok(Self {
             cache: cache.map(Cache::open).transpose()?,
             compiler,
-            _ticker: Ticker::start(&engine)?,
+            _ticker: Ticker::start(&engine, &idle)?,
+            guest_memory,
+            idle,
             engine,
         })
+    }
+
+    /// Has all instances together have another amount of memory, in bytes. By default they have three quarters of what
+    /// this machine, or this process, may use.
+    #[must_use]
+    pub fn with_guest_memory(self, bytes: usize) -> Self {
+        self.guest_memory.allow(bytes);
+        self
+    }
+
+    /// Lets go of all instances that wait for their next call; says how many there were. They go by themselves when they have
+    /// waited for a minute, or when somebody else needs their room.
+    pub fn let_go(&self) -> usize {
+        self.idle.let_all_go()
+    }
+
+    /// Memory of all instances together, in bytes: what is allowed, in use, and was in use at most.
+    pub fn guest_memory(&self) -> (usize, usize, usize) {
+        self.guest_memory.figures()
+    }
+
+    /// Loads a component within the limits that a pipeline has if it says nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sandbox::load_within`].
+    pub fn load(&self, bytes: &[u8]) -> Result<Component, ComponentError> {
+        self.load_within(bytes, &Limits::default())
     }
 
     /// Loads a component: refuses what it may not be, compiles it or takes it from the cache.
@@ -142,8 +201,9 @@ impl Sandbox {
     /// # Errors
     ///
     /// See [`ComponentError`]; none of the component's code has run.
-    pub fn load(&self, bytes: &[u8]) -> Result<Component, ComponentError> {
+    pub fn load_within(&self, bytes: &[u8], limits: &Limits) -> Result<Component, ComponentError> {
         component::refuse_other_formats(bytes)?;
+        refuse_large(bytes.len() as u64, limits)?;
         let digest = component::digest(bytes);
         let code = aot::load(
             &self.engine,
@@ -151,8 +211,19 @@ impl Sandbox {
             &self.compiler,
             &digest,
             bytes,
+            limits,
         )?;
-        Component::check(&self.engine, code, digest, bytes.len())
+        let shared = (&self.guest_memory, &self.idle);
+        Component::check(&self.engine, code, digest, bytes.len(), shared)
+    }
+
+    /// Loads a component from a file, within the limits that a pipeline has if it says nothing.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sandbox::load`], and when the file cannot be read.
+    pub fn load_file(&self, path: &Path) -> Result<Component, ComponentError> {
+        self.load_file_within(path, &Limits::default())
     }
 
     /// Loads a component from a file.
@@ -160,11 +231,35 @@ impl Sandbox {
     /// # Errors
     ///
     /// As [`Sandbox::load`], and when the file cannot be read.
-    pub fn load_file(&self, path: &Path) -> Result<Component, ComponentError> {
-        let bytes = std::fs::read(path).map_err(|error| ComponentError::Unreadable {
+    pub fn load_file_within(
+        &self,
+        path: &Path,
+        limits: &Limits,
+    ) -> Result<Component, ComponentError> {
+        let unreadable = |error: std::io::Error| ComponentError::Unreadable {
             path: path.display().to_string(),
             error: error.to_string(),
-        })?;
-        self.load(&bytes)
+        };
+        let file = std::fs::File::open(path).map_err(unreadable)?;
+        let length = file.metadata().map_err(unreadable)?.len();
+        refuse_large(length, limits)?;
+        // What is no file has any length it likes, and one may grow while it is read.
+        let mut bytes = Vec::with_capacity(length as usize);
+        let most = limits.component_size as u64 + 1;
+        file.take(most)
+            .read_to_end(&mut bytes)
+            .map_err(unreadable)?;
+        self.load_within(&bytes, limits)
     }
+}
+
+fn refuse_large(length: u64, limits: &Limits) -> Result<(), ComponentError> {
+    if length <= limits.component_size as u64 {
+        return Ok(());
+    }
+    Err(ComponentError::Limit {
+        name: "component_size",
+        limit: format!("{} bytes", limits.component_size),
+        requested: format!("{length} bytes"),
+    })
 }

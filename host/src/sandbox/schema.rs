@@ -7,11 +7,9 @@ use arrow::datatypes::{DataType, Field, FieldRef, Fields, Schema};
 use arrow_schema::ffi::{FFI_ArrowSchema, Flags};
 
 use super::bindings::types;
-use super::limits::Limits;
+use super::fault::Fault;
+use super::limits::{LimitExceeded, Limits, MAX_NESTING};
 use super::text;
-
-/// How deep lists and structs may nest.
-const MAX_DEPTH: usize = 16;
 
 /// What is wrong with a schema, in a few words that name the column.
 pub(super) type SchemaFault = String;
@@ -135,13 +133,9 @@ pub(super) fn children(data_type: &DataType) -> Option<Vec<FieldRef>> {
 /// # Errors
 ///
 /// Says which column breaks the contract, and how.
-pub(super) fn lift(fields: &[types::FieldResult], limits: &Limits) -> Result<Schema, SchemaFault> {
+pub(super) fn lift(fields: &[types::FieldResult], limits: &Limits) -> Result<Schema, Fault> {
     if fields.len() > limits.columns {
-        return Err(format!(
-            "a schema of {} columns, where {} are allowed",
-            fields.len(),
-            limits.columns
-        ));
+        return Err(beyond("columns", limits.columns, fields.len()));
     }
     let mut rest = fields;
     let mut top = Vec::new();
@@ -150,6 +144,16 @@ pub(super) fn lift(fields: &[types::FieldResult], limits: &Limits) -> Result<Sch
     }
     unique(top.iter())?;
     Ok(Schema::new(top))
+}
+
+/// A schema that is more than a limit allows.
+fn beyond(name: &'static str, most: usize, requested: usize) -> Fault {
+    Fault::Limit(LimitExceeded {
+        name,
+        limit: most.to_string(),
+        current: "0".into(),
+        requested: requested.to_string(),
+    })
 }
 
 fn unique<'a>(siblings: impl Iterator<Item = &'a Field>) -> Result<(), SchemaFault> {
@@ -166,40 +170,37 @@ fn lift_field(
     rest: &mut &[types::FieldResult],
     limits: &Limits,
     depth: usize,
-) -> Result<Field, SchemaFault> {
+) -> Result<Field, Fault> {
     let Some((field, tail)) = rest.split_first() else {
-        return Err("a column counts more children than there are fields".into());
+        let message = "a column counts more children than there are fields";
+        return Err(message.to_owned().into());
     };
     *rest = tail;
-    if field.name.len() > limits.name_bytes || field.format.len() > limits.name_bytes {
-        let start: String = field.name.chars().take(32).collect();
-        return Err(format!(
-            "the name or format of column `{start}` is longer than {} bytes",
-            limits.name_bytes
-        ));
+    let longest = field.name.len().max(field.format.len());
+    if longest > limits.name_bytes {
+        return Err(beyond("name_bytes", limits.name_bytes, longest));
     }
     // Of a format, the time zone is free text.
     let mut chars = field.name.chars().chain(field.format.chars());
     if !chars.all(text::is_harmless) {
-        return Err(format!(
+        return Err(Fault::Breaks(format!(
             "the name or format of column `{}` has control characters",
             field.name
-        ));
+        )));
     }
-    if depth > MAX_DEPTH {
-        return Err(format!(
-            "column `{}` is nested deeper than {MAX_DEPTH} levels",
-            field.name
-        ));
+    // Never deeper than what this function may call itself.
+    let deepest = limits.nesting.min(MAX_NESTING);
+    if depth > deepest {
+        return Err(beyond("nesting", deepest, depth));
     }
     // Every child takes a field of its own, so a count beyond what is left is refused before anything is made of it.
     if field.children as usize > rest.len() {
-        return Err(format!(
+        return Err(Fault::Breaks(format!(
             "column `{}` counts {} children, but {} fields follow",
             field.name,
             field.children,
             rest.len()
-        ));
+        )));
     }
     let children = (0..field.children)
         .map(|_| lift_field(rest, limits, depth + 1))
@@ -341,7 +342,7 @@ mod tests {
     fn every_type_crosses_and_comes_back() {
         let schema = every_type();
         let fields = lower(&schema).expect("all are known");
-        assert_eq!(lift(&fields, &Limits::default()), Ok(schema));
+        assert_eq!(lift(&fields, &Limits::default()).unwrap(), schema);
     }
 
     #[test]
@@ -395,13 +396,18 @@ mod tests {
             (vec![field("a", "l\0", 0)], "format"),
             (vec![field("a", "tsu:\u{1b}[2J", 0)], "control characters"),
             (vec![field("a", "tsu", 0)], "format"),
-            (vec![field(&"x".repeat(300), "l", 0)], "longer than"),
-            (deep, "nested deeper"),
+            (
+                vec![field(&"x".repeat(300), "l", 0)],
+                "limit name_bytes: 256",
+            ),
+            (deep, "limit nesting: 16"),
             (vec![field("a\nb", "l", 0)], "control characters"),
-            (wide, "2000 columns, where 1024"),
+            (wide, "limit columns: 1024"),
         ];
         for (fields, expected) in cases {
-            let fault = lift(&fields, &Limits::default()).expect_err("hostile");
+            let fault = lift(&fields, &Limits::default())
+                .expect_err("hostile")
+                .to_string();
             assert!(fault.contains(expected), "{fault} for {:?}", fields[0]);
         }
     }

@@ -8,15 +8,17 @@ use wasmtime::{Store, UpdateDeadline};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use super::bindings::{log, metrics, types};
+use super::ceiling::Ceiling;
 use super::component::Component;
 use super::exchange::RejectCodes;
 use super::fault::{self, Fault, refusal};
-use super::limits::{Ceiling, CpuMeter, LimitExceeded, Limits};
+use super::limits::{LimitExceeded, Limits};
+use super::meter::{CpuMeter, LogRate};
 use super::{CONTRACT, text, wasi};
 use crate::transform::{CallError, Figures};
 
 /// Streams, timers and the like that a component may hold at once. They live in the host's memory.
-const WASI_RESOURCES: usize = 10_000;
+pub(super) const WASI_RESOURCES: usize = 10_000;
 
 /// The data of an instance's store.
 pub(super) struct Data {
@@ -111,6 +113,7 @@ pub(super) struct Session {
     figures: Figures,
     reject_codes: RejectCodes,
     label: Arc<str>,
+    log_rate: LogRate,
     spent: bool,
 }
 
@@ -134,6 +137,7 @@ impl Session {
             figures: Figures::default(),
             reject_codes: RejectCodes::default(),
             label: label.into(),
+            log_rate: LogRate::new(limits.log_bytes_per_second),
             spent: true,
         };
         Ok((session, started))
@@ -149,6 +153,10 @@ impl Session {
         let mut figures = self.figures.clone();
         self.store.data().wasi_shared.add_to(&mut figures);
         figures
+    }
+
+    pub(super) fn metric_names(&self) -> usize {
+        self.store.data().limits.metric_names
     }
 
     /// Starts the account of a call.
@@ -187,6 +195,10 @@ impl Session {
     fn keep_what_was_said(&mut self) {
         let data = self.store.data_mut();
         for (level, line) in data.lines.drain(..) {
+            if !self.log_rate.lets(line.len()) {
+                self.figures.dropped += 1;
+                continue;
+            }
             let line = text::shown(&line);
             let transform = &*self.label;
             match level {
@@ -246,7 +258,7 @@ fn store(component: &Component, limits: &Limits) -> Store<Data> {
     let mut store = Store::new(
         component.pre.engine(),
         Data {
-            ceiling: Ceiling::new(limits),
+            ceiling: Ceiling::new(limits, Arc::clone(&component.guest_memory)),
             meter: Arc::clone(&meter),
             wasi: wasi::context(&wasi_shared),
             table,

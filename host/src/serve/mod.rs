@@ -1,42 +1,55 @@
-//! What a running process answers over HTTP: whether it is well, its metrics, what it is about.
+//! What a running process answers over the network: whether it is well, its metrics, what it is about; and features for
+//! models, over REST and gRPC.
 //!
-//! In come requests, and what the pipelines tell of themselves; out go texts. Nothing here changes anything, and
-//! nothing that a lane does waits for it. There is no authentication: whoever can connect can read the names of
-//! pipelines, components and splits, and counts. Events and features are never shown.
+//! Operators who have a token may swap transforms here, in the store, as commands do (`operators`).
+//!
+//! In come requests, what the pipelines tell of themselves, and a store; out go answers, and what is put. Nothing that a lane does
+//! waits for any of it. Who may read and write features is a matter of tokens ([`crate::config::Serving`]). About the
+//! process itself whoever can connect may ask: the names of pipelines, components and splits are shown, and counts, and
+//! never an event or a feature.
 
+mod admin;
+mod answers;
 mod exposition;
 mod families;
+pub mod grpc;
 mod health;
+mod listening;
 mod metrics;
+mod opening;
+mod operators;
 mod process;
+mod rest;
 mod status;
+mod tls;
 
-use std::fmt;
-use std::future::Future;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::AtomicBool;
 
-use axum::extract::State;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router};
-use prometheus_client::registry::Registry;
-use tokio::net::TcpListener;
 use tokio::runtime::Handle;
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 
-use self::metrics::{PipelineMetrics, ProcessMetrics};
+use self::admin::Admin;
+use self::answers::Answers;
+use self::answers::access::Access;
+pub use self::answers::access::AccessError;
+use self::answers::figures::ServingFigures;
+use self::listening::Listening;
+pub use self::opening::Opening;
+pub use self::operators::Operations;
+use self::operators::Operators;
+use crate::config::Serving;
 use crate::pipeline::telemetry::Telemetry;
+use crate::store::PutStore;
 
 /// Where a process listens if it is asked to, and nobody says where.
 pub const USUAL_ADDRESS: &str = "127.0.0.1:9464";
 
-/// How long those who are being answered may take when the process ends.
-const LAST_ANSWERS: Duration = Duration::from_secs(2);
+/// Where features are served over REST if nobody says where.
+pub const USUAL_FEATURES: &str = "127.0.0.1:8470";
 
 /// Why nobody can be answered.
 #[derive(Debug, thiserror::Error)]
@@ -59,163 +72,145 @@ pub enum ServeError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Certificate or key cannot be used.
+    #[error("cannot serve over TLS with {}: {reason}; `tls` of `serving` names a certificate and its key, as files in PEM", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Nobody could be let in, or too many would be.
+    #[error("cannot serve features: {0}")]
+    Access(#[from] AccessError),
+    /// Operators could not be let in.
+    #[error("cannot let operators in: {0}")]
+    Operators(AccessError),
+    /// The protocol does not describe itself; a fault of the program.
+    #[error("cannot serve features over gRPC: {0}")]
+    Reflection(String),
 }
 
-/// A server at work.
+/// What a process is to answer.
+pub struct Answering<'a> {
+    /// What its pipelines tell.
+    pub telemetry: Arc<Telemetry>,
+    /// Set once the process was asked to stop.
+    pub stopping: Arc<AtomicBool>,
+    /// Whether it runs pipelines, and is ready when they are.
+    pub is_run: bool,
+    /// `host:port` for health, metrics and status; port 0 for any that is free.
+    pub admin: Option<&'a str>,
+    /// Features to serve.
+    pub features: Option<ServedFeatures>,
+    /// What operators may do where health is; nothing where none has a token.
+    pub operations: Option<Operations>,
+}
+
+/// Features that are served.
+pub struct ServedFeatures {
+    /// Where, and to whom. Without an address for REST they are served where health is, unless over TLS.
+    pub settings: Serving,
+    /// What is read, and takes what is put.
+    pub store: Arc<dyn PutStore>,
+}
+
+/// Listeners at work.
 #[derive(Debug)]
 pub struct Server {
-    address: SocketAddr,
-    end: oneshot::Sender<()>,
-    task: JoinHandle<()>,
-    io: Handle,
+    admin: Option<Listening>,
+    rest: Option<Listening>,
+    grpc: Option<Listening>,
 }
 
 impl Server {
-    /// Listens on `address` (`host:port`, port 0 for any that is free), and answers on the runtime of `io` from what
-    /// `telemetry` tells. `stopping` is set once the process was asked to stop.
+    /// Listens, and answers on the runtime of `io`.
     ///
     /// # Errors
     ///
-    /// The address is taken, or is none of this machine.
-    pub fn start(
-        io: &Handle,
-        address: &str,
-        telemetry: Arc<Telemetry>,
-        stopping: Arc<AtomicBool>,
-    ) -> Result<Self, ServeError> {
-        let listen = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::AddrInUse => ServeError::Taken {
-                address: address.into(),
-            },
-            _ => ServeError::Listen {
-                address: address.into(),
-                source: error,
-            },
+    /// An address is taken, or is none of this machine; tokens or certificates cannot be read.
+    pub fn start(io: &Handle, what: Answering<'_>) -> Result<Self, ServeError> {
+        let figures = what
+            .features
+            .as_ref()
+            .map(|_| Arc::<ServingFigures>::default());
+        let admin = || {
+            let (telemetry, stopping) = (Arc::clone(&what.telemetry), Arc::clone(&what.stopping));
+            let admin = Admin::new(telemetry, stopping, what.is_run, figures.clone());
+            admin::routes(admin)
         };
-        let listener = io.block_on(TcpListener::bind(address)).map_err(listen)?;
-        let local = listener.local_addr().map_err(listen)?;
-        let routes = routes(Answers::new(telemetry, stopping));
-        let (end, ended) = oneshot::channel();
-        let served = axum::serve(listener, routes).with_graceful_shutdown(async {
-            // A sender that is gone ends it as well.
-            let _ = ended.await;
-        });
-        let task = io.spawn(async {
-            if let Err(error) = served.await {
-                tracing::error!(%error, "the server of metrics and health has ended");
+        let mut server = Self {
+            admin: None,
+            rest: None,
+            grpc: None,
+        };
+        let mut at_admin = admin().fallback(elsewhere);
+        let operators = what.operations.map(Operators::open).transpose();
+        if let Some(operators) = operators.map_err(ServeError::Operators)?.flatten() {
+            at_admin = at_admin.merge(operators::routes(Arc::new(operators)));
+        }
+        if let Some(ServedFeatures { settings, store }) = what.features {
+            let shared = settings.listen.is_none() && settings.tls.is_none();
+            let rest = settings.listen.as_deref();
+            let with_admin = what.admin.filter(|_| shared);
+            let grpc = settings.grpc.as_deref();
+            let addresses: Vec<&str> = [rest, with_admin, grpc].into_iter().flatten().collect();
+            let access = Access::open(&settings, &addresses)?;
+            let tls = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+            let clock = Arc::clone(what.telemetry.clock());
+            let answers = Answers::new(
+                store,
+                &settings,
+                access,
+                clock,
+                figures.clone().unwrap_or_default(),
+            );
+            let answers = Arc::new(answers);
+            if let Some(address) = rest {
+                let routes = rest::routes(Arc::clone(&answers)).merge(admin());
+                let routes = routes.fallback(elsewhere);
+                server.rest = Some(Listening::start(io, address, routes, tls.clone())?);
+            } else if shared {
+                at_admin = at_admin.merge(rest::routes(Arc::clone(&answers)));
             }
-        });
-        Ok(Self {
-            address: local,
-            end,
-            task,
-            io: io.clone(),
-        })
+            if let Some(address) = grpc {
+                let routes = grpc::routes(answers)
+                    .map_err(|error| ServeError::Reflection(error.to_string()))?;
+                server.grpc = Some(Listening::start(io, address, routes, tls)?);
+            }
+        }
+        if let Some(address) = what.admin {
+            server.admin = Some(Listening::start(io, address, at_admin, None)?);
+        }
+        Ok(server)
     }
 
-    /// Where it listens.
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    /// Where health, metrics and status are answered alone.
+    pub fn admin(&self) -> Option<SocketAddr> {
+        self.admin.as_ref().map(|it| it.address)
+    }
+
+    /// Where features are served over REST, if not where health is.
+    pub fn rest(&self) -> Option<SocketAddr> {
+        self.rest.as_ref().map(|it| it.address)
+    }
+
+    /// Where features are served over gRPC.
+    pub fn grpc(&self) -> Option<SocketAddr> {
+        self.grpc.as_ref().map(|it| it.address)
     }
 
     /// Takes no more requests, and waits a moment for those that are being answered.
     pub fn close(self) {
-        // Nobody listens if the task has ended, which is as well.
-        let _ = self.end.send(());
-        let mut task = self.task;
-        let patience = async { tokio::time::timeout(LAST_ANSWERS, &mut task).await };
-        if self.io.block_on(patience).is_err() {
-            task.abort();
-        }
+        let listeners = [self.rest, self.grpc, self.admin];
+        listeners.into_iter().flatten().for_each(Listening::close);
     }
-}
-
-/// What answers are made of.
-struct Answers {
-    telemetry: Arc<Telemetry>,
-    stopping: Arc<AtomicBool>,
-    registry: Registry,
-    /// When the process started, in microseconds since 1970 and by the clock.
-    started: (i64, Duration),
-}
-
-impl fmt::Debug for Answers {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answers").finish_non_exhaustive()
-    }
-}
-
-impl Answers {
-    fn new(telemetry: Arc<Telemetry>, stopping: Arc<AtomicBool>) -> Self {
-        let started = (telemetry.clock().unix(), telemetry.clock().now());
-        let mut registry = Registry::default();
-        registry.register_collector(Box::new(ProcessMetrics {
-            started_s: started.0 as f64 / 1e6,
-        }));
-        registry.register_collector(Box::new(PipelineMetrics(Arc::clone(&telemetry))));
-        Self {
-            telemetry,
-            stopping,
-            registry,
-            started,
-        }
-    }
-
-    fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::Relaxed)
-    }
-}
-
-fn routes(answers: Answers) -> Router {
-    Router::new()
-        .route("/health", get(health))
-        .route("/ready", get(ready))
-        .route("/metrics", get(metrics))
-        .route("/status", get(status))
-        .fallback(elsewhere)
-        .with_state(Arc::new(answers))
-}
-
-async fn health(State(answers): State<Arc<Answers>>) -> Response {
-    verdict(health::stuck(&answers.telemetry))
-}
-
-async fn ready(State(answers): State<Arc<Answers>>) -> Response {
-    let stopping = answers.is_stopping();
-    verdict(health::not_ready(&answers.telemetry, stopping))
-}
-
-async fn metrics(State(answers): State<Arc<Answers>>, headers: HeaderMap) -> Response {
-    let accept = headers.get(header::ACCEPT);
-    let accept = accept.and_then(|accept| accept.to_str().ok());
-    match exposition::expose(&answers.registry, accept) {
-        Ok((kind, text)) => ([(header::CONTENT_TYPE, kind)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
-    }
-}
-
-async fn status(State(answers): State<Arc<Answers>>) -> Response {
-    let (started, since) = answers.started;
-    let uptime = answers.telemetry.clock().now().saturating_sub(since);
-    let stopping = answers.is_stopping();
-    let status = status::status(&answers.telemetry, started, uptime.as_secs_f64(), stopping);
-    Json(status).into_response()
 }
 
 /// What there is, for whoever asks for something else.
-fn elsewhere() -> impl Future<Output = Response> + Send {
-    let text = "there are /health, /ready, /metrics and /status\n";
-    std::future::ready((StatusCode::NOT_FOUND, text).into_response())
-}
-
-/// Well without reasons, and else unwell with one a line.
-fn verdict(reasons: Vec<String>) -> Response {
-    if reasons.is_empty() {
-        return (StatusCode::OK, "ok\n").into_response();
-    }
-    let mut text = reasons.join("\n");
-    text.push('\n');
-    (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+async fn elsewhere() -> Response {
+    let text = "there are /health, /ready, /metrics and /status, and where features are served /openapi.json\n";
+    (StatusCode::NOT_FOUND, text).into_response()
 }
 
 #[cfg(test)]

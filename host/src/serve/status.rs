@@ -121,6 +121,8 @@ fn of_lane(number: u32, lane: &LaneTelemetry) -> Value {
         "commit_age_s": lane.since_commit().map(|age| age.as_secs_f64()),
         "commits": durations(&lane.commits.snapshot()),
         "batches": durations(&lane.batches.snapshot()),
+        "switches": durations(&lane.switches.snapshot()),
+        "longest_switch_s": load(&lane.longest_switch) as f64 / 1e6,
         "state_bytes": lane.state_bytes.get(),
         "resident_keys": lane.resident_keys.get(),
         "heavy_keys": lane.heavy_keys().iter().map(heavy_key).collect::<Vec<_>>(),

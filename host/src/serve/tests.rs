@@ -151,8 +151,8 @@ fn at_work(clock: &Arc<ByHand>) -> Arc<Telemetry> {
 }
 
 fn exposed(telemetry: &Arc<Telemetry>, accept: Option<&str>) -> (&'static str, String) {
-    let answers = Answers::new(Arc::clone(telemetry), Arc::default());
-    exposition::expose(&answers.registry, accept).unwrap()
+    let admin = Admin::new(Arc::clone(telemetry), Arc::default(), true, None);
+    exposition::expose(&admin.registry, accept).unwrap()
 }
 
 #[test]
@@ -327,10 +327,18 @@ fn a_server_answers_and_ends() {
     let stopping = Arc::new(AtomicBool::new(false));
     let start = |address: &str| {
         let telemetry = Arc::clone(&telemetry);
-        Server::start(runtime.handle(), address, telemetry, Arc::clone(&stopping))
+        let what = Answering {
+            operations: None,
+            telemetry,
+            stopping: Arc::clone(&stopping),
+            is_run: true,
+            admin: Some(address),
+            features: None,
+        };
+        Server::start(runtime.handle(), what)
     };
     let server = start("127.0.0.1:0").unwrap();
-    let address = server.address().to_string();
+    let address = server.admin().unwrap().to_string();
     let taken = start(&address).unwrap_err().to_string();
     assert!(taken.contains("another process does already"), "{taken}");
     for nowhere in ["nowhere.invalid:1", "192.0.2.1:1", "127.0.0.1"] {

@@ -4,7 +4,8 @@
 //! {"stage":"decode","code":"not-json","detail":"…","file":"rides.ndjson","line":7,"record":"{\"driver\": 4"}
 //! ```
 //!
-//! `file` (of a live stream its split), and `line`, `row` or `offset`, are there when they are known; `record` is the raw text, or the row as an object.
+//! `file` (of a live stream its split), and `line`, `row` or `offset`, are there when they are known; `generation` where a
+//! live pipeline's transform failed on the row; `record` is the raw text, or the row as an object.
 //!
 //! Lines are ordered by the sequence of the input's row. Lines of one row stand in the order in which their producer
 //! gave them, since a row is rejected by one producer. (Values that fail validation belong to windows, not to rows, and
@@ -59,6 +60,8 @@ pub struct Reject {
     pub file: Option<String>,
     /// Where in that file.
     pub position: Option<Position>,
+    /// The generation of the transform that failed on it, where a pipeline has several.
+    pub generation: Option<u64>,
     /// The row.
     pub record: Record,
 }
@@ -73,6 +76,8 @@ struct Shown<'a> {
     file: Option<&'a str>,
     #[serde(flatten)]
     position: Option<Position>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    generation: Option<u64>,
 }
 
 /// A line that waits for its turn.
@@ -247,6 +252,7 @@ pub fn reject_line(reject: &Reject) -> String {
         detail: &reject.detail,
         file: reject.file.as_deref(),
         position: reject.position,
+        generation: reject.generation,
     };
     let mut line = serde_json::to_string(&shown).expect("texts and numbers are JSON");
     let text = |text: &str| serde_json::to_string(text).expect("a text is JSON");

@@ -16,6 +16,7 @@ fn reject(sequence: u64, stage: Stage, detail: &str) -> Reject {
         detail: detail.to_owned(),
         file: None,
         position: None,
+        generation: None,
         record: Record::Json("{}".to_owned()),
     }
 }
@@ -123,6 +124,7 @@ fn lines_are_as_documented() {
     sink.write(
         1,
         &Reject {
+            generation: Some(2),
             record: Record::Json("{oops".to_owned()),
             ..late.clone()
         },
@@ -138,7 +140,7 @@ fn lines_are_as_documented() {
          \"record\":\"{\\\"x\\\": \\n\"}\n\
          {\"stage\":\"late\",\"code\":\"c\",\"detail\":\"too late\",\"file\":\"a.parquet\",\"row\":3,\
          \"record\":{ \"x\":  0.1 }}\n\
-         {\"stage\":\"late\",\"code\":\"c\",\"detail\":\"too late\",\"file\":\"a.parquet\",\"row\":3,\
+         {\"stage\":\"late\",\"code\":\"c\",\"detail\":\"too late\",\"file\":\"a.parquet\",\"row\":3,\"generation\":2,\
          \"record\":\"{oops\"}\n"
     );
 }

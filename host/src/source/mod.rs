@@ -6,6 +6,8 @@
 pub mod decode;
 pub mod event_time;
 mod flow;
+#[cfg(test)]
+mod fuzz;
 pub mod kafka;
 pub mod kinesis;
 pub mod live;

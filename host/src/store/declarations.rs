@@ -6,8 +6,14 @@ use std::fmt;
 use arrow::datatypes::{DataType, Schema};
 use serde::{Deserialize, Serialize};
 
+use super::Declaration;
 use super::validation::Validation;
-use crate::config::types;
+use crate::config::{parse_duration, types};
+
+/// What stands for the pipeline of a feature that no pipeline computes: its values are put. No pipeline has this name.
+pub const ELSEWHERE: &str = "elsewhere";
+/// What stands for the window of such a feature.
+pub const NO_WINDOW: &str = "-";
 
 /// A feature as its pipeline declares it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,15 +42,110 @@ pub struct FeatureDeclaration {
     /// What values it may have.
     #[serde(default, skip_serializing_if = "Validation::is_empty")]
     pub validation: Validation,
+    /// For how long a value is of use after its event time, in microseconds: afterwards it is as if it had never been
+    /// written. In JSON as a duration: `"7d"`. None is for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration")]
+    pub ttl: Option<i64>,
+    /// How old a value may be before readers are told that it is stale, in microseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "duration")]
+    pub freshness: Option<i64>,
+    /// Whom to tell when values are stale or invalid; empty if nobody was named.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub alert: String,
     /// The pipeline that computes it.
     pub pipeline: String,
     /// The column of the transform's output that holds it.
     pub column: String,
     /// The length of the window that it is computed over, as a label: `10m`.
     pub window: String,
+    /// What it is computed from and by, as of the last time that its pipeline ran; empty before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lineage: Option<Lineage>,
+}
+
+/// What a feature is computed from and by.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lineage {
+    /// The digest of the transform's component.
+    pub transform: String,
+    /// That of the mapper before it, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mapper: Option<String>,
+    /// The event.
+    pub event: String,
+    /// The event's columns that are read for it, in their order.
+    pub columns: Vec<String>,
+}
+
+/// What of a declaration matters to whoever reads values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Terms {
+    /// For how long a value is of use after its event time, in microseconds; none is for ever.
+    pub ttl: Option<i64>,
+    /// How old a value may be before it is stale, in microseconds; none if nobody said.
+    pub freshness: Option<i64>,
+}
+
+impl Terms {
+    /// Those of a declaration; none where its document is another program's.
+    pub fn of(declaration: &Declaration) -> Self {
+        let document: Result<serde_json::Value, _> = serde_json::from_str(&declaration.document);
+        let document = document.unwrap_or_default();
+        let duration = |name: &str| {
+            let text = document.get(name)?.as_str()?;
+            parse_duration(text).ok()
+        };
+        Self {
+            ttl: duration("ttl"),
+            freshness: duration("freshness"),
+        }
+    }
+}
+
+/// Durations as people write them.
+mod duration {
+    use serde::{Deserialize as _, Deserializer, Serializer, de::Error as _};
+
+    use crate::config::{parse_duration, print_duration};
+
+    pub(super) fn serialize<S: Serializer>(
+        micros: &Option<i64>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match micros {
+            Some(micros) => serializer.serialize_str(&print_duration(*micros)),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<i64>, D::Error> {
+        let Some(text) = Option::<String>::deserialize(deserializer)? else {
+            return Ok(None);
+        };
+        let micros = parse_duration(&text).map_err(|error| D::Error::custom(error.to_string()))?;
+        Ok(Some(micros))
+    }
 }
 
 impl FeatureDeclaration {
+    /// The declaration as stores have it.
+    pub fn stored(&self) -> Declaration {
+        Declaration {
+            group: self.group.clone(),
+            feature: self.name.clone(),
+            version: self.version,
+            pipeline: self.pipeline.clone(),
+            window: self.window.clone(),
+            entity: self.entity.clone(),
+            data_type: self.feature_type.clone(),
+            document: serde_json::to_string(self)
+                .expect("a declaration has only texts, numbers and lists"),
+        }
+    }
+
     /// Checks that a transform's output has this feature's column, of this feature's type.
     pub fn check_against_output(&self, output: &Schema) -> Result<(), OutputMismatch> {
         let Ok(field) = output.field_with_name(&self.column) else {
@@ -223,9 +324,13 @@ mod tests {
                 nulls: false,
                 ..Validation::default()
             },
+            ttl: None,
+            freshness: None,
+            alert: String::new(),
             pipeline: "driver_accept_proportion_10m".into(),
             column: "accept_proportion".into(),
             window: "10m".into(),
+            lineage: None,
         }
     }
 

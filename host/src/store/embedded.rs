@@ -19,8 +19,11 @@ mod merge;
 mod pending;
 mod reader;
 mod runs;
+mod snapshot;
 mod state;
 mod storage;
+mod swaps;
+mod tables;
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -38,11 +41,11 @@ pub use self::keys::Keyspace;
 use self::lane::Lane;
 use self::lanes::LaneReaders;
 pub use self::reader::EmbeddedReader;
+pub use self::snapshot::Restored;
 pub use self::state::{LaneState, Pairs, StateBatch};
 use self::storage::Storage;
-use super::{
-    Declaration, FeatureName, FeatureReader, FeatureStore, FeatureValue, Items, StoreError,
-};
+pub use self::swaps::SaidOfSwaps;
+use super::{Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError};
 use crate::config::{StorePlace, is_url};
 
 /// The lanes that a pipeline has, from 0 on.
@@ -146,6 +149,17 @@ impl EmbeddedStore {
         })
     }
 
+    /// Opens a store that is there, without lanes: for reading, and for lanes that are opened one by one.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::NotAStore`] when the folder is not a store, others when it cannot be read.
+    pub async fn open_existing(place: impl Into<StorePlace>) -> Result<Self, StoreError> {
+        let folder = Folder::open(&place.into()).await?;
+        let storage = Storage::open(&folder)?;
+        Self::open_on(folder, storage, &[]).await
+    }
+
     /// Opens the store at a place for reading, while this or another process may be writing to it. Nothing is
     /// written there.
     ///
@@ -178,18 +192,38 @@ impl EmbeddedStore {
     ///
     /// [`StoreError`] when it cannot be opened.
     pub async fn open_lane(&self, pipeline: &str, lane: u32) -> Result<LiveLane, StoreError> {
-        let name = LaneName {
-            pipeline: pipeline.to_owned(),
-            number: lane,
-        };
         // The lock keeps runs over recorded events away. Another process that reads the stream may have it, frozen
         // maybe: the stream has given the lane to us, and the database sees to it that only one writes.
-        let (folder, locked) = (self.folder.clone(), name.clone());
-        let lock = blocking(move || match folder.lock(&locked) {
-            Err(StoreError::Busy { .. }) => Ok(None),
-            lock => lock,
-        })
-        .await?;
+        let name = lane_name(pipeline, lane);
+        let lock = match self.lock(&name).await {
+            Err(StoreError::Busy { .. }) => None,
+            lock => lock?,
+        };
+        self.open_locked(name, lock).await
+    }
+
+    /// Opens a lane that nothing but its lock gives to anybody. (Where there are no locks, it is taken away from whoever
+    /// had it, whose flushes fail from then on.)
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::Busy`] when another process has it, others when it cannot be opened.
+    pub async fn claim_lane(&self, pipeline: &str, lane: u32) -> Result<LiveLane, StoreError> {
+        let name = lane_name(pipeline, lane);
+        let lock = self.lock(&name).await?;
+        self.open_locked(name, lock).await
+    }
+
+    async fn lock(&self, name: &LaneName) -> Result<Option<File>, StoreError> {
+        let (folder, name) = (self.folder.clone(), name.clone());
+        blocking(move || folder.lock(&name)).await
+    }
+
+    async fn open_locked(
+        &self,
+        name: LaneName,
+        lock: Option<File>,
+    ) -> Result<LiveLane, StoreError> {
         let opened = Arc::new(Lane::open(&self.folder, &self.storage, &name).await?);
         let state = LaneState::of(Arc::clone(&opened), Keyspace::Live);
         self.lanes_mut().insert(name.clone(), opened);
@@ -246,10 +280,7 @@ impl EmbeddedStore {
     }
 
     fn lane(&self, pipeline: &str, lane: u32) -> Result<Arc<Lane>, StoreError> {
-        let name = LaneName {
-            pipeline: pipeline.to_owned(),
-            number: lane,
-        };
+        let name = lane_name(pipeline, lane);
         let no_lane = || StoreError::NoLane {
             pipeline: pipeline.to_owned(),
             lane,
@@ -257,7 +288,11 @@ impl EmbeddedStore {
         self.lanes().get(&name).map(Arc::clone).ok_or_else(no_lane)
     }
 
-    async fn get_bytes(&self, pipeline: &str, key: &[u8]) -> Result<Vec<Bytes>, StoreError> {
+    async fn read(
+        &self,
+        pipeline: &str,
+        keys: Vec<Vec<u8>>,
+    ) -> Result<Vec<Vec<Bytes>>, StoreError> {
         let own: BTreeMap<LaneName, Arc<Lane>> = {
             let lanes = self.lanes();
             let own = lanes.iter().filter(|(name, _)| name.pipeline == pipeline);
@@ -265,9 +300,11 @@ impl EmbeddedStore {
                 .collect()
         };
         let names = own.keys().cloned().collect();
-        let mut found = self.others.get(pipeline, key, &names).await?;
-        let own = own.values().map(|lane| lane.get(key));
-        found.extend(try_join_all(own).await?.into_iter().flatten());
+        let mut found = self.others.get_all(pipeline, &keys, &names).await?;
+        for (key, found) in keys.iter().zip(&mut found) {
+            let own = own.values().map(|lane| lane.get(key));
+            found.extend(try_join_all(own).await?.into_iter().flatten());
+        }
         Ok(found)
     }
 }
@@ -277,23 +314,22 @@ impl FeatureReader for EmbeddedStore {
         &'a self,
         group: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<Declaration>, StoreError>> {
-        reader::declarations(&self.catalog, group).boxed()
+        self.catalog.list(group).boxed()
     }
 
-    fn get<'a>(
+    fn find<'a>(
         &'a self,
         group: &'a str,
-        entity: &'a str,
         features: &'a [FeatureName],
-    ) -> BoxFuture<'a, Result<Vec<Option<FeatureValue>>, StoreError>> {
-        reader::get(
-            &self.catalog,
-            group,
-            entity,
-            features,
-            move |pipeline, key| async move { self.get_bytes(&pipeline, &key).await }.boxed(),
-        )
-        .boxed()
+    ) -> BoxFuture<'a, Result<Vec<Arc<Declaration>>, StoreError>> {
+        self.catalog.find(group, features).boxed()
+    }
+
+    fn items<'a>(
+        &'a self,
+        places: &'a [ItemPlace<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+        reader::items(places, |pipeline, keys| self.read(pipeline, keys)).boxed()
     }
 }
 
@@ -347,13 +383,17 @@ impl FeatureStore for EmbeddedStore {
     }
 }
 
+fn lane_name(pipeline: &str, number: u32) -> LaneName {
+    LaneName {
+        pipeline: pipeline.to_owned(),
+        number,
+    }
+}
+
 fn lane_names(pipelines: &[PipelineLanes]) -> Vec<LaneName> {
-    let names = pipelines.iter().flat_map(|of| {
-        (0..of.lanes).map(|number| LaneName {
-            pipeline: of.pipeline.clone(),
-            number,
-        })
-    });
+    let names = pipelines
+        .iter()
+        .flat_map(|of| (0..of.lanes).map(|number| lane_name(&of.pipeline, number)));
     names.collect()
 }
 

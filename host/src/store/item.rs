@@ -130,6 +130,28 @@ impl Items {
         })
     }
 
+    /// One item of one entity, as it is.
+    #[cfg(test)]
+    pub(crate) fn of_one(
+        group: &str,
+        pipeline: &str,
+        window: &str,
+        entity: &str,
+        body: &[u8],
+    ) -> Self {
+        let span = |bytes: &[u8]| Spans {
+            bytes: bytes.to_vec(),
+            ends: vec![bytes.len()],
+        };
+        Self {
+            group: group.to_owned(),
+            pipeline: pipeline.to_owned(),
+            window: window.to_owned(),
+            entities: span(entity.as_bytes()),
+            bodies: span(body),
+        }
+    }
+
     /// How many items there are.
     #[must_use]
     pub fn len(&self) -> usize {
@@ -267,6 +289,41 @@ impl<'a> Attribute<'a> {
         Ok(attributes)
     }
 
+    /// Shows an item's attributes one after the other, ascending by name, without keeping them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Attribute::read_all`]; those before the damage have been shown.
+    pub fn each(item: &'a [u8], mut show: impl FnMut(Self)) -> Result<(), ItemError> {
+        let mut cursor = Cursor::new(item);
+        match cursor.u8() {
+            Some(LAYOUT) => {}
+            Some(found) => return Err(ItemError::Layout { found }),
+            None => return Err(ItemError::Damaged),
+        }
+        let mut before = None;
+        while !cursor.is_empty() {
+            let attribute = Self::read(&mut cursor, before).ok_or(ItemError::Damaged)?;
+            show(attribute);
+            before = Some(attribute);
+        }
+        Ok(())
+    }
+
+    /// Writes an item of attributes, which ascend by name, each once.
+    #[must_use]
+    pub fn write_all(attributes: &[Self]) -> Vec<u8> {
+        let bytes = |it: &Self| it.name.len() + it.value.map_or(0, <[u8]>::len) + 32;
+        let mut out = Vec::with_capacity(1 + attributes.iter().map(bytes).sum::<usize>());
+        out.push(LAYOUT);
+        let mut before = None;
+        for attribute in attributes {
+            attribute.write(before, &mut out);
+            before = Some(attribute.order);
+        }
+        out
+    }
+
     fn read(cursor: &mut Cursor<'a>, before: Option<Self>) -> Option<Self> {
         let flags = cursor.u8()?;
         if flags & !(REMOVAL | SAME_ORDER) != 0 {
@@ -325,14 +382,7 @@ pub fn merge(items: &[&[u8]]) -> Result<Vec<u8>, ItemError> {
     for item in items {
         merged = merge_attributes(&merged, &Attribute::read_all(item)?);
     }
-    let mut out = Vec::with_capacity(items.iter().map(|item| item.len()).max().unwrap_or(1));
-    out.push(LAYOUT);
-    let mut before = None;
-    for attribute in &merged {
-        attribute.write(before, &mut out);
-        before = Some(attribute.order);
-    }
-    Ok(out)
+    Ok(Attribute::write_all(&merged))
 }
 
 /// Merges two lists of attributes, each ascending by name.

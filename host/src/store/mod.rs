@@ -8,21 +8,40 @@
 //! often they are repeated, or how many writers there are. Every attribute carries its [`Order`], the greatest wins,
 //! and a removal keeps its order too.
 
+pub mod cache;
+pub mod changes;
 pub mod declarations;
+mod declared;
+pub mod dynamodb;
 pub mod embedded;
+pub mod figures;
+#[cfg(test)]
+mod fuzz;
 pub mod item;
+mod known;
+pub mod offline;
+mod opening;
+pub mod puts;
+pub mod reading;
 pub mod validation;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use arrow::array::{ArrayRef, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
+use bytes::Bytes;
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
 use crate::objects::StorageError;
 
+pub use self::cache::Cached;
 pub use self::item::Items;
 pub use self::item::value::Value;
+pub use self::opening::{open_reader, open_store};
+pub use self::puts::{PutBatch, PutColumn, PutStore, ServedStore};
+pub use self::reading::EntityValues;
 
 /// Which of two writes of a feature is the newer: by event time, then epoch, then sequence.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -127,6 +146,19 @@ pub struct Declaration {
     pub document: String,
 }
 
+/// What an item is of: an entity's values from one pipeline at one window length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ItemPlace<'a> {
+    /// The feature group.
+    pub group: &'a str,
+    /// The pipeline.
+    pub pipeline: &'a str,
+    /// The window's label.
+    pub window: &'a str,
+    /// The entity, in the text form of [`item::entity`].
+    pub entity: &'a str,
+}
+
 /// The reading half of a store.
 pub trait FeatureReader: Send + Sync {
     /// The declarations of one group, or of all, ordered by group, feature and version.
@@ -139,19 +171,77 @@ pub trait FeatureReader: Send + Sync {
         group: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<Declaration>, StoreError>>;
 
-    /// The newest values of an entity's features, in the order asked; `None` where nothing was ever written.
-    /// The entity is in the text form of [`item::entity`].
+    /// The declarations of the features that are asked for, in the order asked.
     ///
     /// # Errors
     ///
     /// [`StoreError::UnknownGroup`] and [`StoreError::UnknownFeature`] for what is not declared, others when the
     /// store cannot be read.
+    fn find<'a>(
+        &'a self,
+        group: &'a str,
+        features: &'a [FeatureName],
+    ) -> BoxFuture<'a, Result<Vec<Arc<Declaration>>, StoreError>>;
+
+    /// The items at some places, in the order asked, each looked at once; `None` where nothing was ever written.
+    /// See [`reading::Shape`] for the places that features lie at.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the store cannot be read.
+    fn items<'a>(
+        &'a self,
+        places: &'a [ItemPlace<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>>;
+
+    /// The newest values of an entity's features, in the order asked; `None` where nothing was ever written.
+    /// The entity is in the text form of [`item::entity`].
+    ///
+    /// # Errors
+    ///
+    /// As [`FeatureReader::batch_get`].
     fn get<'a>(
         &'a self,
         group: &'a str,
         entity: &'a str,
         features: &'a [FeatureName],
-    ) -> BoxFuture<'a, Result<Vec<Option<FeatureValue>>, StoreError>>;
+    ) -> BoxFuture<'a, Result<EntityValues, StoreError>> {
+        async move {
+            let mut values = self.batch_get(group, &[entity], features).await?;
+            Ok(values.pop().expect("there is an answer for each entity"))
+        }
+        .boxed()
+    }
+
+    /// The newest values of some entities' features: an answer for each entity, in the order asked, which has one
+    /// for each feature; `None` where nothing was ever written. Values from one pipeline and window length are of
+    /// one look, so that they belong together.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::UnknownGroup`] and [`StoreError::UnknownFeature`] for what is not declared, others when the
+    /// store cannot be read. There are no answers in part.
+    fn batch_get<'a>(
+        &'a self,
+        group: &'a str,
+        entities: &'a [&'a str],
+        features: &'a [FeatureName],
+    ) -> BoxFuture<'a, Result<Vec<EntityValues>, StoreError>> {
+        reading::batch_get(self, group, entities, features).boxed()
+    }
+
+    /// The time by which values are judged to be of use still, in microseconds since 1970-01-01T00:00:00Z: what is
+    /// past its TTL is answered as if it had never been written.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "how old a value is, whoever asks for it goes by the machine's clock; nothing is computed from it"
+    )]
+    fn unix(&self) -> i64 {
+        let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+        since.map_or(0, |since| {
+            i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+        })
+    }
 }
 
 /// A store that lanes write to.
@@ -172,6 +262,20 @@ pub trait FeatureStore: FeatureReader {
     ///
     /// [`StoreError`] when it cannot be read or written.
     fn begin_epoch<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<u64, StoreError>>;
+
+    /// Sees to it that later epochs of a pipeline are greater than this one, which came from elsewhere. Where epochs
+    /// come from nowhere else there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be written.
+    fn raise_epoch<'a>(
+        &'a self,
+        _pipeline: &'a str,
+        _epoch: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        std::future::ready(Ok(())).boxed()
+    }
 
     /// Writes items of a lane of their pipeline. They are visible to this store's readers when it returns, and durable after the next
     /// flush.
@@ -205,6 +309,19 @@ pub trait FeatureStore: FeatureReader {
     ///
     /// As [`FeatureStore::flush_lane`].
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>>;
+}
+
+/// What kind of thing is wrong with a table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableFault {
+    /// There is no such table.
+    Missing,
+    /// There are no credentials, or the service does not accept them or what they are used for.
+    Denied,
+    /// The service refuses for another reason.
+    Refused,
+    /// The service does not answer, or not to so much. The same may work later.
+    Unreachable,
 }
 
 /// What can go wrong with a feature store.
@@ -347,6 +464,20 @@ pub enum StoreError {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// A table refused, or does not answer.
+    #[error("cannot {doing} in DynamoDB table `{table}`: {reason}; {hint}")]
+    Table {
+        /// What was being done.
+        doing: String,
+        /// The table.
+        table: String,
+        /// What kind of thing is wrong.
+        fault: TableFault,
+        /// What the service says.
+        reason: String,
+        /// What can be done about it.
+        hint: String,
+    },
     /// Object storage refused, or does not answer.
     #[error(transparent)]
     Objects(#[from] StorageError),
@@ -369,6 +500,7 @@ impl StoreError {
     pub fn is_bad_input(&self) -> bool {
         match self {
             Self::Redeclared { .. } | Self::NotAStore { .. } => true,
+            Self::Table { fault, .. } => *fault != TableFault::Unreachable,
             Self::Objects(error) => !error.is_of_the_system(),
             _ => false,
         }

@@ -15,7 +15,7 @@ use arrow::datatypes::{
     ArrowTimestampType, ByteArrayType, DataType, Date32Type, Date64Type, Decimal128Type,
     Decimal256Type, Float32Type, Float64Type, Int8Type, Int16Type, Int32Type, Int64Type, TimeUnit,
     TimestampMicrosecondType, TimestampMillisecondType, TimestampNanosecondType,
-    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type,
+    TimestampSecondType, UInt8Type, UInt16Type, UInt32Type, UInt64Type, i256,
 };
 use arrow::util::display::array_value_to_string;
 use serde::{Deserialize, Serialize};
@@ -336,6 +336,21 @@ impl Checker {
             Range::Float64 { min, max } => outside::<Float64Type>(column, *min, *max),
         })
     }
+}
+
+/// Reads a date, a timestamp or a decimal as declarations write it, exactly: in the unit of the type, and without the point.
+///
+/// # Errors
+///
+/// What is wrong with it, and what to write.
+pub fn read_exactly(literal: &Literal, data_type: &DataType) -> Result<i256, String> {
+    let read = match data_type {
+        DataType::Decimal128(precision, scale) | DataType::Decimal256(precision, scale) => {
+            bounds::decimal(literal, *precision, *scale)
+        }
+        _ => bounds::exact_moment(literal, data_type).map(|moment| i256::from_i128(moment.into())),
+    };
+    read.map_err(|(message, hint)| format!("{message}; {hint}"))
 }
 
 /// Bounds were checked to be values of the type, so that nothing is cut off.

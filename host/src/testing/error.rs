@@ -8,6 +8,7 @@ use arrow::error::ArrowError;
 use crate::config::ConfigError;
 use crate::pipeline::{RunError, WiringError};
 use crate::source::replay::ReplayError;
+use crate::store::StoreError;
 use crate::transform::CallError;
 
 /// Why a test could not be made: bad input, unless [`TestError::is_of_the_system`].
@@ -52,6 +53,9 @@ pub enum TestError {
     /// A fresh instance for a check does not open.
     #[error("cannot open a fresh instance for a check: {0}")]
     Open(#[source] CallError),
+    /// A store cannot be read.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Arrow cannot compare or show these columns.
     #[error("cannot compare the columns: {0}")]
     Arrow(#[from] ArrowError),
@@ -82,6 +86,10 @@ impl TestError {
             Self::Run(error) => !error.is_bad_input(),
             Self::Io { .. } | Self::Open(_) | Self::Arrow(_) => true,
             Self::Events(error) => error.is_of_the_system(),
+            Self::Store(StoreError::UnknownGroup { .. } | StoreError::UnknownFeature { .. }) => {
+                false
+            }
+            Self::Store(error) => !error.is_bad_input(),
         }
     }
 

@@ -78,7 +78,7 @@ pub(super) struct Part {
 
 impl<'a> Lab<'a> {
     pub(super) fn new(host: &'a Host, opener: &'a Opener) -> Self {
-        let open = move || host.lanes.block_on(opener.open("check"));
+        let open = move || host.lanes.block_on(opener.instance("check"));
         Self(Fresh::new(host, Box::new(open)))
     }
 
@@ -158,7 +158,8 @@ impl<'a> Lab<'a> {
         len: usize,
     ) -> Result<Result<Vec<ArrayRef>, CallError>, TestError> {
         self.0.ask(async |instance: &mut Instance| {
-            instance.merge(groups(keys, earlier, len), later).await
+            let merged = instance.merge(groups(keys, earlier, len), later).await?;
+            Ok(merged.states)
         })
     }
 

@@ -3,7 +3,8 @@
 //! In: a pipeline and a [`Case`], which is some events and what is expected of them. Out: a
 //! [`CaseReport`] with a [`Check`] for each thing that was looked at: the features against a golden
 //! file (`compare`), the rejected and late rows (`refused`), that the result depends on the input
-//! alone (`purity`), and the laws of `merge` (`laws`).
+//! alone (`purity`), and the laws of `merge` (`laws`). And what an environment serves and has in its history, against what
+//! recorded events give (`parity`).
 //!
 //! It must never touch the environment's store or outputs: every run writes to a temporary folder
 //! (`trial`). What is expected is written only when it was asked for (`bless`).
@@ -22,6 +23,7 @@ mod lab;
 mod laws;
 mod layout;
 mod outputs;
+mod parity;
 mod probe;
 mod purity;
 mod recorder;
@@ -43,6 +45,7 @@ pub use cases::{CASES_FOLDER, Case, find as find_cases};
 pub use error::TestError;
 pub use junit::write as write_junit;
 pub use layout::Layout;
+pub use parity::{Parity, ParityDifference, ParityOptions, Seen, parity};
 pub use several::{Results, run_all};
 pub use tolerance::{ColumnTolerance, Tolerances};
 pub use trial::{Cut, Outcome, Trial};
@@ -169,6 +172,8 @@ fn look(
 ) -> Result<(), TestError> {
     let mut pipeline = pipeline.clone();
     pipeline.run.lanes = pipeline.run.lanes.or(options.lanes);
+    // Whoever tests a transform wants to hear of the first call that fails.
+    pipeline.limits.failures = 0;
     let events = case.events.as_deref();
     let trial = Trial::new(host, &pipeline, &case.environment, events, stop)?;
     let outcome = trial.run(Cut::default(), |opened| opened)?;

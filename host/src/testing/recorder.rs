@@ -10,7 +10,8 @@ use arrow::buffer::ScalarBuffer;
 use futures::future::BoxFuture;
 
 use crate::transform::{
-    CallError, Figures, Finished, Groups, Mapped, Mapper, Rows, Updated, Windowed, bytes_of,
+    CallError, Figures, Finished, Groups, Mapped, Mapper, Merged, Reject, Rows, Updated, Windowed,
+    bytes_of,
 };
 
 /// Calls that are noted.
@@ -116,6 +117,10 @@ impl Windowed for Recorder {
         self.transform.figures()
     }
 
+    fn lose(&mut self, last: &Reject) -> Result<(), CallError> {
+        self.transform.lose(last)
+    }
+
     fn accumulate<'a>(
         &'a mut self,
         rows: Rows<'a>,
@@ -141,7 +146,7 @@ impl Windowed for Recorder {
         &'a mut self,
         earlier: Groups<'a>,
         later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
+    ) -> BoxFuture<'a, Result<Merged, CallError>> {
         Box::pin(async move {
             let merged = self.transform.merge(earlier, later).await?;
             note(&self.recording, &[earlier.states, later], || Call::Merge {
@@ -149,7 +154,7 @@ impl Windowed for Recorder {
                 earlier: earlier.states.to_vec(),
                 later: later.to_vec(),
                 len: earlier.len,
-                merged: merged.clone(),
+                merged: merged.states.clone(),
             });
             Ok(merged)
         })

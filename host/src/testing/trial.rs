@@ -24,6 +24,7 @@ use crate::config::{
 };
 use crate::pipeline::{self, Host, MapAgain, Opened, Opener, Progress, RunReport};
 use crate::source::replay::ReplaySpec;
+use crate::store::offline::OfflineStore;
 
 /// A pipeline over chosen events, to be run as often as needed.
 pub struct Trial<'a> {
@@ -90,6 +91,8 @@ impl<'a> Trial<'a> {
         stop: &Arc<AtomicBool>,
     ) -> Result<Self, TestError> {
         let mut environment = Environment::find_and_load(pipeline.source.path(), environment)?;
+        // Outputs go to a folder of the trial's own.
+        environment.output_elsewhere = true;
         // Whether there is such an event is found out with its own message.
         let name = environment.event(pipeline)?.name.value.clone();
         if let Some(files) = events
@@ -177,22 +180,43 @@ impl<'a> Trial<'a> {
         features: &Path,
         format: OutputFormat,
     ) -> Result<Opened, TestError> {
-        let mut pipeline = self.pipeline.clone();
-        let file = |path: PathBuf, format| {
-            let file = OutputFile { path, format };
-            Located::new(file, Span::WHOLE_FILE)
-        };
-        // Nothing of the environment is touched.
+        let mut pipeline = self.apart(folder);
         pipeline.outputs.store = false;
-        pipeline.run.commit_every = None;
-        pipeline.outputs.features = Some(file(features.to_owned(), format));
-        let ndjson = |name: &str| file(folder.path(name), OutputFormat::Ndjson);
-        pipeline.outputs.rejects.file = ndjson("rejects.ndjson");
-        pipeline.outputs.late.file = ndjson("late.ndjson");
-        pipeline.outputs.invalid.file = ndjson("invalid.ndjson");
+        pipeline.outputs.features = Some(output(features.to_owned(), format));
         pipeline.run.lanes = cut.lanes.or(pipeline.run.lanes);
         pipeline.run.batch_rows = cut.batch_rows.unwrap_or(pipeline.run.batch_rows);
         Ok(pipeline::open(self.host, pipeline, &self.environment)?)
+    }
+
+    /// The pipeline with its files in a folder: nothing of the environment is touched.
+    fn apart(&self, folder: &Folder) -> Pipeline {
+        let mut pipeline = self.pipeline.clone();
+        pipeline.run.commit_every = None;
+        pipeline.outputs.features = None;
+        let ndjson = |name: &str| output(folder.path(name), OutputFormat::Ndjson);
+        pipeline.outputs.rejects.file = ndjson("rejects.ndjson");
+        pipeline.outputs.late.file = ndjson("late.ndjson");
+        pipeline.outputs.invalid.file = ndjson("invalid.ndjson");
+        pipeline
+    }
+
+    /// Runs it with a store and a history of features in a folder, and gives that history.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trial::run`].
+    pub(super) fn run_kept(&self, folder: &Folder) -> Result<OfflineStore, TestError> {
+        let environment = self.environment.clone().moved_to(&folder.0);
+        let mut pipeline = self.apart(folder);
+        pipeline.outputs.store = true;
+        self.finish(pipeline::open(self.host, pipeline, &environment)?)?;
+        let history = environment.offline.as_ref().expect("it was moved");
+        Ok(OfflineStore::open(history)?)
+    }
+
+    /// The environment, with the events in their place.
+    pub(super) fn environment(&self) -> &Environment {
+        &self.environment
     }
 
     fn finish(&self, opened: Opened) -> Result<RunReport, TestError> {
@@ -202,6 +226,10 @@ impl<'a> Trial<'a> {
     }
 }
 
+fn output(path: PathBuf, format: OutputFormat) -> Located<OutputFile> {
+    Located::new(OutputFile { path, format }, Span::WHOLE_FILE)
+}
+
 /// Whether every file's name says its format.
 fn says_its_format(files: &[PathBuf]) -> bool {
     let mut files = files.iter();
@@ -209,10 +237,10 @@ fn says_its_format(files: &[PathBuf]) -> bool {
 }
 
 /// A temporary folder, gone when this is dropped.
-struct Folder(PathBuf);
+pub(super) struct Folder(PathBuf);
 
 impl Folder {
-    fn new() -> Result<Self, TestError> {
+    pub(super) fn new() -> Result<Self, TestError> {
         use std::sync::atomic::{AtomicU64, Ordering};
         static NEXT: AtomicU64 = AtomicU64::new(0);
         let parent = std::env::temp_dir();

@@ -6,8 +6,8 @@ use arrow::array::ArrayRef;
 use arrow::error::ArrowError;
 
 use super::WindowError;
-use super::states::States;
-use crate::transform::{Figures, Finished, Groups, Reject, Rows, Windowed, bytes_of};
+use super::states::{NONE, States};
+use crate::transform::{Figures, Finished, Groups, Merged, Reject, Rows, Windowed, bytes_of};
 
 /// What groups are gathered for. Those of one purpose take about as much, call after call.
 #[derive(Debug, Clone, Copy)]
@@ -42,9 +42,19 @@ impl Calls {
         }
     }
 
+    /// Puts another transform in the place of this one, which says of itself what this one did.
+    pub fn replace(&mut self, transform: Box<dyn Windowed>) {
+        self.transform = transform;
+    }
+
     /// What the transform has told the operator so far.
     pub fn figures(&self) -> Figures {
         self.transform.figures()
+    }
+
+    /// Calls that failed so far and were made up for.
+    pub fn failed_calls(&self) -> u64 {
+        self.transform.failed_calls()
     }
 
     /// Has the transform add rows to the states in their slots. `input` are the columns that it
@@ -100,9 +110,39 @@ impl Calls {
         Ok(rejects)
     }
 
+    /// Hears of a window that cannot be finished for a merge that failed.
+    pub(super) fn lose(&mut self, last: &Reject) -> Result<(), WindowError> {
+        Ok(self.transform.lose(last)?)
+    }
+
     /// Merges, pair by pair, the state of an earlier slot with that of a later one of the same
-    /// key, and puts what comes out into a third, which may be one of the two.
+    /// key, and puts what comes out into a third, which may be one of the two. Where the transform fails on a pair, or one
+    /// of the two is spoiled, the third is.
     pub(super) async fn merge(
+        &mut self,
+        states: &mut States,
+        earlier: &[u32],
+        later: &[u32],
+        into: &[u32],
+    ) -> Result<(), WindowError> {
+        let failure = |at: usize| states.failure([earlier[at], later[at]]);
+        if (0..earlier.len()).any(|at| failure(at).is_some()) {
+            let (bad, good): (Vec<usize>, Vec<usize>) =
+                (0..earlier.len()).partition(|at| failure(*at).is_some());
+            let bad = bad
+                .into_iter()
+                .filter_map(|at| Some((into[at], failure(at)?.clone())));
+            let bad: Vec<(u32, Reject)> = bad.collect();
+            let pick = |slots: &[u32]| -> Vec<u32> { good.iter().map(|at| slots[*at]).collect() };
+            let (earlier, later, into) = (pick(earlier), pick(later), pick(into));
+            bad.into_iter()
+                .for_each(|(slot, failure)| states.spoil(slot, failure));
+            return self.merge_sound(states, &earlier, &later, &into).await;
+        }
+        self.merge_sound(states, earlier, later, into).await
+    }
+
+    async fn merge_sound(
         &mut self,
         states: &mut States,
         earlier: &[u32],
@@ -112,21 +152,26 @@ impl Calls {
         let mut first = 0;
         while first < earlier.len() {
             let (range, merged) = self.merged(states, earlier, later, first).await?;
-            states.put(into[range.clone()].to_vec(), merged)?;
+            let into = &into[range.clone()];
+            states.put(into.to_vec(), merged.states)?;
+            for failure in merged.failed {
+                states.spoil(into[failure.row as usize], failure);
+            }
             first = range.end;
         }
         Ok(())
     }
 
     /// Merges the state in each slot, none of which is there twice, with a later one that comes from
-    /// elsewhere, a row of `later` each.
+    /// elsewhere, a row of `later` each. Gives those on which the transform failed, whose slots stay as they were.
     pub(super) async fn merge_in(
         &mut self,
         states: &mut States,
         slots: &[u32],
         later: &[ArrayRef],
-    ) -> Result<(), WindowError> {
+    ) -> Result<Vec<Reject>, WindowError> {
         let mut first = 0;
+        let mut failed = Vec::new();
         let later = |range: Range<usize>| {
             let later = later.iter();
             Ok(later
@@ -135,10 +180,14 @@ impl Calls {
         };
         while first < slots.len() {
             let (range, merged) = self.merged_with(states, slots, first, later).await?;
-            states.put(slots[range.clone()].to_vec(), merged)?;
+            states.put(slots[range.clone()].to_vec(), merged.states)?;
+            failed.extend(merged.failed.into_iter().map(|failure| Reject {
+                row: failure.row + range.start as u32,
+                ..failure
+            }));
             first = range.end;
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// Merges as many pairs from `first` on as one call takes; says which, and what came out.
@@ -148,7 +197,7 @@ impl Calls {
         earlier: &[u32],
         later: &[u32],
         first: usize,
-    ) -> Result<(Range<usize>, Vec<ArrayRef>), WindowError> {
+    ) -> Result<(Range<usize>, Merged), WindowError> {
         let later = |range: Range<usize>| states.gather(&later[range]);
         self.merged_with(states, earlier, first, later).await
     }
@@ -160,7 +209,7 @@ impl Calls {
         earlier: &[u32],
         first: usize,
         later: impl Fn(Range<usize>) -> Result<Vec<ArrayRef>, ArrowError>,
-    ) -> Result<(Range<usize>, Vec<ArrayRef>), WindowError> {
+    ) -> Result<(Range<usize>, Merged), WindowError> {
         let (range, (keys, earlier, later)) =
             self.fitting(Purpose::Merge, first..earlier.len(), |range| {
                 let keys = earlier[range.clone()].iter().map(|slot| states.key(*slot));
@@ -193,6 +242,11 @@ impl Calls {
                 Ok((bytes_of(&columns), columns))
             })?;
             states.put(into[range.clone()].to_vec(), columns)?;
+            for at in range.clone() {
+                if let Some(failure) = states.failure([from[at], NONE]).cloned() {
+                    states.spoil(into[at], failure);
+                }
+            }
             first = range.end;
         }
         Ok(())

@@ -1,18 +1,22 @@
 //! What windows give: rows of output with the key and the bounds of the window in front.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanArray, RecordBatch, TimestampMicrosecondArray, UInt32Array, new_null_array,
+    Array, ArrayRef, BooleanArray, RecordBatch, StringArray, TimestampMicrosecondArray,
+    UInt32Array, new_null_array,
 };
 use arrow::compute::{interleave, take};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::error::ArrowError;
 use futures::future::BoxFuture;
 
 use super::WindowError;
 use super::calls::{Calls, Purpose};
 use super::states::{NONE, States};
-use crate::transform::{Groups, bounds_schema, bytes_of};
+use crate::transform::{Finished, Groups, Reject, bounds_schema, bytes_of};
 
 /// Rows of windows that were emitted.
 #[derive(Debug, Clone)]
@@ -25,6 +29,25 @@ pub struct Emission {
     /// Where a window may be emitted more than once: when each row was. Otherwise windows are
     /// emitted as they end, and rows come in the order of (end, start from the latest on, key).
     pub moments: Option<Vec<Moment>>,
+    /// The rows of windows that could not be emitted, if there are any. They have nulls for the transform's output.
+    pub failed: Option<Box<FailedWindows>>,
+}
+
+/// What there is to say of windows on which a transform failed: a text for each row of an emission, null for those that
+/// are well.
+#[derive(Debug, Clone, PartialEq)]
+pub struct FailedWindows {
+    /// The short name of what went wrong.
+    pub codes: StringArray,
+    /// What a person needs to see.
+    pub details: StringArray,
+}
+
+impl FailedWindows {
+    /// Whether a row is none of output.
+    pub fn is_failed(&self, row: usize) -> bool {
+        self.codes.is_valid(row)
+    }
 }
 
 /// When a row was emitted, in the order of event time rather than of clocks: the same for every
@@ -141,7 +164,8 @@ impl Emitter {
 
     /// Finishes windows, in as many calls as it takes. Where a window's earlier row stands and the
     /// transform gives none now, that row is withdrawn. Gives the windows without a row, by their
-    /// places, if windows may be emitted more than once.
+    /// places, if windows may be emitted more than once. A window on which the transform fails is emitted as such, and
+    /// an earlier row of it stands.
     pub(super) async fn finish(
         &self,
         length: usize,
@@ -160,19 +184,24 @@ impl Emitter {
                     let bytes = bytes_of(&keys) + bytes_of(&columns);
                     Ok((bytes, (keys, columns)))
                 })?;
-            let columns = with_later(windows, range.clone(), columns, states, calls).await?;
+            let (columns, lost) =
+                with_later(windows, range.clone(), columns, states, calls).await?;
             let groups = Groups {
                 keys: &keys,
                 states: &columns,
                 len: range.len(),
             };
             let bounds = bounds_columns(&windows.bounds[range.clone()]);
-            let finished = calls.finish(groups, &bounds).await?;
+            let finished = finish_but(lost, groups, &bounds, calls).await?;
             let revisions = windows.revisions.get(range.clone());
             if let Some(revisions) = revisions.filter(|revisions| !revisions.is_empty()) {
                 let mut withdrawing = Withdrawing::default();
                 for group in without_rows(&finished.source_group, range.len()) {
                     let at = range.start + group;
+                    let is_failed = finished.failed.iter().any(|it| it.row as usize == group);
+                    if is_failed && revisions[group].stands {
+                        continue;
+                    }
                     silent.push(at);
                     if revisions[group].stands {
                         withdrawing.push(windows.keys[at], windows.bounds[at], revisions[group]);
@@ -180,16 +209,58 @@ impl Emitter {
                 }
                 self.withdraw(length, &withdrawing, states, out).await?;
             }
-            if finished.output.num_rows() > 0 {
-                let rows = finished.output.columns().iter().cloned();
-                let source = UInt32Array::from(finished.source_group);
-                let emission =
-                    self.emission(length, &keys, &bounds, revisions, &source, false, rows)?;
+            let made = self.made(finished)?;
+            if !made.source.is_empty() {
+                let emission = self.emission(length, &keys, &bounds, revisions, false, made)?;
                 out.emit(emission).await?;
             }
             first = range.end;
         }
         Ok(silent)
+    }
+
+    /// What a call gave, with a row for each group on which the transform failed.
+    fn made(&self, finished: Finished) -> Result<Made, ArrowError> {
+        let rows = finished.output.num_rows();
+        if finished.failed.is_empty() {
+            return Ok(Made {
+                source: finished.source_group.into(),
+                columns: finished.output.columns().to_vec(),
+                failed: None,
+            });
+        }
+        // Groups with rows and groups that failed are two rising lists that have none in common.
+        let good = finished.source_group.iter().enumerate();
+        let good = good.map(|(row, group)| (*group, Ok(row as u32)));
+        let bad = finished.failed.iter().map(|it| (it.row, Err(it)));
+        let mut all: Vec<(u32, Result<u32, &Reject>)> = good.chain(bad).collect();
+        all.sort_by_key(|(group, _)| *group);
+        let picked: UInt32Array = all.iter().map(|(_, row)| row.ok()).collect();
+        let fields = self.output_fields();
+        let columns = fields.iter().enumerate().map(|(at, field)| match rows {
+            0 => Ok(new_null_array(field.data_type(), all.len())),
+            _ => take(finished.output.column(at), &picked, None),
+        });
+        let text = |text: fn(&Reject) -> &str| -> StringArray {
+            all.iter().map(|(_, row)| row.err().map(text)).collect()
+        };
+        Ok(Made {
+            columns: columns.collect::<Result<_, _>>()?,
+            failed: Some(Box::new(FailedWindows {
+                codes: text(|it| &it.code),
+                details: text(|it| &it.detail),
+            })),
+            source: all
+                .iter()
+                .map(|(group, _)| *group)
+                .collect::<Vec<u32>>()
+                .into(),
+        })
+    }
+
+    fn output_fields(&self) -> &[Arc<Field>] {
+        let fields = self.schema.fields();
+        &fields[fields.len() - self.output_columns..]
     }
 
     /// Emits a marked row for each window whose earlier rows hold no longer.
@@ -205,30 +276,29 @@ impl Emitter {
             return Ok(());
         }
         let keys = states.keys.gather(&windows.keys)?;
-        let fields = self.schema.fields();
-        let output = fields[fields.len() - self.output_columns..].iter();
+        let output = self.output_fields().iter();
         let nulls = output.map(|field| new_null_array(field.data_type(), rows));
-        let source = UInt32Array::from_iter_values(0..rows as u32);
+        let made = Made {
+            source: UInt32Array::from_iter_values(0..rows as u32),
+            columns: nulls.collect(),
+            failed: None,
+        };
         let bounds = bounds_columns(&windows.bounds);
         let revisions = Some(windows.revisions.as_slice());
-        let emission = self.emission(length, &keys, &bounds, revisions, &source, true, nulls)?;
+        let emission = self.emission(length, &keys, &bounds, revisions, true, made)?;
         out.emit(emission).await
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "each is another part of the rows"
-    )]
     fn emission(
         &self,
         length: usize,
         keys: &[ArrayRef],
         bounds: &[ArrayRef],
         revisions: Option<&[Revision]>,
-        source: &UInt32Array,
         withdrawn: bool,
-        output: impl Iterator<Item = ArrayRef>,
+        made: Made,
     ) -> Result<Emission, WindowError> {
+        let source = &made.source;
         let front = keys.iter().chain(bounds);
         // The usual case: one row of output for each window.
         let is_each_once = source
@@ -249,27 +319,87 @@ impl Emitter {
             columns.push(Arc::new(BooleanArray::from(vec![withdrawn; source.len()])));
             moments = Some(source.values().iter().map(|row| of(row).moment).collect());
         }
-        columns.extend(output);
+        columns.extend(made.columns);
         Ok(Emission {
             length,
             rows: RecordBatch::try_new(SchemaRef::clone(&self.schema), columns)?,
             moments,
+            failed: made.failed,
         })
     }
 }
 
-/// The states of some windows, of which `columns` are those of the earlier parts.
+/// Columns of the transform's output, and what they are about.
+struct Made {
+    /// For each row its group.
+    source: UInt32Array,
+    columns: Vec<ArrayRef>,
+    failed: Option<Box<FailedWindows>>,
+}
+
+/// Finishes groups, but for some of which there is no state.
+async fn finish_but(
+    lost: BTreeMap<usize, Reject>,
+    groups: Groups<'_>,
+    bounds: &[ArrayRef],
+    calls: &mut Calls,
+) -> Result<Finished, WindowError> {
+    if lost.is_empty() {
+        return calls.finish(groups, bounds).await;
+    }
+    let left = (0..groups.len).filter(|group| !lost.contains_key(group));
+    let left: Vec<u32> = left.map(|group| group as u32).collect();
+    let mut finished = Finished {
+        output: RecordBatch::new_empty(Arc::new(Schema::empty())),
+        source_group: Vec::new(),
+        failed: Vec::new(),
+    };
+    if !left.is_empty() {
+        let picked = UInt32Array::from(left.clone());
+        let pick = |columns: &[ArrayRef]| -> Result<Vec<ArrayRef>, ArrowError> {
+            let columns = columns.iter();
+            columns.map(|column| take(column, &picked, None)).collect()
+        };
+        let (keys, states, bounds) = (pick(groups.keys)?, pick(groups.states)?, pick(bounds)?);
+        let groups = Groups {
+            keys: &keys,
+            states: &states,
+            len: left.len(),
+        };
+        finished = calls.finish(groups, &bounds).await?;
+        let of = |group: &mut u32| *group = left[*group as usize];
+        finished.source_group.iter_mut().for_each(of);
+        finished.failed.iter_mut().for_each(|it| of(&mut it.row));
+    }
+    for (group, failure) in lost {
+        calls.lose(&failure)?;
+        finished.failed.push(Reject {
+            row: group as u32,
+            ..failure
+        });
+    }
+    finished.failed.sort_by_key(|it| it.row);
+    Ok(finished)
+}
+
+/// The states of some windows, of which `columns` are those of the earlier parts; and the windows for which there is no
+/// state, by their places in the range, since a merge failed.
 async fn with_later(
     windows: &Finishing,
-    range: std::ops::Range<usize>,
+    range: Range<usize>,
     columns: Vec<ArrayRef>,
     states: &States,
     calls: &mut Calls,
-) -> Result<Vec<ArrayRef>, WindowError> {
-    let pairs = range.clone().filter(|at| windows.later[*at] != NONE);
-    let pairs: Vec<usize> = pairs.collect();
+) -> Result<(Vec<ArrayRef>, BTreeMap<usize, Reject>), WindowError> {
+    let failure = |at: usize| states.failure([windows.earlier[at], windows.later[at]]);
+    let lost = range.clone();
+    let lost = lost.filter_map(|at| Some((at - range.start, failure(at)?.clone())));
+    let mut lost: BTreeMap<usize, Reject> = lost.collect();
+    let is_pair =
+        |at: &usize| windows.later[*at] != NONE && !lost.contains_key(&(at - range.start));
+    let pairs: Vec<usize> = range.clone().filter(is_pair).collect();
     if pairs.is_empty() {
-        return Ok(columns);
+        return Ok((columns, lost));
     }
     let earlier: Vec<u32> = pairs.iter().map(|at| windows.earlier[*at]).collect();
     let later: Vec<u32> = pairs.iter().map(|at| windows.later[*at]).collect();
@@ -278,21 +408,24 @@ async fn with_later(
     let mut merged = vec![columns];
     let mut first = 0;
     while first < pairs.len() {
-        let (done, states) = calls.merged(states, &earlier, &later, first).await?;
+        let (done, made) = calls.merged(states, &earlier, &later, first).await?;
+        let of_call = &pairs[done.clone()];
+        let failed = made.failed.into_iter();
+        lost.extend(failed.map(|it| (of_call[it.row as usize] - range.start, it)));
         if done.len() == range.len() {
-            return Ok(states);
+            return Ok((made.states, lost));
         }
-        for (row, at) in pairs[done.clone()].iter().enumerate() {
+        for (row, at) in of_call.iter().enumerate() {
             sources[at - range.start] = (merged.len(), row);
         }
-        merged.push(states);
+        merged.push(made.states);
         first = done.end;
     }
     let columns = (0..merged[0].len()).map(|column| {
         let parts: Vec<_> = merged.iter().map(|part| part[column].as_ref()).collect();
         interleave(&parts, &sources)
     });
-    Ok(columns.collect::<Result<_, _>>()?)
+    Ok((columns.collect::<Result<_, _>>()?, lost))
 }
 
 /// The groups of which no output row came.

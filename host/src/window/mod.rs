@@ -17,6 +17,8 @@ mod chains;
 mod corrections;
 mod emission;
 mod fold;
+#[cfg(test)]
+mod fuzz;
 mod keys;
 mod lateness;
 mod open;
@@ -39,7 +41,7 @@ mod windows;
 mod work;
 
 pub use calls::Calls;
-pub use emission::{Emission, Emit, Moment, emitted_schema};
+pub use emission::{Emission, Emit, FailedWindows, Moment, emitted_schema};
 pub use panes::{Pane, Panes};
 pub use partial::{PartialStates, TakenPartials};
 pub use rows::{Late, Outcome, Partials, RowBatch, Sequences};

@@ -19,6 +19,7 @@ use super::state::RecordId;
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
 use super::work::Work;
+use crate::transform::Reject;
 
 /// Session windows.
 pub struct Sessions {
@@ -316,6 +317,13 @@ impl Sessions {
                 (work.calls)
                     .merge(states, &[earlier], &[later], &[slot])
                     .await?;
+                // The two stay what they are, as if there were no such row.
+                if let Some(failure) = self.states.mend(slot) {
+                    work.calls.lose(&failure)?;
+                    work.outcome.rejects.push(Reject { row, ..failure });
+                    self.drop_void(vec![slot]);
+                    return Ok(());
+                }
                 slot
             }
             _ => unreachable!("nothing is unsure when all rows are applied"),

@@ -15,6 +15,7 @@ use super::WindowError;
 use super::runs::{Place, Runs};
 use super::state::{Marks, RecordId, Schedule};
 use super::table::Keys;
+use crate::transform::Reject;
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
@@ -58,6 +59,9 @@ pub(super) struct States {
     pub(super) marks: Marks,
     /// Records that are kept and no longer wanted. Their keys are held.
     gone: Vec<(u32, RecordId)>,
+    /// Slots whose states would have come of a merge that failed, with what there is to say of it. What comes of them is
+    /// spoiled, too, until they are given another state. No slot of which a record is kept is among them for long.
+    spoiled: BTreeMap<u32, Reject>,
 }
 
 impl States {
@@ -73,6 +77,7 @@ impl States {
             initial: initial.columns().to_vec(),
             marks: Marks::default(),
             gone: Vec::new(),
+            spoiled: BTreeMap::new(),
         })
     }
 
@@ -134,6 +139,25 @@ impl States {
         self.slots[at].key = NONE;
         self.free.push(slot);
         self.marks.forget(slot);
+        self.spoiled.remove(&slot);
+    }
+
+    /// There is no state for a slot, since a merge failed.
+    pub(super) fn spoil(&mut self, slot: u32, failure: Reject) {
+        self.spoiled.insert(slot, failure);
+    }
+
+    /// A slot's state is as good as any other again.
+    pub(super) fn mend(&mut self, slot: u32) -> Option<Reject> {
+        self.spoiled.remove(&slot)
+    }
+
+    /// Why there is no state for what comes of these slots, if it is so. [`NONE`] may be among them.
+    pub(super) fn failure(&self, slots: [u32; 2]) -> Option<&Reject> {
+        if self.spoiled.is_empty() {
+            return None;
+        }
+        slots.iter().find_map(|slot| self.spoiled.get(slot))
     }
 
     /// Gives a slot back, of whose state a record may be kept.
@@ -308,6 +332,11 @@ impl States {
     /// Arrow cannot hold the columns.
     pub(super) fn put(&mut self, slots: Vec<u32>, states: Vec<ArrayRef>) -> Result<(), ArrowError> {
         self.marks.mark_all(&slots);
+        if !self.spoiled.is_empty() {
+            slots
+                .iter()
+                .for_each(|slot| drop(self.spoiled.remove(slot)));
+        }
         self.runs.put(&mut self.places, slots, states)
     }
 

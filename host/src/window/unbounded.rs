@@ -492,6 +492,10 @@ impl Unbounded {
         self.emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
+        // What could not be merged has been told of; the values stay what they were before.
+        for slot in &finishing.earlier {
+            self.states.mend(*slot);
+        }
         Ok(finishing.len() as u64)
     }
 

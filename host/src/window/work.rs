@@ -11,6 +11,7 @@ use super::calls::Calls;
 use super::emission::Emit;
 use super::rows::{Outcome, Partials, RowBatch};
 use super::states::States;
+use crate::transform::Reject;
 
 /// A batch, what it is worked on with, and what has become of it so far.
 pub(super) struct Work<'a> {
@@ -33,9 +34,15 @@ impl Work<'_> {
     ) -> Result<usize, WindowError> {
         let before = self.outcome.rejects.len();
         if let Some(partials) = &self.batch.partials {
-            merge(states, partials, rows, slots, self.calls).await?;
-            let weights = rows.iter().map(|row| partials.rows[*row as usize]);
-            self.outcome.applied += weights.sum::<u64>();
+            let failed = merge(states, partials, rows, slots, self.calls).await?;
+            for failure in &failed {
+                self.calls.lose(failure)?;
+            }
+            let weight = |row: u32| partials.rows[row as usize];
+            let weights: u64 = rows.iter().map(|row| weight(*row)).sum();
+            let lost: u64 = failed.iter().map(|failure| weight(failure.row)).sum();
+            self.outcome.applied += weights - lost;
+            self.outcome.rejects.extend(failed);
             return Ok(before);
         }
         let (input, key_columns) = self.batch.columns(rows)?;
@@ -48,14 +55,16 @@ impl Work<'_> {
     }
 }
 
-/// Merges partial states into those in their slots. The first of a slot that has no state is its state.
+/// Merges partial states into those in their slots. The first of a slot that has no state is its state. Gives those on
+/// which the transform failed, by rising row.
 async fn merge(
     states: &mut States,
     partials: &Partials,
     rows: &[u32],
     slots: &[u32],
     calls: &mut Calls,
-) -> Result<(), WindowError> {
+) -> Result<Vec<Reject>, WindowError> {
+    let mut failed = Vec::new();
     for (rows, slots) in rounds(rows, slots) {
         let places = (0..rows.len()).filter(|at| states.is_initial(slots[*at]));
         let is_first: Vec<usize> = places.collect();
@@ -73,10 +82,15 @@ async fn merge(
         }
         if !is_later.is_empty() {
             let (slots, later) = pick(&is_later)?;
-            calls.merge_in(states, &slots, &later).await?;
+            let failures = calls.merge_in(states, &slots, &later).await?;
+            failed.extend(failures.into_iter().map(|failure| Reject {
+                row: rows[is_later[failure.row as usize]],
+                ..failure
+            }));
         }
     }
-    Ok(())
+    failed.sort_by_key(|failure| failure.row);
+    Ok(failed)
 }
 
 /// Partial states and their slots, none twice in a round: of one slot the first is in the first round, the

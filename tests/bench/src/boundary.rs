@@ -24,18 +24,7 @@ pub(crate) fn measure(figures: &mut Figures, rounds: usize) -> anyhow::Result<()
     crate::pin_to_one_processor()?;
     let sandbox = Sandbox::start(Compiler::InProcess, None)?;
     let component = sandbox.load_file(&crate::transform()?)?;
-    let column = |name, data_type| Field::new(name, data_type, true);
-    let opening = Opening {
-        config: "{}".into(),
-        event: "ride_offer".into(),
-        event_schema: Arc::new(Schema::new(vec![column("accepted", DataType::Boolean)])),
-        key: Arc::new(Schema::new(vec![Field::new(
-            "driver_id",
-            DataType::Int64,
-            false,
-        )])),
-    };
-    let mut guest = block_on(component.open_windowed(&opening, &Limits::default(), "bench"))?;
+    let mut guest = block_on(component.open_windowed(&opening(), &Limits::default(), "bench"))?;
     let mut native = Native::open(guest.spec())?;
     println!("boundary and guest, against native: one call of `accumulate`");
     println!(
@@ -66,7 +55,20 @@ pub(crate) fn measure(figures: &mut Figures, rounds: usize) -> anyhow::Result<()
     Ok(())
 }
 
-struct Input {
+/// Offers of rides, of which a transform of any language wants one column.
+pub(crate) fn opening() -> Opening {
+    let key = Field::new("driver_id", DataType::Int64, false);
+    let accepted = Field::new("accepted", DataType::Boolean, true);
+    Opening {
+        config: "{}".into(),
+        event: "ride_offer".into(),
+        event_schema: Arc::new(Schema::new(vec![accepted])),
+        key: Arc::new(Schema::new(vec![key])),
+    }
+}
+
+/// What calls are made with.
+pub(crate) struct Input {
     columns: Vec<ArrayRef>,
     group_of_row: UInt32Array,
     keys: Vec<ArrayRef>,
@@ -76,7 +78,7 @@ struct Input {
 }
 
 impl Input {
-    fn new(rows: usize, groups: usize, initial: &arrow::array::RecordBatch) -> Self {
+    pub(crate) fn new(rows: usize, groups: usize, initial: &arrow::array::RecordBatch) -> Self {
         // A fixed scramble in place of random numbers.
         let scramble = |row: usize| row.wrapping_mul(2_654_435_761) >> 7;
         let accepted = BooleanArray::from_iter((0..rows).map(|row| Some(scramble(row) % 3 != 0)));
@@ -98,7 +100,7 @@ impl Input {
     }
 
     /// The time of one call, over as many as make it worth reading a clock.
-    fn time(&self, transform: &mut impl Windowed) -> anyhow::Result<Duration> {
+    pub(crate) fn time(&self, transform: &mut impl Windowed) -> anyhow::Result<Duration> {
         let began = Instant::now();
         for _ in 0..self.calls {
             let rows = Rows {

@@ -1,12 +1,17 @@
 //! Measures Penstock, side by side in one run, and says what it measured as figures.
 //!
-//! Run it with `cargo xtask bench replay`, `windows`, `state` or `kafka`.
+//! Run it with `cargo xtask bench replay`, `windows`, `languages`, `state`, `kafka`, `serve`, `swap` or `hostile`.
 
 mod boundary;
+mod density;
+mod hostile;
 mod kafka;
+mod languages;
 mod native;
 mod replay;
+mod serve;
 mod state;
+mod support;
 mod windows;
 // Compiled into this crate, so that the native baseline is inlined as well as it would be by hand.
 #[path = "../../../examples/driver_accept_proportion/src/lib.rs"]
@@ -31,10 +36,21 @@ enum Command {
     Replay(Arguments),
     /// Kinds of windows against each other: hopping, several lengths, sessions, unbounded.
     Windows(Arguments),
+    /// One transform in every language: rows a second, size, start.
+    Languages(Arguments),
     /// State larger than memory: ten million keys in 256 MiB.
     State(Arguments),
     /// Live pipelines on a real Kafka: cost, freshness, restart and memory.
     Kafka(kafka::Options),
+    /// Features for models, beside Redis: values a second, and how long one entity takes.
+    Serve(Arguments),
+    /// A client that asks for features as fast as it is answered.
+    #[command(hide = true)]
+    ServeLoad(serve::Load),
+    /// Swaps under load on a real Kafka: pauses, events, what is left behind, migration.
+    Swap(Arguments),
+    /// Hostile guests: what is contained, what neighbours feel, how many pipelines fit.
+    Hostile(Arguments),
     /// A consumer that only counts messages.
     #[command(hide = true)]
     KafkaBare(kafka::Bare),
@@ -75,10 +91,18 @@ fn main() -> anyhow::Result<()> {
             replay::measure(figures, arguments)
         }),
         Command::Windows(arguments) => report(arguments, windows::measure),
+        Command::Languages(arguments) => report(arguments, languages::measure),
         Command::State(arguments) => report(arguments, state::measure),
         Command::Kafka(options) => report(options.arguments, |figures, arguments| {
             kafka::measure(figures, arguments, &options.parts)
         }),
+        Command::Swap(arguments) => report(arguments, kafka::measure_swaps),
+        Command::Hostile(arguments) => report(arguments, |figures, arguments| {
+            density::measure(figures, arguments.quick)?;
+            hostile::measure(figures, arguments)
+        }),
+        Command::Serve(arguments) => report(arguments, serve::measure),
+        Command::ServeLoad(load) => serve::load(&load),
         Command::KafkaBare(bare) => kafka::count(&bare),
         Command::StateOnce(once) => state::once(&once),
         Command::Once(once) => replay::once(&once),
@@ -118,14 +142,17 @@ fn pin_to_one_processor() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Where built transforms are: beside this program's folder.
+/// The transform that most benchmarks run.
 fn transform() -> anyhow::Result<PathBuf> {
+    component("driver_accept_proportion")
+}
+
+/// A transform that was built: they are beside this program's folder.
+fn component(name: &str) -> anyhow::Result<PathBuf> {
     let program = std::env::current_exe()?;
     let target = program
         .ancestors()
         .nth(2)
         .expect("the program lies in <target>/release");
-    Ok(target
-        .join("transforms")
-        .join("driver_accept_proportion.wasm"))
+    Ok(target.join("transforms").join(format!("{name}.wasm")))
 }

@@ -8,7 +8,9 @@ use arrow::buffer::{BooleanBuffer, Buffer, NullBuffer};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use penstock::transform::{CallError, Finished, Groups, Rows, Updated, Windowed, WindowedSpec};
+use penstock::transform::{
+    CallError, Finished, Groups, Merged, Rows, Updated, Windowed, WindowedSpec,
+};
 use penstock_sdk::contract::{Event, Opening};
 use penstock_sdk::native::schema_of;
 
@@ -83,7 +85,7 @@ impl Windowed for Native {
         &'a mut self,
         _earlier: Groups<'a>,
         _later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
+    ) -> BoxFuture<'a, Result<Merged, CallError>> {
         unreachable!("tumbling windows merge nothing")
     }
 
@@ -110,6 +112,7 @@ impl Windowed for Native {
             output: RecordBatch::try_new(Arc::clone(&self.output), output)
                 .expect("the transform's own schema"),
             source_group,
+            failed: Vec::new(),
         };
         async move { Ok(finished) }.boxed()
     }

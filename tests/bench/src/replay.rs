@@ -15,7 +15,7 @@ use penstock::sandbox::{Compiler, Sandbox};
 use penstock::simulate::{RidesFormat, RidesSpec, write_rides};
 use penstock::source::ReadProgress;
 use penstock::source::replay::Replay;
-use penstock::transform::{CallError, Finished, Groups, Rows, Updated, Windowed};
+use penstock::transform::{CallError, Finished, Groups, Merged, Rows, Updated, Windowed};
 
 use crate::native::Native;
 use crate::{Arguments, Figures, transform as component};
@@ -320,7 +320,7 @@ impl Windowed for Metered {
         &'a mut self,
         earlier: Groups<'a>,
         later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
+    ) -> BoxFuture<'a, Result<Merged, CallError>> {
         Self::time(
             self.transform.merge(earlier, later),
             Arc::clone(&self.spent),

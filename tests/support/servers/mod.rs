@@ -1,6 +1,7 @@
 //! Real servers for tests: each on free ports of this machine, gone with the test's process. A test that needs one
 //! fails when it does not start.
 
+pub(crate) mod dynamodb;
 pub(crate) mod kafka;
 pub(crate) mod s3;
 

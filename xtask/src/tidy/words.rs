@@ -6,7 +6,7 @@ use super::{
 };
 
 /// Names, where they may or may not stand, and why. Places are the beginnings of paths.
-const KNOWN_NAMES: [(&[&str], Where, &str); 7] = [
+const KNOWN_NAMES: [(&[&str], Where, &str); 10] = [
     (
         &["wasmtime", "wasmtime_"],
         Where::Only(&["host/src/sandbox/"]),
@@ -21,10 +21,12 @@ const KNOWN_NAMES: [(&[&str], Where, &str); 7] = [
         &["object_store"],
         Where::Only(&[
             "host/src/objects/",
+            "host/src/registry/",
             "host/src/source/storage/",
             "host/src/store/embedded",
+            "host/src/store/offline/",
         ]),
-        "only recorded files elsewhere, the embedded store and what they share know object storage: go through crate::source::recording",
+        "only recorded files elsewhere, the registry of transforms, the embedded store and what they share know object storage: go through crate::source::recording",
     ),
     (
         &["rdkafka"],
@@ -36,14 +38,39 @@ const KNOWN_NAMES: [(&[&str], Where, &str); 7] = [
         "only the Kafka source and sink, and what they share, know their client",
     ),
     (
-        &["axum", "prometheus_client"],
+        &[
+            "axum",
+            "hyper_util",
+            "prometheus_client",
+            "tokio_rustls",
+            "tonic",
+        ],
         Where::Only(&["host/src/serve/"]),
         "only what answers over HTTP knows how: others tell through crate::pipeline::telemetry",
     ),
     (
+        &["moka::"],
+        Where::Only(&["host/src/store/cache", "host/src/store/embedded/storage.rs"]),
+        "only the cache in front of stores holds what it chooses to",
+    ),
+    (
         &["aws_sdk_", "aws_config"],
-        Where::Only(&["host/src/source/kinesis", "host/src/store/dynamodb"]),
+        Where::Only(&[
+            "host/src/aws.rs",
+            "host/src/source/kinesis",
+            "host/src/store/dynamodb",
+        ]),
         "only the files of an AWS service know its SDK",
+    ),
+    (
+        &["datafusion"],
+        Where::Never(&["host/src/"]),
+        "only host/training-set, a program of its own, is built with DataFusion",
+    ),
+    (
+        &["ed25519_dalek"],
+        Where::Only(&["host/src/registry/"]),
+        "only the registry knows what a signature is",
     ),
     (
         &["SystemTime", "Instant::now"],
@@ -93,10 +120,16 @@ enum Tests {
 }
 
 /// Every file with unsafe code, and why it has it.
-const UNSAFE: [(&str, &str); 1] = [(
-    "host/src/sandbox/aot.rs",
-    "loads code that this host compiled itself and authenticated",
-)];
+const UNSAFE: [(&str, &str); 2] = [
+    (
+        "host/src/fuzz/coverage.rs",
+        "in tests alone: reads the counters that the compiler puts into a build that is fuzzed",
+    ),
+    (
+        "host/src/sandbox/aot.rs",
+        "loads code that this host compiled itself and authenticated",
+    ),
+];
 
 /// First folders of paths that only one machine has.
 const MACHINE_FOLDERS: [&str; 3] = ["work", "root", "home"];

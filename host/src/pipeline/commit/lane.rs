@@ -101,6 +101,11 @@ impl LaneCommits {
         }
     }
 
+    /// Whether a commit may end where the lane is.
+    pub(in crate::pipeline) fn is_whole(&self) -> bool {
+        self.is_whole
+    }
+
     /// Whether there is something that could be committed now.
     pub(in crate::pipeline) fn has_some(&self) -> bool {
         self.due.is_some() && self.is_open && self.is_whole

@@ -34,6 +34,16 @@ impl Identity {
         )
     }
 
+    /// The same without some parts.
+    pub(in crate::pipeline) fn without(&self, parts: &[&str]) -> Self {
+        let all = self.0.iter();
+        let left = all.filter(|(name, _)| !parts.contains(&name.as_str()));
+        Self(
+            left.map(|(name, text)| (name.clone(), text.clone()))
+                .collect(),
+        )
+    }
+
     /// What is not the same in another one.
     pub(in crate::pipeline) fn difference(&self, other: &Self) -> Option<String> {
         let names = self.0.keys().chain(other.0.keys());
@@ -106,6 +116,8 @@ pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
     Ok(Come {
         input: Input::Run,
         epoch: meta.generation,
+        generation: None,
+        work: None,
         transform: None,
         cursors: vec![("all".to_owned(), meta.cursor.to_string())],
         watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),

@@ -6,16 +6,20 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
+use arrow::array::RecordBatch;
 use arrow::error::ArrowError;
+use tokio::time::timeout;
 
 use super::committed::Committed;
 use super::keeper::{Keeper, KeeperError};
-use super::outbox::{Outbox, OutboxError};
+use super::outbox::{Outbox, OutboxError, history};
 use super::outputs::{INVALID, LATE, PARTIALS, REJECTS};
 use super::partial::placed;
 use super::rows::{Keys, RowMessages};
 use super::split_names::SplitNames;
+use crate::clock::Clock;
 use crate::pipeline::commit::ToCommit;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::features::Features;
@@ -29,14 +33,17 @@ use crate::sink::{Position, Record, Reject, reject_line};
 use crate::source::live::SplitCursor;
 use crate::source::record_lines;
 use crate::stage::Stage;
-use crate::store::StoreError;
 use crate::store::embedded::LiveLane;
 use crate::store::item::entity::EntityError;
+use crate::store::{StoreError, offline};
 
 /// Bytes of a refused record, and of what is said of it, that a topic gets at most. Each may become six as
 /// JSON, and a message of more than a megabyte is usually too large.
 const RECORD: usize = 128 << 10;
 const DETAIL: usize = 16 << 10;
+
+/// How long what waits in the outbox is not looked at while the lane gives nothing.
+const GLANCE: Duration = Duration::from_secs(1);
 
 /// Why delivery ended early.
 #[derive(Debug, thiserror::Error)]
@@ -83,6 +90,10 @@ pub(super) struct LaneDelivery {
     pub(super) invalid: InvalidRows,
     pub(super) keeper: Keeper,
     pub(super) outbox: Outbox,
+    /// The addressee that the history of features is, and the clock that it is dated by.
+    pub(super) history: Option<(usize, Arc<dyn Clock>)>,
+    /// The lane's number.
+    pub(super) number: u32,
     pub(super) messages: RowMessages,
     /// Of the transform, as messages say it.
     pub(super) generation: u64,
@@ -128,7 +139,17 @@ impl LaneDelivery {
                 return Err(LiveDeliveryError::Incomplete);
             }
             self.telemetry.heartbeat.rest();
-            let message = input.receive_blocking();
+            let message = match self.outbox.is_waiting() {
+                false => input.receive_blocking(),
+                true => {
+                    let next = async { timeout(GLANCE, input.receive()).await };
+                    let Ok(message) = self.keeper.block_on(next) else {
+                        self.send()?;
+                        continue;
+                    };
+                    message
+                }
+            };
             self.telemetry.heartbeat.work();
             let Some(ToDelivery::Lane(_, message)) = message else {
                 return Err(LiveDeliveryError::Incomplete);
@@ -138,8 +159,15 @@ impl LaneDelivery {
                 FromLane::Refused(refused) => self.refused(&refused)?,
                 FromLane::Relayed(relayed) => self.relayed(&relayed)?,
                 FromLane::Progress { .. } => {}
+                FromLane::Switched(running) => {
+                    self.telemetry.heartbeat.wait();
+                    self.keeper.switch(&running)?;
+                    self.generation = running.number;
+                }
                 FromLane::Commit(commit) => self.commit(&commit)?,
                 FromLane::Done(report) => {
+                    self.telemetry.heartbeat.wait();
+                    self.outbox.send_all(&self.keeper)?;
                     self.settle()?;
                     return Ok(*report);
                 }
@@ -149,8 +177,10 @@ impl LaneDelivery {
 
     fn emitted(&mut self, output: &Output) -> Result<(), LiveDeliveryError> {
         let (rows, failures) = self.features.validated(output)?;
-        if !failures.is_empty() {
-            let shown = self.invalid.rows(output, self.features.all(), &failures)?;
+        let shown = self.invalid.rows(output, self.features.all(), &failures)?;
+        let mut removed = 0;
+        if let Some((shown, of_rows)) = shown {
+            removed = of_rows.len() as u64;
             let keys = Keys::of(&shown, self.invalid.keys())?;
             for (row, line) in record_lines(&shown).iter().enumerate() {
                 self.put(INVALID, keys.get(row), line)?;
@@ -162,8 +192,9 @@ impl LaneDelivery {
         features.items(&rows, output.length, epoch, first, |items| {
             keeper.write(&items)
         })?;
+        self.remember(&rows, output.length, first)?;
         let values = self.features.values(&rows, output.length);
-        let (emitted, removed) = (rows.num_rows() as u64, failures.len() as u64);
+        let emitted = rows.num_rows() as u64;
         self.lane_telemetry.delivered(emitted, values, removed);
         let first = Published {
             epoch,
@@ -172,6 +203,42 @@ impl LaneDelivery {
         let (outbox, keeper) = (&mut self.outbox, &self.keeper);
         self.messages
             .put(&rows, first, self.generation, outbox, keeper)
+    }
+
+    /// Puts rows into the history of features, if there is one.
+    fn remember(
+        &mut self,
+        rows: &RecordBatch,
+        length: usize,
+        first: u64,
+    ) -> Result<(), LiveDeliveryError> {
+        let Some((to, clock)) = &self.history else {
+            return Ok(());
+        };
+        let (to, written, epoch) = (*to, clock.unix(), self.keeper.epoch);
+        let mut messages = Vec::new();
+        let features = &self.features;
+        features.batches(rows, length, epoch, first, |batch| {
+            let rows = offline::rows::rows(batch, features.key_names(), self.number, written)?;
+            let body = history(&rows).map_err(|error| StoreError::Shape(error.to_string()))?;
+            messages.push((batch.group.to_owned(), body));
+            Ok(())
+        })?;
+        for (group, body) in messages {
+            let message = Outgoing {
+                key: group.as_bytes(),
+                value: Some(&body),
+                timestamp: None,
+                partition: None,
+                at: Published {
+                    epoch,
+                    sequence: self.outbox.number(to),
+                },
+                generation: self.generation,
+            };
+            self.outbox.put(to, &message, &self.keeper)?;
+        }
+        Ok(())
     }
 
     /// Puts a line for an addressee whose messages are numbered by themselves. It is dated when it is
@@ -236,6 +303,7 @@ impl LaneDelivery {
                     Some(row) => Position::Row(row),
                     None => Position::Offset(refused.origin.position),
                 }),
+                generation: (refused.stage == Stage::Poison).then_some(self.generation),
                 record: match refused.stage {
                     Stage::Decode => Record::Text(refused.record.clone()),
                     _ => Record::Json(refused.record.clone()),
@@ -257,7 +325,8 @@ impl LaneDelivery {
         // Durability is up to a disk or a service.
         self.telemetry.heartbeat.wait();
         let begun = self.telemetry.heartbeat.now();
-        self.keeper.commit(commit, self.rows, outbox)?;
+        let told = &self.lane_telemetry;
+        self.keeper.commit(commit, self.rows, outbox, told)?;
         self.lane_telemetry.committed(begun);
         self.send()?;
         self.committed.tell(commit);
@@ -314,6 +383,7 @@ mod tests {
             detail: "byte 3".to_owned(),
             file: None,
             position: None,
+            generation: None,
             record,
         };
         let mut small = reject(Record::Json("{}".to_owned()));

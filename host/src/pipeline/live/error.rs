@@ -158,11 +158,42 @@ impl PartitionError {
         }
     }
 
+    /// Whether a lane has gone on to a generation that this host does not know of yet.
+    pub(super) fn is_behind(&self) -> bool {
+        matches!(self, Self::Keeper(KeeperError::Newer { .. }))
+    }
+
+    /// Whether it is the transform that has failed, and not what is around it.
+    pub(super) fn is_of_the_transform(&self) -> bool {
+        let call = match self {
+            Self::Lane {
+                error: LaneError::Call(error),
+                ..
+            } => error,
+            Self::Open(error) => error,
+            Self::Keeper(KeeperError::Migration { error, .. }) => {
+                return error.is_of_the_transform();
+            }
+            _ => return false,
+        };
+        !call.is_pressure()
+    }
+
+    /// Whether it is the mapper that has failed, and not what is around it.
+    pub(super) fn is_of_the_mapper(&self) -> bool {
+        matches!(self, Self::Read(ReadError::Map { error, .. }) if !error.is_pressure())
+    }
+
     /// Whether the pipeline was given something that it cannot work on.
     pub(super) fn is_bad_input(&self) -> bool {
         match self {
             Self::Keeper(
-                KeeperError::Other { .. } | KeeperError::Grown { .. } | KeeperError::Meta { .. },
+                KeeperError::Other { .. }
+                | KeeperError::Grown { .. }
+                | KeeperError::NoWayBack { .. }
+                | KeeperError::OtherState { .. }
+                | KeeperError::Migration { .. }
+                | KeeperError::Meta { .. },
             )
             | Self::Missing { .. }
             | Self::MissingRecords { .. }
@@ -173,6 +204,11 @@ impl PartitionError {
             | Self::Read(ReadError::NotByKey { .. }) => true,
             Self::Read(ReadError::Source(error)) => !error.is_of_the_system(),
             Self::Recorded(error) => !error.is_of_the_system(),
+            // Whoever started it again would find the same rows, and give it up again.
+            Self::Lane {
+                error: LaneError::Call(error),
+                ..
+            } => error.is_given_up(),
             Self::Lane { error, .. } => matches!(error, LaneError::Received(_)),
             Self::Delivery { error, .. } => error.is_bad_input(),
             _ => false,

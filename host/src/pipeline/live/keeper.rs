@@ -3,89 +3,54 @@
 //!
 //! | key | value |
 //! | --- | --- |
-//! | `0x00` | how far the lane has come: JSON, see [`LaneMeta`] |
+//! | `0x00` | how far the lane has come: JSON, see [`meta`] |
 //! | `0x01`, `0x02` | records of windows, and what is due when: see [`crate::window::Codec`] |
 //! | `0x03`, name, `0x00`, entry (8 bytes, big-endian) | what is to be sent to whom, see [`super::outbox`] |
 //! | `0x04`, `0x05` | of no meaning but to [`crate::pipeline::residence`] |
 //! | `0x06` | the epoch of who opened the lane last (8 bytes, big-endian) |
+//! | `0x07` | while states are being taken over: the snapshot from before, UTF-8 |
 //!
 //! All of it changes in one batch, together with the lane's features: a commit. There are two exceptions.
 //! An entry of the outbox may be there before the commit that counts it, and the epoch is written when
-//! the lane is opened. It outlives everything else, for what the lane has sent bears it.
+//! the lane is opened. States are taken over in several batches, which are undone where `0x07` is left. The epoch outlives everything else, for what the lane has sent bears it.
+
+mod error;
+mod meta;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use serde::{Deserialize, Serialize};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+pub use self::error::KeeperError;
+pub(in crate::pipeline) use self::meta::come;
+pub(super) use self::meta::states_of;
+use self::meta::{LAYOUT, LaneMeta, host_name};
+use super::generations::{Left, StateShape, Step, Undo, noted, step};
+use super::migrating::Migration;
+use super::opening::OpenedLive;
 use super::outbox::Kept;
-use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit, decode_meta};
-use crate::pipeline::kept::{self as kept_for_people, Come, Input};
+use super::steps;
+use crate::clock::Clock;
+use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit};
+use crate::pipeline::kept::LaneWork;
 use crate::pipeline::plan::Plan;
 use crate::pipeline::residence as kept;
-use crate::source::live::SplitCursor;
-use crate::store::embedded::{LiveLane, StateBatch, StoreRequests};
-use crate::store::{Items, StoreError};
-use crate::window::{Codec, Edit, Progress, StateError};
+use crate::pipeline::swap::Running;
+use crate::pipeline::telemetry::LaneTelemetry;
+use crate::store::embedded::{EmbeddedStore, LiveLane, Restored, StateBatch, StoreRequests};
+use crate::store::{FeatureStore, Items, StoreError};
+use crate::window::{Codec, Edit, Progress};
 
-const META: &[u8] = &[0];
+/// Where a lane says how far it has come.
+pub(super) const META: &[u8] = &[0];
 const EPOCH: &[u8] = &[6];
+const MIGRATING: &[u8] = &[7];
 
 /// What is forgotten where a lane begins anew.
-const FORGOTTEN: [&[u8]; 6] = [META, &[1], &[2], &[3], &[4], &[5]];
-
-/// The version of what is kept of a lane, other than by the windows.
-const LAYOUT: u32 = 2;
-
-/// Why a lane cannot go on, or cannot commit.
-#[derive(Debug, thiserror::Error)]
-pub enum KeeperError {
-    /// The state cannot be read or written.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// What windows keep cannot be kept, or used.
-    #[error("the state of lane {lane} cannot be used: {error}")]
-    State {
-        /// The lane.
-        lane: u32,
-        /// What is wrong.
-        error: StateError,
-    },
-    /// What is kept is of another layout, or damaged.
-    #[error(
-        "the state of lane {lane} cannot be used: {reason}; use the build that wrote it, or begin anew with `--fresh`"
-    )]
-    Meta {
-        /// The lane.
-        lane: u32,
-        /// What is wrong.
-        reason: String,
-    },
-    /// The pipeline is not the one that left the state.
-    #[error(
-        "lane {lane} has state of this pipeline in which {what} was another: put that back, give the pipeline another name, or begin anew with `--fresh`"
-    )]
-    Other {
-        /// The lane.
-        lane: u32,
-        /// What is not as it was.
-        what: String,
-    },
-    /// The stream is divided otherwise than when the state was made.
-    #[error(
-        "the stream had {before} partitions when lane {lane} began, and has {now}: its keys may be elsewhere now, so the state of each key would be in two halves; begin anew with `--fresh`, from recorded events or the start of the stream"
-    )]
-    Grown {
-        /// The lane.
-        lane: u32,
-        /// How many partitions there were.
-        before: u32,
-        /// How many there are.
-        now: u32,
-    },
-}
+const FORGOTTEN: [&[u8]; 7] = [META, &[1], &[2], &[3], &[4], &[5], MIGRATING];
 
 /// What stays the same for a pipeline as long as its lanes' state is of use.
 #[derive(Debug, Clone)]
@@ -97,34 +62,28 @@ pub(super) struct Expected {
     pub(super) partitions: u32,
     /// Whether it matters how many there are.
     pub(super) is_keyed: bool,
+    /// The generation of the transform; none where generations have no numbers.
+    pub(super) running: Option<Arc<Running>>,
+    /// What its states are, if it has any.
+    pub(super) state: Option<StateShape>,
+    /// What takes over states of other versions.
+    migration: Option<Migration>,
 }
 
-/// How far a lane has come.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(crate) struct LaneMeta {
-    layout: u32,
-    windows_layout: u32,
-    /// Rises whenever the lane is opened.
-    pub(crate) epoch: u64,
-    /// The digest of the transform that worked on it.
-    pub(crate) transform: String,
-    identity: Identity,
-    partitions: u32,
-    /// How many rows it has emitted.
-    pub(crate) rows: u64,
-    /// How many of the source's rows were judged.
-    pub(crate) sequence: u64,
-    /// How far each split was judged: by a partition's number, or a shard's name.
-    pub(crate) splits: BTreeMap<String, SplitCursor>,
-    /// The windows' progress, as its bytes.
-    progress: Vec<u8>,
-    /// Entries of the journal that are to be carried out.
-    journal: u64,
-    pub(super) report: KeptReport,
-    pub(super) outbox: BTreeMap<String, Kept>,
-    /// What the lane keeps beside its windows, in pipelines of two stages.
-    #[serde(default)]
-    own: serde_json::Value,
+impl Expected {
+    /// What an opened pipeline has, in this generation, over so many partitions.
+    pub(super) fn new(opened: &OpenedLive, partitions: u32, running: Option<Arc<Running>>) -> Self {
+        let windows = opened.plan.windows().filter(|_| running.is_some());
+        Self {
+            transform: opened.digest.clone(),
+            identity: opened.identity(),
+            partitions,
+            is_keyed: opened.plan.windows().or(opened.plan.partials()).is_some(),
+            state: windows.map(|windows| StateShape::of(&windows.spec)),
+            migration: windows.and_then(|_| Migration::of(opened)),
+            running,
+        }
+    }
 }
 
 /// A lane's database, and what goes into its next commit.
@@ -141,7 +100,16 @@ pub(super) struct Keeper {
     applied: watch::Sender<u64>,
     /// What the last commit says.
     last: Option<LaneMeta>,
+    /// The way back from this generation.
+    undo: Option<Undo>,
+    /// What is to be told of the way here, and of which generations.
+    pub(super) told: Vec<(u64, String)>,
+    store: Arc<EmbeddedStore>,
+    /// Where features go, if not into the lane's database, and the pipeline's name there.
+    apart: Option<(Arc<dyn FeatureStore>, String)>,
     io: Handle,
+    /// How long states take that are taken over, is told by it.
+    clock: Arc<dyn Clock>,
 }
 
 /// Where a lane goes on.
@@ -162,7 +130,7 @@ impl Keeper {
         plan: &Plan,
         expected: Expected,
         epoch: u64,
-        io: Handle,
+        (store, io, clock): (Arc<EmbeddedStore>, Handle, Arc<dyn Clock>),
     ) -> Result<(Self, Taken), KeeperError> {
         let state_error = |error| KeeperError::State {
             lane: number,
@@ -179,12 +147,14 @@ impl Keeper {
             epoch,
             applied: watch::Sender::new(0),
             last: None,
+            undo: None,
+            told: Vec::new(),
+            store,
+            apart: None,
             io,
+            clock,
         };
-        let meta = keeper.meta()?;
-        if let Some(meta) = &meta {
-            keeper.check(meta)?;
-        }
+        let meta = keeper.come_here()?;
         let before = meta.as_ref().map(|meta| meta.epoch).max(keeper.opened()?);
         keeper.epoch = epoch.max(before.map_or(0, |before| before + 1));
         keeper.claim()?;
@@ -216,6 +186,135 @@ impl Keeper {
             outbox: meta.outbox,
         };
         Ok((keeper, taken))
+    }
+
+    /// Has the lane come to the generation that is wanted, and gives what its last commit says then.
+    fn come_here(&mut self) -> Result<Option<LaneMeta>, KeeperError> {
+        if let Some(snapshot) = self.get(MIGRATING)? {
+            // Who took its states over did not come to the end.
+            self.restore(&String::from_utf8_lossy(&snapshot))?;
+        }
+        loop {
+            let Some(meta) = self.meta()? else {
+                return Ok(None);
+            };
+            let Some(running) = self.expected.running.clone() else {
+                self.check(&meta, &[])?;
+                return Ok(Some(meta));
+            };
+            let left = Left {
+                lane: self.number,
+                generation: meta.generation,
+                undo: meta.undo.as_ref(),
+                state: meta.state.as_ref(),
+            };
+            let migration = self.expected.migration.clone();
+            let takes = |before: &StateShape| migration.as_ref().is_some_and(|it| it.takes(before));
+            let step = step(&left, &running, self.expected.state.as_ref(), &takes)?;
+            // Another generation is another transform, and may want other columns. Which of its columns are features makes
+            // no difference to its state.
+            const CHANGES: [&str; 4] = ["transform", "mapper", "columns", "features"];
+            match step {
+                Step::Stay => {
+                    self.check(&meta, &["features"])?;
+                    self.undo.clone_from(&meta.undo);
+                    return Ok(Some(meta));
+                }
+                Step::Forward(from) => {
+                    self.check(&meta, &CHANGES)?;
+                    self.snapshot(from)?;
+                    return Ok(Some(meta));
+                }
+                Step::Migrate(from) => {
+                    self.check(&meta, &CHANGES)?;
+                    self.snapshot(from)?;
+                    return self.migrate(meta, &running).map(Some);
+                }
+                Step::Anew(from) => {
+                    self.snapshot(from)?;
+                    let forgotten = Self::forget(&self.lane);
+                    self.io.block_on(forgotten)?;
+                    return Ok(None);
+                }
+                Step::Back(undo) => {
+                    let restored = self.restore(&undo.snapshot)?;
+                    steps::done("restored");
+                    let noted = noted(self.number, &undo, restored);
+                    self.told.push((meta.generation, noted));
+                }
+            }
+        }
+    }
+
+    fn restore(&self, snapshot: &str) -> Result<Restored, StoreError> {
+        let restored = self.store.restore(&self.lane, snapshot, META, EPOCH);
+        self.io.block_on(restored)
+    }
+
+    /// Has the new generation take over the states, and commits that. Of the lane a snapshot was taken.
+    fn migrate(&mut self, meta: LaneMeta, running: &Running) -> Result<LaneMeta, KeeperError> {
+        let lane = self.number;
+        let (Some(before), Some(migration)) = (&meta.state, &self.expected.migration) else {
+            return Ok(meta);
+        };
+        let snapshot = self.undo.as_ref().map_or("", |undo| &undo.snapshot);
+        let mut batch = self.changes();
+        batch.put(MIGRATING, snapshot.as_bytes());
+        self.apply_durably(batch)?;
+        steps::done("migrating");
+        let began = self.clock.now();
+        let passed = migration.pass(&self.lane.state, before, meta.journal, &self.io);
+        let states = passed.map_err(|error| KeeperError::Migration {
+            lane,
+            before: before.version,
+            error,
+        })?;
+        let took = self.clock.now().saturating_sub(began);
+        let noted = format!(
+            "lane {lane}: {states} states of version {} were taken over in {:.1} ms",
+            before.version,
+            took.as_secs_f64() * 1e3
+        );
+        self.told.push((running.number, noted));
+        steps::done("migrated");
+        let meta = LaneMeta {
+            transform: self.expected.transform.clone(),
+            identity: self.expected.identity.clone(),
+            generation: running.number,
+            undo: self.undo.clone(),
+            state: self.expected.state.clone(),
+            ..meta
+        };
+        let mut batch = self.changes();
+        batch.remove(MIGRATING);
+        batch.put(META, &meta.encode());
+        self.apply_durably(batch)?;
+        steps::done("migration committed");
+        Ok(meta)
+    }
+
+    /// Notes what the lane is, before it goes over from a generation.
+    fn snapshot(&mut self, from: u64) -> Result<(), KeeperError> {
+        let snapshot = self.io.block_on(self.store.take_snapshot(&self.lane))?;
+        self.undo = Some(Undo { from, snapshot });
+        steps::done("snapshot");
+        Ok(())
+    }
+
+    /// Goes over to another generation after what was committed. Its epoch is higher, and the next commit names it.
+    pub(super) fn switch(&mut self, running: &Arc<Running>) -> Result<(), KeeperError> {
+        let from = self.expected.running.as_ref().map_or(0, |it| it.number);
+        self.snapshot(from)?;
+        self.epoch += 1;
+        self.batch.put(EPOCH, &self.epoch.to_be_bytes());
+        if let Some((store, pipeline)) = &self.apart {
+            self.io.block_on(store.raise_epoch(pipeline, self.epoch))?;
+        }
+        self.expected.transform.clone_from(&running.digest);
+        self.expected.identity = running.identity.clone();
+        self.expected.running = Some(Arc::clone(running));
+        steps::done("switched");
+        Ok(())
     }
 
     /// Where the lane's windows find what is kept of them; they may take so many bytes in memory.
@@ -268,16 +367,18 @@ impl Keeper {
         let Some(bytes) = self.io.block_on(self.lane.state.get(META))? else {
             return Ok(None);
         };
-        let meta = decode_meta(&bytes, LAYOUT).map_err(|reason| KeeperError::Meta {
+        let meta = LaneMeta::decode(&bytes).map_err(|reason| KeeperError::Meta {
             lane: self.number,
             reason,
         })?;
         Ok(Some(meta))
     }
 
-    fn check(&self, meta: &LaneMeta) -> Result<(), KeeperError> {
+    /// Whether the lane's state is of use, but for parts that `may_change`.
+    fn check(&self, meta: &LaneMeta, may_change: &[&str]) -> Result<(), KeeperError> {
         let lane = self.number;
-        if let Some(what) = self.expected.identity.difference(&meta.identity) {
+        let identity = self.expected.identity.without(may_change);
+        if let Some(what) = identity.difference(&meta.identity.without(may_change)) {
             return Err(KeeperError::Other { lane, what });
         }
         let (before, now) = (meta.partitions, self.expected.partitions);
@@ -287,9 +388,24 @@ impl Keeper {
         Ok(())
     }
 
-    /// Features that are to be part of the next commit.
+    /// Has features served from elsewhere than the lane's database. What is written there bears the lane's epoch, so
+    /// that no other may have it again, also if the lane's database is lost.
+    pub(super) fn serve_from(
+        &mut self,
+        store: Arc<dyn FeatureStore>,
+        pipeline: &str,
+    ) -> Result<(), StoreError> {
+        self.io.block_on(store.raise_epoch(pipeline, self.epoch))?;
+        self.apart = Some((store, pipeline.to_owned()));
+        Ok(())
+    }
+
+    /// Features that the next commit covers: they are part of it, or are acknowledged before it.
     pub(super) fn write(&mut self, items: &Items) -> Result<(), StoreError> {
-        self.batch.write(items)
+        match &self.apart {
+            Some((store, _)) => self.io.block_on(store.write(self.number, items.clone())),
+            None => self.batch.write(items),
+        }
     }
 
     /// Changes of the outbox that are to be part of the next commit.
@@ -325,7 +441,7 @@ impl Keeper {
             return Ok(());
         };
         meta.outbox = outbox;
-        batch.put(META, &encode(meta));
+        batch.put(META, &meta.encode());
         Ok(self.apply_durably(batch)?)
     }
 
@@ -340,7 +456,12 @@ impl Keeper {
         commit: &ToCommit,
         rows: u64,
         outbox: BTreeMap<String, Kept>,
+        told: &LaneTelemetry,
     ) -> Result<(), KeeperError> {
+        if let Some((store, pipeline)) = &self.apart {
+            // What is committed is not computed again: by then it must be acknowledged.
+            self.io.block_on(store.flush_lane(pipeline, self.number))?;
+        }
         let mut batch = std::mem::replace(&mut self.batch, self.lane.state.batch());
         let (mut progress, mut journal) = (Vec::new(), 0);
         if let (Some(kept), Some(codec)) = (&commit.kept, &self.codec) {
@@ -372,8 +493,12 @@ impl Keeper {
             report: KeptReport::of(&commit.report),
             outbox,
             own: commit.own.clone(),
+            generation: self.expected.running.as_ref().map_or(0, |it| it.number),
+            undo: self.undo.clone(),
+            state: self.expected.state.clone(),
+            work: Some(self.work(told)),
         };
-        batch.put(META, &encode(&meta));
+        batch.put(META, &meta.encode());
         self.last = Some(meta);
         self.io.block_on(async {
             self.lane.state.apply(batch).await?;
@@ -383,32 +508,29 @@ impl Keeper {
         Ok(())
     }
 
+    /// What there is to say of the lane's work with its next commit.
+    fn work(&self, told: &LaneTelemetry) -> LaneWork {
+        let generation = self.expected.running.as_ref().map_or(0, |it| it.number);
+        let last = self.last.as_ref();
+        let last = last.filter(|last| last.generation == generation);
+        let since = last.and_then(|last| last.work.as_ref()).map(|it| it.since);
+        let batches = told.batches.snapshot();
+        LaneWork {
+            host: host_name().to_owned(),
+            since: since.unwrap_or_else(|| self.clock.unix()),
+            traps: told.traps.load(Ordering::Relaxed),
+            batch_mean_s: batches.mean_s(),
+            batch_p99_at_most_s: batches.at_most_s(0.99).filter(|bound| bound.is_finite()),
+        }
+    }
+
+    /// Waits for something that the host's threads for stores do.
+    pub(super) fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.io.block_on(work)
+    }
+
     /// The lane, to be closed.
     pub(super) fn into_lane(self) -> LiveLane {
         self.lane
     }
-}
-
-/// How far a lane has come, for a person, from the bytes that are kept of it.
-pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
-    let meta: LaneMeta = decode_meta(bytes, LAYOUT)?;
-    let splits = meta.splits.iter();
-    let cursors = splits.map(|(split, cursor)| (split.to_string(), cursor.position.to_string()));
-    let owed = meta.outbox.iter();
-    let report = meta.report.report();
-    Ok(Come {
-        input: Input::Live,
-        epoch: meta.epoch,
-        transform: Some(meta.transform),
-        cursors: cursors.collect(),
-        watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
-        windows: report.windows,
-        rows: Some(meta.rows),
-        outbox: kept_for_people::owed(owed.map(|(name, kept)| (name.as_str(), kept.owed()))),
-        accounting: report.accounting,
-    })
-}
-
-fn encode(meta: &LaneMeta) -> Vec<u8> {
-    serde_json::to_vec(meta).expect("it has only texts, numbers and lists")
 }

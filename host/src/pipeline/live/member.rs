@@ -9,8 +9,9 @@ use std::time::Duration;
 use super::error::PartitionError;
 use super::run::{LaneAccount, LiveError, LiveReport, Shared};
 use super::source::{LiveEvent, LiveSource, StreamFault};
+use super::switching::Change;
 use super::telling;
-use super::working::{PartitionEnd, Working};
+use super::working::{Intake, PartitionEnd, Working};
 use crate::pipeline::lane::LaneReport;
 use crate::pipeline::telemetry::PipelineState;
 
@@ -24,12 +25,31 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// ended by then, and the group's members have met.
 const FENCED: Duration = Duration::from_secs(120);
 
+/// How long a partition waits at most until it is looked whether it can be begun.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// How a member ended.
+pub(super) enum Outcome {
+    /// It was stopped.
+    Stopped(LiveReport),
+    /// Its pipeline is to go on with another generation, and to connect to its stream anew.
+    Again(Arc<Shared>, Box<Change>),
+}
+
 /// A member at work.
 pub(super) struct Member {
     shared: Arc<Shared>,
     working: BTreeMap<u32, Working>,
     /// Partitions that are ours again, as soon as their work of before has ended.
     again: BTreeSet<u32>,
+    /// Partitions that stay ours, and are begun again when nothing of before comes any more, and not before this time.
+    resting: BTreeMap<u32, Duration>,
+    /// Partitions that are to be begun with another generation than there is, and when that is tried at the latest.
+    waiting: BTreeMap<u32, Duration>,
+    /// Whether the generation at work was said to be.
+    runs: bool,
+    /// What the pipeline is to go on with where it is connected to anew for that.
+    next: Option<Box<Change>>,
     /// Partitions whose lanes another process has taken while the group says that they are ours, and
     /// since when.
     fenced: BTreeMap<u32, Duration>,
@@ -45,6 +65,10 @@ impl Member {
             shared,
             working: BTreeMap::new(),
             again: BTreeSet::new(),
+            resting: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            runs: false,
+            next: None,
             fenced: BTreeMap::new(),
             lanes: BTreeMap::new(),
             failed: None,
@@ -53,15 +77,18 @@ impl Member {
     }
 
     /// Works until `stop` is set, or a partition fails.
-    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<LiveReport, LiveError> {
+    pub(super) fn run(mut self, stop: &AtomicBool) -> Result<Outcome, LiveError> {
         let source = Arc::clone(&self.shared.source);
-        while !stop.load(Ordering::Relaxed) && self.failed.is_none() {
+        while !stop.load(Ordering::Relaxed) && self.failed.is_none() && self.next.is_none() {
             match source.next(GLANCE) {
                 Ok(Some(event)) => self.take(event),
                 Ok(None) => {}
                 Err(fault) => self.fail_stream(fault),
             }
             self.reap();
+            self.shared.pass_time();
+            self.change();
+            self.begin_waiting();
             self.check_fenced();
             self.tell_state();
         }
@@ -70,12 +97,16 @@ impl Member {
             shared,
             lanes,
             failed,
+            next,
             ..
         } = self;
         if let Some(error) = failed {
             return Err(error);
         }
-        Ok(LiveReport {
+        if let Some(next) = next.filter(|_| !stop.load(Ordering::Relaxed)) {
+            return Ok(Outcome::Again(shared, next));
+        }
+        Ok(Outcome::Stopped(LiveReport {
             pipeline: shared.name().to_owned(),
             transform: shared.opened.digest.clone(),
             lanes,
@@ -85,17 +116,87 @@ impl Member {
             bootstrapped: shared.opened.telemetry.bootstrap_rows(),
             is_approximate: (shared.opened.bootstrap.as_ref())
                 .is_some_and(|bootstrap| bootstrap.is_approximate()),
-        })
+        }))
     }
 
     /// Tells what the pipeline is about, if that is something else than before.
     fn tell_state(&mut self) {
-        let is_whole = self.fenced.is_empty() && self.again.is_empty();
+        let is_whole = self.fenced.is_empty()
+            && self.again.is_empty()
+            && self.resting.is_empty()
+            && self.waiting.is_empty();
         let working = self.working.values().map(Working::flags);
         let state = telling::state(is_whole && self.shared.source.has_joined(), working);
         if self.told != state {
             self.shared.opened.telemetry.set_state(state.clone());
             self.told = state;
+        }
+        let works = !matches!(self.told, PipelineState::Starting);
+        if works && !std::mem::replace(&mut self.runs, works) {
+            self.shared.says_that_it_runs();
+        }
+    }
+
+    /// Goes over to another generation, if there is one.
+    fn change(&mut self) {
+        let change = self.shared.desk.as_ref().and_then(|desk| desk.take());
+        let Some(change) = change else {
+            return;
+        };
+        let hands_over = self.shared.hands_over_to(&change);
+        // Which splits there are is said at the start alone where there is no group.
+        if !hands_over && !self.shared.source.has_group() {
+            self.next = Some(change);
+            return;
+        }
+        let next = match self.shared.with(*change) {
+            Ok(next) => Arc::new(next),
+            Err(error) => {
+                let pipeline = self.shared.name().to_owned();
+                let error = error.to_string();
+                return self.fail(LiveError::Generation { pipeline, error });
+            }
+        };
+        self.shared = Arc::clone(&next);
+        self.runs = false;
+        next.opened
+            .telemetry
+            .set_generation(telling::generation(&next));
+        for working in self.working.values() {
+            match hands_over {
+                true => working.tell(Intake::Switch(Arc::clone(&next))),
+                false => working.rest(),
+            }
+        }
+        let waiting = self.waiting.values_mut();
+        waiting.for_each(|due| *due = Duration::ZERO);
+    }
+
+    /// Begins partitions that waited for another generation.
+    fn begin_waiting(&mut self) {
+        if self.waiting.is_empty() || self.shared.is_taken_back() {
+            return;
+        }
+        let now = self.shared.clock.now();
+        let due = self.waiting.extract_if(.., |_, due| *due <= now);
+        let due: Vec<u32> = due.map(|(partition, _)| partition).collect();
+        for partition in due {
+            self.begin(partition);
+        }
+    }
+
+    /// Has a partition wait until nothing of before comes any more, to be begun again.
+    fn rest(&mut self, partition: u32, until: Duration) {
+        self.resting.insert(partition, until);
+        self.shared.source.rest(partition);
+        if !self.shared.source.has_group() {
+            self.rested(partition);
+        }
+    }
+
+    fn rested(&mut self, partition: u32) {
+        if let Some(due) = self.resting.remove(&partition) {
+            self.waiting.insert(partition, due);
         }
     }
 
@@ -104,7 +205,8 @@ impl Member {
         let telemetry = &self.shared.opened.telemetry;
         telemetry.set_state(PipelineState::Stopping);
         self.again.clear();
-        self.working.values().for_each(Working::leave);
+        self.waiting.clear();
+        self.working.values().for_each(Working::give_up);
         while !self.working.is_empty() {
             // Others may hear meanwhile that they are lost.
             match source.next(GLANCE) {
@@ -124,7 +226,7 @@ impl Member {
 
     fn take_while_stopping(&mut self, event: LiveEvent) {
         match event {
-            LiveEvent::Heard(..) | LiveEvent::Assigned(_) => {}
+            LiveEvent::Heard(..) | LiveEvent::Assigned(_) | LiveEvent::Rested(_) => {}
             event => self.take(event),
         }
     }
@@ -149,13 +251,16 @@ impl Member {
                 tracing::info!(pipeline, ?partitions, "partitions are to go");
                 for partition in partitions {
                     self.again.remove(&partition);
+                    self.resting.remove(&partition);
+                    self.waiting.remove(&partition);
                     self.fenced.remove(&partition);
                     match self.working.get(&partition) {
-                        Some(working) => working.leave(),
-                        None => self.shared.source.release(partition),
+                        Some(working) if !working.has_ended() => working.give_up(),
+                        _ => self.shared.source.release(partition),
                     }
                 }
             }
+            LiveEvent::Rested(partition) => self.rested(partition),
             LiveEvent::Lost(partitions) => {
                 tracing::warn!(pipeline, ?partitions, "partitions were taken from us");
                 self.lose(&partitions);
@@ -181,6 +286,8 @@ impl Member {
 
     fn begin(&mut self, partition: u32) {
         self.fenced.remove(&partition);
+        self.resting.remove(&partition);
+        self.waiting.remove(&partition);
         if self.working.contains_key(&partition) {
             self.again.insert(partition);
             return;
@@ -196,6 +303,8 @@ impl Member {
     fn lose(&mut self, partitions: &[u32]) {
         for partition in partitions {
             self.again.remove(partition);
+            self.resting.remove(partition);
+            self.waiting.remove(partition);
             self.fenced.remove(partition);
             if let Some(working) = self.working.get(partition) {
                 working.lose();
@@ -213,8 +322,26 @@ impl Member {
             .collect();
         for partition in ended {
             let working = self.working.remove(&partition).expect("it was just seen");
+            let stays = working.stays();
             match working.join() {
+                Ok(end) if stays && !end.is_lost => self.rest(partition, Duration::ZERO),
                 Ok(end) => self.ended(end),
+                // It waits until this host has looked again.
+                Err(error) if error.is_behind() => {
+                    tracing::info!(pipeline = self.shared.name(), partition, %error, "not yet");
+                    if let Some(desk) = &self.shared.desk {
+                        desk.hurry();
+                    }
+                    self.rest(partition, self.shared.clock.now() + AGAIN);
+                }
+                // One that was to go back has failed once more on its way.
+                Err(error) if stays && self.shared.blames(&error) => {
+                    tracing::info!(pipeline = self.shared.name(), partition, %error, "failed while it was to change");
+                    self.rest(partition, Duration::ZERO);
+                }
+                Err(error) if self.shared.takes_back(&error) => {
+                    self.rest(partition, Duration::ZERO);
+                }
                 Err(error) if error.is_fenced() && !self.shared.source.has_group() => {
                     let pipeline = self.shared.name().to_owned();
                     self.fail(LiveError::Replaced { pipeline });

@@ -10,7 +10,8 @@
 //! reads it, after recorded history if there is any (`bootstrap`), its lanes work on it, and each lane has a
 //! delivery (`delivery`) that commits what the lane
 //! did. All shards of a stream are at work as one partition is: `splits` says how far they are together. What a commit holds, and where a lane goes
-//! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`.
+//! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`. Whoever has a pipeline's first
+//! lane compacts the history of its features (`compacting`).
 //!
 //! A pipeline over a topic that is not divided by its key is two such members, one after the other: `partial`
 //! gives partial states to another topic, and `whole` has the windows (`stages`).
@@ -21,11 +22,15 @@
 
 mod bootstrap;
 mod committed;
+mod compacting;
 mod decoding;
 mod delivery;
 mod error;
+mod following;
+mod generations;
 mod keeper;
 mod member;
+mod migrating;
 mod opening;
 mod outbox;
 mod outputs;
@@ -37,6 +42,8 @@ mod source;
 mod split_names;
 mod splits;
 mod stages;
+mod steps;
+mod switching;
 mod telling;
 mod whole;
 mod working;
@@ -44,6 +51,7 @@ mod working;
 pub use self::error::PartitionError;
 pub use self::keeper::KeeperError;
 pub(in crate::pipeline) use self::keeper::come;
+pub use self::migrating::MigrationError;
 pub use self::opening::{OpenedLive, open};
 pub use self::outbox::OutboxError;
 pub use self::outputs::{file_of, unwritten, writes};

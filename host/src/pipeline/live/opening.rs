@@ -10,7 +10,8 @@ use super::outputs::LiveOutputs;
 use super::partial::repartition;
 use super::stages::{Stage, divide};
 use crate::config::{
-    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, StorePlace, WindowSpec,
+    Environment, MessageColumns, OnIdle, OnMalformed, Pipeline, Source, StorePlace, TablePlace,
+    WindowSpec,
 };
 use crate::pipeline::checked::check;
 use crate::pipeline::commit::Identity;
@@ -19,14 +20,18 @@ use crate::pipeline::key_sample::MetKeys;
 use crate::pipeline::map::{MapAgain, Mapping};
 use crate::pipeline::opener::Opener;
 use crate::pipeline::plan::Plan;
+use crate::pipeline::swap::Probation;
 use crate::pipeline::telemetry::PipelineTelemetry;
 use crate::pipeline::wiring::{Host, Opened, WiringError};
 use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
+use crate::store::declarations::Lineage;
 use crate::transform::CallError;
 
 /// How often lanes commit unless the pipeline says: on a disk nobody notices, and what is computed can
 /// be read that soon.
 const COMMIT_EVERY: Duration = Duration::from_millis(100);
+/// The same where features go to a table: what an entity gets in between is one write.
+const COMMIT_TO_TABLE_EVERY: Duration = Duration::from_millis(500);
 /// The same on object storage, where each commit is a request that somebody pays for.
 const COMMIT_REMOTE_EVERY: Duration = Duration::from_secs(5);
 
@@ -34,6 +39,8 @@ const COMMIT_REMOTE_EVERY: Duration = Duration::from_secs(5);
 pub struct OpenedLive {
     /// Its declaration.
     pub declaration: Pipeline,
+    /// What it was opened for.
+    pub(super) environment: Environment,
     /// Its shape.
     pub plan: Arc<Plan>,
     /// The digest of its transform.
@@ -50,8 +57,12 @@ pub struct OpenedLive {
     /// Keys that its partitions have shown, where none may be in two of them.
     pub(super) met_keys: Option<Arc<MetKeys>>,
     pub(super) features: Arc<Features>,
-    /// Whether features go to the store.
+    /// Whether features are served.
     pub(super) serves: bool,
+    /// The table that they go to, if it is not the store.
+    pub(super) table: Option<TablePlace>,
+    /// What they are computed from and by.
+    pub(super) lineage: Lineage,
     pub(super) opener: Option<Opener>,
     pub(super) map: Option<MapAgain>,
     pub(super) lanes_of_a_partition: u32,
@@ -90,6 +101,14 @@ impl OpenedLive {
         self.identity.clone()
     }
 
+    /// Has the transform be on probation, if there is one: that of windows, or the mapper where there are none.
+    pub(super) fn put_on_probation(&mut self, probation: Option<Arc<Probation>>) {
+        let mapper = self.map.as_mut().map(|map| &mut map.opener);
+        if let Some(opener) = self.opener.as_mut().or(mapper) {
+            opener.put_on_probation(probation);
+        }
+    }
+
     /// A mapper for one partition, if there is one.
     pub(super) fn mapping(&self, label: &str) -> Result<Option<Mapping>, CallError> {
         let map = self.map.as_ref();
@@ -122,6 +141,7 @@ pub fn open(
         && repartition.is_none()
         && opened.plan.windows().is_some();
     let outputs = LiveOutputs::of(&opened);
+    let lineage = opened.lineage();
     let map = opened.map_again();
     let Opened {
         declaration,
@@ -131,6 +151,7 @@ pub fn open(
         features,
         opener,
         store,
+        table,
         ..
     } = opened;
     let spec = LiveSpec {
@@ -160,6 +181,7 @@ pub fn open(
         )
     };
     let opened = OpenedLive {
+        environment: environment.clone(),
         bootstrap: bootstrap.map(find).transpose()?,
         met_keys: is_keyed.then(Arc::default),
         features: Arc::new(Features::new(Arc::clone(&plan), features)),
@@ -173,12 +195,14 @@ pub fn open(
         stream: stream.stream,
         spec,
         on_missing: stream.on_missing,
-        serves: store.is_some(),
+        serves: store.is_some() || table.is_some(),
+        lineage,
         opener,
         map,
         lanes_of_a_partition: declaration.run.lanes.unwrap_or(1),
         store: environment.store.clone(),
-        commit_every: commit_every(&declaration, &environment.store),
+        commit_every: commit_every(&declaration, &environment.store, table.is_some()),
+        table,
         state_memory: declaration.run.state_memory,
         idle_after: idle_after(&declaration.window.value, is_kinesis),
         advances: declaration.window.value.on_idle == OnIdle::Advance,
@@ -192,8 +216,9 @@ pub fn open(
     })
 }
 
-fn commit_every(pipeline: &Pipeline, store: &StorePlace) -> Duration {
+fn commit_every(pipeline: &Pipeline, store: &StorePlace, to_table: bool) -> Duration {
     let usual = match store {
+        StorePlace::Folder(_) if to_table => COMMIT_TO_TABLE_EVERY,
         StorePlace::Folder(_) => COMMIT_EVERY,
         StorePlace::Objects { .. } => COMMIT_REMOTE_EVERY,
     };

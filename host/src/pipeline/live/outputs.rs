@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use super::outbox::{Addressee, To};
 use super::rows::Form;
-use crate::config::{Pipeline, TopicFormat};
+use crate::config::{Pipeline, StorePlace, TopicFormat};
+use crate::pipeline::telemetry::PipelineTelemetry;
 use crate::pipeline::topics::{OutputTopic, OutputTopics};
 use crate::pipeline::wiring::Opened;
 use crate::sink::kafka::{KafkaFault, KafkaSinkSettings, Lane, LaneTopic};
@@ -48,6 +49,8 @@ pub(super) struct LiveOutputs {
     topics: Vec<OutputTopic>,
     /// The topic of partial states, of a first stage.
     partials: Option<KafkaSinkSettings>,
+    /// The history of features.
+    offline: Option<StorePlace>,
 }
 
 impl LiveOutputs {
@@ -57,6 +60,7 @@ impl LiveOutputs {
             features: None,
             topics: Vec::new(),
             partials: Some(partials.clone()),
+            offline: None,
             ..self.clone()
         }
     }
@@ -79,6 +83,7 @@ impl LiveOutputs {
             ],
             topics: rows,
             partials: None,
+            offline: opened.offline.clone(),
         }
     }
 
@@ -105,7 +110,12 @@ impl LiveOutputs {
     }
 
     /// Whom a lane sends to: first what is no row, then the rows.
-    pub(super) fn addressees(&self, pipeline: &str, lane: u32) -> Vec<Addressee> {
+    pub(super) fn addressees(
+        &self,
+        pipeline: &str,
+        lane: u32,
+        telemetry: &PipelineTelemetry,
+    ) -> Vec<Addressee> {
         let of = || Lane::new(pipeline, lane);
         // Both stages have lanes of the same numbers.
         let named = match &self.partials {
@@ -131,7 +141,23 @@ impl LiveOutputs {
             name: "partials".to_owned(),
             to: To::Topic(LaneTopic::new(settings, of())),
         });
-        side.chain(features).chain(topics).chain(partials).collect()
+        let offline = self.offline.iter().map(|place| Addressee {
+            name: "offline".to_owned(),
+            to: To::Offline(place.clone(), telemetry.begin_history()),
+        });
+        let rows = features.chain(topics).chain(partials);
+        side.chain(rows).chain(offline).collect()
+    }
+
+    /// Which addressee the history of features is: the last, if there is one.
+    pub(super) fn history(&self) -> Option<usize> {
+        let rows = self.forms().len() + usize::from(self.partials.is_some());
+        self.offline.as_ref().map(|_| ROWS + rows)
+    }
+
+    /// Where the history of features is, if there is one.
+    pub(super) fn offline(&self) -> Option<&StorePlace> {
+        self.offline.as_ref()
     }
 
     /// How rows are written for each addressee of rows.

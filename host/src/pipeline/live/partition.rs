@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use super::committed::Committed;
+use super::compacting::Compacting;
 use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
@@ -23,6 +24,7 @@ use super::run::Shared;
 use super::split_names::SplitNames;
 use super::splits::Splits;
 use super::stages::Stage;
+use super::switching::hand_over;
 use super::telling::PartitionTelling;
 use super::working::{Appeared, Flags, Gap, Incoming, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
@@ -38,10 +40,11 @@ use crate::pipeline::telemetry::LaneTelemetry;
 use crate::source::kinesis::ShardCursor;
 use crate::source::live::{Placed, Position, SplitCursor};
 use crate::source::{Origins, SourceBatch};
+use crate::store::FeatureStore;
 use arrow::array::RecordBatch;
 
 /// Bytes that may wait for one lane, and for its delivery. There may be many partitions.
-const QUEUE: usize = 8 << 20;
+const QUEUE: usize = 4 << 20;
 
 /// How long it may go unnoticed that a lane has ended while there is nothing to give it.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -58,7 +61,7 @@ pub(super) struct Partition {
 /// The lanes of a partition at work.
 pub(super) struct Lanes {
     pub(super) dealer: Dealer,
-    tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
+    pub(super) tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
     deliveries: Vec<(u32, JoinHandle<LaneEnd>)>,
     pub(super) splits: Splits,
     /// Where the stream is to go on, if history may come before it.
@@ -72,6 +75,8 @@ pub(super) struct Lanes {
     asked: Duration,
     /// Whether the lanes of a first stage were told that nothing comes any more.
     are_told_idle: bool,
+    /// Compaction of the pipeline's history, if this process does it: whoever has the first lane.
+    compacting: Option<Compacting>,
 }
 
 impl Lanes {
@@ -101,7 +106,9 @@ impl Partition {
         }
         let ended = self.end(lanes, read.err());
         self.telling.close();
-        if ended.as_ref().is_ok_and(|ended| !ended.is_lost) {
+        // One that is begun again here is rested by its member.
+        let stays = self.flags.stays.load(Ordering::Relaxed);
+        if !stays && ended.as_ref().is_ok_and(|ended| !ended.is_lost) {
             self.shared.source.release(self.number);
         }
         ended
@@ -151,9 +158,10 @@ impl Partition {
             let waiting = Waiting {
                 clock: Arc::clone(&shared.clock),
                 stop: Arc::clone(&self.flags.leave),
+                io: shared.io.clone(),
             };
             let outputs = &shared.opened.outputs;
-            let addressees = outputs.addressees(shared.name(), number);
+            let addressees = outputs.addressees(shared.name(), number, &shared.opened.telemetry);
             let outbox = Outbox::new(number, addressees, &taken.outbox, &waiting);
             let outbox = outbox.map_err(|error| undelivered(error.into()))?;
             let messages = RowMessages::new(&shared.opened.plan, outputs.forms());
@@ -163,8 +171,10 @@ impl Partition {
                 invalid: InvalidRows::new(&shared.opened.plan),
                 keeper,
                 outbox,
+                history: outputs.history().map(|to| (to, Arc::clone(&shared.clock))),
+                number,
                 messages,
-                generation: shared.epoch,
+                generation: shared.generation(),
                 splits: Arc::clone(&names),
                 rows: taken.rows,
                 committed,
@@ -203,9 +213,21 @@ impl Partition {
             are_listed: only.is_some(),
             asked: shared.clock.now(),
             are_told_idle: false,
+            compacting: (first == 0).then(|| self.compacting()).flatten(),
         };
         self.add(&mut lanes, &known)?;
         Ok(lanes)
+    }
+
+    fn compacting(&self) -> Option<Compacting> {
+        let shared = &self.shared;
+        Some(Compacting::new(
+            shared.opened.outputs.offline()?.clone(),
+            &shared.opened.features,
+            shared.opened.telemetry.begin_history(),
+            Arc::clone(&shared.clock),
+            shared.io.clone(),
+        ))
     }
 
     /// Adds splits, and has each read from where it goes on.
@@ -239,16 +261,20 @@ impl Partition {
         if shared.is_to_forget(number) {
             shared.io.block_on(Keeper::forget(&lane))?;
         }
-        let (plan, io) = (&shared.opened.plan, shared.io.clone());
-        let expected = shared.expected.clone();
-        Ok(Keeper::take(
-            number,
-            lane,
-            plan,
-            expected,
-            shared.epoch,
-            io,
-        )?)
+        let plan = &shared.opened.plan;
+        let (store, clock) = (Arc::clone(&shared.store), Arc::clone(&shared.clock));
+        let from = (store, shared.io.clone(), clock);
+        let mut expected = shared.expected.clone();
+        shared.refresh(&mut expected);
+        let (mut keeper, taken) = Keeper::take(number, lane, plan, expected, shared.epoch, from)?;
+        for (generation, text) in keeper.told.drain(..) {
+            shared.note(generation, text);
+        }
+        if let Some(table) = &shared.table {
+            let table = Arc::clone(table) as Arc<dyn FeatureStore>;
+            keeper.serve_from(table, shared.name())?;
+        }
+        Ok((keeper, taken))
     }
 
     #[expect(clippy::type_complexity, reason = "the two ends of a task")]
@@ -297,6 +323,9 @@ impl Partition {
                     .map_err(ReadError::from)?;
                 return Ok(());
             }
+            if let Some(compacting) = &mut lanes.compacting {
+                compacting.look();
+            }
             self.telling.reading.heartbeat.rest();
             let intake = match self.incoming.recv_timeout(GLANCE) {
                 Ok(intake) => intake,
@@ -309,6 +338,7 @@ impl Partition {
             };
             match intake {
                 Intake::Look => {}
+                Intake::Switch(next) => hand_over(lanes, &next)?,
                 Intake::Appeared(appeared) => {
                     self.add(lanes, &appeared)?;
                     if !std::mem::replace(&mut lanes.are_listed, true) {

@@ -2,27 +2,31 @@
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::runtime::Handle;
 
 use super::error::PartitionError;
+use super::following::{Follower, begin};
 use super::keeper::Expected;
-use super::member::Member;
+use super::member::{Member, Outcome};
 use super::opening::OpenedLive;
 use super::outbox::is_bad_input;
 use super::source::{LiveSource, StreamFault};
 use super::stages::start_all;
+use super::switching::Desk;
 use super::telling;
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::commit::CommitTimer;
 use crate::pipeline::run::{declarations, state_memory};
 use crate::pipeline::spans;
+use crate::pipeline::swap::Running;
 use crate::pipeline::telemetry::PipelineState;
 use crate::pipeline::wiring::Host;
 use crate::source::kafka::KafkaFault;
+use crate::store::dynamodb::DynamoDbStore;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{FeatureStore, StoreError};
 
@@ -141,6 +145,14 @@ pub enum LiveError {
     /// The store cannot be opened or does not take the declarations.
     #[error("{0}")]
     Store(#[from] StoreError),
+    /// Which generation it is to run cannot be said, or it cannot run that.
+    #[error("pipeline {pipeline}: {error}")]
+    Generation {
+        /// The pipeline.
+        pipeline: String,
+        /// Why.
+        error: String,
+    },
     /// There is no thread to be had.
     #[error("pipeline {pipeline}: cannot start a thread: {error}; run fewer pipelines at once")]
     Thread {
@@ -166,7 +178,10 @@ impl LiveError {
             Self::Stream { fault, .. } => fault.is_bad_input(),
             Self::Topic { fault, .. } => is_bad_input(fault),
             Self::Partition { error, .. } | Self::Work { error, .. } => error.is_bad_input(),
-            Self::Twice { .. } | Self::Replaced { .. } | Self::Grown { .. } => true,
+            Self::Twice { .. }
+            | Self::Replaced { .. }
+            | Self::Grown { .. }
+            | Self::Generation { .. } => true,
             Self::Store(error) => error.is_bad_input(),
             Self::Thread { .. } | Self::Panicked { .. } => false,
         }
@@ -178,13 +193,17 @@ pub(super) struct Shared {
     pub(super) opened: OpenedLive,
     pub(super) source: Arc<LiveSource>,
     pub(super) store: Arc<EmbeddedStore>,
+    /// Where features go, if not there.
+    pub(super) table: Option<Arc<DynamoDbStore>>,
     pub(super) expected: Expected,
     /// Lanes' epochs are at least this.
     pub(super) epoch: u64,
-    pub(super) timer: CommitTimer,
+    pub(super) timer: Arc<CommitTimer>,
     pub(super) clock: Arc<dyn Clock>,
     pub(super) lanes: Handle,
     pub(super) io: Handle,
+    /// Where other generations come from; none where there are none.
+    pub(super) desk: Option<Arc<Desk>>,
     /// The lanes whose state was forgotten, where all begin anew.
     pub(super) forgotten: Mutex<BTreeSet<u32>>,
 }
@@ -228,20 +247,39 @@ pub fn run(
             entry.insert(Arc::new(store));
         }
     }
-    let running: Vec<_> = pipelines
-        .into_iter()
-        .map(|opened| {
+    let over = AtomicBool::new(false);
+    let mut reports: Vec<_> = std::thread::scope(|scope| {
+        let mut running = Vec::new();
+        for opened in pipelines {
             let store = Arc::clone(&stores[&opened.store.to_string()]);
             let name = opened.plan.pipeline.clone();
-            let thread = start_all(host, opened, store, stop);
-            (name, thread)
-        })
-        .collect();
-    let reports = running.into_iter().map(|(pipeline, thread)| {
-        let ended = thread?.join();
-        ended.unwrap_or(Err(LiveError::Panicked { pipeline }))
+            // Pipelines of two stages have one generation.
+            if opened.upstream.is_some() {
+                running.push((name, start_all(host, opened, store, stop)));
+                continue;
+            }
+            let begun = begin(host, opened, &store).and_then(|(opened, generation, desk)| {
+                let follower = Follower::of(&opened, &generation, &desk);
+                let thread = start(host, opened, store, Some((generation, desk)), stop)?;
+                let (name, over) = (format!("{name}/swap"), &over);
+                let following = std::thread::Builder::new().name(name.clone());
+                let following = following.spawn_scoped(scope, move || follower.follow(host, over));
+                following.map_err(|error| LiveError::Thread {
+                    pipeline: name,
+                    error,
+                })?;
+                Ok(thread)
+            });
+            running.push((name, begun));
+        }
+        let reports = running.into_iter().map(|(pipeline, thread)| {
+            let ended = thread?.join();
+            ended.unwrap_or(Err(LiveError::Panicked { pipeline }))
+        });
+        let reports = reports.collect();
+        over.store(true, Ordering::Relaxed);
+        reports
     });
-    let mut reports: Vec<_> = reports.collect();
     for (place, store) in stores {
         if let Err(error) = host.io.block_on(store.close()) {
             let wrote_there = |report: &&mut Result<LiveReport, LiveError>| {
@@ -255,6 +293,23 @@ pub fn run(
     Ok(reports)
 }
 
+/// Connects to the stream of a pipeline.
+fn connect(
+    opened: &OpenedLive,
+    io: &Handle,
+    clock: &Arc<dyn Clock>,
+    stop: &AtomicBool,
+) -> Result<Arc<LiveSource>, LiveError> {
+    let source = LiveSource::connect(&opened.stream, io.clone(), Arc::clone(clock), stop);
+    let source = source.map_err(|fault| LiveError::Stream {
+        pipeline: opened.plan.pipeline.clone(),
+        fault,
+    })?;
+    let source = Arc::new(source);
+    telling::tell_splits(&opened.telemetry, &source);
+    Ok(source)
+}
+
 /// What became of a pipeline.
 pub(super) type Ended = Result<LiveReport, LiveError>;
 
@@ -263,6 +318,7 @@ pub(super) fn start(
     host: &Host,
     opened: OpenedLive,
     store: Arc<EmbeddedStore>,
+    generation: Option<(Running, Arc<Desk>)>,
     stop: &Arc<AtomicBool>,
 ) -> Result<std::thread::JoinHandle<Ended>, LiveError> {
     let pipeline = opened.plan.pipeline.clone();
@@ -270,15 +326,24 @@ pub(super) fn start(
     let (lanes, io) = (host.lanes.handle().clone(), host.io.handle().clone());
     let thread = std::thread::Builder::new().name(pipeline.clone());
     let telemetry = Arc::clone(&opened.telemetry);
-    telemetry.set_generation(telling::generation(&opened));
     let span = spans::part(&pipeline, "member", &opened.digest);
     let work = move || {
         let pipeline = opened.plan.pipeline.clone();
+        let table = opened.table.as_ref();
+        let table = table.map(|place| io.block_on(DynamoDbStore::open(place)));
+        let table = table.transpose()?.map(Arc::new);
         if opened.serves {
-            let declarations = declarations(opened.features.all());
-            io.block_on(store.declare(&declarations))?;
+            let declarations = declarations(opened.features.all(), &opened.lineage);
+            io.block_on(match &table {
+                Some(table) => table.declare(&declarations),
+                None => store.declare(&declarations),
+            })?;
         }
-        let epoch = io.block_on(store.begin_epoch(&pipeline))?;
+        let mut epoch = io.block_on(store.begin_epoch(&pipeline))?;
+        if let Some(table) = &table {
+            epoch = epoch.max(io.block_on(table.begin_epoch(&pipeline))?);
+            opened.telemetry.set_store(Arc::clone(table.figures()));
+        }
         if let Some(repartition) = opened.stage.repartition() {
             let ready = repartition.ready(opened.fresh, &stop);
             ready.map_err(|fault| LiveError::Topic {
@@ -287,11 +352,7 @@ pub(super) fn start(
                 fault,
             })?;
         }
-        let source = LiveSource::connect(&opened.stream, io.clone(), Arc::clone(&clock), &stop);
-        let source = source.map_err(|fault| LiveError::Stream {
-            pipeline: pipeline.clone(),
-            fault,
-        })?;
+        let source = connect(&opened, &io, &clock, &stop)?;
         let reached = opened.outputs.reach(&stop);
         reached.map_err(|(topic, fault)| LiveError::Topic {
             pipeline: pipeline.clone(),
@@ -300,29 +361,40 @@ pub(super) fn start(
         })?;
         let timer = CommitTimer::start(Arc::clone(&clock), opened.commit_every);
         let timer = timer.map_err(|error| LiveError::Thread { pipeline, error })?;
-        let source = Arc::new(source);
-        telling::tell_splits(&opened.telemetry, &source);
-        let shared = Shared {
-            expected: Expected {
-                transform: opened.digest.clone(),
-                identity: opened.identity(),
-                partitions: source.units(),
-                is_keyed: opened.plan.windows().or(opened.plan.partials()).is_some(),
-            },
+        let (running, desk) = generation.unzip();
+        let mut shared = Shared {
+            expected: Expected::new(&opened, source.units(), running.map(Arc::new)),
             source,
             opened,
             store,
+            table,
             epoch,
-            timer,
+            timer: Arc::new(timer),
             clock,
             lanes,
             io,
+            desk,
             forgotten: Mutex::default(),
         };
-        Member::new(Arc::new(shared)).run(&stop)
+        loop {
+            shared
+                .opened
+                .telemetry
+                .set_generation(telling::generation(&shared));
+            let (before, change) = match Member::new(Arc::new(shared)).run(&stop)? {
+                Outcome::Stopped(report) => return Ok(report),
+                Outcome::Again(before, change) => (before, change),
+            };
+            let next = before.with(*change);
+            shared = next.map_err(|error| LiveError::Generation {
+                pipeline: before.name().to_owned(),
+                error: error.to_string(),
+            })?;
+            shared.source = connect(&shared.opened, &shared.io, &shared.clock, &stop)?;
+        }
     };
     let work = move || {
-        let ended = span.in_scope(work);
+        let ended: Ended = span.in_scope(work);
         telemetry.set_state(match &ended {
             Ok(_) => PipelineState::Finished,
             Err(error) => PipelineState::Failed(error.to_string()),

@@ -46,6 +46,8 @@ pub(super) enum LiveEvent {
     Lost(Vec<u32>),
     /// The topic has more partitions than before.
     Grown { before: u32, after: u32 },
+    /// A unit is read no more, as it was asked.
+    Rested(u32),
     /// Nobody answers, for what reason.
     Unreachable(String),
     /// Somebody answers again.
@@ -202,6 +204,14 @@ impl LiveSource {
         }
     }
 
+    /// Reads a unit no more, and keeps it: [`LiveEvent::Rested`] says when it may be begun again. A stream of Kinesis is
+    /// connected to anew instead.
+    pub(super) fn rest(&self, unit: u32) {
+        if let Self::Kafka(source) = self {
+            source.rest(unit);
+        }
+    }
+
     /// Since when splits are known to have been read to their ends, by number; of those that are not,
     /// nothing.
     pub(super) fn ends(&self) -> Vec<(u32, Duration)> {
@@ -306,6 +316,7 @@ fn of_kafka(event: KafkaEvent) -> LiveEvent {
                 high,
             }),
         ),
+        KafkaEvent::Rested(partition) => LiveEvent::Rested(partition),
         KafkaEvent::Revoked(partitions) => LiveEvent::Revoked(partitions),
         KafkaEvent::Lost(partitions) => LiveEvent::Lost(partitions),
         KafkaEvent::Grown { before, after } => LiveEvent::Grown { before, after },

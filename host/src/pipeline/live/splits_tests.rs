@@ -348,7 +348,8 @@ proptest! {
                 let expected = (0..lengths[split as usize]).map(|offset| row(split, offset));
                 prop_assert!(of_split.eq(expected), "{:?}", lane.rows);
             }
-            prop_assert_eq!(lane.watermark, committed[0].watermark);
+            // A lane that had judged a split before it was read again may be behind, until progress is told.
+            prop_assert!(lane.watermark() <= row(0, lengths[0] - 1) - 10, "{:?}", lane.watermark);
         }
     }
 }

@@ -16,14 +16,17 @@ use super::whole::{Assembly, source_columns};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::features::Features;
 use crate::pipeline::lane::{Lane, LaneError, Outlet, ToLane};
+use crate::pipeline::opener::Opener;
 use crate::pipeline::passing::Passing;
 use crate::pipeline::plan::{Plan, Work};
+use crate::pipeline::poison::Recovering;
 use crate::pipeline::queue::Receiver;
 use crate::pipeline::spans;
 use crate::pipeline::wiring::Host;
 use crate::source::decode::message::MessageFormat;
 use crate::source::live::{LiveSpec, MessageColumn, StreamOptions};
 use crate::store::embedded::EmbeddedStore;
+use crate::transform::CallError;
 
 /// How long it may take until one stage notices that the other one has ended.
 const GLANCE: Duration = Duration::from_millis(50);
@@ -61,6 +64,7 @@ pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive 
     let windows = whole.plan.windows().expect("only windows are divided");
     let plan = Arc::new(whole.plan.working(&name, Work::Partials(windows.clone())));
     let upstream = OpenedLive {
+        environment: whole.environment.clone(),
         declaration: whole.declaration.clone(),
         digest: whole.digest.clone(),
         fresh: whole.fresh,
@@ -70,6 +74,8 @@ pub(super) fn divide(whole: OpenedLive, repartition: Repartition) -> OpenedLive 
         on_missing: whole.on_missing,
         features: Arc::new(Features::new(Arc::clone(&plan), Vec::new())),
         serves: false,
+        table: None,
+        lineage: whole.lineage.clone(),
         opener: whole.opener.clone(),
         map: whole.map.clone(),
         lanes_of_a_partition: whole.lanes_of_a_partition,
@@ -147,8 +153,15 @@ impl Shared {
         };
         let label = format!("{}/{number}", self.name());
         let opener = self.opened.opener.as_ref();
-        let transform = opener.map(|opener| self.lanes.block_on(opener.open(&label)));
-        let transform = transform.transpose()?.map(Box::new);
+        let open = |opener: &Opener| -> Result<_, CallError> {
+            let instance = self.lanes.block_on(opener.open(&label))?;
+            Ok(Box::new(Recovering::new(
+                Box::new(instance),
+                opener,
+                &label,
+            )))
+        };
+        let transform = opener.map(open).transpose()?;
         let windows = plan.windows().or(plan.partials()).cloned();
         let (Some(windows), Some(transform)) = (windows, transform) else {
             let passing = Passing::new(plan, commits, out).run(input);
@@ -190,13 +203,13 @@ pub(super) fn start_all(
     stop: &Arc<AtomicBool>,
 ) -> Result<JoinHandle<Ended>, LiveError> {
     let Some(mut upstream) = opened.upstream.take() else {
-        return start(host, opened, store, stop);
+        return start(host, opened, store, None, stop);
     };
     upstream.fresh = opened.fresh;
     let pipeline = opened.plan.pipeline.clone();
     let over = Arc::new(AtomicBool::new(false));
-    let first = start(host, *upstream, Arc::clone(&store), &over)?;
-    let second = match start(host, opened, store, &over) {
+    let first = start(host, *upstream, Arc::clone(&store), None, &over)?;
+    let second = match start(host, opened, store, None, &over) {
         Ok(second) => second,
         Err(error) => {
             over.store(true, Ordering::Relaxed);

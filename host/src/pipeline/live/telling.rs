@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::opening::OpenedLive;
 use super::run::Shared;
 use super::source::LiveSource;
 use super::working::Flags;
@@ -15,10 +14,11 @@ use crate::pipeline::telemetry::{
 };
 
 /// What runs in a pipeline.
-pub(super) fn generation(opened: &OpenedLive) -> Generation {
+pub(super) fn generation(shared: &Shared) -> Generation {
+    let running = shared.expected.running.as_ref();
     Generation {
-        number: None,
-        transform: opened.digest.clone(),
+        number: running.map(|running| running.number),
+        transform: shared.opened.digest.clone(),
         mapper: None,
     }
 }

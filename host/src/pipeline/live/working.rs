@@ -39,6 +39,8 @@ pub(super) enum Intake {
     Missing(Gap),
     /// Something was set: see [`Flags`].
     Look,
+    /// The lanes are to go over to another generation.
+    Switch(Arc<Shared>),
 }
 
 /// A split that has appeared.
@@ -89,6 +91,8 @@ pub(super) enum Gap {
 pub(super) struct Flags {
     /// It is to commit, and to give the partition up. It is not to wait for anybody who does not answer.
     pub(super) leave: Arc<AtomicBool>,
+    /// Whoever ends it will open it again: the partition is not given up.
+    pub(super) stays: Arc<AtomicBool>,
     /// Nothing may be committed any more.
     pub(super) lost: Arc<AtomicBool>,
     /// Its lanes are open.
@@ -150,6 +154,11 @@ impl Working {
         })
     }
 
+    /// Whether it is to be begun again here when it has ended.
+    pub(super) fn stays(&self) -> bool {
+        self.flags.stays.load(Ordering::Relaxed)
+    }
+
     pub(super) fn flags(&self) -> &Flags {
         &self.flags
     }
@@ -163,6 +172,18 @@ impl Working {
     pub(super) fn leave(&self) {
         self.flags.leave.store(true, Ordering::Relaxed);
         self.tell(Intake::Look);
+    }
+
+    /// Lets it commit, and give the partition up, also if it was to be begun again here.
+    pub(super) fn give_up(&self) {
+        self.flags.stays.store(false, Ordering::Relaxed);
+        self.leave();
+    }
+
+    /// Lets it commit and end, to be begun again here.
+    pub(super) fn rest(&self) {
+        self.flags.stays.store(true, Ordering::Relaxed);
+        self.leave();
     }
 
     /// Lets it stop without another commit.

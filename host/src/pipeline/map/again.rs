@@ -16,7 +16,7 @@ use crate::transform::CallError;
 /// Maps as a run's reader did.
 #[derive(Debug, Clone)]
 pub struct MapAgain {
-    pub(super) opener: Opener,
+    pub(in crate::pipeline) opener: Opener,
     pub(super) plan: MapPlan,
 }
 

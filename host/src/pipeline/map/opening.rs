@@ -1,14 +1,15 @@
 //! Opening a pipeline's mapper: which component it is, and what it makes of the event.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 
 use super::{MapPlan, MappedTime, Mapping, Seen};
-use crate::config::{ConfigError, Pipeline, types};
+use crate::config::{ComponentPlace, ConfigError, Environment, Pipeline, types};
+use crate::pipeline::loading::load_at;
 use crate::pipeline::opener::Opener;
-use crate::pipeline::wiring::{Host, WiringError, load_at};
+use crate::pipeline::poison::Recovery;
+use crate::pipeline::wiring::{Host, WiringError};
 use crate::sandbox::{Component, Interface, Limits};
 use crate::source::event_time::is_event_time;
 use crate::transform::{Mapper, MapperSpec, Opening, event_time_type};
@@ -32,6 +33,7 @@ pub(in crate::pipeline) struct OpenedMapper {
 pub(in crate::pipeline) fn open(
     host: &Host,
     pipeline: &Pipeline,
+    environment: &Environment,
     component: &Arc<Component>,
     event_schema: &SchemaRef,
     event_time: &str,
@@ -44,7 +46,7 @@ pub(in crate::pipeline) fn open(
         }
         let at = At {
             component,
-            path: &pipeline.transform.value,
+            place: &pipeline.transform.value,
             span: pipeline.transform.span,
             config: &pipeline.config.value,
         };
@@ -62,7 +64,8 @@ pub(in crate::pipeline) fn open(
             "leave `[map]` out, or name a transform that exports `windowed` alone",
         );
     }
-    let first = Arc::new(load_at(host, &map.transform.value)?);
+    let first = load_at(host, environment, &map.transform.value, limits)?;
+    let first = Arc::new(first);
     if !first.interfaces().contains(&Interface::Mapper) {
         return refuse(
             "this component does not export `mapper`",
@@ -71,7 +74,7 @@ pub(in crate::pipeline) fn open(
     }
     let at = At {
         component: &first,
-        path: &map.transform.value,
+        place: &map.transform.value,
         span: map.transform.span,
         config: &map.config.value,
     };
@@ -82,7 +85,7 @@ pub(in crate::pipeline) fn open(
 /// A component with a mapper, and where the pipeline names it.
 struct At<'a> {
     component: &'a Arc<Component>,
-    path: &'a PathBuf,
+    place: &'a ComponentPlace,
     span: crate::config::Span,
     config: &'a str,
 }
@@ -102,10 +105,12 @@ impl At<'_> {
             key: Arc::new(Schema::empty()),
         };
         let label = format!("{}/map", pipeline.name.value);
-        let opener = Opener::new(Arc::clone(self.component), opening, limits.clone());
+        let recovery = Recovery::new(&pipeline.limits);
+        let component = Arc::clone(self.component);
+        let opener = Opener::new(component, opening, limits.clone(), recovery);
         let opened = futures::executor::block_on(opener.open_mapper(&label));
         let mapper = opened.map_err(|error| WiringError::Open {
-            path: self.path.clone(),
+            component: self.place.to_string(),
             error,
         })?;
         let spec = mapper.spec().clone();
@@ -167,6 +172,7 @@ impl OpenedMapper {
         });
         let plan = MapPlan {
             seen: seen.collect(),
+            output: Arc::clone(&self.spec.output),
             digest: self.digest,
             input,
             schema,

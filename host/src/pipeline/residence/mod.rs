@@ -93,6 +93,12 @@ impl KeptChanges {
     }
 }
 
+/// Has the records of a lane that nobody works on be as its last commit says, which declared entries of the journal
+/// valid up to this number.
+pub(super) async fn settle(state: &LaneState, journal: u64) -> Result<(), StoreError> {
+    journal::carry_out(state, journal).await
+}
+
 /// Keys that come and go.
 pub(super) struct Residence {
     kept: Kept,

@@ -6,12 +6,13 @@
 //! Nothing of that outlives the process in any sense: what was not committed is done again.
 //!
 //! The key of a piece of a run is `0x05`, the run's number and the piece's (4 bytes each, big-endian);
-//! its value is an Arrow IPC stream of one batch: the emitted columns, then which length.
+//! its value is an Arrow IPC stream of one batch: the emitted columns, what there is to say of windows that failed (two
+//! texts), then which length.
 
 use std::io::Cursor;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
@@ -25,14 +26,14 @@ use tokio::runtime::Handle;
 use super::on_io;
 use crate::store::StoreError;
 use crate::store::embedded::LaneState;
-use crate::window::{Emission, Emit, StateError, WindowError};
+use crate::window::{Emission, Emit, FailedWindows, StateError, WindowError};
 
 /// What the keys of pieces begin with.
 const RUNS: u8 = 5;
 
 /// Puts emissions in order. They must have no moments.
 pub(super) struct InOrder {
-    /// What is emitted, and then which length.
+    /// What is emitted, what there is to say of it, and then which length.
     schema: SchemaRef,
     keys: usize,
     /// Bytes that are put in order at once.
@@ -58,6 +59,9 @@ impl InOrder {
         io: Handle,
     ) -> Self {
         let mut fields = schema.fields().to_vec();
+        for (name, data_type) in [("code", DataType::Utf8), ("detail", DataType::Utf8)] {
+            fields.push(Arc::new(Field::new(name, data_type, true)));
+        }
         fields.push(Arc::new(Field::new("", DataType::UInt32, false)));
         Self {
             schema: Arc::new(Schema::new(fields)),
@@ -94,6 +98,14 @@ impl InOrder {
         let rows = emission.rows;
         let length = UInt32Array::from(vec![emission.length as u32; rows.num_rows()]);
         let mut columns = rows.columns().to_vec();
+        match emission.failed {
+            Some(failed) => {
+                columns.extend([Arc::new(failed.codes) as ArrayRef, Arc::new(failed.details)])
+            }
+            None => {
+                columns.extend([(); 2].map(|()| new_null_array(&DataType::Utf8, rows.num_rows())))
+            }
+        }
         columns.push(Arc::new(length));
         self.bytes += rows.get_array_memory_size();
         let schema = SchemaRef::clone(&self.schema);
@@ -209,18 +221,24 @@ impl InOrder {
 
     /// Hands on rows that are in order.
     async fn hand_on(&self, rows: &RecordBatch, out: &mut dyn Emit) -> Result<(), WindowError> {
-        let columns = rows.num_columns() - 1;
-        let lengths = rows.column(columns).as_primitive::<UInt32Type>().values();
-        let emitted: Vec<usize> = (0..columns).collect();
+        let length = rows.num_columns() - 1;
+        let lengths = rows.column(length).as_primitive::<UInt32Type>().values();
+        let emitted: Vec<usize> = (0..length - 2).collect();
         let mut first = 0;
         for alike in lengths.chunk_by(|a, b| a == b) {
             for part in alike.chunks(self.piece) {
-                let rows = rows.slice(first, part.len()).project(&emitted)?;
+                let rows = rows.slice(first, part.len());
                 first += part.len();
+                let text = |column: usize| rows.column(column).as_string().clone();
+                let failed = FailedWindows {
+                    codes: text(length - 2),
+                    details: text(length - 1),
+                };
                 out.emit(Emission {
                     length: part[0] as usize,
-                    rows,
+                    rows: rows.project(&emitted)?,
                     moments: None,
+                    failed: (failed.codes.null_count() < part.len()).then(|| Box::new(failed)),
                 })
                 .await?;
             }

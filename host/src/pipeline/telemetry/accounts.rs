@@ -28,6 +28,7 @@ pub struct Accounts {
     mapped: AtomicU64,
     rows_out: AtomicU64,
     untimed: AtomicU64,
+    poisoned_by_map: AtomicU64,
     rejected_in_all: AtomicU64,
     /// Locked by the writer only when a row was rejected since it published last.
     rejected: Mutex<BTreeMap<Reason, u64>>,
@@ -60,6 +61,7 @@ impl Accounts {
             store(&self.mapped, mapped.mapped);
             store(&self.rows_out, mapped.rows_out);
             store(&self.untimed, mapped.untimed);
+            store(&self.poisoned_by_map, mapped.poisoned);
             self.maps.store(true, Ordering::Relaxed);
         }
         let rejected = all.rejected_in_all();
@@ -102,6 +104,7 @@ impl Accounts {
                 mapped: less(&self.mapped, mapped.mapped),
                 rows_out: less(&self.rows_out, mapped.rows_out),
                 untimed: less(&self.untimed, mapped.untimed),
+                poisoned: less(&self.poisoned_by_map, mapped.poisoned),
             }),
         }
     }
@@ -126,6 +129,7 @@ mod tests {
                 mapped: 8 * times,
                 rows_out: 9 * times,
                 untimed: times,
+                poisoned: 2 * times,
             }),
             ..Accounting::default()
         };

@@ -9,6 +9,12 @@ pub const DURATIONS: [f64; 16] = [
     60.0,
 ];
 
+/// Bounds for what a lane does between two batches, in seconds.
+pub(super) const BETWEEN_BATCHES: [f64; 16] = [
+    0.000_02, 0.000_05, 0.000_1, 0.000_2, 0.000_3, 0.000_5, 0.000_75, 0.001, 0.002, 0.005, 0.01,
+    0.025, 0.05, 0.1, 1.0, 10.0,
+];
+
 /// Bounds for the way of an event, from its arrival at the source to where it can be read, in seconds.
 pub const FRESHNESS: [f64; 16] = [
     0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0,

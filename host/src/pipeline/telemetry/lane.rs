@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::accounts::Accounts;
 use super::gauge::Gauge;
 use super::heartbeat::Heartbeat;
-use super::histogram::{DURATIONS, Histogram};
+use super::histogram::{BETWEEN_BATCHES, DURATIONS, Histogram};
 use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::queue::QueueFill;
@@ -47,6 +47,10 @@ pub struct LaneTelemetry {
     pub batches: Histogram,
     /// How long each commit took until it was durable.
     pub commits: Histogram,
+    /// How long it stood still whenever it went over to another generation as it was.
+    pub switches: Histogram,
+    /// The longest of them, in microseconds.
+    pub longest_switch: AtomicU64,
     /// When the last commit was durable, or since when one is awaited: milliseconds of the heartbeat's clock.
     committed_at: Gauge,
     /// Bytes of its windows' state in memory.
@@ -80,6 +84,8 @@ impl LaneTelemetry {
             invalid: AtomicU64::new(0),
             batches: Histogram::new(&DURATIONS),
             commits: Histogram::new(&DURATIONS),
+            switches: Histogram::new(&BETWEEN_BATCHES),
+            longest_switch: AtomicU64::new(0),
             committed_at: Gauge::default(),
             state_bytes: Gauge::default(),
             resident_keys: Gauge::default(),
@@ -154,6 +160,14 @@ impl LaneTelemetry {
         let now = self.heartbeat.now();
         self.commits.observe(now.saturating_sub(begun));
         self.committed_at.set_count(now.as_millis() as u64);
+    }
+
+    /// The lane has gone over to another generation, which it `began` then.
+    pub fn switched(&self, began: Duration) {
+        let took = self.since(began);
+        self.switches.observe(took);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
+        self.longest_switch.fetch_max(micros, Ordering::Relaxed);
     }
 
     /// Windows that closed since the lane was opened here.

@@ -15,7 +15,7 @@ mod state;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 pub use self::accounts::Accounts;
 pub use self::gauge::Gauge;
@@ -29,12 +29,15 @@ pub use super::queue::QueueFill;
 use crate::clock::Clock;
 use crate::source::ReadProgress;
 pub use crate::store::embedded::RequestCounts;
+pub use crate::store::figures::{CacheFigures, HistoryFigures, StoreFigures};
 
 /// The pipelines of a process.
 #[derive(Debug)]
 pub struct Telemetry {
     clock: Arc<dyn Clock>,
     pipelines: Mutex<BTreeMap<String, Arc<PipelineTelemetry>>>,
+    /// Of the cache that readers are answered from.
+    cache: OnceLock<Arc<CacheFigures>>,
 }
 
 /// Asks a live stream how far its splits were read.
@@ -57,6 +60,10 @@ pub struct PipelineTelemetry {
     readers: Mutex<BTreeMap<String, Arc<ReaderTelemetry>>>,
     deliveries: Mutex<BTreeMap<String, Arc<DeliveryTelemetry>>>,
     splits: Mutex<Option<AskSplits>>,
+    /// Of the table that its features go to.
+    store: OnceLock<Arc<StoreFigures>>,
+    /// Of the history of its features.
+    history: OnceLock<Arc<HistoryFigures>>,
     /// Rows and rejects of recorded history that came before the stream.
     bootstrapped: AtomicU64,
     gone: Gone,
@@ -104,7 +111,19 @@ impl Telemetry {
         Self {
             clock,
             pipelines: Mutex::default(),
+            cache: OnceLock::new(),
         }
+    }
+
+    /// Notes what the cache tells that readers are answered from.
+    pub fn set_cache(&self, figures: Arc<CacheFigures>) {
+        // There is one in a process.
+        let _ = self.cache.set(figures);
+    }
+
+    /// What the cache tells that readers are answered from, if there is one.
+    pub fn cache(&self) -> Option<&Arc<CacheFigures>> {
+        self.cache.get()
     }
 
     /// The clock that the parts go by.
@@ -143,6 +162,27 @@ impl PipelineTelemetry {
     /// What runs in it.
     pub fn generation(&self) -> Generation {
         locked(&self.generation).clone()
+    }
+
+    /// Notes what the store tells that its features go to, if that is elsewhere.
+    pub fn set_store(&self, figures: Arc<StoreFigures>) {
+        // It was opened once.
+        let _ = self.store.set(figures);
+    }
+
+    /// What the store tells that its features go to, if that is elsewhere.
+    pub fn store(&self) -> Option<&Arc<StoreFigures>> {
+        self.store.get()
+    }
+
+    /// What is told of the history of its features, to be told by whoever writes it.
+    pub fn begin_history(&self) -> Arc<HistoryFigures> {
+        Arc::clone(self.history.get_or_init(Arc::default))
+    }
+
+    /// What is told of the history of its features, if there is one.
+    pub fn history(&self) -> Option<&Arc<HistoryFigures>> {
+        self.history.get()
     }
 
     /// Notes that its input is recorded, and where it says how far it was read.

@@ -20,6 +20,8 @@ pub(super) enum Order {
     Start { partition: u32, from: From },
     /// To give a revoked partition up.
     Release(u32),
+    /// To read an assigned partition no more until it is started again.
+    Rest(u32),
 }
 
 /// Where a partition is to be read from.

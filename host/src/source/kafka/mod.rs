@@ -92,6 +92,8 @@ pub enum KafkaEvent {
     },
     /// No broker answers; for what reason. The client keeps trying.
     Unreachable(String),
+    /// A partition is read no more, as it was asked: nothing of it comes until it is started again.
+    Rested(u32),
     /// A broker answers again.
     Reachable,
     /// Something fails that the client keeps trying, in words.
@@ -194,6 +196,12 @@ impl KafkaSource {
     pub fn start(&self, partition: u32, cursor: Option<i64>) {
         let from = cursor.map_or(From::Settings, From::Offset);
         self.mailbox.order(Order::Start { partition, from });
+    }
+
+    /// Reads an assigned partition no more, without giving it up. [`KafkaEvent::Rested`] says that this is done;
+    /// it may be started again then. One that is being revoked is released instead.
+    pub fn rest(&self, partition: u32) {
+        self.mailbox.order(Order::Rest(partition));
     }
 
     /// Reads an assigned partition from the first message on that was recorded at a time or later, in microseconds.

@@ -94,17 +94,35 @@ impl Reader {
                 Order::Start { partition, from } => {
                     self.to_start.push(ToStart::at_once(partition, from));
                 }
-                Order::Release(number) => {
-                    if let Some(partition) = self.partitions.get_mut(&number)
-                        && let Stage::Revoked { released, .. } = &mut partition.stage
-                    {
-                        *released = true;
-                    }
-                }
+                Order::Release(number) => self.release(number),
+                Order::Rest(number) => self.rest(number),
             }
         }
         self.start_all();
         self.give_up_released();
+    }
+
+    fn release(&mut self, number: u32) {
+        if let Some(partition) = self.partitions.get_mut(&number)
+            && let Stage::Revoked { released, .. } = &mut partition.stage
+        {
+            *released = true;
+        }
+    }
+
+    /// Stops reading a partition that stays ours. One that is to go meanwhile is released, for its lanes are closed.
+    fn rest(&mut self, number: u32) {
+        match self.partitions.get(&number).map(|it| &it.stage) {
+            None => {}
+            Some(Stage::Revoked { .. }) => self.release(number),
+            Some(Stage::Waiting | Stage::Reading(_)) => {
+                self.to_start.retain(|it| it.partition != number);
+                self.unassign(&[number]);
+                let partition = Partition::new(number, self.settings.window_bytes);
+                self.partitions.insert(number, partition);
+                self.mailbox.tell(KafkaEvent::Rested(number));
+            }
+        }
     }
 
     /// Has offsets committed by the client, which sends them every now and then, and when their

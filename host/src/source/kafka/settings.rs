@@ -68,7 +68,7 @@ impl KafkaSettings {
             batch_messages: table.number("batch_messages", 8192)?,
             // Arrow counts the bytes of a column in 31 bits.
             batch_bytes: table.number("batch_bytes", 4 << 20)?.min(512 << 20),
-            window_bytes: table.number("window_bytes", 16 << 20)?,
+            window_bytes: table.number("window_bytes", 4 << 20)?,
             client: table.client()?,
         })
     }
@@ -94,10 +94,13 @@ impl KafkaSettings {
         if let Some(instance) = &self.instance {
             config.set("group.instance.id", instance);
         }
-        // librdkafka reads ahead 64 MiB of each partition, which is much beside a window of 16.
-        let ahead = (self.window_bytes >> 10).clamp(64, 2_097_151).to_string();
+        // librdkafka reads ahead 64 MiB of each partition, which is much beside a window of 4; and 100,000 messages, each
+        // of which takes some 400 bytes beside its own.
+        let bytes = (self.window_bytes >> 10).clamp(64, 2_097_151).to_string();
+        let messages = self.batch_messages.clamp(1_000, 1_000_000).to_string();
         for (name, usual) in [
-            ("queued.max.messages.kbytes", ahead.as_str()),
+            ("queued.max.messages.kbytes", bytes.as_str()),
+            ("queued.min.messages", messages.as_str()),
             ("topic.metadata.refresh.interval.ms", "60000"),
             ("client.id", "penstock"),
         ] {

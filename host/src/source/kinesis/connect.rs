@@ -6,18 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use aws_config::{AppName, BehaviorVersion, Region};
 use aws_sdk_kinesis::Client;
-use aws_sdk_kinesis::config::retry::RetryConfig;
-use aws_sdk_kinesis::config::timeout::TimeoutConfig;
-use aws_sdk_kinesis::config::{Credentials, ProvideCredentials, StalledStreamProtectionConfig};
 use aws_sdk_kinesis::types::StreamStatus;
 use tokio::runtime::Handle;
 
 use super::KinesisSettings;
-use super::fault::{Failure, FaultKind, KinesisFault, chain};
+use super::fault::{Failure, FaultKind, KinesisFault};
 use super::service::{Listed, Service};
 use super::waits::Waits;
+use crate::aws::{Access, CREDENTIALS, NoAccess, credentials};
 use crate::clock::Clock;
 
 /// How long a service that does not answer is tried.
@@ -91,58 +88,32 @@ impl Connecting<'_> {
     /// A client that asks once, so that all waiting and telling is here.
     fn client(&self) -> Result<Client, KinesisFault> {
         let settings = self.settings;
-        let mut loader = aws_config::defaults(BehaviorVersion::latest())
-            .app_name(AppName::new("penstock").expect("letters only"))
-            .retry_config(RetryConfig::disabled())
-            .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(settings.timeout)
-                    .build(),
-            );
-        if let Some(region) = &settings.region {
-            loader = loader.region(Region::new(region.clone()));
-        }
-        if let Some(endpoint) = &settings.endpoint {
-            loader = loader.endpoint_url(endpoint);
-        }
-        if let Some(keys) = &settings.keys {
-            let (id, secret) = (keys.id.clone(), keys.secret.clone());
-            let keys = Credentials::new(id, secret, keys.token.clone(), None, "settings");
-            loader = loader.credentials_provider(keys);
-        }
-        let loading = async move {
-            let config = loader.load().await;
-            let credentials = match config.credentials_provider() {
-                Some(provider) => provider.provide_credentials().await.map(drop),
-                None => Ok(()),
-            };
-            (config, credentials.map_err(|error| chain(&error)))
+        let keys = settings.keys.as_ref();
+        let access = Access {
+            region: settings.region.clone(),
+            endpoint: settings.endpoint.clone(),
+            profile: None,
+            credentials: keys
+                .map(|keys| credentials(&keys.id, &keys.secret, keys.token.as_deref())),
+            connect_timeout: settings.timeout,
+            // A subscription goes on for minutes.
+            attempt_timeout: None,
         };
-        let (config, credentials) = self.run(loading, PATIENCE).map_err(|reason| {
+        let found = self.run(access.find(), PATIENCE).map_err(|reason| {
             KinesisFault::new(
                 FaultKind::Denied,
                 format!("cannot find credentials for AWS: {reason}"),
                 CREDENTIALS,
             )
         })?;
-        if config.region().is_none() {
-            return Err(KinesisFault::new(
-                FaultKind::Setting,
-                format!(
-                    "it is not known in which region stream `{}` is",
-                    settings.stream
-                ),
-                "set `region`, or AWS_REGION",
-            ));
-        }
-        if let Err(reason) = credentials {
-            return Err(KinesisFault::new(
-                FaultKind::Denied,
-                format!("there are no credentials for AWS: {reason}"),
-                CREDENTIALS,
-            ));
-        }
+        let config = found.map_err(|missing| {
+            let (message, hint) = missing.told(&format!("stream `{}`", settings.stream));
+            let kind = match missing {
+                NoAccess::Region => FaultKind::Setting,
+                NoAccess::Credentials(_) => FaultKind::Denied,
+            };
+            KinesisFault::new(kind, message, hint)
+        })?;
         Ok(Client::new(&config))
     }
 
@@ -247,8 +218,6 @@ impl Connecting<'_> {
         Err(reason.to_owned())
     }
 }
-
-const CREDENTIALS: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, choose a profile by AWS_PROFILE, or give this machine a role";
 
 /// The fault that a stream is not there.
 pub(super) fn no_stream(doing: &str, reason: &str) -> KinesisFault {

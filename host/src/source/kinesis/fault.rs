@@ -5,6 +5,8 @@ use std::error::Error;
 use aws_sdk_kinesis::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_kinesis::types::error::SubscribeToShardEventStreamError as Ended;
 
+use crate::aws::{Hints, chain, is_throttling, said};
+
 /// Why nothing is read from a stream. The message says what was done and what came of it, the hint
 /// what the reader can do.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -105,16 +107,10 @@ where
     E: ProvideErrorMetadata + Error + 'static,
     R: std::fmt::Debug,
 {
-    let Some(code) = error.code() else {
+    let Some((name, said)) = said(error) else {
         return no_code(doing, error);
     };
-    let said = match error.message() {
-        Some(message) if !message.is_empty() => format!("{code}: {message}"),
-        _ => code.to_owned(),
-    };
-    // The protocol allows a namespace before the name, and some errors have no `Exception` after it.
-    let name = code.rsplit('#').next().unwrap_or(code);
-    named(doing, name.strip_suffix("Exception").unwrap_or(name), said)
+    named(doing, name, said)
 }
 
 /// What the end of a subscription asks for. Errors in the middle of a stream have no codes.
@@ -141,15 +137,10 @@ where
 
 /// What an error of this name asks for, about which this was `said`.
 fn named(doing: &str, name: &str, said: String) -> Failure {
+    if is_throttling(name) {
+        return Failure::Throttled(said);
+    }
     match name {
-        "ProvisionedThroughputExceeded"
-        | "LimitExceeded"
-        | "KMSThrottling"
-        | "Throttling"
-        | "ThrottledRequest"
-        | "RequestThrottled"
-        | "TooManyRequests"
-        | "SlowDown" => Failure::Throttled(said),
         "ExpiredIterator" | "ExpiredNextToken" => Failure::Expired,
         "ResourceNotFound" => Failure::NotThere(said),
         "ResourceInUse" => Failure::InUse(said),
@@ -158,29 +149,19 @@ fn named(doing: &str, name: &str, said: String) -> Failure {
     }
 }
 
+const HINTS: Hints = Hints {
+    rights: "allow this identity what docs/kinesis.md lists under rights",
+    identity: "check the credentials, that they are of the account, and that `region` is the stream's",
+};
+
 /// Errors that no repetition mends, each with what helps.
 fn denied(doing: &str, name: &str, said: &str) -> Option<Failure> {
     let hint = match name {
-        "AccessDenied" | "NotAuthorized" | "UnauthorizedOperation" => {
-            "allow this identity what docs/kinesis.md lists under rights"
-        }
-        "UnrecognizedClient"
-        | "InvalidClientTokenId"
-        | "MissingAuthenticationToken"
-        | "IncompleteSignature"
-        | "OptInRequired" => {
-            "check the credentials, that they are of the account, and that `region` is the stream's"
-        }
-        "InvalidSignature"
-        | "SignatureDoesNotMatch"
-        | "RequestTimeTooSkewed"
-        | "RequestExpired" => "check the secret key, and that this machine's clock is right",
-        "ExpiredToken" => "the session has ended: get new credentials and start again",
         "KMSAccessDenied" | "KMSDisabled" | "KMSInvalidState" | "KMSNotFound"
         | "KMSOptInRequired" => {
             "allow this identity to decrypt with the stream's key, and see that the key is enabled"
         }
-        _ => return None,
+        name => HINTS.against(name)?,
     };
     Some(Failure::Final(KinesisFault::new(
         FaultKind::Denied,
@@ -206,20 +187,6 @@ where
         SdkError::ServiceError(_) => Failure::Unwell(reason),
         _ => Failure::Unreachable(reason),
     }
-}
-
-/// An error and what is behind it, in words. Each says less than the one below it.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut told = error.to_string();
-    let mut next = error.source();
-    while let Some(error) = next {
-        let text = error.to_string();
-        if !told.ends_with(&text) {
-            told = format!("{told}: {text}");
-        }
-        next = error.source();
-    }
-    told
 }
 
 #[cfg(test)]

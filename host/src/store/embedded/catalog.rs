@@ -5,19 +5,11 @@
 //! stays true, and a reader has to look at names alone to see what is new.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use arrow::datatypes::DataType;
-use serde::{Deserialize, Serialize};
-
 use super::folder::{Folder, decode_name, encode_name};
-use crate::store::item::bytes::Cursor;
-use crate::store::item::types::{read_type, write_type};
+use crate::store::declared::{check_same_place, decode, encode, unknown};
 use crate::store::{Declaration, FeatureName, StoreError};
-
-/// The layout of a declaration's file that this code writes, and the only one that it reads.
-const LAYOUT: u64 = 1;
 
 const DECLARATIONS: &str = "declarations";
 
@@ -29,24 +21,6 @@ type Group = BTreeMap<(String, u32), Arc<Declaration>>;
 pub(super) struct Catalog {
     folder: Folder,
     read: Mutex<HashMap<String, Group>>,
-}
-
-/// A declaration's file.
-#[derive(Serialize, Deserialize)]
-struct Stored {
-    layout: u64,
-    group: String,
-    feature: String,
-    version: u32,
-    pipeline: String,
-    window: String,
-    entity: Vec<String>,
-    /// The type for a person to read.
-    data_type: String,
-    /// The type's descriptor (see the layout of values), in hexadecimal.
-    type_bytes: String,
-    /// The owner's JSON as a text, so that it comes back byte for byte.
-    document: String,
 }
 
 impl Catalog {
@@ -181,119 +155,4 @@ fn group_folder(group: &str) -> String {
 fn file(group: &str, feature: &str, version: u32) -> String {
     let feature = encode_name(feature);
     format!("{}/{feature}@{version}.json", group_folder(group))
-}
-
-fn unknown(group: &str, asked: &FeatureName, versions: &[(String, u32)]) -> StoreError {
-    StoreError::UnknownFeature {
-        group: group.to_owned(),
-        feature: match asked.version {
-            Some(version) => format!("{}@{version}", asked.name),
-            None => asked.name.clone(),
-        },
-        known: versions
-            .iter()
-            .map(|(name, v)| format!("{name}@{v}"))
-            .collect(),
-    }
-}
-
-fn check_same_place(before: &Declaration, now: &Declaration) -> Result<(), StoreError> {
-    // Types are compared as they are stored: metadata of inner fields is not.
-    let same_type = type_bytes(before)? == type_bytes(now)?;
-    let place = |d: &Declaration| {
-        format!(
-            "pipeline {:?}, window {:?}, entity {} and type {}",
-            d.pipeline,
-            d.window,
-            d.entity.join(","),
-            d.data_type
-        )
-    };
-    let parts = |d: &Declaration| (d.pipeline.clone(), d.window.clone(), d.entity.clone());
-    if same_type && parts(before) == parts(now) {
-        return Ok(());
-    }
-    Err(StoreError::Redeclared {
-        group: now.group.clone(),
-        feature: now.feature.clone(),
-        version: now.version,
-        was: place(before),
-        now: place(now),
-    })
-}
-
-fn type_bytes(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {
-    let mut bytes = Vec::new();
-    write_type(&declaration.data_type, &mut bytes).map_err(|source| StoreError::Value {
-        group: declaration.group.clone(),
-        feature: declaration.feature.clone(),
-        source,
-    })?;
-    Ok(bytes)
-}
-
-fn encode(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {
-    let type_bytes = type_bytes(declaration)?;
-    let stored = Stored {
-        layout: LAYOUT,
-        group: declaration.group.clone(),
-        feature: declaration.feature.clone(),
-        version: declaration.version,
-        pipeline: declaration.pipeline.clone(),
-        window: declaration.window.clone(),
-        entity: declaration.entity.clone(),
-        data_type: declaration.data_type.to_string(),
-        type_bytes: type_bytes
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect(),
-        document: declaration.document.clone(),
-    };
-    let mut json = serde_json::to_vec_pretty(&stored).expect("texts and numbers are JSON");
-    json.push(b'\n');
-    Ok(json)
-}
-
-fn decode(path: &Path, text: &[u8]) -> Result<Declaration, StoreError> {
-    let damaged = |reason: String| StoreError::Damaged {
-        path: path.to_owned(),
-        reason,
-    };
-    // The layout comes first: a file of another one may lack everything else.
-    let value: serde_json::Value =
-        serde_json::from_slice(text).map_err(|e| damaged(e.to_string()))?;
-    let found = value
-        .get("layout")
-        .and_then(serde_json::Value::as_u64)
-        .ok_or_else(|| damaged("it names no layout".to_owned()))?;
-    if found != LAYOUT {
-        return Err(StoreError::Layout {
-            path: path.to_owned(),
-            found,
-            expected: LAYOUT,
-        });
-    }
-    let stored: Stored = serde_json::from_value(value).map_err(|e| damaged(e.to_string()))?;
-    let data_type = type_from_hexadecimal(&stored.type_bytes)
-        .ok_or_else(|| damaged("its type_bytes name no type".to_owned()))?;
-    Ok(Declaration {
-        group: stored.group,
-        feature: stored.feature,
-        version: stored.version,
-        pipeline: stored.pipeline,
-        window: stored.window,
-        entity: stored.entity,
-        data_type,
-        document: stored.document,
-    })
-}
-
-fn type_from_hexadecimal(text: &str) -> Option<DataType> {
-    let bytes = (0..text.len())
-        .step_by(2)
-        .map(|i| u8::from_str_radix(text.get(i..i + 2)?, 16).ok())
-        .collect::<Option<Vec<u8>>>()?;
-    let mut cursor = Cursor::new(&bytes);
-    let data_type = read_type(&mut cursor).ok()?;
-    cursor.is_empty().then_some(data_type)
 }

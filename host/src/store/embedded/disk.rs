@@ -7,8 +7,8 @@
 
 use std::fmt;
 use std::ops::Range;
-use std::os::unix::fs::FileExt as _;
 use std::path::Path as FsPath;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -17,32 +17,46 @@ use futures::stream::{BoxStream, StreamExt as _, once};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, GetResultPayload, ListResult, MultipartUpload,
-    ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
-    RenameOptions, Result, UploadPart,
+    CopyOptions, Error, GetOptions, GetRange, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, RenameOptions, Result, UploadPart,
 };
 use slatedb_common::retry::{NonRetryable, should_retry};
+
+use super::tables::{Table, Tables, read_exactly};
 
 /// Held while an object is replaced on the condition that it is the one that was read.
 static UPDATES: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 
 /// An object store whose failures are final.
 #[derive(Debug)]
-pub(super) struct Disk<S = LocalFileSystem>(pub(super) S);
+pub(super) struct Disk<S = LocalFileSystem> {
+    objects: S,
+    tables: Arc<Tables>,
+}
+
+impl<S> Disk<S> {
+    /// What failures of `objects` are final in.
+    pub(super) fn on(objects: S) -> Self {
+        Self {
+            objects,
+            tables: Arc::default(),
+        }
+    }
+}
 
 impl Disk {
     /// Opens an existing folder. What is put there is synced to the disk before it counts as written: the engine's
     /// promise of durability is no stronger than its object store's.
     pub(super) fn open(folder: &FsPath) -> Result<Self> {
-        Ok(Self(
-            LocalFileSystem::new_with_prefix(folder)?.with_fsync(true),
-        ))
+        let objects = LocalFileSystem::new_with_prefix(folder)?.with_fsync(true);
+        Ok(Self::on(objects))
     }
 }
 
 impl<S: fmt::Display> fmt::Display for Disk<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.objects.fmt(f)
     }
 }
 
@@ -61,25 +75,83 @@ fn last(error: Error) -> Error {
 /// Bytes that are read where they are asked for.
 const AT_ONCE: u64 = 64 << 10;
 
-/// Reads a small part of a file at once. Where the system has it in memory, as most blocks of tables
-/// are, it is there sooner than another thread would be. What cannot be read so is left to be read
-/// by whoever asked, who then hears why.
+impl<S: ObjectStore> Disk<S> {
+    /// Reads a small part of a table whose file is open. None for what cannot be read so: whoever asked hears
+    /// why when it is read as all files are.
+    async fn read_table(&self, from: &Path, range: &GetRange) -> Result<Option<GetResult>> {
+        let table = match self.tables.get(from) {
+            Some(table) => table,
+            None => {
+                let found = self.objects.get_opts(from, GetOptions::default()).await;
+                let found = found.map_err(last)?;
+                let GetResultPayload::File(file, _) = found.payload else {
+                    return Ok(None);
+                };
+                let table = Table::new(file, found.meta, found.attributes);
+                self.tables.keep(from, table)
+            }
+        };
+        let Ok(range) = range.as_range(table.meta.size) else {
+            return Ok(None);
+        };
+        Ok(table.read(&range).ok().map(|bytes| GetResult {
+            payload: at_hand(bytes),
+            meta: table.meta.clone(),
+            range,
+            attributes: table.attributes.clone(),
+            extensions: Default::default(),
+        }))
+    }
+}
+
+/// Reads a small part of a file at once. Where the system has it in memory, as most are, it is there sooner than another
+/// thread would be. What cannot be read so is left to be read by whoever asked, who then hears why.
 fn read_at_once(found: GetResult) -> GetResult {
-    let length = found.range.end - found.range.start;
     let GetResultPayload::File(file, _) = &found.payload else {
         return found;
     };
-    if length > AT_ONCE {
+    if found.range.end - found.range.start > AT_ONCE {
         return found;
     }
-    let mut bytes = vec![0; length as usize];
-    match file.read_exact_at(&mut bytes, found.range.start) {
-        Ok(()) => GetResult {
-            payload: GetResultPayload::Stream(once(ready(Ok(bytes.into()))).boxed()),
+    match read_exactly(file, &found.range) {
+        Ok(bytes) => GetResult {
+            payload: at_hand(bytes),
             ..found
         },
         Err(_) => found,
     }
+}
+
+fn at_hand(bytes: Bytes) -> GetResultPayload {
+    GetResultPayload::Stream(once(ready(Ok(bytes))).boxed())
+}
+
+/// What is asked for of an object, if that is little.
+fn small(options: &GetOptions) -> Option<&GetRange> {
+    options.range.as_ref().filter(|range| match range {
+        GetRange::Bounded(range) => range.end.saturating_sub(range.start) <= AT_ONCE,
+        GetRange::Suffix(bytes) => *bytes <= AT_ONCE,
+        GetRange::Offset(_) => false,
+    })
+}
+
+/// Whether nothing is asked beside what is at a path.
+fn is_plain(options: &GetOptions) -> bool {
+    let GetOptions {
+        if_match,
+        if_none_match,
+        if_modified_since,
+        if_unmodified_since,
+        version,
+        head,
+        ..
+    } = options;
+    if_match.is_none()
+        && if_none_match.is_none()
+        && if_modified_since.is_none()
+        && if_unmodified_since.is_none()
+        && version.is_none()
+        && !head
 }
 
 #[async_trait]
@@ -91,7 +163,7 @@ impl<S: ObjectStore> ObjectStore for Disk<S> {
         mut opts: PutOptions,
     ) -> Result<PutResult> {
         let PutMode::Update(expected) = &opts.mode else {
-            return self.0.put_opts(to, payload, opts).await.map_err(last);
+            return self.objects.put_opts(to, payload, opts).await.map_err(last);
         };
         // A file system cannot replace a file on condition. The engine does so only where a lane's one writer
         // works, and that is one process: a lock in it is enough.
@@ -100,7 +172,7 @@ impl<S: ObjectStore> ObjectStore for Disk<S> {
             head: true,
             ..GetOptions::default()
         };
-        let found = self.0.get_opts(to, head).await.map_err(last)?;
+        let found = self.objects.get_opts(to, head).await.map_err(last)?;
         if found.meta.e_tag != expected.e_tag {
             return Err(Error::Precondition {
                 path: to.to_string(),
@@ -108,7 +180,7 @@ impl<S: ObjectStore> ObjectStore for Disk<S> {
             });
         }
         opts.mode = PutMode::Overwrite;
-        self.0.put_opts(to, payload, opts).await.map_err(last)
+        self.objects.put_opts(to, payload, opts).await.map_err(last)
     }
 
     async fn put_multipart_opts(
@@ -116,31 +188,46 @@ impl<S: ObjectStore> ObjectStore for Disk<S> {
         to: &Path,
         opts: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        let upload = self.0.put_multipart_opts(to, opts).await.map_err(last)?;
+        let upload = self
+            .objects
+            .put_multipart_opts(to, opts)
+            .await
+            .map_err(last)?;
         Ok(Box::new(Upload(upload)))
     }
 
     async fn get_opts(&self, from: &Path, options: GetOptions) -> Result<GetResult> {
-        let found = self.0.get_opts(from, options).await.map_err(last)?;
-        Ok(read_at_once(found))
+        if !is_plain(&options) {
+            return self.objects.get_opts(from, options).await.map_err(last);
+        }
+        if Tables::is_one(from)
+            && let Some(range) = small(&options)
+            && let Some(found) = self.read_table(from, range).await?
+        {
+            return Ok(found);
+        }
+        let found = self.objects.get_opts(from, options).await;
+        found.map(read_at_once).map_err(last)
     }
 
     async fn get_ranges(&self, from: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        self.0.get_ranges(from, ranges).await.map_err(last)
+        self.objects.get_ranges(from, ranges).await.map_err(last)
     }
 
     fn delete_stream(
         &self,
         locations: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        self.0
+        let tables = Arc::clone(&self.tables);
+        let deleted = self
+            .objects
             .delete_stream(locations)
-            .map(|r| r.map_err(last))
-            .boxed()
+            .map(move |deleted| deleted.inspect(|path| tables.close(path)).map_err(last));
+        deleted.boxed()
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0.list(prefix).map(|r| r.map_err(last)).boxed()
+        self.objects.list(prefix).map(|r| r.map_err(last)).boxed()
     }
 
     fn list_with_offset(
@@ -148,22 +235,28 @@ impl<S: ObjectStore> ObjectStore for Disk<S> {
         prefix: Option<&Path>,
         offset: &Path,
     ) -> BoxStream<'static, Result<ObjectMeta>> {
-        self.0
+        self.objects
             .list_with_offset(prefix, offset)
             .map(|r| r.map_err(last))
             .boxed()
     }
 
     async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
-        self.0.list_with_delimiter(prefix).await.map_err(last)
+        self.objects.list_with_delimiter(prefix).await.map_err(last)
     }
 
     async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
-        self.0.copy_opts(from, to, options).await.map_err(last)
+        self.objects
+            .copy_opts(from, to, options)
+            .await
+            .map_err(last)
     }
 
     async fn rename_opts(&self, from: &Path, to: &Path, options: RenameOptions) -> Result<()> {
-        self.0.rename_opts(from, to, options).await.map_err(last)
+        self.objects
+            .rename_opts(from, to, options)
+            .await
+            .map_err(last)
     }
 }
 

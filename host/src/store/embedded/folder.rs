@@ -5,6 +5,8 @@
 //! declarations/<group>/<feature>@<version>.json
 //! epochs/<pipeline>                           the last epoch of a pipeline
 //! runs/<pipeline>                             what is said of a run that is not over
+//! swaps/<pipeline>                            what is said of the generations of its transform
+//! components/<digest>                         the components that they are
 //! lanes/<pipeline>/<n>/                       the database of lane n of a pipeline
 //! lanes/<pipeline>/<n>.lock                   of a folder alone: locked by the process that writes to it
 //! ```

@@ -79,12 +79,31 @@ impl EmbeddedReader {
         keyspace: Keyspace,
         group: &[u8],
     ) -> Result<Pairs, StoreError> {
-        let prefix = keyspace.prefix();
-        let group = [&prefix, group].concat();
-        let pairs = self.lanes.group_of(&name(pipeline, lane), &group).await?;
+        self.some_kept(pipeline, lane, keyspace, group, usize::MAX)
+            .await
+    }
+
+    /// The pairs that a lane keeps whose keys begin so, by rising keys: `most` of them, if there are so many. A beginning is
+    /// that of a group, or one byte.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read.
+    pub async fn some_kept(
+        &self,
+        pipeline: &str,
+        lane: u32,
+        keyspace: Keyspace,
+        prefix: &[u8],
+        most: usize,
+    ) -> Result<Pairs, StoreError> {
+        let keyspace = keyspace.prefix();
+        let prefix = [&keyspace, prefix].concat();
+        let lane = name(pipeline, lane);
+        let pairs = self.lanes.some_of(&lane, &prefix, most).await?;
         let bare = pairs.into_iter();
         Ok(bare
-            .map(|(key, value)| (key.slice(prefix.len()..), value))
+            .map(|(key, value)| (key.slice(keyspace.len()..), value))
             .collect())
     }
 

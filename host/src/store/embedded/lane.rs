@@ -9,7 +9,7 @@ use bytes::Bytes;
 use slatedb::config::{
     CloseOptions, CompactionWorkerOptions, CompactorOptions, FlushOptions, FlushType,
 };
-use slatedb::{Db, Settings, SstBlockSize, WriteBatch};
+use slatedb::{CompactorBuilder, Db, Settings, SstBlockSize, WriteBatch};
 use tokio::sync::Mutex as AsyncMutex;
 
 use super::counted::StoreRequests;
@@ -28,18 +28,23 @@ const PENDING_BYTES: usize = 8 << 20;
 /// so this bounds how long it keeps its tasks from running.
 const BATCH_BYTES: usize = 1 << 20;
 
-/// The engine writes a table in memory out as a file when it has grown to this many bytes.
-const TABLE_BYTES: usize = 4 << 20;
+/// The engine writes a table in memory out as a file when it has grown to this many bytes of keys and values. Small
+/// ones take four times as much there, and each lane has some of them.
+const TABLE_BYTES: usize = 2 << 20;
 
 /// The engine lets writes wait while it holds this many bytes that are not in files yet.
-const UNFLUSHED_BYTES: usize = 12 << 20;
+const UNFLUSHED_BYTES: usize = 6 << 20;
+
+/// The same in a bucket, where each file is a request.
+const REMOTE_TABLE_BYTES: usize = 4 << 20;
+const REMOTE_UNFLUSHED_BYTES: usize = 12 << 20;
 
 /// How often the engine looks for tables to put together.
 const COMPACTION_EVERY: Duration = Duration::from_millis(500);
 /// Bytes that the engine reads at once of each of the tables that it puts together.
 const FETCHED_BYTES: usize = 256 << 10;
-/// Bytes of a table that it makes of them, at most.
-const FILE_BYTES: usize = 64 << 20;
+/// Bytes of a table that it makes of them, at most. What is written of one is in memory until there are 10 MiB of it.
+const FILE_BYTES: usize = 8 << 20;
 
 /// In a bucket: flushes of the log after which a table is written. Opening a lane reads an object for each flush
 /// since then.
@@ -83,12 +88,17 @@ impl Lane {
         let path = folder.lane(lane);
         let (objects, requests) = storage.counted();
         let is_remote = folder.is_remote();
-        let db = Db::builder(parsed(&lane.path()), objects)
+        let (settings, compactor) = match is_remote {
+            true => remote_settings(),
+            false => settings(),
+        };
+        let at = parsed(&lane.path());
+        let compactor =
+            CompactorBuilder::new(at.clone(), Arc::clone(&objects)).with_options(compactor);
+        let db = Db::builder(at, objects)
             .with_db_cache(Arc::clone(&storage.cache), storage.scope())
-            .with_settings(match is_remote {
-                true => remote_settings(),
-                false => settings(),
-            })
+            .with_compactor_builder(compactor)
+            .with_settings(settings)
             .with_sst_block_size(SstBlockSize::Block8Kib)
             .with_filter_policies(filters())
             .with_merge_operator(Arc::new(NewestWins))
@@ -221,9 +231,9 @@ impl Lane {
 
 /// In a bucket every look costs a request, also where nothing happens: there the engine looks seldom, and may have
 /// more tables that wait to be put together.
-fn remote_settings() -> Settings {
-    let local = settings();
-    let compactor = local.compactor_options.map(|compactor| CompactorOptions {
+fn remote_settings() -> (Settings, CompactorOptions) {
+    let (settings, compactor) = settings();
+    let compactor = CompactorOptions {
         poll_interval: REMOTE_LOOK_EVERY,
         worker: compactor.worker.map(|worker| CompactionWorkerOptions {
             compactions_poll_interval: REMOTE_LOOK_EVERY,
@@ -231,21 +241,24 @@ fn remote_settings() -> Settings {
             ..worker
         }),
         ..compactor
-    });
-    Settings {
+    };
+    let settings = Settings {
+        l0_sst_size_bytes: REMOTE_TABLE_BYTES,
+        max_unflushed_bytes: REMOTE_UNFLUSHED_BYTES,
         manifest_poll_interval: REMOTE_LOOK_EVERY,
         // An outage may take long, and is waited for.
         manifest_update_timeout: OUTAGE,
         l0_max_ssts: REMOTE_TABLES,
         l0_max_ssts_per_key: REMOTE_TABLES,
         object_store_max_retries: None,
-        compactor_options: compactor,
-        ..local
-    }
+        ..settings
+    };
+    (settings, compactor)
 }
 
-fn settings() -> Settings {
-    Settings {
+/// What a lane's database works with, and what puts its tables together.
+fn settings() -> (Settings, CompactorOptions) {
+    let settings = Settings {
         // Lanes flush when they commit. A timer would sync files in between that nobody waits for.
         flush_interval: None,
         l0_sst_size_bytes: TABLE_BYTES,
@@ -253,21 +266,23 @@ fn settings() -> Settings {
         // A disk's failures do not pass (see `disk`). Without a bound the engine would try for ever.
         object_store_max_retries: Some(0),
         l0_flush_parallelism: 1,
-        compactor_options: Some(CompactorOptions {
-            // Tables in memory are small, so that tables in files come fast.
-            poll_interval: COMPACTION_EVERY,
-            max_concurrent_compactions: 1,
-            worker: Some(CompactionWorkerOptions {
-                compactions_poll_interval: COMPACTION_EVERY,
-                max_concurrent_compactions: 1,
-                max_subcompactions: 1,
-                max_fetch_tasks: 2,
-                bytes_to_fetch: FETCHED_BYTES,
-                max_sst_size: FILE_BYTES,
-                ..CompactionWorkerOptions::default()
-            }),
-            ..CompactorOptions::default()
-        }),
+        compactor_options: None,
         ..Settings::default()
-    }
+    };
+    let compactor = CompactorOptions {
+        // Tables in memory are small, so that tables in files come fast.
+        poll_interval: COMPACTION_EVERY,
+        max_concurrent_compactions: 1,
+        worker: Some(CompactionWorkerOptions {
+            compactions_poll_interval: COMPACTION_EVERY,
+            max_concurrent_compactions: 1,
+            max_subcompactions: 1,
+            max_fetch_tasks: 2,
+            bytes_to_fetch: FETCHED_BYTES,
+            max_sst_size: FILE_BYTES,
+            ..CompactionWorkerOptions::default()
+        }),
+        ..CompactorOptions::default()
+    };
+    (settings, compactor)
 }

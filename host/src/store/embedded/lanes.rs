@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{join_all, try_join_all};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _};
 use slatedb::config::DbReaderOptions;
 use slatedb::{DbReader, DbReaderMode, ErrorKind};
 use tokio::sync::RwLock;
@@ -19,11 +20,14 @@ use super::storage::Storage;
 use crate::store::StoreError;
 
 /// How often a reader that stays open looks for what was flushed since.
-const POLL: Duration = Duration::from_millis(50);
+const POLL: Duration = Duration::from_millis(25);
 /// The same in a bucket, where each look is a request.
 const REMOTE_POLL: Duration = Duration::from_secs(10);
 /// How often a request to a bucket is repeated before a read fails.
 const REMOTE_TRIES: u32 = 6;
+
+/// Keys that are looked up at the same time.
+const AT_ONCE: usize = 64;
 
 /// How often a lane is opened anew when files vanish below a read, before the read fails.
 const ATTEMPTS: u32 = 3;
@@ -44,19 +48,33 @@ impl LaneReaders {
         }
     }
 
-    /// What the lanes of a pipeline hold at a key, one value for each lane that has it. The `own` lanes are left out:
-    /// who has these readers writes them.
-    pub(super) async fn get(
+    /// What the lanes of a pipeline hold at some keys: for each key one value for each lane that has it. The `own`
+    /// lanes are left out: who has these readers writes them.
+    pub(super) async fn get_all(
         &self,
         pipeline: &str,
-        key: &[u8],
+        keys: &[Vec<u8>],
         own: &BTreeSet<LaneName>,
+    ) -> Result<Vec<Vec<Bytes>>, StoreError> {
+        let lanes = self.lanes(pipeline, own).await?;
+        let mut reading = Vec::with_capacity(keys.len());
+        for key in keys {
+            reading.push(self.get_each(&lanes, key).boxed());
+        }
+        futures::stream::iter(reading)
+            .buffered(AT_ONCE)
+            .try_collect()
+            .await
+    }
+
+    async fn get_each(
+        &self,
+        lanes: &[(LaneName, Arc<DbReader>)],
+        key: &[u8],
     ) -> Result<Vec<Bytes>, StoreError> {
-        let reading = self
-            .lanes(pipeline, own)
-            .await?
-            .into_iter()
-            .map(|(lane, reader)| self.get_from(lane, reader, key));
+        let reading = lanes
+            .iter()
+            .map(|(lane, reader)| self.get_from(lane.clone(), Arc::clone(reader), key));
         Ok(try_join_all(reading).await?.into_iter().flatten().collect())
     }
 
@@ -76,16 +94,17 @@ impl LaneReaders {
         self.get_from(lane.clone(), reader, key).await
     }
 
-    /// All pairs of a lane whose keys begin with those of a group, by rising keys.
-    pub(super) async fn group_of(
+    /// The pairs of a lane whose keys begin so, by rising keys: `most` of them, if there are so many.
+    pub(super) async fn some_of(
         &self,
         lane: &LaneName,
-        group: &[u8],
+        prefix: &[u8],
+        most: usize,
     ) -> Result<Pairs, StoreError> {
         let mut attempt = 1;
         loop {
             let reader = self.reader(lane).await?;
-            let error = match scan(&reader, group).await {
+            let error = match scan(&reader, prefix, most).await {
                 Ok(pairs) => return Ok(pairs),
                 Err(error) => error,
             };
@@ -188,10 +207,12 @@ fn is_outrun(error: &slatedb::Error) -> bool {
     matches!(error.kind(), ErrorKind::Data | ErrorKind::Closed(_))
 }
 
-async fn scan(reader: &DbReader, group: &[u8]) -> Result<Pairs, slatedb::Error> {
-    let mut found = reader.scan_prefix(group, ..).await?;
+async fn scan(reader: &DbReader, prefix: &[u8], most: usize) -> Result<Pairs, slatedb::Error> {
+    let mut found = reader.scan_prefix(prefix, ..).await?;
     let mut pairs = Pairs::new();
-    while let Some(pair) = found.next().await? {
+    while pairs.len() < most
+        && let Some(pair) = found.next().await?
+    {
         pairs.push((pair.key, pair.value));
     }
     Ok(pairs)

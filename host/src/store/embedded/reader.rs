@@ -1,6 +1,7 @@
 //! Reading features: from a key to items, and from the lanes' items to the newest values.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -12,9 +13,7 @@ use super::keys::ItemKeys;
 use super::lanes::LaneReaders;
 use super::storage::Storage;
 use crate::config::StorePlace;
-use crate::store::item::value::ValueError;
-use crate::store::item::{Attribute, attribute_name, merge_attributes};
-use crate::store::{Declaration, FeatureName, FeatureReader, FeatureValue, StoreError, Value};
+use crate::store::{Declaration, FeatureName, FeatureReader, ItemPlace, StoreError, item};
 
 /// An embedded store, open for reading alone.
 ///
@@ -48,124 +47,71 @@ impl FeatureReader for EmbeddedReader {
         &'a self,
         group: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<Declaration>, StoreError>> {
-        declarations(&self.catalog, group).boxed()
+        self.catalog.list(group).boxed()
     }
 
-    fn get<'a>(
+    fn find<'a>(
         &'a self,
         group: &'a str,
-        entity: &'a str,
         features: &'a [FeatureName],
-    ) -> BoxFuture<'a, Result<Vec<Option<FeatureValue>>, StoreError>> {
-        get(
-            &self.catalog,
-            group,
-            entity,
-            features,
-            move |pipeline, key| {
-                async move { self.lanes.get(&pipeline, &key, &BTreeSet::new()).await }.boxed()
-            },
-        )
-        .boxed()
+    ) -> BoxFuture<'a, Result<Vec<Arc<Declaration>>, StoreError>> {
+        self.catalog.find(group, features).boxed()
+    }
+
+    fn items<'a>(
+        &'a self,
+        places: &'a [ItemPlace<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+        let read = move |pipeline: &'a str, keys: Vec<Vec<u8>>| async move {
+            self.lanes.get_all(pipeline, &keys, &BTreeSet::new()).await
+        };
+        items(places, read).boxed()
     }
 }
 
-pub(super) async fn declarations(
-    catalog: &Catalog,
-    group: Option<&str>,
-) -> Result<Vec<Declaration>, StoreError> {
-    catalog.list(group).await
-}
-
-/// Reads features with `items`, which gives a key's items from every lane of a pipeline that has one.
-pub(super) async fn get<'a, F>(
-    catalog: &Catalog,
-    group: &str,
-    entity: &str,
-    features: &[FeatureName],
-    items: F,
-) -> Result<Vec<Option<FeatureValue>>, StoreError>
+/// Reads items with `read`, which gives those at some keys from every lane of a pipeline that has them.
+pub(super) async fn items<'a, F>(
+    places: &'a [ItemPlace<'a>],
+    read: impl Fn(&'a str, Vec<Vec<u8>>) -> F,
+) -> Result<Vec<Option<Bytes>>, StoreError>
 where
-    F: Fn(String, Vec<u8>) -> BoxFuture<'a, Result<Vec<Bytes>, StoreError>>,
+    F: Future<Output = Result<Vec<Vec<Bytes>>, StoreError>>,
 {
-    let found = catalog.find(group, features).await?;
-    // Features of one pipeline and window share an item, which is read once.
-    let mut keys: Vec<(String, Vec<u8>)> = Vec::new();
-    let mut item_of = Vec::with_capacity(found.len());
-    for declaration in &found {
-        let mut key = Vec::new();
-        ItemKeys::new(group, &declaration.pipeline, &declaration.window)
-            .write(entity.as_bytes(), &mut key);
-        let position = keys.iter().position(|(_, k)| *k == key);
-        let position = position.unwrap_or_else(|| {
-            keys.push((declaration.pipeline.clone(), key));
-            keys.len() - 1
-        });
-        item_of.push(position);
+    let mut pipelines: BTreeMap<&'a str, Vec<usize>> = BTreeMap::new();
+    for (at, place) in places.iter().enumerate() {
+        pipelines.entry(place.pipeline).or_default().push(at);
     }
-    let reading = keys.into_iter();
-    let items = try_join_all(reading.map(|(pipeline, key)| items(pipeline, key))).await?;
-    let merged = items
-        .iter()
-        .map(|lanes| merge_lanes(group, entity, lanes))
-        .collect::<Result<Vec<_>, _>>()?;
-    found
-        .iter()
-        .zip(item_of)
-        .map(|(declaration, item)| pick(declaration, &merged[item]))
-        .collect()
+    let reading = pipelines.iter().map(|(pipeline, at)| {
+        let keys = at.iter().map(|at| key(&places[*at])).collect();
+        read(pipeline, keys)
+    });
+    let found = try_join_all(reading).await?;
+    let mut items = vec![None; places.len()];
+    for (at, found) in pipelines.values().zip(found) {
+        for (at, lanes) in at.iter().zip(found) {
+            items[*at] = merge_lanes(&places[*at], lanes)?;
+        }
+    }
+    Ok(items)
+}
+
+fn key(place: &ItemPlace<'_>) -> Vec<u8> {
+    let mut key = Vec::new();
+    ItemKeys::new(place.group, place.pipeline, place.window)
+        .write(place.entity.as_bytes(), &mut key);
+    key
 }
 
 /// One entity's items may lie in several lanes: after a run with another number of lanes, or with two writers.
-fn merge_lanes<'a>(
-    group: &str,
-    entity: &str,
-    lanes: &'a [Bytes],
-) -> Result<Vec<Attribute<'a>>, StoreError> {
-    let mut merged = Vec::new();
-    for item in lanes {
-        let attributes = Attribute::read_all(item).map_err(|source| StoreError::Item {
-            group: group.to_owned(),
-            entity: entity.to_owned(),
-            source,
-        })?;
-        merged = merge_attributes(&merged, &attributes);
+fn merge_lanes(place: &ItemPlace<'_>, mut lanes: Vec<Bytes>) -> Result<Option<Bytes>, StoreError> {
+    if lanes.len() < 2 {
+        return Ok(lanes.pop());
     }
-    Ok(merged)
-}
-
-fn pick(
-    declaration: &Declaration,
-    attributes: &[Attribute<'_>],
-) -> Result<Option<FeatureValue>, StoreError> {
-    let name = attribute_name(&declaration.feature, declaration.version);
-    let Ok(position) = attributes.binary_search_by(|a| a.name.cmp(&name)) else {
-        return Ok(None);
-    };
-    let attribute = attributes[position];
-    let fault = |source| StoreError::Value {
-        group: declaration.group.clone(),
-        feature: declaration.feature.clone(),
+    let items: Vec<&[u8]> = lanes.iter().map(AsRef::as_ref).collect();
+    let merged = item::merge(&items).map_err(|source| StoreError::Item {
+        group: place.group.to_owned(),
+        entity: place.entity.to_owned(),
         source,
-    };
-    let value = attribute
-        .value
-        .map(Value::decode)
-        .transpose()
-        .map_err(fault)?;
-    if let Some(value) = &value
-        && *value.data_type() != declaration.data_type
-    {
-        return Err(fault(ValueError::Damaged(format!(
-            "the stored value is {} where {} is declared",
-            value.data_type(),
-            declaration.data_type
-        ))));
-    }
-    Ok(Some(FeatureValue {
-        version: declaration.version,
-        order: attribute.order,
-        data_type: declaration.data_type.clone(),
-        value,
-    }))
+    })?;
+    Ok(Some(merged.into()))
 }

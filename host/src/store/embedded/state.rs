@@ -120,6 +120,10 @@ impl LaneState {
         self.lane.close().await
     }
 
+    pub(super) fn lane(&self) -> &Lane {
+        &self.lane
+    }
+
     pub(super) fn is_of(&self, lane: &Arc<Lane>) -> bool {
         Arc::ptr_eq(&self.lane, lane)
     }

@@ -1,6 +1,7 @@
 //! The embedded store against an oracle, over restarts, kills, readers and a disk that fills up.
 
 mod failing;
+mod snapshots;
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -509,7 +510,7 @@ async fn a_full_disk_is_an_error_that_leaves_what_was_flushed() {
         let store_folder = Folder::create(&folder.path().into()).await.unwrap();
         let disk = FailingDisk::open(&store_folder.path().join("lanes"));
         let full = Arc::clone(&disk.full);
-        let storage = Storage::on(Arc::new(disk::Disk(disk)));
+        let storage = Storage::on(Arc::new(disk::Disk::on(disk)));
         let store = EmbeddedStore::open_on(store_folder, storage, &rides(1))
             .await
             .unwrap();

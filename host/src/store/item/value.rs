@@ -146,6 +146,12 @@ impl<'a> ValueEncoder<'a> {
         })
     }
 
+    /// What every value of the column begins with: the layout and the type.
+    #[must_use]
+    pub fn head(&self) -> &[u8] {
+        &self.head
+    }
+
     /// Whether the row holds no value.
     #[must_use]
     pub fn is_null(&self, row: usize) -> bool {

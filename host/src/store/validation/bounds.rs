@@ -175,7 +175,7 @@ fn whole_value(column: &ArrayRef, row: usize) -> Option<i128> {
 }
 
 /// What is wrong with a bound, and what to write.
-type Refusal = (String, String);
+pub(super) type Refusal = (String, String);
 
 type Bounds<T> = (Option<T>, Option<T>);
 
@@ -255,7 +255,7 @@ fn whole(literal: &Literal, integer: &DataType) -> Result<i128, Refusal> {
 }
 
 /// The unscaled value of a decimal literal, exactly.
-fn decimal(literal: &Literal, precision: u8, scale: i8) -> Result<i256, Refusal> {
+pub(super) fn decimal(literal: &Literal, precision: u8, scale: i8) -> Result<i256, Refusal> {
     let text = match literal {
         Literal::Integer(bound) => bound.to_string(),
         // The shortest text that reads back as this float is what was written in the file.
@@ -301,6 +301,18 @@ fn decimal(literal: &Literal, precision: u8, scale: i8) -> Result<i256, Refusal>
     };
     i256::from_string(&format!("{sign}{significant}"))
         .ok_or_else(|| refuse("is not a decimal number"))
+}
+
+/// A date or timestamp in the unit of `data_type`, which must be one of its values.
+pub(super) fn exact_moment(literal: &Literal, data_type: &DataType) -> Result<i64, Refusal> {
+    let below = moment(literal, Rule::Max, data_type)?;
+    let above = moment(literal, Rule::Min, data_type)?;
+    let exact = i64::try_from(below).ok().filter(|_| below == above);
+    exact.ok_or_else(|| {
+        let name = types::type_name(data_type);
+        let message = format!("{literal} lies between two values of type {name}");
+        (message, "round it, or choose a finer type".to_owned())
+    })
 }
 
 /// A date or timestamp in the unit of `data_type`. What lies between two values of the type counts

@@ -13,6 +13,8 @@
 //! bit; a test holds its bytes, so that a release which changes them is noticed. [`Codec::LAYOUT`]
 //! rises with any change of this table.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use arrow::array::{ArrayRef, BinaryArray, BinaryBuilder};
 use arrow::datatypes::{DataType, Schema, SchemaRef};
 use arrow::error::ArrowError;
@@ -69,6 +71,8 @@ pub struct Codec {
 impl Codec {
     /// The version of the layout above.
     pub const LAYOUT: u32 = 1;
+    /// What the keys of all records begin with.
+    pub const FIRST_RECORD: &[u8] = &[RECORDS];
     /// The least bytes that a key of an instant may have.
     pub const FIRST_INSTANT: &[u8] = &[INSTANTS];
 
@@ -106,15 +110,10 @@ impl Codec {
         let mut states = states.iter();
         for (record, row) in keys.iter().enumerate() {
             put_key(row.data(), records.ids[record], &mut key);
-            let facts = records.facts.get(record);
-            value.clear();
-            value.push(u8::from(records.has_state[record]));
-            value.push(u8::try_from(facts.len()).expect("a record has a handful of facts"));
-            value.extend_from_slice(facts);
-            if records.has_state[record] {
-                let state = states.next().expect("a state for each record that has one");
-                value.extend_from_slice(state.data());
-            }
+            let state = records.has_state[record]
+                .then(|| states.next().expect("a state for each record that has one"));
+            let state = state.as_ref().map(|state| state.data());
+            put_value(records.facts.get(record), state, &mut value);
             each(Edit::Put(&key, &value));
         }
         self.encode_schedule(&changes.schedule, each)
@@ -236,6 +235,51 @@ impl Codec {
     }
 }
 
+impl Codec {
+    /// The states of some records' values, of those that have one, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError::Damaged`] if they were not put by this layout.
+    pub fn states<'a>(
+        &self,
+        values: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<Vec<ArrayRef>, StateError> {
+        let mut states = BinaryBuilder::new();
+        for value in values {
+            if let (true, _, state) = split_value(value)? {
+                states.append_value(state);
+            }
+        }
+        columns(&self.state, states.finish())
+    }
+
+    /// What is to be put so that records have these states in the place of theirs, which may be of other columns than
+    /// this codec's; there is one for each that has a state, in order.
+    ///
+    /// # Errors
+    ///
+    /// [`StateError`] if there are too few states, or the records were not put by this layout.
+    pub fn put_states<'a>(
+        &self,
+        records: impl IntoIterator<Item = (&'a [u8], &'a [u8])>,
+        states: &[ArrayRef],
+        each: &mut dyn FnMut(Edit<'_>),
+    ) -> Result<(), StateError> {
+        let rows = self.state.convert_columns(states)?;
+        let (mut rows, mut put) = (rows.iter(), Vec::new());
+        for (key, value) in records {
+            if let (true, facts, _) = split_value(value)? {
+                let state = rows.next();
+                let state = state.ok_or_else(|| damaged(&"there is no new state for it"))?;
+                put_value(facts, Some(state.data()), &mut put);
+                each(Edit::Put(key, &put));
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Progress {
     /// Its bytes.
     pub fn encode(&self) -> Vec<u8> {
@@ -280,8 +324,13 @@ fn converter(what: &'static str, schema: &Schema) -> Result<RowConverter, StateE
 }
 
 fn columns(converter: &RowConverter, rows: BinaryArray) -> Result<Vec<ArrayRef>, StateError> {
-    let rows = converter.from_binary(rows);
-    Ok(converter.convert_rows(rows.iter())?)
+    // Rows are read by a decoder that trusts them, and panics where it should not have. It keeps nothing of
+    // what it was doing, so that nothing is left half done.
+    let decode = || converter.convert_rows(&converter.from_binary(rows));
+    match catch_unwind(AssertUnwindSafe(decode)) {
+        Ok(columns) => Ok(columns?),
+        Err(_) => Err(damaged(&"its columns are not what was written")),
+    }
 }
 
 fn put_key(row: &[u8], id: RecordId, out: &mut Vec<u8>) {
@@ -324,6 +373,14 @@ fn split_key(key: &[u8]) -> Result<(&[u8], RecordId), StateError> {
         kind => return Err(damaged(&format!("its kind is {kind}"))),
     };
     Ok((row, id))
+}
+
+fn put_value(facts: &[u8], state: Option<&[u8]>, out: &mut Vec<u8>) {
+    out.clear();
+    out.push(u8::from(state.is_some()));
+    out.push(u8::try_from(facts.len()).expect("a record has a handful of facts"));
+    out.extend_from_slice(facts);
+    out.extend_from_slice(state.unwrap_or_default());
 }
 
 /// Whether there is a state, the facts, and the state.

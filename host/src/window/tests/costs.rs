@@ -13,7 +13,9 @@ use futures::future::BoxFuture;
 use super::super::{
     Calls, Emission, Emit, Kind, Length, Panes, RowBatch, Sequences, Shape, WindowError, Windows,
 };
-use crate::transform::{CallError, Finished, Groups, Rows, Updated, Windowed, WindowedSpec};
+use crate::transform::{
+    CallError, Finished, Groups, Merged, Rows, Updated, Windowed, WindowedSpec,
+};
 
 /// Panes of a window.
 const PANES: i64 = 500;
@@ -65,12 +67,12 @@ impl Windowed for Counting {
         &'a mut self,
         earlier: Groups<'a>,
         later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
+    ) -> BoxFuture<'a, Result<Merged, CallError>> {
         let groups = earlier.len as u64;
         self.0.merged.fetch_add(groups, Ordering::Relaxed);
         let pairs = counts(earlier.states).iter().zip(counts(later));
         let merged = column(pairs.map(|(earlier, later)| earlier + later));
-        async { Ok(merged) }.boxed()
+        async { Ok(merged.into()) }.boxed()
     }
 
     fn finish<'a>(
@@ -83,6 +85,7 @@ impl Windowed for Counting {
         let finished = Finished {
             output,
             source_group,
+            failed: Vec::new(),
         };
         async { Ok(finished) }.boxed()
     }

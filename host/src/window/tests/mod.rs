@@ -8,6 +8,7 @@
 mod budgets;
 mod costs;
 mod drive;
+mod failing;
 mod merges;
 pub(crate) mod offered;
 mod oracle_aligned;

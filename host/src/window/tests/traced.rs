@@ -256,6 +256,7 @@ impl Traced {
         Finished {
             output: RecordBatch::try_new(output_schema(), columns).unwrap(),
             source_group,
+            failed: Vec::new(),
         }
     }
 }
@@ -274,13 +275,13 @@ impl Windowed for Traced {
         &'a mut self,
         earlier: Groups<'a>,
         later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Vec<ArrayRef>, CallError>> {
+    ) -> BoxFuture<'a, Result<crate::transform::Merged, CallError>> {
         self.merged.fetch_add(earlier.len as u64, Ordering::Relaxed);
         let (earlier, later) = (states(earlier.states), states(later));
         assert_eq!(earlier.len(), later.len());
         let pairs = earlier.iter().zip(&later);
         let merged: Vec<State> = pairs.map(|(earlier, later)| earlier.merge(later)).collect();
-        async move { Ok(columns(&merged)) }.boxed()
+        async move { Ok(columns(&merged).into()) }.boxed()
     }
 
     fn finish<'a>(

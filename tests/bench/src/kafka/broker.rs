@@ -13,10 +13,13 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::PARTITIONS;
+
+/// One who produces.
+pub(super) type Producer = ThreadedProducer<DefaultProducerContext>;
 
 /// Longer than anything takes.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -70,7 +73,7 @@ impl Broker {
     }
 
     /// One who produces, with what most clients do by default, and the partition of each key given.
-    pub(super) fn producer(&self) -> Result<ThreadedProducer<DefaultProducerContext>> {
+    pub(super) fn producer(&self) -> Result<Producer> {
         let mut config = self.config();
         config
             .set("enable.idempotence", "true")
@@ -91,23 +94,40 @@ impl Broker {
         flush(&producer)
     }
 
-    /// The offsets after the last messages of a topic's partitions, summed.
-    pub(super) fn end(&self, topic: &str) -> Result<i64> {
-        let consumer: BaseConsumer = self.config().create()?;
+    /// One who asks how far a group is with a topic.
+    pub(super) fn watch(&self, group: &str, topic: &str) -> Result<Watch> {
+        let mut config = self.config();
+        let consumer = config.set("group.id", group).create()?;
+        Ok(Watch {
+            consumer,
+            topic: topic.to_owned(),
+        })
+    }
+}
+
+/// Asks how far a group is with a topic.
+pub(super) struct Watch {
+    consumer: BaseConsumer,
+    topic: String,
+}
+
+impl Watch {
+    /// The offsets after the last messages of the topic's partitions, summed.
+    pub(super) fn end(&self) -> Result<i64> {
         let ends = (0..PARTITIONS).map(|partition| {
-            let (_, end) = consumer.fetch_watermarks(topic, partition, LIMIT)?;
-            Ok(end)
+            let found = self
+                .consumer
+                .fetch_watermarks(&self.topic, partition, LIMIT);
+            Ok(found?.1)
         });
         ends.sum()
     }
 
-    /// The offsets that a group has committed in a topic, summed.
-    pub(super) fn committed(&self, group: &str, topic: &str) -> Result<i64> {
-        let mut config = self.config();
-        let consumer: BaseConsumer = config.set("group.id", group).create()?;
+    /// The offsets that the group has committed, summed.
+    pub(super) fn committed(&self) -> Result<i64> {
         let mut all = TopicPartitionList::new();
-        all.add_partition_range(topic, 0, PARTITIONS - 1);
-        let committed = match consumer.committed_offsets(all, LIMIT) {
+        all.add_partition_range(&self.topic, 0, PARTITIONS - 1);
+        let committed = match self.consumer.committed_offsets(all, LIMIT) {
             Ok(committed) => committed,
             // The group's coordinator may be just coming.
             Err(_) => return Ok(0),
@@ -120,18 +140,14 @@ impl Broker {
         Ok(offsets.sum())
     }
 
-    /// How many messages of a topic a group has not committed yet.
-    pub(super) fn lag(&self, group: &str, topic: &str) -> Result<i64> {
-        Ok(self.end(topic)? - self.committed(group, topic)?)
+    /// How many messages the group has not committed yet.
+    pub(super) fn lag(&self) -> Result<i64> {
+        Ok(self.end()? - self.committed()?)
     }
 }
 
 /// Sends one message, for which this waits while there is no room.
-pub(super) fn send(
-    producer: &ThreadedProducer<DefaultProducerContext>,
-    topic: &str,
-    message: &Message,
-) -> Result<()> {
+pub(super) fn send(producer: &Producer, topic: &str, message: &Message) -> Result<()> {
     let partition = (message.key % PARTITIONS as u64) as i32;
     let key = message.key.to_string();
     let mut record = BaseRecord::to(topic)
@@ -151,7 +167,7 @@ pub(super) fn send(
 }
 
 /// Waits until the broker has everything that was sent. A producer that goes before takes along what it has.
-pub(super) fn flush(producer: &ThreadedProducer<DefaultProducerContext>) -> Result<()> {
+pub(super) fn flush(producer: &Producer) -> Result<()> {
     Ok(producer.flush(LIMIT)?)
 }
 

@@ -1,5 +1,6 @@
 //! From an event that is produced to its feature that can be read by another process.
 
+use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::path::Path;
 use std::sync::Mutex;
@@ -10,9 +11,9 @@ use anyhow::{Context, Result, ensure};
 use penstock::store::embedded::EmbeddedStore;
 use penstock::store::{FeatureName, FeatureReader};
 
-use super::broker::{self, Broker, Message, send};
+use super::broker::{self, Broker, Message, Producer, send};
 use super::process::{Folder, Penstock};
-use super::{PARTITIONS, RIDES};
+use super::{PARTITIONS, RIDES, load};
 use crate::{Arguments, Figures};
 
 const WINDOW: &str =
@@ -24,13 +25,21 @@ const PROBES: u64 = 1 << 40;
 /// How many probes come in a second.
 const PROBES_PER_S: f64 = 50.0;
 
+/// Rides before anything is measured.
+const FIRST: u64 = 1_000;
+
+const FEW: &str = "there are too few rides for a machine so fast: ask for more with --events";
+
 /// A probe that was produced, and when.
 struct Probe {
     driver: u64,
     at: Instant,
 }
 
-/// Produces at half of the rate that producer, broker and pipeline can keep up with on this machine, and
+/// Events a second that are tried first.
+const SLOWEST: f64 = 20_000.0;
+
+/// Produces at half of the pace that producer, broker and pipeline can keep up with on this machine, and
 /// watches how long it takes until what was produced can be read.
 pub(super) fn measure(
     broker: &Broker,
@@ -42,21 +51,27 @@ pub(super) fn measure(
     let folder = Folder::new(broker, "fresh", RIDES)?;
     folder.pipeline("fresh", WINDOW)?;
     let process = Penstock::start(&folder)?;
+    let watch = broker.watch("fresh", "fresh")?;
     // The first of all makes the lanes and their databases.
+    let mut left = arguments.events - FIRST;
     let mut lines = broker::lines(rides)?;
-    broker.produce("fresh", lines.by_ref().take(1_000))?;
-    process.wait_until(|| Ok(broker.lag("fresh", "fresh")? == 0))?;
-    let began = Instant::now();
-    let as_fast_as_can_be = arguments.events as usize * 2 / 5;
-    broker.produce("fresh", lines.by_ref().take(as_fast_as_can_be))?;
-    process.wait_until(|| Ok(broker.lag("fresh", "fresh")? == 0))?;
-    let per_second = as_fast_as_can_be as f64 / began.elapsed().as_secs_f64() / 2.0;
-    println!("\nhow fresh features are at {per_second:.0} events/s, half of what can be done");
+    broker.produce("fresh", lines.by_ref().take(FIRST as usize))?;
+    process.wait_until(|| Ok(watch.lag()? == 0))?;
+    let producer = broker.producer()?;
+    let sustained = load::sustained(&process, &watch, SLOWEST, || {
+        left = left.saturating_sub(1);
+        let message = lines.next().context(FEW)??;
+        send(&producer, "fresh", &message)
+    })?;
+    ensure!(sustained > 0.0, "{SLOWEST} events/s are not kept up with");
+    let per_second = sustained / 2.0;
+    println!("\nhow fresh features are at {per_second:.0} events/s, half of what is kept up with");
     let (probes, done) = (Mutex::new(VecDeque::new()), AtomicBool::new(false));
-    let seconds = (0.5 * arguments.events as f64 / per_second).min(30.0);
+    let seconds = (0.9 * left as f64 / per_second).min(30.0);
+    ensure!(seconds > 1.0, FEW);
     let seen = std::thread::scope(|scope| {
         let reading = scope.spawn(|| read(&folder, &probes, &done));
-        let produced = load(broker, lines, per_second, seconds, &probes);
+        let produced = load(&producer, lines, per_second, seconds, &probes);
         done.store(true, Ordering::Relaxed);
         let seen = reading.join().expect("nothing there panics");
         produced.and(seen)
@@ -82,55 +97,58 @@ pub(super) fn measure(
 
 /// Produces so many events a second for so long, and probes among them.
 fn load(
-    broker: &Broker,
+    producer: &Producer,
     mut lines: impl Iterator<Item = Result<Message>>,
     per_second: f64,
     seconds: f64,
     probes: &Mutex<VecDeque<Probe>>,
 ) -> Result<()> {
-    let producer = broker.producer()?;
-    let began = Instant::now();
-    let (mut sent, mut probed) = (0_u64, 0_u64);
     // Rides come out of order, and a probe that comes late would be seen nowhere.
-    let mut latest: Option<Message> = None;
-    while began.elapsed().as_secs_f64() < seconds {
-        let elapsed = began.elapsed().as_secs_f64();
-        // Probes wait for no more than a few milliseconds' worth of rides.
-        let most = sent + (per_second / 200.0) as u64;
-        while (sent as f64) < elapsed * per_second && sent < most {
-            let message = lines.next().context("there are enough rides")??;
-            send(&producer, "fresh", &message)?;
-            if latest
-                .as_ref()
-                .is_none_or(|latest| time(latest) < time(&message))
-            {
-                latest = Some(message);
-            }
-            sent += 1;
-        }
-        if let Some(latest) = &latest
-            && (probed as f64) < elapsed * PROBES_PER_S
+    let latest = RefCell::new(None::<Message>);
+    let send_ride = || {
+        let message = lines.next().context(FEW)??;
+        send(producer, "fresh", &message)?;
+        let mut latest = latest.borrow_mut();
+        if latest
+            .as_ref()
+            .is_none_or(|latest| time(latest) < time(&message))
         {
-            let driver = PROBES + probed;
-            let (from, to) = (
-                format!("\"driver_id\":{}", latest.key),
-                format!("\"driver_id\":{driver}"),
-            );
-            let probe = Message {
-                key: driver,
-                value: latest.value.replace(&from, &to),
-            };
-            let at = Instant::now();
-            send(&producer, "fresh", &probe)?;
-            probes
-                .lock()
-                .expect("nobody panics with it")
-                .push_back(Probe { driver, at });
-            probed += 1;
+            *latest = Some(message);
         }
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    broker::flush(&producer)
+        Ok(())
+    };
+    let mut probed = 0_u64;
+    let send_probe = |elapsed: f64| {
+        let latest = latest.borrow();
+        let Some(latest) = latest
+            .as_ref()
+            .filter(|_| (probed as f64) < elapsed * PROBES_PER_S)
+        else {
+            return Ok(());
+        };
+        let driver = PROBES + probed;
+        let (from, to) = (
+            format!("\"driver_id\":{}", latest.key),
+            format!("\"driver_id\":{driver}"),
+        );
+        let probe = Message {
+            key: driver,
+            value: latest.value.replace(&from, &to),
+        };
+        let at = Instant::now();
+        send(producer, "fresh", &probe)?;
+        let mut probes = probes.lock().expect("nobody panics with it");
+        probes.push_back(Probe { driver, at });
+        probed += 1;
+        Ok(())
+    };
+    load::pace(
+        per_second,
+        |elapsed| elapsed >= seconds,
+        send_ride,
+        send_probe,
+    )?;
+    broker::flush(producer)
 }
 
 /// The event time of a ride, as its text, all of which are equally long.
@@ -183,5 +201,5 @@ fn read(folder: &Folder, probes: &Mutex<VecDeque<Probe>>, done: &AtomicBool) -> 
     reason = "nobody tells when a feature can be read: that is what is measured"
 )]
 async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(1)).await;
+    tokio::time::sleep(Duration::from_millis(2)).await;
 }

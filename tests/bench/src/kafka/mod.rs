@@ -4,8 +4,10 @@
 mod bare;
 mod broker;
 mod fresh;
+mod load;
 mod process;
 mod restart;
+mod swap;
 
 use std::path::{Path, PathBuf};
 
@@ -15,6 +17,7 @@ use penstock::simulate::RidesFormat;
 pub(crate) use self::bare::{Bare, count};
 use self::broker::Broker;
 use self::process::{Folder, Penstock};
+pub(crate) use self::swap::measure as measure_swaps;
 use crate::replay::prepare;
 use crate::{Arguments, Figures};
 
@@ -157,7 +160,8 @@ fn run_all(
 ) -> anyhow::Result<Took> {
     let process = Penstock::start(folder)?;
     for name in names {
-        process.wait_until(|| Ok(broker.lag(name, folder.topic())? == 0))?;
+        let watch = broker.watch(name, folder.topic())?;
+        process.wait_until(|| Ok(watch.lag()? == 0))?;
     }
     let took = Took {
         seconds: process.seconds(),

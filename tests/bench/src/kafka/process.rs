@@ -14,7 +14,7 @@ use super::broker::Broker;
 use crate::transform;
 
 /// How often somebody looks who waits for something.
-const GLANCE: Duration = Duration::from_millis(10);
+const GLANCE: Duration = Duration::from_millis(20);
 
 /// Nothing takes longer than this.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -81,6 +81,41 @@ type = "uint64"
         Ok(fs::write(self.folder.path().join(file), text)?)
     }
 
+    /// Has processes say what they do, on an address that they choose.
+    pub(super) fn listens(&self) -> Result<()> {
+        let path = self.path("penstock.toml");
+        let text = fs::read_to_string(&path)?;
+        let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\n";
+        Ok(fs::write(
+            path,
+            text.replacen("[environments.local]\n", listens, 1),
+        )?)
+    }
+
+    /// Changes the text of a pipeline.
+    pub(super) fn replace(&self, name: &str, change: impl FnOnce(&str) -> String) -> Result<()> {
+        let path = self.path(&format!("pipelines/{name}.toml"));
+        let text = fs::read_to_string(&path)?;
+        Ok(fs::write(path, change(&text))?)
+    }
+
+    pub(super) fn write(&self, name: &str, bytes: Vec<u8>) -> Result<PathBuf> {
+        let path = self.path(name);
+        fs::write(&path, bytes)?;
+        Ok(path)
+    }
+
+    /// Runs a command, and gives the JSON that it prints.
+    pub(super) fn penstock(&self, arguments: &[&str]) -> Result<Value> {
+        let output = Command::new(std::env::current_exe()?.with_file_name("penstock"))
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .output()?;
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{arguments:?}: {stderr}");
+        Ok(serde_json::from_slice(&output.stdout)?)
+    }
+
     pub(super) fn topic(&self) -> &str {
         &self.topic
     }
@@ -145,6 +180,15 @@ impl Penstock {
             std::thread::park_timeout(GLANCE);
         }
         Ok(())
+    }
+
+    /// Where it listens.
+    pub(super) fn address(&self) -> Result<String> {
+        let stderr = fs::read_to_string(&self.stderr)?;
+        let mut lines = stderr.lines();
+        let told = lines.find_map(|line| line.strip_prefix("listening on http://"));
+        let address = told.and_then(|line| Some(line.split_once(": ")?.0.to_owned()));
+        address.context("it says where it listens")
     }
 
     /// Seconds since it was started.

@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
-use super::PARTITIONS;
-use super::broker::{Broker, Message, flush, send};
+use super::broker::{Broker, Message, Watch, send};
 use super::process::{Folder, Penstock};
+use super::{PARTITIONS, load};
 use crate::{Arguments, Figures};
 
 /// What states may take in memory, in MiB; the default of pipelines.
@@ -21,8 +21,9 @@ const COLUMNS: &str =
 const WINDOW: &str =
     "[window]\nkind = \"tumbling\"\nsize = \"30d\"\n[run]\nstate_memory = \"256MiB\"";
 
-/// Events that come in a second while the process is killed and comes back.
-const LOAD_PER_S: f64 = 20_000.0;
+/// Events of keys at random that are tried in a second first. Half of what is kept up with comes while the process
+/// is killed and comes back.
+const SLOWEST: f64 = 2_000.0;
 
 /// Whoever is at most so far behind has caught up.
 const BEHIND: Duration = Duration::from_millis(300);
@@ -41,22 +42,39 @@ pub(super) fn measure(broker: &Broker, figures: &mut Figures, arguments: &Argume
     let folder = Folder::new(broker, "keys", COLUMNS)?;
     folder.pipeline("keys", WINDOW)?;
     let process = Penstock::start(&folder)?;
-    process.wait_until(|| Ok(broker.lag("keys", "keys")? == 0))?;
+    let watch = broker.watch("keys", "keys")?;
+    process.wait_until(|| Ok(watch.lag()? == 0))?;
     let fill = keys as f64 / process.seconds();
+    let producer = broker.producer()?;
+    let mut rows = keys..;
+    let mut send_one = || {
+        let row = rows.next().expect("there is no last one");
+        let mixed = row.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+        let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        send(&producer, "keys", &ride(row, (mixed >> 20) % keys))
+    };
+    let sustained = load::sustained(&process, &watch, SLOWEST, &mut send_one)?;
+    ensure!(sustained > 0.0, "{SLOWEST} events/s are not kept up with");
+    let per_second = sustained / 2.0;
     let done = AtomicBool::new(false);
     let (seconds, peak) = std::thread::scope(|scope| {
-        let load = scope.spawn(|| load(broker, keys, &done));
-        let measured = kill(broker, &folder, process);
-        done.store(true, Ordering::Relaxed);
-        load.join().expect("nothing there panics")?;
-        measured
+        let kill = scope.spawn(|| {
+            let measured = kill(&watch, &folder, process);
+            done.store(true, Ordering::Relaxed);
+            measured
+        });
+        let is_over = |_| done.load(Ordering::Relaxed);
+        load::pace(per_second, is_over, &mut send_one, |_| Ok(()))?;
+        kill.join().expect("nothing there panics")
     })?;
     let gb = folder.store_bytes() / 1e9;
     println!("  each key once        {fill:>12.0} events/s");
     println!("  on disk              {gb:>12.2} GB");
     println!("  peak of memory       {peak:>12.0} MiB");
-    println!("  killed to caught up  {seconds:>12.2} s, at {LOAD_PER_S} events/s");
+    println!("  keys at random       {sustained:>12.0} events/s");
+    println!("  killed to caught up  {seconds:>12.2} s, at {per_second:.0} events/s");
     figures.insert("fill_events_per_s".into(), fill);
+    figures.insert("random_events_per_s".into(), sustained);
     figures.insert("state_gb".into(), gb);
     figures.insert("rss_peak_mib".into(), peak);
     figures.insert("rss_over_budget".into(), peak / BUDGET_MIB);
@@ -78,27 +96,10 @@ fn ride(row: u64, key: u64) -> Message {
     }
 }
 
-/// Produces events of keys at random until it is told to stop.
-fn load(broker: &Broker, keys: u64, done: &AtomicBool) -> Result<()> {
-    let producer = broker.producer()?;
-    let began = Instant::now();
-    let mut sent = 0;
-    while !done.load(Ordering::Relaxed) {
-        while (sent as f64) < began.elapsed().as_secs_f64() * LOAD_PER_S {
-            let mixed = (keys + sent).wrapping_mul(0x9E37_79B9_7F4A_7C15);
-            let mixed = (mixed ^ (mixed >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-            send(&producer, "keys", &ride(keys + sent, (mixed >> 20) % keys))?;
-            sent += 1;
-        }
-        std::thread::park_timeout(Duration::from_millis(1));
-    }
-    flush(&producer)
-}
-
 /// The seconds from the kill of a process to when another one has caught up, and the greatest peak of
 /// memory of the two.
-fn kill(broker: &Broker, folder: &Folder, process: Penstock) -> Result<(f64, f64)> {
-    caught_up(broker, &process)?;
+fn kill(watch: &Watch, folder: &Folder, process: Penstock) -> Result<(f64, f64)> {
+    caught_up(watch, &process)?;
     // It is to be at work for a while with keys that are not in memory.
     let working = Instant::now();
     process.wait_until(|| Ok(working.elapsed() > Duration::from_secs(10)))?;
@@ -106,7 +107,7 @@ fn kill(broker: &Broker, folder: &Folder, process: Penstock) -> Result<(f64, f64
     let killed = Instant::now();
     process.kill()?;
     let process = Penstock::start(folder)?;
-    caught_up(broker, &process)?;
+    caught_up(watch, &process)?;
     let seconds = killed.elapsed().as_secs_f64();
     let peak = peak.max(process.peak_mib()?);
     process.stop()?;
@@ -114,14 +115,14 @@ fn kill(broker: &Broker, folder: &Folder, process: Penstock) -> Result<(f64, f64
 }
 
 /// Waits until everything is committed that was in the topic a moment ago.
-fn caught_up(broker: &Broker, process: &Penstock) -> Result<()> {
+fn caught_up(watch: &Watch, process: &Penstock) -> Result<()> {
     let mut ends = VecDeque::new();
     process.wait_until(|| {
-        ends.push_back((Instant::now(), broker.end("keys")?));
+        ends.push_back((Instant::now(), watch.end()?));
         while ends.get(1).is_some_and(|(at, _)| at.elapsed() > BEHIND) {
             ends.pop_front();
         }
         let (at, end) = ends[0];
-        Ok(at.elapsed() > BEHIND && broker.committed("keys", "keys")? >= end)
+        Ok(at.elapsed() > BEHIND && watch.committed()? >= end)
     })
 }

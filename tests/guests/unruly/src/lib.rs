@@ -36,6 +36,8 @@ enum Misdeed {
     Scrawl,
     Mislabel,
     Withhold,
+    Choke,
+    Stumble,
 }
 
 /// The transform.
@@ -62,6 +64,8 @@ impl Window for Unruly {
             ("scrawl", Misdeed::Scrawl),
             ("mislabel", Misdeed::Mislabel),
             ("withhold", Misdeed::Withhold),
+            ("choke", Misdeed::Choke),
+            ("stumble", Misdeed::Stumble),
         ];
         if config.is_empty() {
             return Ok(Self::default());
@@ -87,13 +91,23 @@ impl Window for Unruly {
     }
 
     fn merge(&self, earlier: Memory, later: Memory) -> Memory {
+        let ballast = match self.misdeed {
+            Misdeed::Choke | Misdeed::Stumble => [earlier.ballast, later.ballast].concat(),
+            _ => Vec::new(),
+        };
+        if matches!(self.misdeed, Misdeed::Stumble) && !ballast.is_empty() {
+            panic!("thirteen to merge");
+        }
         Memory {
             rows: earlier.rows + later.rows,
-            ballast: Vec::new(),
+            ballast,
         }
     }
 
     fn finish(&self, memory: &Memory, _bounds: Bounds) -> Option<Count> {
+        if matches!(self.misdeed, Misdeed::Choke) && !memory.ballast.is_empty() {
+            panic!("thirteen to finish");
+        }
         metrics::count("groups", 1);
         metrics::observe("rows", memory.rows as f64);
         let withholds = matches!(self.misdeed, Misdeed::Withhold) && !memory.ballast.is_empty();
@@ -127,6 +141,8 @@ impl Unruly {
             Misdeed::Scrawl => panic!("\u{1b}[2J\u{202e}thirteen"),
             // Such a row makes its group give nothing from then on.
             Misdeed::Withhold => memory.ballast = vec![13],
+            // It fails later: when its window is finished, or when its group is merged with another.
+            Misdeed::Choke | Misdeed::Stumble => memory.ballast = vec![13],
             Misdeed::Mislabel => return Err(Reject::new("\u{1b}[2J", "a code for terminals")),
         }
         Ok(())

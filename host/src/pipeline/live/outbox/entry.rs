@@ -151,6 +151,24 @@ mod tests {
     }
 
     #[test]
+    fn fuzz_outbox_entry() {
+        let all = [
+            (vec![1], Some(vec![2; 9]), Some(3), Some(4), 5, 6, 7),
+            (vec![], None, None, None, u64::MAX, 0, 1),
+        ];
+        let mut seed = Vec::new();
+        all.iter().for_each(|parts| put(&message(parts), &mut seed));
+        crate::fuzz::run("outbox_entry", vec![seed], |input| {
+            // What is read is what was written.
+            for message in messages(input).iter().flatten() {
+                let mut again = Vec::new();
+                put(message, &mut again);
+                assert_eq!(messages(&again).unwrap(), std::slice::from_ref(message));
+            }
+        });
+    }
+
+    #[test]
     fn another_layout_is_refused() {
         assert!(messages(&[2]).is_none());
         assert!(messages(&[LAYOUT, 8, 0, 0, 0, 0, 0]).is_none());

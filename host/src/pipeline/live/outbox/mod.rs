@@ -10,6 +10,7 @@
 
 mod entry;
 mod file;
+mod offline;
 mod topic;
 
 use std::collections::BTreeMap;
@@ -20,11 +21,16 @@ use std::sync::atomic::AtomicBool;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
+use tokio::runtime::Handle;
 
 use self::file::AppendFile;
+use self::offline::HistorySender;
+pub(super) use self::offline::body as history;
 use self::topic::Publisher;
 use super::keeper::Keeper;
 use crate::clock::Clock;
+use crate::config::StorePlace;
+use crate::pipeline::telemetry::HistoryFigures;
 use crate::sink::kafka::{FaultKind, KafkaFault, LaneTopic, Outgoing, Published};
 use crate::store::StoreError;
 use crate::store::embedded::StateBatch;
@@ -46,6 +52,8 @@ pub(super) enum To {
     /// A file, to which each message is a line.
     File(PathBuf),
     Topic(LaneTopic),
+    /// The history of features, and what is told of it.
+    Offline(StorePlace, Arc<HistoryFigures>),
 }
 
 /// What waiting for a broker goes by.
@@ -54,6 +62,8 @@ pub(super) struct Waiting {
     pub(super) clock: Arc<dyn Clock>,
     /// Set when nobody waits any longer: what was not sent stays committed, for whoever has the lane next.
     pub(super) stop: Arc<AtomicBool>,
+    /// The threads for what is not waited for.
+    pub(super) io: Handle,
 }
 
 /// What a commit says of an addressee.
@@ -172,6 +182,7 @@ struct Queue {
 enum Way {
     File(AppendFile),
     Topic(Box<Publisher>),
+    Offline(Box<HistorySender>),
 }
 
 impl Outbox {
@@ -194,6 +205,10 @@ impl Outbox {
                 way: match to {
                     To::File(path) => Way::File(AppendFile::new(path, kept.length)),
                     To::Topic(to) => Way::Topic(Box::new(Publisher::new(to, waiting.clone()))),
+                    To::Offline(place, figures) => {
+                        let sender = HistorySender::new(place, lane, figures, waiting);
+                        Way::Offline(Box::new(sender))
+                    }
                 },
                 name,
                 sent: kept.first,
@@ -274,6 +289,15 @@ impl Outbox {
     /// Sends what the last commit holds. What was sent of it before is not sent twice. Where no broker
     /// answers and nobody waits any longer, the rest stays.
     pub(super) fn send(&mut self, keeper: &Keeper) -> Result<(), OutboxError> {
+        self.send_as(keeper, false)
+    }
+
+    /// As [`Outbox::send`], with what would wait for more otherwise.
+    pub(super) fn send_all(&mut self, keeper: &Keeper) -> Result<(), OutboxError> {
+        self.send_as(keeper, true)
+    }
+
+    fn send_as(&mut self, keeper: &Keeper, all: bool) -> Result<(), OutboxError> {
         let lane = self.lane;
         for queue in &mut self.queues {
             let entries = queue.sent..queue.kept.next;
@@ -300,8 +324,9 @@ impl Outbox {
             queue.sent = match &mut queue.way {
                 Way::File(file) => file.append(queue.kept.length, &entries)?,
                 Way::Topic(publisher) => publisher.send(&entries, keeper)?,
+                Way::Offline(history) => history.send(&entries, all)?,
             };
-            if queue.sent < queue.kept.next {
+            if queue.sent < queue.kept.next && !queue.waits() {
                 let to = &queue.name;
                 tracing::warn!(
                     lane,
@@ -313,9 +338,16 @@ impl Outbox {
         Ok(())
     }
 
+    /// Whether something waits that is sent when its time has come, also if nothing is committed any more.
+    pub(super) fn is_waiting(&self) -> bool {
+        let mut queues = self.queues.iter().filter(|queue| queue.waits());
+        queues.any(|queue| queue.sent < queue.kept.next)
+    }
+
     /// How many entries of the last commit are to be sent.
     pub(super) fn owed(&self) -> u64 {
-        let queues = self.queues.iter();
+        // What waits for more of its kind is not late.
+        let queues = self.queues.iter().filter(|queue| !queue.waits());
         queues.map(|queue| queue.kept.next - queue.sent).sum()
     }
 
@@ -341,6 +373,11 @@ impl Outbox {
 }
 
 impl Queue {
+    /// Whether entries wait until there are many.
+    fn waits(&self) -> bool {
+        matches!(self.way, Way::Offline(_))
+    }
+
     fn forget_sent(&mut self, batch: &mut StateBatch) {
         for entry in self.kept.first..self.sent {
             batch.remove(&key(&self.name, entry));

@@ -149,7 +149,7 @@ impl Publisher {
             if self.is_hopeless(&fault, &mut refusals) {
                 return Err(fault.into());
             }
-            let Waiting { clock, stop } = &self.waiting;
+            let Waiting { clock, stop, .. } = &self.waiting;
             if !stop.load(Ordering::Relaxed) {
                 let (lane, topic) = (self.to.lane(), self.to.topic());
                 tracing::warn!(%lane, topic, %fault, "cannot publish yet; trying again");

@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::pipeline::live::partial::{Body, placed, streams};
 use crate::pipeline::plan::{Plan, WindowPlan, Work};
+use crate::pipeline::state_room::StateRoom;
 use crate::sink::kafka::Published;
 use crate::source::{Origin, Origins};
 use crate::transform::WindowedSpec;
@@ -57,6 +58,7 @@ fn layout(pipeline: &str, state_version: u32) -> Arc<Layout> {
         work: Work::Partials(windows.clone()),
         call_bytes: 1,
         call_groups: 1,
+        room: Arc::new(StateRoom::new(&crate::config::Limits::default())),
     };
     Arc::new(Layout::of(&plan, &windows, "tumbling 1m").unwrap())
 }
@@ -253,4 +255,33 @@ fn what_was_taken_is_known_after_a_restart() {
     assert_eq!(again.rows.len(), 0);
     let kept = serde_json::json!({"lanes": "many"});
     assert!(Assembly::new(layout, false, kept).is_err());
+}
+
+#[test]
+fn fuzz_partial_states() {
+    let layout = layout("rides", 1);
+    let groups = taken(&[(1, 2), (9, 1), (-3, 5)]);
+    let mut seeds: Vec<Vec<u8>> = streams(&groups, &layout, 2)
+        .unwrap()
+        .into_iter()
+        .map(|(_, stream)| value(&layout, (1, 7), What::Partials(&stream)))
+        .collect();
+    let (watermark, is_idle) = (30, true);
+    seeds.push(value(&layout, (0, 1), What::Marker { watermark, is_idle }));
+    let before = seeds.clone();
+    crate::fuzz::run("partial_states", seeds, |input| {
+        // Beside some that are good, and after them.
+        let values: Vec<Vec<u8>> = before.iter().cloned().chain([input.to_vec()]).collect();
+        let Ok(assembled) = assembly(&layout).assemble(&batch(&values)) else {
+            return;
+        };
+        let partials = assembled.rows.partials.expect("there are no rows");
+        assert_eq!(assembled.source_row.len(), partials.rows.len());
+        for column in partials.states.iter().chain(&assembled.rows.keys) {
+            column
+                .to_data()
+                .validate_full()
+                .expect("decoders check what they give");
+        }
+    });
 }

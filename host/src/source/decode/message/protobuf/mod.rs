@@ -8,6 +8,7 @@ mod plan;
 mod read;
 mod wire;
 
+use std::panic::catch_unwind;
 use std::path::Path;
 
 use arrow::datatypes::SchemaRef;
@@ -49,12 +50,15 @@ impl ProtobufType {
     ///
     /// It is no set of descriptors or lacks imports, or has no such type.
     pub fn parse(file: &str, descriptors: &[u8], name: &str) -> Result<Self, MessageError> {
-        let pool =
-            DescriptorPool::decode(descriptors).map_err(|error| MessageError::BadSchemaFile {
-                file: file.to_owned(),
-                format: "Protobuf descriptor set",
-                reason: format!("{error}; write it with `protoc --include_imports`"),
-            })?;
+        let refuse = |reason: String| MessageError::BadSchemaFile {
+            file: file.to_owned(),
+            format: "Protobuf descriptor set",
+            reason: format!("{reason}; write it with `protoc --include_imports`"),
+        };
+        // It panics at some sets that name nothing, and keeps nothing of them.
+        let pool = catch_unwind(|| DescriptorPool::decode(descriptors))
+            .map_err(|_| refuse("a name in it is missing".to_owned()))?
+            .map_err(|error| refuse(error.to_string()))?;
         let message = pool.get_message_by_name(name.trim_start_matches('.'));
         let message = message.ok_or_else(|| MessageError::UnknownMessage {
             file: file.to_owned(),

@@ -1,0 +1,4 @@
+//go:build !wasm
+
+// Package abi has nothing natively.
+package abi

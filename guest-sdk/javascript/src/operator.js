@@ -1,0 +1,47 @@
+/** Lines and figures for the operator. Natively lines go to the console and figures nowhere. */
+
+/** Where lines and figures go; inside a component, to the host. A test may put its own functions here. */
+export const sinks = {
+  log: (level, message) => globalThis.console?.error(`${level}: ${message}`),
+  count: () => {},
+  observe: () => {},
+};
+
+let quiet = false;
+
+/** Holds back what is said by rows that are applied once more: they have said it already. */
+export function quietly(work) {
+  quiet = true;
+  try {
+    work();
+  } finally {
+    quiet = false;
+  }
+}
+
+function write(level, parts) {
+  if (!quiet) sinks.log(level, parts.map((part) => (typeof part === "string" ? part : text(part))).join(" "));
+}
+
+function text(value) {
+  if (value instanceof Error || typeof value !== "object" || value === null) return String(value);
+  return JSON.stringify(value, (_, inner) => (typeof inner === "bigint" ? String(inner) : inner));
+}
+
+export const log = {
+  debug: (...parts) => write("debug", parts),
+  info: (...parts) => write("info", parts),
+  warn: (...parts) => write("warn", parts),
+  error: (...parts) => write("error", parts),
+};
+
+export const metrics = {
+  /** Adds to a counter. */
+  count(name, amount = 1) {
+    if (!quiet) sinks.count(name, Number(amount));
+  },
+  /** Adds a value to a histogram. */
+  observe(name, value) {
+    if (!quiet) sinks.observe(name, Number(value));
+  },
+};

@@ -1,0 +1,337 @@
+//! What generation is wanted, and is it fit? One thread a pipeline looks every so often, and prepares what it finds.
+//!
+//! To prepare is to do everything that can fail before any lane hears of it: the component is fetched by its digest and
+//! compiled, the pipeline is put together with it as at a start, and what it says of itself is held against what runs.
+//! What does not fit is refused in the ledger, with the reason, and nothing changes.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+
+use super::generations::StateShape;
+use super::migrating::{Migration, MigrationError, try_on_lanes};
+use super::opening::{OpenedLive, open};
+use super::run::LiveError;
+use super::steps;
+use super::switching::{Change, Desk};
+use crate::config::{ComponentPlace, Environment, Pipeline, VersionedName};
+use crate::pipeline::loading::bytes_at;
+use crate::pipeline::swap::{Asked, Fate, Generation, Ledger, Running, SwapError, Swaps};
+use crate::pipeline::telemetry::PipelineTelemetry;
+use crate::pipeline::wiring::{Host, WiringError};
+use crate::registry::{Registry, digest};
+use crate::store::embedded::EmbeddedStore;
+
+/// How long it may go unnoticed that somebody is in a hurry, or that everything is over.
+const GLANCE: Duration = Duration::from_millis(20);
+
+/// How often preparing may fail because of the machine or the network before the generation is refused.
+const TRIES: u32 = 5;
+
+/// Why a generation is not taken on.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unfit {
+    /// It cannot be put together.
+    #[error("{0}")]
+    Wiring(#[from] WiringError),
+    /// Its component is not to be had.
+    #[error("{0}")]
+    Swap(#[from] SwapError),
+    /// Its states are others.
+    #[error(
+        "its states have version {now}, and there are states of version {before}, which it does not take over; `--fresh` begins anew without them"
+    )]
+    State {
+        /// What there is.
+        before: u32,
+        /// What it has.
+        now: u32,
+    },
+    /// Its states have the same version and other columns.
+    #[error(
+        "its states have other columns than those that there are, and the same version {0}: raise `state_version` whenever the state changes"
+    )]
+    Columns(u32),
+    /// It fails on states that there are.
+    #[error("it takes over the states that there are, and fails on those of lane {lane}: {error}")]
+    Migration {
+        /// The lane.
+        lane: u32,
+        /// Why.
+        error: MigrationError,
+    },
+    /// It cannot be known who has made it.
+    #[error(
+        "it is not from the registry, and the environment requires signatures: push it with `penstock push FILE NAME@VERSION --sign KEY`, and swap to that"
+    )]
+    Unsigned,
+    /// The registry has something else under its name.
+    #[error("the registry says that {name} is {found}, and {digest} was asked for")]
+    Other {
+        /// Its name.
+        name: VersionedName,
+        /// What the registry says.
+        found: String,
+        /// What was asked for.
+        digest: String,
+    },
+}
+
+impl Unfit {
+    /// Whether the same may work another time.
+    fn is_of_the_system(&self) -> bool {
+        match self {
+            Self::Wiring(error) => error.is_of_the_system(),
+            Self::Swap(error) => !error.is_bad_input(),
+            Self::Migration { error, .. } => !error.is_of_the_transform(),
+            _ => false,
+        }
+    }
+}
+
+/// Puts a pipeline that is to be started together with the generation that is wanted, which may be another one than its
+/// file says.
+pub(super) fn begin(
+    host: &Host,
+    opened: OpenedLive,
+    store: &Arc<EmbeddedStore>,
+) -> Result<(OpenedLive, Running, Arc<Desk>), LiveError> {
+    let pipeline = opened.plan.pipeline.clone();
+    let failed = |error: String| LiveError::Generation {
+        pipeline: pipeline.clone(),
+        error,
+    };
+    let swaps = Swaps::new(Arc::clone(store), &pipeline);
+    let place = &opened.declaration.transform;
+    let bytes = bytes_at(host, &opened.environment, place).map_err(|it| failed(it.to_string()))?;
+    if digest(&bytes) != opened.digest {
+        let reason = format!("{} was changed while it was started", place.value);
+        return Err(failed(reason));
+    }
+    let asked = Asked {
+        component: place.to_string(),
+        digest: opened.digest.clone(),
+        at: host.clock.unix(),
+        fresh: false,
+    };
+    let ledger = host.io.block_on(swaps.start(asked, Bytes::from(bytes)));
+    let mut ledger = ledger.map_err(|error| failed(error.to_string()))?;
+    let spec = opened.declaration.swap;
+    let desk = Arc::new(Desk::new(swaps));
+    let mut opened = Some(opened);
+    let declared = opened.as_ref().map(|it| {
+        let (pipeline, environment) = (it.declaration.clone(), it.environment.clone());
+        (pipeline, environment, it.fresh, Arc::clone(&it.telemetry))
+    });
+    let (declaration, environment, fresh, telemetry) = declared.expect("it was just put there");
+    loop {
+        let wanted = ledger.wanted().clone();
+        let found = match opened.take_if(|it| it.digest == wanted.digest) {
+            Some(opened) => Ok(opened),
+            None => put_together(host, &desk.swaps, &declaration, &environment, &wanted),
+        };
+        let is_new =
+            wanted.fate == Fate::Wanted && wanted.from.is_some() && !wanted.fresh && !fresh;
+        let found = found.and_then(|opened| {
+            if is_new {
+                takes_over(host, &opened, None)?;
+            }
+            Ok(opened)
+        });
+        match found {
+            Ok(mut opened) => {
+                opened.fresh = fresh;
+                opened.telemetry = telemetry;
+                let running = Running::of(&ledger, opened.identity(), spec);
+                opened.put_on_probation(running.probation.clone());
+                desk.set_undone(running.undone.clone());
+                return Ok((opened, running, desk));
+            }
+            // What no host has had at work is refused, and the one before it goes on.
+            Err(unfit) if wanted.fate == Fate::Wanted && !unfit.is_of_the_system() => {
+                let fate = Fate::Refused(unfit.to_string());
+                let back = desk.swaps.take_back(Some(wanted.number), fate);
+                let back = host.io.block_on(back);
+                (_, ledger) = back.map_err(|_| failed(unfit.to_string()))?;
+                tracing::error!(pipeline, generation = wanted.number, error = %unfit, "the generation is refused");
+            }
+            Err(unfit) => return Err(failed(unfit.to_string())),
+        }
+    }
+}
+
+/// What a follower must know of the generation at work.
+pub(super) struct Follower {
+    pub(super) desk: Arc<Desk>,
+    declaration: Pipeline,
+    environment: Environment,
+    /// The generation at work, or the one that was handed over last.
+    have: u64,
+    state: Option<StateShape>,
+    /// What the pipeline tells, whichever generation it is.
+    telemetry: Arc<PipelineTelemetry>,
+    tries: u32,
+}
+
+impl Follower {
+    /// Follows a pipeline that is about to start.
+    pub(super) fn of(opened: &OpenedLive, running: &Running, desk: &Arc<Desk>) -> Self {
+        Self {
+            desk: Arc::clone(desk),
+            declaration: opened.declaration.clone(),
+            environment: opened.environment.clone(),
+            have: running.number,
+            state: state_of(opened),
+            telemetry: Arc::clone(&opened.telemetry),
+            tries: 0,
+        }
+    }
+
+    /// Looks until everything is over.
+    pub(super) fn follow(mut self, host: &Host, over: &AtomicBool) {
+        let every = self.declaration.swap.look_every;
+        while !over.load(Ordering::Relaxed) {
+            let until = host.clock.now().saturating_add(every);
+            while host.clock.now() < until
+                && !self.desk.is_hurried()
+                && !over.load(Ordering::Relaxed)
+            {
+                let glance = host.clock.now().saturating_add(GLANCE);
+                host.clock.wait(glance.min(until), over);
+            }
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            self.look(host);
+        }
+    }
+
+    fn look(&mut self, host: &Host) {
+        let pipeline = self.declaration.name.value.as_str();
+        let ledger = match host.io.block_on(self.desk.swaps.read()) {
+            Ok(Some(ledger)) => ledger,
+            Ok(None) => return,
+            // What runs goes on. It is seen when the store answers again.
+            Err(error) => {
+                tracing::warn!(pipeline, %error, "cannot look which generation is wanted");
+                return;
+            }
+        };
+        self.desk.set_undone(ledger.undone());
+        let wanted = ledger.wanted().clone();
+        if wanted.number == self.have {
+            return;
+        }
+        tracing::info!(
+            pipeline,
+            generation = wanted.number,
+            component = wanted.component,
+            "another generation is wanted"
+        );
+        match self.prepare(host, &ledger, &wanted) {
+            Ok(change) => {
+                self.have = wanted.number;
+                self.tries = 0;
+                self.state = state_of(&change.opened);
+                self.desk.hand(change);
+            }
+            Err(unfit) if unfit.is_of_the_system() && self.tries < TRIES => {
+                self.tries += 1;
+                tracing::warn!(pipeline, generation = wanted.number, error = %unfit, "cannot prepare it yet");
+            }
+            Err(unfit) => {
+                self.tries = 0;
+                tracing::error!(pipeline, generation = wanted.number, error = %unfit, "the generation is refused");
+                let fate = Fate::Refused(unfit.to_string());
+                let back = self.desk.swaps.take_back(Some(wanted.number), fate);
+                if let Err(error) = host.io.block_on(back) {
+                    tracing::error!(pipeline, %error, "the generation cannot be refused");
+                }
+            }
+        }
+    }
+
+    fn prepare(&self, host: &Host, ledger: &Ledger, wanted: &Generation) -> Result<Change, Unfit> {
+        let mut opened = put_together(
+            host,
+            &self.desk.swaps,
+            &self.declaration,
+            &self.environment,
+            wanted,
+        )?;
+        // Of one that is gone back to the states are what they were.
+        let is_back = wanted.number < self.have;
+        if !is_back && !wanted.fresh && self.state != state_of(&opened) {
+            takes_over(host, &opened, self.state.as_ref())?;
+        }
+        opened.telemetry = Arc::clone(&self.telemetry);
+        let running = Running::of(ledger, opened.identity(), self.declaration.swap);
+        opened.put_on_probation(running.probation.clone());
+        steps::done("prepared");
+        Ok(Change { opened, running })
+    }
+}
+
+/// Whether a pipeline that was put together can go on with the states that there are: those which this host has at work,
+/// if it has any, and those that lanes have left.
+fn takes_over(host: &Host, opened: &OpenedLive, ours: Option<&StateShape>) -> Result<(), Unfit> {
+    if let (Some(ours), Some(migration)) = (ours, Migration::of(opened)) {
+        migration.fits(ours)?;
+    }
+    let reader = host.io.block_on(EmbeddedStore::open_reader(&opened.store));
+    let reader = reader.map_err(SwapError::from)?;
+    let tried = try_on_lanes(host.io.handle(), &reader, opened);
+    host.io.block_on(reader.close());
+    tried
+}
+
+fn state_of(opened: &OpenedLive) -> Option<StateShape> {
+    let windows = opened.plan.windows();
+    windows.map(|windows| StateShape::of(&windows.spec))
+}
+
+/// Puts the pipeline together with a generation's component in the place of its own.
+fn put_together(
+    host: &Host,
+    swaps: &Swaps,
+    declaration: &Pipeline,
+    environment: &Environment,
+    wanted: &Generation,
+) -> Result<OpenedLive, Unfit> {
+    if environment.registry.trust.required {
+        check_signature(host, declaration, environment, wanted)?;
+    }
+    let held = host.io.block_on(swaps.component(wanted))?;
+    let mut declaration = declaration.clone();
+    declaration.transform.value = ComponentPlace::Held(held);
+    Ok(open(host, declaration, environment)?)
+}
+
+/// The store is as little trusted as any other place, so the signature is asked for where signatures are. What this
+/// host's own file names by its path needs none: whoever can write that can do anything here.
+fn check_signature(
+    host: &Host,
+    declaration: &Pipeline,
+    environment: &Environment,
+    wanted: &Generation,
+) -> Result<(), Unfit> {
+    let is_own = |file: &Path| std::fs::read(file).is_ok_and(|it| digest(&it) == wanted.digest);
+    if declaration.transform.file().is_some_and(is_own) {
+        return Ok(());
+    }
+    let name = VersionedName::parse(&wanted.component).map_err(|_| Unfit::Unsigned)?;
+    let registry = Registry::open(&environment.registry).map_err(WiringError::from)?;
+    let version = host.io.block_on(registry.resolve(&name));
+    let version = version.map_err(WiringError::from)?;
+    match version.digest == wanted.digest {
+        true => Ok(()),
+        false => Err(Unfit::Other {
+            name,
+            found: version.digest,
+            digest: wanted.digest.clone(),
+        }),
+    }
+}

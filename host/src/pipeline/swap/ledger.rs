@@ -1,0 +1,298 @@
+//! The ledger of a pipeline's generations: which there were, which one is wanted, and what became of the others.
+//!
+//! It is one JSON text that all hosts of a pipeline see, and that is written whole on the condition that nobody else has
+//! written it meanwhile. Everything here works on the text's content alone, so each change is a pure function: whoever
+//! loses a race reads it again and decides again.
+
+use std::collections::BTreeSet;
+
+use serde::{Deserialize, Serialize};
+
+/// The layout of the text that this code writes, and the only one that it reads.
+const LAYOUT: u32 = 1;
+
+/// Generations that are remembered. Those before them are over for good.
+const REMEMBERED: usize = 1_000;
+
+/// The generations of a pipeline's transform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ledger {
+    layout: u32,
+    /// The number of the one that every lane is to have.
+    wanted: u64,
+    /// The digest that the pipeline's file had when a host was started last.
+    declared: String,
+    /// By rising numbers, the wanted one among them.
+    generations: Vec<Generation>,
+}
+
+/// A version of the transform as it runs in the pipeline.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Generation {
+    /// Its number, from 1 on.
+    pub number: u64,
+    /// What it is, for people: `driver@1.2.0`, or a file.
+    pub component: String,
+    /// The component's digest.
+    pub digest: String,
+    /// The generation that was wanted before, to which a rollback leads; none for the first.
+    pub from: Option<u64>,
+    /// When it was asked for, in microseconds since 1970-01-01T00:00:00Z.
+    pub asked: i64,
+    /// Whether nothing is taken over of the state before it.
+    #[serde(default)]
+    pub fresh: bool,
+    /// What became of it.
+    pub fate: Fate,
+    /// What hosts have to say about it, in order.
+    #[serde(default)]
+    pub notes: Vec<Note>,
+}
+
+/// What became of a generation.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fate {
+    /// It is wanted, and no host has said that it works.
+    Wanted,
+    /// A host has it at work.
+    Running,
+    /// Another one took its place.
+    Replaced,
+    /// A host found that it cannot take over, for this reason. If another host had it at work, that is taken back.
+    Refused(String),
+    /// It was taken back after it had worked, for this reason, with what it had done.
+    Revoked(String),
+}
+
+impl Fate {
+    /// Whether what it did is to be undone.
+    pub fn is_undone(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Revoked(_))
+    }
+}
+
+/// What a host has to say.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Note {
+    /// When, in microseconds since 1970-01-01T00:00:00Z.
+    pub at: i64,
+    /// What.
+    pub text: String,
+}
+
+/// Why the ledger cannot be changed as it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LedgerError {
+    /// The text is of another layout, or damaged.
+    #[error("what the store says of the pipeline's generations cannot be used: {0}")]
+    Unreadable(String),
+    /// It is what runs.
+    #[error("generation {number} is wanted already, and is this very component ({digest})")]
+    Same {
+        /// The generation.
+        number: u64,
+        /// The digest.
+        digest: String,
+    },
+    /// There is nothing to go back to.
+    #[error(
+        "there is no way back from generation {0}: either it was the first, or it is itself what was gone back to, and lanes keep one snapshot"
+    )]
+    First(u64),
+    /// Another generation is wanted by now.
+    #[error("generation {asked} is not wanted any more: that is generation {wanted}")]
+    Moved {
+        /// The one that was meant.
+        asked: u64,
+        /// The one that is wanted.
+        wanted: u64,
+    },
+}
+
+/// A component that is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Asked {
+    /// What it is, for people.
+    pub component: String,
+    /// Its digest.
+    pub digest: String,
+    /// When, in microseconds since 1970-01-01T00:00:00Z.
+    pub at: i64,
+    /// Whether nothing is to be taken over.
+    pub fresh: bool,
+}
+
+impl Ledger {
+    /// Reads the text; none if it is empty.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Unreadable`].
+    pub fn decode(text: &str) -> Result<Option<Self>, LedgerError> {
+        if text.is_empty() {
+            return Ok(None);
+        }
+        let refuse = |reason: String| Err(LedgerError::Unreadable(reason));
+        let ledger: Self = match serde_json::from_str(text) {
+            Ok(ledger) => ledger,
+            Err(error) => return refuse(error.to_string()),
+        };
+        if ledger.layout != LAYOUT {
+            let layout = ledger.layout;
+            return refuse(format!(
+                "it has layout {layout}, and this build reads {LAYOUT}"
+            ));
+        }
+        if ledger.find(ledger.wanted).is_none() {
+            return refuse(format!("it has no generation {}", ledger.wanted));
+        }
+        Ok(Some(ledger))
+    }
+
+    /// The text.
+    pub fn encode(&self) -> String {
+        serde_json::to_string_pretty(self).expect("it has only texts and numbers")
+    }
+
+    /// The ledger of a pipeline that nobody has started before.
+    pub fn begin(asked: Asked) -> Self {
+        let (declared, fresh) = (asked.digest.clone(), false);
+        Self {
+            layout: LAYOUT,
+            wanted: 1,
+            declared,
+            generations: vec![Generation::new(1, None, Asked { fresh, ..asked })],
+        }
+    }
+
+    /// A host is started whose pipeline's file names this component. Where that is another one than when a host was
+    /// started last, it is wanted from now on; otherwise what was wanted still is.
+    pub fn start(&mut self, asked: Asked) {
+        if self.declared == asked.digest {
+            return;
+        }
+        self.declared.clone_from(&asked.digest);
+        // That it may be wanted already is fine.
+        let _ = self.ask(asked);
+    }
+
+    /// Another component is wanted. Gives the number of its generation.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Same`].
+    pub fn ask(&mut self, asked: Asked) -> Result<u64, LedgerError> {
+        let wanted = self.wanted();
+        if wanted.digest == asked.digest && !asked.fresh {
+            return Err(LedgerError::Same {
+                number: wanted.number,
+                digest: asked.digest,
+            });
+        }
+        let (from, number) = (wanted.number, self.last() + 1);
+        self.set_fate(from, Fate::Replaced);
+        self.generations
+            .push(Generation::new(number, Some(from), asked));
+        self.wanted = number;
+        let over = self.generations.len().saturating_sub(REMEMBERED);
+        self.generations.drain(..over);
+        Ok(number)
+    }
+
+    /// Generation `number` is not wanted any more, and what it did is to be undone: the one before it is wanted again.
+    /// Gives that one's number.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Moved`] when another one is wanted already, [`LedgerError::First`] when there is none before it.
+    pub fn take_back(&mut self, number: u64, fate: Fate) -> Result<u64, LedgerError> {
+        if number != self.wanted {
+            return Err(LedgerError::Moved {
+                asked: number,
+                wanted: self.wanted,
+            });
+        }
+        let from = self.wanted().from.filter(|from| self.find(*from).is_some());
+        let from = from.ok_or(LedgerError::First(number))?;
+        self.set_fate(number, fate);
+        self.set_fate(from, Fate::Running);
+        // Lanes have one snapshot, and it was used.
+        let mut generations = self.generations.iter_mut();
+        if let Some(before) = generations.find(|it| it.number == from) {
+            before.from = None;
+        }
+        self.wanted = from;
+        Ok(from)
+    }
+
+    /// A host has the wanted generation at work. Gives whether that is news.
+    pub fn runs(&mut self, number: u64) -> bool {
+        let is_news = self.wanted == number && self.wanted().fate == Fate::Wanted;
+        if is_news {
+            self.set_fate(number, Fate::Running);
+        }
+        is_news
+    }
+
+    /// Notes something about a generation, if it is remembered.
+    pub fn note(&mut self, number: u64, note: Note) {
+        let mut generations = self.generations.iter_mut();
+        if let Some(generation) = generations.find(|it| it.number == number) {
+            generation.notes.push(note);
+        }
+    }
+
+    /// The one that every lane is to have.
+    pub fn wanted(&self) -> &Generation {
+        self.find(self.wanted)
+            .expect("decode and all changes see to it that it is there")
+    }
+
+    /// All that are remembered, by rising numbers.
+    pub fn generations(&self) -> &[Generation] {
+        &self.generations
+    }
+
+    /// The numbers of those whose work is to be undone.
+    pub fn undone(&self) -> BTreeSet<u64> {
+        let undone = self.generations.iter().filter(|it| it.fate.is_undone());
+        undone.map(|it| it.number).collect()
+    }
+
+    /// A generation, if it is remembered.
+    pub fn find(&self, number: u64) -> Option<&Generation> {
+        let mut generations = self.generations.iter();
+        generations.find(|generation| generation.number == number)
+    }
+
+    fn last(&self) -> u64 {
+        self.generations.last().map_or(0, |last| last.number)
+    }
+
+    fn set_fate(&mut self, number: u64, fate: Fate) {
+        let mut generations = self.generations.iter_mut();
+        if let Some(generation) = generations.find(|it| it.number == number) {
+            generation.fate = fate;
+        }
+    }
+}
+
+impl Generation {
+    fn new(number: u64, from: Option<u64>, asked: Asked) -> Self {
+        Self {
+            number,
+            component: asked.component,
+            digest: asked.digest,
+            from,
+            asked: asked.at,
+            fresh: asked.fresh,
+            fate: Fate::Wanted,
+            notes: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger_tests.rs"]
+mod tests;

@@ -1,0 +1,126 @@
+//! What may become of generations, whatever is asked in whatever order.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn asked(digest: u8, fresh: bool) -> Asked {
+    Asked {
+        component: format!("driver@{digest}"),
+        digest: format!("sha256:{digest}"),
+        at: 0,
+        fresh,
+    }
+}
+
+#[test]
+fn a_swap_and_a_rollback() {
+    let mut ledger = Ledger::begin(asked(1, false));
+    assert!(ledger.runs(1));
+    assert!(!ledger.runs(1));
+    assert_eq!(ledger.ask(asked(2, false)), Ok(2));
+    assert!(matches!(
+        ledger.ask(asked(2, false)),
+        Err(LedgerError::Same { number: 2, .. })
+    ));
+    assert!(ledger.runs(2));
+    let reason = || Fate::Revoked("it was wrong".to_owned());
+    assert_eq!(ledger.take_back(2, reason()), Ok(1));
+    assert_eq!(ledger.find(2).unwrap().fate, reason());
+    assert_eq!(ledger.wanted().number, 1);
+    // A second host that wanted to do the same hears that it was done.
+    assert!(matches!(
+        ledger.take_back(2, reason()),
+        Err(LedgerError::Moved { wanted: 1, .. })
+    ));
+    assert_eq!(ledger.take_back(1, reason()), Err(LedgerError::First(1)));
+    // Numbers are never used twice.
+    assert_eq!(ledger.ask(asked(2, false)), Ok(3));
+    assert_eq!(ledger.wanted().from, Some(1));
+}
+
+#[test]
+fn a_file_that_says_something_else_is_a_swap_and_a_restart_is_none() {
+    let mut ledger = Ledger::begin(asked(1, false));
+    ledger.ask(asked(2, false)).unwrap();
+    ledger.start(asked(1, false));
+    assert_eq!(
+        ledger.wanted().number,
+        2,
+        "what an operator did outlives restarts"
+    );
+    ledger.start(asked(3, false));
+    assert_eq!(ledger.wanted().digest, "sha256:3");
+    ledger.start(asked(3, false));
+    assert_eq!(ledger.wanted().number, 3);
+}
+
+#[test]
+fn another_layout_is_refused() {
+    let text = Ledger::begin(asked(1, false)).encode();
+    assert_eq!(Ledger::decode(""), Ok(None));
+    assert!(Ledger::decode(&text).unwrap().is_some());
+    for wrong in [
+        text.replace("\"layout\": 1", "\"layout\": 2"),
+        text.replace("\"wanted\": 1", "\"wanted\": 2"),
+        "{".to_owned(),
+    ] {
+        assert!(Ledger::decode(&wrong).is_err(), "{wrong}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn one_is_always_wanted_and_numbers_rise(steps in proptest::collection::vec((0..4u8, 0..4u8), 0..40)) {
+        let mut ledger = Ledger::begin(asked(0, false));
+        let mut greatest = 1;
+        for (what, digest) in steps {
+            let wanted = ledger.wanted().number;
+            match what {
+                0 => {
+                    if let Ok(number) = ledger.ask(asked(digest, false)) {
+                        prop_assert_eq!(number, greatest + 1);
+                        greatest = number;
+                    }
+                }
+                1 => {
+                    let _ = ledger.take_back(wanted, Fate::Revoked("wrong".to_owned()));
+                }
+                2 => drop(ledger.runs(wanted)),
+                _ => ledger.start(asked(digest, false)),
+            }
+            greatest = greatest.max(ledger.wanted().number);
+            let wanted = ledger.wanted();
+            prop_assert!(!wanted.fate.is_undone());
+            // Going back never leads to what was undone.
+            let mut from = wanted.from;
+            while let Some(number) = from {
+                let before = ledger.find(number).unwrap();
+                prop_assert!(!before.fate.is_undone());
+                prop_assert!(before.number < wanted.number);
+                from = before.from;
+            }
+            let read = Ledger::decode(&ledger.encode()).unwrap();
+            prop_assert_eq!(read.as_ref(), Some(&ledger));
+        }
+    }
+}
+
+#[test]
+fn fuzz_ledger() {
+    let mut ledger = Ledger::begin(asked(1, false));
+    ledger.runs(1);
+    ledger.ask(asked(2, true)).unwrap();
+    ledger
+        .take_back(2, Fate::Revoked("it was wrong".to_owned()))
+        .unwrap();
+    crate::fuzz::run("ledger", vec![ledger.encode().into_bytes()], |input| {
+        let text = String::from_utf8_lossy(input);
+        if let Ok(Some(mut ledger)) = Ledger::decode(&text) {
+            let wanted = ledger.wanted().number;
+            let _ = ledger.ask(asked(3, false));
+            let _ = ledger.take_back(wanted, Fate::Revoked(String::new()));
+            assert_eq!(Ledger::decode(&ledger.encode()), Ok(Some(ledger)));
+        }
+    });
+}

@@ -1,0 +1,160 @@
+//! What an operator may have done with a pipeline's generations, whichever way they ask: by a command, or over HTTP.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use super::{Asked, Fate, Ledger, SwapError, Swaps};
+use crate::clock::Clock;
+use crate::config::{Environment, VersionedName};
+use crate::pipeline::kept::{self, KeptError, KeptLane};
+use crate::registry::{Registry, RegistryError, digest};
+use crate::store::embedded::EmbeddedStore;
+
+/// Why an operator does not get what they asked for.
+#[derive(Debug, thiserror::Error)]
+pub enum OperatorError {
+    /// The pipeline's generations cannot be read, or changed so.
+    #[error(transparent)]
+    Swap(#[from] SwapError),
+    /// The registry does not give the version.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// What lanes keep cannot be read.
+    #[error(transparent)]
+    Kept(#[from] KeptError),
+    /// It cannot be known who has made it.
+    #[error(
+        "{0} is a file, and the environment requires signatures: push it with `penstock push {0} NAME@VERSION --sign KEY`, and swap to that"
+    )]
+    Unsigned(String),
+}
+
+impl OperatorError {
+    /// Whether what was asked for is wrong, and not the moment.
+    pub fn is_bad_input(&self) -> bool {
+        match self {
+            Self::Swap(error) => error.is_bad_input(),
+            Self::Registry(error) => !error.is_of_the_system(),
+            Self::Kept(_) => false,
+            Self::Unsigned(_) => true,
+        }
+    }
+}
+
+/// The generations of one pipeline in an environment, for somebody who may change them.
+pub struct Operator {
+    environment: Environment,
+    pipeline: String,
+    swaps: Swaps,
+    clock: Arc<dyn Clock>,
+}
+
+impl Operator {
+    /// Of a pipeline, whether it was ever started or not.
+    ///
+    /// # Errors
+    ///
+    /// There is no store, or it cannot be opened.
+    pub async fn open(
+        environment: &Environment,
+        pipeline: &str,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, OperatorError> {
+        let place = &environment.store;
+        let open = async {
+            // To open a store for writing would make one.
+            EmbeddedStore::open_reader(place).await?.close().await;
+            EmbeddedStore::open(place, &[]).await
+        };
+        let store = open.await.map_err(SwapError::from)?;
+        Ok(Self {
+            environment: environment.clone(),
+            pipeline: pipeline.to_owned(),
+            swaps: Swaps::new(Arc::new(store), pipeline),
+            clock,
+        })
+    }
+
+    /// The generations that there are.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`]; the pipeline was never started.
+    pub async fn ledger(&self) -> Result<Ledger, OperatorError> {
+        let ledger = self.swaps.read().await?;
+        Ok(ledger.ok_or_else(|| SwapError::Never(self.pipeline.clone()))?)
+    }
+
+    /// How far each lane has come, and in which generation.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`].
+    pub async fn lanes(&self) -> Result<Vec<KeptLane>, OperatorError> {
+        let reader = EmbeddedStore::open_reader(&self.environment.store).await;
+        let reader = reader.map_err(SwapError::from)?;
+        let lanes = kept::lanes(&reader, &self.pipeline).await;
+        reader.close().await;
+        Ok(lanes?)
+    }
+
+    /// Asks for a version in the environment's registry. Gives the number of its generation.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`].
+    pub async fn ask(
+        &self,
+        name: &VersionedName,
+        fresh: bool,
+    ) -> Result<(u64, Ledger), OperatorError> {
+        let registry = Registry::open(&self.environment.registry)?;
+        let version = registry.resolve(name).await?;
+        let bytes = registry.fetch(&version).await?;
+        self.ask_for(name.to_string(), bytes, fresh).await
+    }
+
+    /// Asks for the bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`]; the environment requires signatures.
+    pub async fn ask_for_file(
+        &self,
+        file: &str,
+        bytes: Bytes,
+        fresh: bool,
+    ) -> Result<(u64, Ledger), OperatorError> {
+        if self.environment.registry.trust.required {
+            return Err(OperatorError::Unsigned(file.to_owned()));
+        }
+        self.ask_for(file.to_owned(), bytes, fresh).await
+    }
+
+    /// Whether it is a transform at all, each host finds out, which has to compile it in any case.
+    async fn ask_for(
+        &self,
+        component: String,
+        bytes: Bytes,
+        fresh: bool,
+    ) -> Result<(u64, Ledger), OperatorError> {
+        let asked = Asked {
+            component,
+            digest: digest(&bytes),
+            at: self.clock.unix(),
+            fresh,
+        };
+        Ok(self.swaps.ask(asked, bytes).await?)
+    }
+
+    /// Has the wanted generation taken back. Gives the ledger, in which the one before it is wanted again.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`]; there is none before it.
+    pub async fn take_back(&self, reason: String) -> Result<Ledger, OperatorError> {
+        let taken = self.swaps.take_back(None, Fate::Revoked(reason)).await?;
+        Ok(taken.1)
+    }
+}

@@ -1,0 +1,76 @@
+//! A store that is opened when it is first asked for, and again for as long as that fails.
+//!
+//! A server may be started before the first pipeline has made the store: until then it answers that there is nothing.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use futures::future::BoxFuture;
+use tokio::sync::OnceCell;
+
+use crate::config::{CacheSettings, FeaturePlace};
+use crate::store::{
+    Declaration, FeatureName, FeatureReader, ItemPlace, PutBatch, PutStore, ServedStore, StoreError,
+};
+
+/// The store at a place, behind a cache, opened or not yet.
+pub struct Opening {
+    place: FeaturePlace,
+    cache: CacheSettings,
+    store: OnceCell<ServedStore>,
+}
+
+impl Opening {
+    /// A store that is opened later.
+    #[must_use]
+    pub fn new(place: FeaturePlace, cache: CacheSettings) -> Self {
+        Self {
+            place,
+            cache,
+            store: OnceCell::new(),
+        }
+    }
+
+    async fn store(&self) -> Result<&ServedStore, StoreError> {
+        let open = || ServedStore::open(&self.place, self.cache);
+        self.store.get_or_try_init(open).await
+    }
+}
+
+impl FeatureReader for Opening {
+    fn declarations<'a>(
+        &'a self,
+        group: Option<&'a str>,
+    ) -> BoxFuture<'a, Result<Vec<Declaration>, StoreError>> {
+        async move {
+            match self.store().await {
+                Ok(store) => store.declarations(group).await,
+                Err(StoreError::NotAStore { .. }) => Ok(Vec::new()),
+                Err(error) => Err(error),
+            }
+        }
+        .boxed()
+    }
+
+    fn find<'a>(
+        &'a self,
+        group: &'a str,
+        features: &'a [FeatureName],
+    ) -> BoxFuture<'a, Result<Vec<Arc<Declaration>>, StoreError>> {
+        async move { self.store().await?.find(group, features).await }.boxed()
+    }
+
+    fn items<'a>(
+        &'a self,
+        places: &'a [ItemPlace<'a>],
+    ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
+        async move { self.store().await?.items(places).await }.boxed()
+    }
+}
+
+impl PutStore for Opening {
+    fn put(&self, batch: PutBatch) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move { self.store().await?.put(batch).await }.boxed()
+    }
+}

@@ -1,0 +1,120 @@
+//! Reading files of the history back.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::compute::concat_batches;
+use bytes::Bytes;
+use object_store::{Error, ObjectStoreExt as _};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use super::{OfflineFile, OfflineStore};
+use crate::store::StoreError;
+
+impl OfflineStore {
+    /// A file's bytes.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be read, or is not there any more.
+    pub async fn get(&self, name: &str) -> Result<Bytes, StoreError> {
+        self.got(name)
+            .await
+            .map_err(|error| self.explain(name, &error))
+    }
+
+    /// The rows of a file.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when the file is not there any more, cannot be read, or is not Parquet.
+    pub async fn read(&self, name: &str) -> Result<RecordBatch, StoreError> {
+        let bytes = self.get(name).await?;
+        decode(bytes).map_err(|reason| self.damaged(name, reason))
+    }
+
+    /// Files of this machine with all rows that a group has, in the folder `into`, where they stay whatever is compacted:
+    /// those of one pipeline, if that is named. Of a folder they are links where the file system can link.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when files cannot be listed, read or copied.
+    pub async fn snapshot(
+        &self,
+        group: &str,
+        pipeline: Option<&str>,
+        into: &Path,
+    ) -> Result<Vec<PathBuf>, StoreError> {
+        loop {
+            let mut files = self.files(group).await?;
+            files.retain(|file| pipeline.is_none_or(|pipeline| file.is_of(pipeline)));
+            // What is gone is in a file that the next listing shows.
+            if let Some(copies) = self.copied(&files, into).await? {
+                return Ok(copies);
+            }
+        }
+    }
+
+    /// None if one of them is gone.
+    async fn copied(
+        &self,
+        files: &[OfflineFile],
+        into: &Path,
+    ) -> Result<Option<Vec<PathBuf>>, StoreError> {
+        let mut copies = Vec::with_capacity(files.len());
+        for OfflineFile { name, .. } in files {
+            let copy = into.join(name.replace('/', "_"));
+            let done = match &self.folder {
+                _ if copy.exists() => Ok(()),
+                Some(folder) => {
+                    let file = folder.join(name);
+                    std::fs::hard_link(&file, &copy)
+                        .or_else(|_| std::fs::copy(&file, &copy).map(|_| ()))
+                }
+                None => match self.got(name).await {
+                    Ok(bytes) => std::fs::write(&copy, &bytes),
+                    Err(Error::NotFound { .. }) => return Ok(None),
+                    Err(error) => return Err(self.explain(name, &error)),
+                },
+            };
+            match done {
+                Ok(()) => copies.push(copy),
+                Err(error) if error.kind() == io::ErrorKind::NotFound && into.exists() => {
+                    return Ok(None);
+                }
+                Err(source) => {
+                    return Err(StoreError::Io {
+                        doing: "write",
+                        path: copy,
+                        source,
+                    });
+                }
+            }
+        }
+        Ok(Some(copies))
+    }
+
+    pub(super) async fn got(&self, name: &str) -> Result<Bytes, Error> {
+        self.objects.get(&self.path(name)).await?.bytes().await
+    }
+
+    pub(super) fn damaged(&self, name: &str, reason: String) -> StoreError {
+        StoreError::Damaged {
+            path: format!("{}/{name}", self.shown).into(),
+            reason,
+        }
+    }
+}
+
+pub(super) fn decode(bytes: Bytes) -> Result<RecordBatch, String> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(bytes);
+    let builder = builder.map_err(|error| error.to_string())?;
+    let schema = Arc::clone(builder.schema());
+    let reader = builder.build().map_err(|error| error.to_string())?;
+    let batches: Vec<RecordBatch> = reader
+        .collect::<Result<_, _>>()
+        .map_err(|error| error.to_string())?;
+    concat_batches(&schema, &batches).map_err(|error| error.to_string())
+}

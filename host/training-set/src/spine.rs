@@ -1,0 +1,149 @@
+//! The rows that a training set is made for.
+
+use std::fs::File;
+use std::path::Path;
+use std::sync::Arc;
+
+use arrow::array::cast::AsArray;
+use arrow::array::{ArrayRef, Int64Array, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
+use arrow::error::ArrowError;
+use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
+
+use crate::TrainingError;
+
+/// Rows that are read at once.
+const BATCH: usize = 8_192;
+
+/// Opens a Parquet file.
+pub(crate) fn open(path: &Path) -> Result<ParquetRecordBatchReaderBuilder<File>, TrainingError> {
+    let failed = |reason: String| TrainingError::File {
+        doing: "read",
+        path: path.to_owned(),
+        reason,
+    };
+    let file = File::open(path).map_err(|error| failed(error.to_string()))?;
+    ParquetRecordBatchReaderBuilder::try_new(file)
+        .map_err(|error| failed(format!("it is no Parquet: {error}")))
+}
+
+pub(crate) fn rows(path: &Path) -> Result<ParquetRecordBatchReader, TrainingError> {
+    let reader = open(path)?.with_batch_size(BATCH).build();
+    reader.map_err(|error| TrainingError::File {
+        doing: "read",
+        path: path.to_owned(),
+        reason: error.to_string(),
+    })
+}
+
+/// The columns of the spine.
+pub(crate) fn schema(spine: &Path) -> Result<SchemaRef, TrainingError> {
+    match open(spine) {
+        Ok(opened) => Ok(Arc::clone(opened.schema())),
+        Err(TrainingError::File { path, reason, .. }) => Err(TrainingError::Spine {
+            path,
+            reason: format!("cannot be read: {reason}"),
+        }),
+        Err(other) => Err(other),
+    }
+}
+
+/// The columns of the spine that are joined by.
+#[derive(Debug, Clone)]
+pub(crate) struct KeyColumns {
+    keys: Vec<(String, DataType)>,
+    time: String,
+}
+
+impl KeyColumns {
+    /// `keys` are the columns with the types that they have in the history.
+    pub(crate) fn of(
+        spine: &Path,
+        time: &str,
+        keys: &[(String, DataType)],
+    ) -> Result<Self, TrainingError> {
+        let schema = schema(spine)?;
+        let refuse = |reason: String| TrainingError::Spine {
+            path: spine.to_owned(),
+            reason,
+        };
+        let names = || {
+            let names = schema.fields().iter().map(|field| field.name().as_str());
+            names.collect::<Vec<_>>().join(", ")
+        };
+        let of_time = schema.field_with_name(time).map_err(|_| {
+            refuse(format!(
+                "have no column `{time}`: name the one with their time with --time; there are {}",
+                names()
+            ))
+        })?;
+        if !matches!(of_time.data_type(), DataType::Timestamp(..)) {
+            return Err(refuse(format!(
+                "have times in `{time}` of type {}: a timestamp is wanted",
+                of_time.data_type()
+            )));
+        }
+        for (key, wanted) in keys {
+            let field = schema.field_with_name(key).map_err(|_| {
+                refuse(format!(
+                    "have no column `{key}`, which is of the features' key; there are {}",
+                    names()
+                ))
+            })?;
+            let is = field.data_type();
+            let alike = is == wanted
+                || is.is_integer() && wanted.is_integer()
+                || is_text(is) && is_text(wanted);
+            if !alike {
+                return Err(refuse(format!(
+                    "have keys in `{key}` of type {is}, and the features have {wanted}: cast the column"
+                )));
+            }
+        }
+        Ok(Self {
+            keys: keys.to_vec(),
+            time: time.to_owned(),
+        })
+    }
+
+    /// Of some rows: the columns of the key, and the time in microseconds.
+    pub(crate) fn take(&self, rows: &RecordBatch) -> Result<Vec<ArrayRef>, ArrowError> {
+        let column = |name: &str| {
+            let column = rows.column_by_name(name);
+            column.ok_or_else(|| ArrowError::SchemaError(format!("there is no `{name}`")))
+        };
+        let mut columns: Vec<ArrayRef> = Vec::new();
+        for (name, wanted) in &self.keys {
+            // A number that the key cannot hold becomes a null, which no entity has.
+            columns.push(cast(column(name)?, wanted)?);
+        }
+        columns.push(micros(column(&self.time)?)?);
+        Ok(columns)
+    }
+}
+
+/// Timestamps as microseconds since 1970. Finer ones are rounded down: a value of later in the same microsecond is not
+/// yet there. Those that lie outside what microseconds reach are nulls.
+pub(crate) fn micros(times: &ArrayRef) -> Result<ArrayRef, ArrowError> {
+    match times.data_type() {
+        DataType::Timestamp(TimeUnit::Nanosecond, _) => {
+            let nanos = times.as_primitive::<TimestampNanosecondType>();
+            let micros: Int64Array = nanos.unary(|nanos| nanos.div_euclid(1_000));
+            Ok(Arc::new(micros))
+        }
+        DataType::Timestamp(_, zone) => {
+            let micros = DataType::Timestamp(TimeUnit::Microsecond, zone.clone());
+            cast(&cast(times, &micros)?, &DataType::Int64)
+        }
+        other => Err(ArrowError::SchemaError(format!("{other} is no time"))),
+    }
+}
+
+fn is_text(data_type: &DataType) -> bool {
+    match data_type {
+        DataType::Utf8 | DataType::LargeUtf8 | DataType::Utf8View => true,
+        DataType::Dictionary(_, values) => is_text(values),
+        _ => false,
+    }
+}

@@ -1,0 +1,82 @@
+//! How many pipelines a host has room for: many distinct components, three lanes each, and nothing to do.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arrow::datatypes::{DataType, Field, Schema};
+use futures::executor::block_on;
+use penstock::sandbox::{Compiler, Limits, Resting, Sandbox};
+use penstock::transform::Opening;
+
+use crate::{Figures, support};
+
+/// Components, those of Python among them, and lanes of each.
+const COMPONENTS: usize = 1000;
+const OF_PYTHON: usize = 50;
+const LANES: usize = 3;
+
+/// What each takes, and how long loading takes that were compiled before.
+pub(crate) fn measure(figures: &mut Figures, quick: bool) -> anyhow::Result<()> {
+    let (components, of_python) = match quick {
+        true => (COMPONENTS / 20, OF_PYTHON / 25),
+        false => (COMPONENTS, OF_PYTHON),
+    };
+    let rust = std::fs::read(support::transform("driver_accept_proportion"))?;
+    let python = std::fs::read(support::transform("driver_accept_proportion_python"))?;
+    let distinct = |number: usize| {
+        let good = if number < of_python { &python } else { &rust };
+        // A custom section of another name each.
+        let name = format!("{number:08}");
+        [good, &[0, 9, 8][..], name.as_bytes()].concat()
+    };
+    let folder = tempfile::tempdir()?;
+    let cache = folder.path().join("cache");
+    let cold = Sandbox::start(Compiler::InProcess, Some(&cache))?;
+    for number in 0..components {
+        cold.load(&distinct(number))?;
+    }
+    drop(cold);
+    let column = |name, data_type| Field::new(name, data_type, false);
+    let opening = Arc::new(Opening {
+        config: "{}".into(),
+        event: "ride_offer".into(),
+        event_schema: Schema::new(vec![column("accepted", DataType::Boolean)]).into(),
+        key: Schema::new(vec![column("driver_id", DataType::Int64)]).into(),
+    });
+    let limits = Limits::default();
+    let before = resident()?;
+    let sandbox = Sandbox::start(Compiler::InProcess, Some(&cache))?;
+    let began = Instant::now();
+    let mut lanes = Vec::new();
+    for number in 0..components {
+        let component = Arc::new(sandbox.load(&distinct(number))?);
+        for _ in 0..LANES {
+            lanes.push(block_on(Resting::open(
+                &component, &opening, &limits, "density",
+            ))?);
+        }
+    }
+    let seconds = began.elapsed().as_secs_f64();
+    let each = |kib: u64| kib.saturating_sub(before) as f64 / 1024.0 / components as f64;
+    let awake = each(resident()?);
+    // As they do by themselves after a minute.
+    let gone = sandbox.let_go();
+    let idle = each(resident()?);
+    println!(
+        "{components} components ({of_python} of Python) with {LANES} lanes each: {seconds:.2} s to open warm, {awake:.2} MiB \
+         each at once, {idle:.2} MiB after {gone} instances have gone"
+    );
+    assert_eq!(lanes.len(), components * LANES);
+    figures.insert("density_components".into(), components as f64);
+    figures.insert("density_open_warm_s".into(), seconds);
+    figures.insert("density_mib_per_idle_pipeline".into(), idle);
+    Ok(())
+}
+
+/// Memory of this process, in KiB.
+fn resident() -> anyhow::Result<u64> {
+    let status = std::fs::read_to_string("/proc/self/status")?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.unwrap_or("0").trim().trim_end_matches(" kB");
+    Ok(kib.parse()?)
+}

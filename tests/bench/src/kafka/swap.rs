@@ -1,0 +1,221 @@
+//! Swaps under load: how long lanes stand still, whether an event is lost or counted twice, what is left behind after many
+//! of them, and what it costs to take over states of another version.
+
+use std::fs;
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+
+use super::broker::{self, Broker, Message, flush, send};
+use super::process::{Folder, Penstock};
+use super::{PARTITIONS, RIDES, load, rides};
+use crate::{Arguments, Figures, component, transform};
+
+const WINDOW: &str = "[window]\nkind = \"tumbling\"\nsize = \"10m\"\ndisorder = \"30s\"\n[swap]\nlook_every = \"20ms\"";
+
+/// Events a second while versions change.
+const PER_SECOND: f64 = 5_000.0;
+
+/// Swaps after which it is first looked what the process takes.
+const FEW: u64 = 10;
+
+/// Keys of which states are taken over.
+const GROUPS: u64 = 100_000;
+
+pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> Result<()> {
+    let broker = Broker::start()?;
+    let swaps = if arguments.quick { 2 * FEW } else { 1_000 };
+    in_a_row(&broker, swaps, figures, arguments)?;
+    migration(&broker, figures, arguments)
+}
+
+/// Goes to and fro between two versions that do the same, under load.
+fn in_a_row(
+    broker: &Broker,
+    swaps: u64,
+    figures: &mut Figures,
+    arguments: &Arguments,
+) -> Result<()> {
+    println!("{swaps} swaps at {PER_SECOND} events/s");
+    broker.create("swapped", PARTITIONS)?;
+    let folder = Folder::new(broker, "swapped", RIDES)?;
+    folder.listens()?;
+    folder.pipeline("swapped", WINDOW)?;
+    let versions = [0, 1].map(|number| folder.write(&format!("{number}.wasm"), same_but(number)?));
+    let [one, other] = versions;
+    let versions = [one?, other?];
+    let recorded = rides(&arguments.data, arguments.events)?;
+    let process = Penstock::start(&folder)?;
+    let watch = broker.watch("swapped", "swapped")?;
+    let over = AtomicBool::new(false);
+    let mut after_few = None;
+    let sent = std::thread::scope(|scope| {
+        let loading = scope.spawn(|| {
+            let producer = broker.producer()?;
+            let mut lines = broker::lines(&recorded)?;
+            let sent = load::pace(
+                PER_SECOND,
+                |_| over.load(Ordering::Relaxed),
+                || {
+                    // The first ones again, if there are too few: late ones are counted too.
+                    let line = match lines.next() {
+                        Some(line) => line?,
+                        None => {
+                            lines = broker::lines(&recorded)?;
+                            lines.next().context("there are rides")??
+                        }
+                    };
+                    send(&producer, "swapped", &line)
+                },
+                |_| Ok(()),
+            )?;
+            flush(&producer)?;
+            Ok::<u64, anyhow::Error>(sent)
+        });
+        let swapping = (0..swaps).try_for_each(|number| {
+            swap(&folder, "swapped", &versions[(number % 2) as usize])?;
+            process.wait_until(|| all_have(&folder, "swapped", number + 2))?;
+            if number + 1 == FEW {
+                after_few = Some(taken(&process)?);
+            }
+            Ok(())
+        });
+        over.store(true, Ordering::Relaxed);
+        let sent = loading.join().expect("nothing there panics");
+        swapping.and(sent)
+    })?;
+    process.wait_until(|| Ok(watch.lag()? == 0))?;
+    let status = status(&process)?;
+    let (mut longest, mut p99) = (0.0_f64, 0.0_f64);
+    for lane in status["pipelines"][0]["lanes"]
+        .as_array()
+        .into_iter()
+        .flatten()
+    {
+        let switches = &lane["switches"];
+        ensure!(
+            switches["count"] == swaps,
+            "each lane went over as it was: {lane}"
+        );
+        longest = longest.max(lane["longest_switch_s"].as_f64().unwrap_or(f64::NAN));
+        p99 = p99.max(switches["p99_at_most_s"].as_f64().unwrap_or(f64::NAN));
+    }
+    figures.insert("pause_max_ms".into(), longest * 1e3);
+    // The histogram's bound may be above the greatest.
+    figures.insert("pause_p99_ms".into(), p99.min(longest) * 1e3);
+    let (mib, files) = taken(&process)?;
+    let (mib_few, files_few) = after_few.context("there were so many")?;
+    figures.insert("rss_mib_after_few".into(), mib_few);
+    figures.insert("rss_mib_after_all".into(), mib);
+    figures.insert("files_after_few".into(), files_few);
+    figures.insert("files_after_all".into(), files);
+    let summary = process.stop()?;
+    let read = summary[0]["events"]["read"].as_u64().unwrap_or(0);
+    figures.insert("swaps".into(), swaps as f64);
+    figures.insert("events".into(), sent as f64);
+    figures.insert("lost".into(), sent.saturating_sub(read) as f64);
+    figures.insert("twice".into(), read.saturating_sub(sent) as f64);
+    Ok(())
+}
+
+/// Has the states of many keys be taken over.
+fn migration(broker: &Broker, figures: &mut Figures, arguments: &Arguments) -> Result<()> {
+    let groups = if arguments.quick { GROUPS / 10 } else { GROUPS };
+    println!("states of {groups} keys are taken over");
+    broker.create("migrated", PARTITIONS)?;
+    let columns =
+        "occurred_at = \"timestamp[us, UTC]\", driver_id = \"int64\", amount = \"float64\"";
+    let folder = Folder::new(broker, "migrated", columns)?;
+    folder.pipeline(
+        "migrated",
+        "[window]\nkind = \"tumbling\"\nsize = \"1d\"\n[swap]\nlook_every = \"20ms\"",
+    )?;
+    folder.replace("migrated", |text| {
+        let features = text.find("[[feature]]").unwrap_or(text.len());
+        let windows = text.find("[window]").unwrap_or(text.len());
+        let own = "[[feature]]\nname = \"sum\"\ntype = \"float64\"\n";
+        let head = text[..features].replace("driver_accept_proportion.wasm", "versioned.wasm");
+        format!("{head}{own}{}", &text[windows..])
+    })?;
+    let process = Penstock::start(&folder)?;
+    broker.produce(
+        "migrated",
+        (0..groups).map(|key| {
+            let value = format!(
+                "{{\"occurred_at\":\"2026-01-01T00:00:00Z\",\"driver_id\":{key},\"amount\":1.5}}"
+            );
+            Ok(Message { key, value })
+        }),
+    )?;
+    let watch = broker.watch("migrated", "migrated")?;
+    process.wait_until(|| Ok(watch.lag()? == 0))?;
+    swap(&folder, "migrated", &component("successor")?)?;
+    process.wait_until(|| all_have(&folder, "migrated", 2))?;
+    let history = folder.penstock(&["history", "migrated", "--json"])?;
+    process.stop()?;
+    let (mut states, mut millis) = (0.0, 0.0);
+    for note in history[1]["notes"].as_array().into_iter().flatten() {
+        let text = note["text"].as_str().unwrap_or_default();
+        let words: Vec<&str> = text.split(' ').collect();
+        if let ["lane", _, count, "states", .., took, "ms"] = words[..] {
+            states += count.parse::<f64>()?;
+            millis += took.parse::<f64>()?;
+        }
+    }
+    ensure!(
+        states == groups as f64,
+        "{states} states were taken over: {history}"
+    );
+    figures.insert("migration_ms_per_100k_groups".into(), millis / states * 1e5);
+    Ok(())
+}
+
+/// Asks for a component, and waits until a host says that it has it at work.
+fn swap(folder: &Folder, pipeline: &str, component: &Path) -> Result<()> {
+    let component = component.to_str().context("the path is a text")?;
+    folder
+        .penstock(&["swap", pipeline, component, "--json"])
+        .map(|_| ())
+}
+
+/// Whether every lane has committed as this generation.
+fn all_have(folder: &Folder, pipeline: &str, generation: u64) -> Result<bool> {
+    let status = folder.penstock(&["status", pipeline, "--json"])?;
+    let mut lanes = status["lanes"].as_array().into_iter().flatten();
+    Ok(lanes.all(|lane| lane["generation"] == generation))
+}
+
+/// The bytes of the usual transform with a section that means nothing: another version that does the same.
+fn same_but(number: u8) -> Result<Vec<u8>> {
+    let mut bytes = fs::read(transform()?)?;
+    // A custom section (WebAssembly, "Custom Section"): 0, its size, the length of its name, the name, its contents.
+    bytes.extend([0, 3, 1, b'v', number]);
+    Ok(bytes)
+}
+
+/// MiB in memory, and open files.
+fn taken(process: &Penstock) -> Result<(f64, f64)> {
+    let status = status(process)?;
+    let figure = |name: &str| status["process"][name].as_f64().context("it is told");
+    Ok((
+        figure("resident_bytes")? / f64::from(1 << 20),
+        figure("open_files")?,
+    ))
+}
+
+/// What the process tells of itself.
+fn status(process: &Penstock) -> Result<Value> {
+    let address = process.address()?;
+    let mut stream = TcpStream::connect(&address)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    write!(stream, "GET /status HTTP/1.0\r\nhost: {address}\r\n\r\n")?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    let (_, body) = answer.split_once("\r\n\r\n").context("an answer of HTTP")?;
+    Ok(serde_json::from_str(body)?)
+}

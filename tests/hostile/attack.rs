@@ -1,0 +1,251 @@
+//! An attack: a pipeline whose transform means harm, and what has to come of it beside two pipelines that
+//! mean none.
+
+use std::sync::LazyLock;
+
+use penstock::pipeline::Host;
+
+use super::guest::{Entry, Guest};
+use crate::support::{Folder, Tuning, transform};
+
+/// Who attacks.
+pub(crate) enum Attacker {
+    /// These bytes.
+    Bytes(Vec<u8>),
+    /// A guest of the tests, with this configuration.
+    Guest(&'static str, &'static str),
+}
+
+/// What has to come of it.
+pub(crate) enum Ends {
+    /// It is refused, or a call fails: the error has these parts.
+    Fails(&'static [&'static str]),
+    /// It runs to its end, and something that it said was dropped.
+    Drops,
+    /// It runs to its end, and has got nothing.
+    Nothing,
+}
+
+/// An attack.
+pub(crate) struct Attack {
+    /// Its name, and that of its pipeline.
+    pub(crate) name: &'static str,
+    pub(crate) entry: Entry,
+    /// The limit that stops it by its name, or `checks` if it is what is checked of all that comes back.
+    pub(crate) stopped_by: &'static str,
+    pub(crate) ends: Ends,
+    pub(crate) attacker: Attacker,
+    /// Lines of `[limits]`.
+    limits: &'static str,
+    /// Those of them that say how often it may fail: never, unless that is what is tried.
+    tolerance: &'static str,
+    /// Lines of `[window]`.
+    window: &'static str,
+    pub(crate) lanes: u32,
+    /// Whether it needs a host of its own, and how much memory guests have there.
+    pub(crate) host: Option<usize>,
+    /// Whether the program itself is to compile it, in a child.
+    pub(crate) is_compiled_in_child: bool,
+}
+
+const TUMBLING: &str = "kind = \"tumbling\"\nsize = \"10s\"";
+
+impl Attack {
+    pub(crate) fn new(
+        name: &'static str,
+        entry: Entry,
+        stopped_by: &'static str,
+        attacker: Attacker,
+        ends: Ends,
+    ) -> Self {
+        Self {
+            name,
+            entry,
+            stopped_by,
+            ends,
+            attacker,
+            limits: "",
+            tolerance: "failures = 0",
+            window: TUMBLING,
+            lanes: 1,
+            host: None,
+            is_compiled_in_child: false,
+        }
+    }
+
+    /// By a windowed guest.
+    pub(crate) fn windowed(
+        name: &'static str,
+        entry: Entry,
+        stopped_by: &'static str,
+        parts: &'static [&'static str],
+        guest: Guest,
+    ) -> Self {
+        let attacker = Attacker::Bytes(guest.build());
+        Self::new(name, entry, stopped_by, attacker, Ends::Fails(parts))
+    }
+
+    /// By a mapper.
+    pub(crate) fn mapper(
+        name: &'static str,
+        entry: Entry,
+        stopped_by: &'static str,
+        parts: &'static [&'static str],
+        guest: Guest,
+    ) -> Self {
+        Self::windowed(name, entry, stopped_by, parts, guest).windows("kind = \"none\"")
+    }
+
+    pub(crate) fn limits(self, limits: &'static str) -> Self {
+        Self { limits, ..self }
+    }
+
+    pub(crate) fn tolerating(self, tolerance: &'static str) -> Self {
+        Self { tolerance, ..self }
+    }
+
+    pub(crate) fn windows(self, window: &'static str) -> Self {
+        Self { window, ..self }
+    }
+
+    /// Windows that are merged.
+    pub(crate) fn hopping(self) -> Self {
+        self.windows("kind = \"hopping\"\nsize = \"20s\"\nslide = \"10s\"")
+    }
+
+    pub(crate) fn ending(self, ends: Ends) -> Self {
+        Self { ends, ..self }
+    }
+
+    /// How it ended, for the table.
+    #[cfg(test)]
+    pub(crate) fn outcome(&self) -> &'static str {
+        match (&self.ends, self.entry) {
+            (Ends::Fails(_), Entry::Load | Entry::Open | Entry::Start) => "refused",
+            (Ends::Fails(_), _) => "the call fails",
+            (Ends::Drops, _) => "dropped and counted",
+            (Ends::Nothing, _) => "runs, and gets nothing",
+        }
+    }
+
+    /// A folder with its pipeline.
+    pub(crate) fn folder(&self) -> Folder {
+        let folder = Folder::new();
+        let (path, config) = match &self.attacker {
+            Attacker::Bytes(bytes) => (folder.write(&format!("{}.wasm", self.name), bytes), "{}"),
+            Attacker::Guest(name, config) => (transform(name), *config),
+        };
+        let pipeline = pipeline(
+            self.name,
+            &path,
+            config,
+            self.window,
+            &format!("[limits]\n{}\n{}", self.tolerance, self.limits),
+        );
+        folder.write("pipeline.toml", pipeline);
+        events(&folder, 40, 3);
+        folder
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    ///
+    /// What its operator sees: of opening it, or of running it.
+    pub(crate) fn run(&self, host: &Host, folder: &Folder) -> Result<u64, String> {
+        if self.is_compiled_in_child {
+            let ended = folder.penstock(&["run", "pipeline.toml", "--quiet"]);
+            return match ended.code() {
+                Some(0) => Ok(0),
+                _ => Err(ended.stderr()),
+            };
+        }
+        let tuning = Tuning {
+            lanes: self.lanes,
+            batch_rows: 7,
+        };
+        let report = folder.run_in(host, tuning)?;
+        assert!(report.accounting.balances(), "{}", self.name);
+        Ok(report.figures.dropped)
+    }
+}
+
+fn pipeline(
+    name: &str,
+    component: &std::path::Path,
+    config: &str,
+    window: &str,
+    more: &str,
+) -> String {
+    format!(
+        "name = {name:?}\nevent = \"entry\"\ntransform = {component:?}\nkey = \"key\"\ngroup = {name:?}\nconfig = {config}\n\
+         [window]\n{window}\n[[feature]]\nname = \"rows\"\ntype = \"uint64\"\n\
+         [outputs]\nstore = false\nfeatures = \"{name}.ndjson\"\n{more}"
+    )
+}
+
+/// Rows a second apart, of so many keys.
+fn events(folder: &Folder, rows: u32, keys: u32) {
+    let lines: String = (0..rows)
+        .map(|row| {
+            let (hour, minute, second) = (row / 3600, row / 60 % 60, row % 60);
+            format!(
+                "{{\"at\":\"2026-01-01T{hour:02}:{minute:02}:{second:02}Z\",\"key\":{},\"amount\":{row}.0}}\n",
+                row % keys
+            )
+        })
+        .collect();
+    folder.write("events.ndjson", lines);
+    folder.write(
+        "penstock.toml",
+        "[environments.local]\noutput = \"out\"\n[environments.local.events.entry]\nfiles = \"events.ndjson\"\nevent_time = \"at\"\n",
+    );
+}
+
+/// Two pipelines that mean no harm.
+pub(crate) struct Neighbours {
+    folders: [Folder; 2],
+}
+
+/// What they write when nobody disturbs them.
+static UNDISTURBED: LazyLock<[String; 2]> = LazyLock::new(|| {
+    let neighbours = Neighbours::new();
+    neighbours.run(&crate::support::HOST)
+});
+
+const NEIGHBOURS: [&str; 2] = ["orderly", "tidy"];
+
+impl Neighbours {
+    pub(crate) fn new() -> Self {
+        let of = |name: &str, window: &str| {
+            let folder = Folder::new();
+            let pipeline = pipeline(name, &transform("unruly"), "{}", window, "");
+            folder.write("pipeline.toml", pipeline);
+            events(&folder, 5_000, 50);
+            folder
+        };
+        let hopping = "kind = \"hopping\"\nsize = \"60s\"\nslide = \"20s\"";
+        Self {
+            folders: [of(NEIGHBOURS[0], TUMBLING), of(NEIGHBOURS[1], hopping)],
+        }
+    }
+
+    /// Runs both to their ends, one after the other, and gives what they wrote.
+    pub(crate) fn run(&self, host: &Host) -> [String; 2] {
+        let tuning = Tuning {
+            lanes: 2,
+            batch_rows: 500,
+        };
+        std::array::from_fn(|at| {
+            let (name, folder) = (NEIGHBOURS[at], &self.folders[at]);
+            let report = folder.run_in(host, tuning);
+            report.unwrap_or_else(|error| panic!("{name}: {error}"));
+            folder.text(&format!("out/{name}.ndjson"))
+        })
+    }
+}
+
+/// What the neighbours write when nobody disturbs them.
+pub(crate) fn undisturbed() -> &'static [String; 2] {
+    &UNDISTURBED
+}

@@ -1,0 +1,191 @@
+//! Hostile guests: whatever a transform does, the host, its other pipelines and their results must not
+//! notice, and the operator must see who did it. `docs/security.md` has the table that comes of it.
+
+mod attack;
+mod binary;
+mod guest;
+mod image;
+mod memory;
+mod opening;
+mod poison;
+mod returned;
+#[cfg(test)]
+mod secrets;
+mod talk;
+mod time;
+
+#[cfg(test)]
+use std::collections::BTreeSet;
+#[cfg(test)]
+use std::fmt::Write;
+use std::sync::Arc;
+
+use penstock::clock::SystemClock;
+use penstock::pipeline::Host;
+#[cfg(test)]
+use penstock::sandbox::LIMITS;
+use penstock::sandbox::{Compiler, Sandbox};
+
+pub(crate) use self::attack::Neighbours;
+use self::attack::{Attack, Ends, undisturbed};
+#[cfg(test)]
+use self::guest::Guest;
+use crate::support::{HOST, root};
+
+pub(crate) fn attacks() -> Vec<Attack> {
+    let all = [
+        time::attacks(),
+        memory::attacks(),
+        returned::attacks(),
+        opening::attacks(),
+        talk::attacks(),
+        binary::attacks(),
+        poison::attacks(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
+/// A host in which guests have so much memory.
+fn host(guest_memory: usize) -> Host {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let builder = builder.worker_threads(2).enable_all();
+        builder.build().expect("threads start")
+    };
+    let cache = root().join("target").join("test-cache");
+    let sandbox = Sandbox::start(Compiler::InProcess, Some(&cache)).expect("the engine starts");
+    Host {
+        sandbox: sandbox.with_guest_memory(guest_memory),
+        lanes: runtime(),
+        io: runtime(),
+        clock: Arc::new(SystemClock::start()),
+    }
+}
+
+/// Runs an attack beside two neighbours, and says what is wrong with how it ended.
+pub(crate) fn survive(attack: &Attack) -> Result<(), String> {
+    let own = attack.host.map(host);
+    let host = own.as_ref().unwrap_or(&HOST);
+    let folder = attack.folder();
+    let neighbours = Neighbours::new();
+    let (ended, beside) = std::thread::scope(|scope| {
+        let beside = scope.spawn(|| neighbours.run(host));
+        let ended = attack.run(host, &folder);
+        (ended, beside.join())
+    });
+    let name = attack.name;
+    let beside = beside.map_err(|_| format!("{name}: its neighbours failed"))?;
+    if beside != *undisturbed() {
+        return Err(format!("{name}: its neighbours gave something else"));
+    }
+    let (most, _, peak) = host.sandbox.guest_memory();
+    if peak > most {
+        return Err(format!("{name}: guests had {peak} bytes of {most}"));
+    }
+    match (&attack.ends, ended) {
+        (Ends::Fails(parts), Err(error)) => {
+            let parts = parts.iter().copied().chain([name]);
+            let missing: Vec<&str> = parts.filter(|part| !error.contains(part)).collect();
+            match missing.is_empty() {
+                true => Ok(()),
+                false => Err(format!("{name}: {missing:?} are not in: {error}")),
+            }
+        }
+        (Ends::Fails(_), Ok(dropped)) => Err(format!("{name}: it ended well ({dropped} dropped)")),
+        (Ends::Drops, Ok(0)) => Err(format!("{name}: nothing was dropped")),
+        (Ends::Drops | Ends::Nothing, Ok(_)) => Ok(()),
+        (Ends::Drops | Ends::Nothing, Err(error)) => Err(format!("{name}: {error}")),
+    }
+}
+
+/// `PENSTOCK_ATTACK=spin` runs those alone that have it in their names.
+#[test]
+fn no_attack_is_noticed_by_anybody_else() {
+    let only = std::env::var("PENSTOCK_ATTACK").unwrap_or_default();
+    let attacks = attacks();
+    assert!(attacks.len() >= 60, "{} attacks", attacks.len());
+    let names: BTreeSet<_> = attacks.iter().map(|attack| attack.name).collect();
+    assert_eq!(names.len(), attacks.len(), "each has a name of its own");
+    let tried = attacks.iter().filter(|attack| attack.name.contains(&only));
+    let wrong: Vec<String> = tried.filter_map(|attack| survive(attack).err()).collect();
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    if only.is_empty() {
+        check_page("attacks", &table_of(&attacks));
+    }
+}
+
+#[test]
+fn every_limit_is_in_the_documents() {
+    let mut table = String::from(
+        "| limit | by default | what it bounds | beyond it | who sets it |\n| --- | --- | --- | --- | --- |\n",
+    );
+    for limit in LIMITS {
+        writeln!(
+            table,
+            "| `{}` | {} | {} | {} | {} |",
+            limit.name, limit.default, limit.bounds, limit.beyond, limit.set_by
+        )
+        .unwrap();
+    }
+    check_page("limits", &table);
+}
+
+#[cfg(test)]
+fn table_of(attacks: &[Attack]) -> String {
+    let mut table = String::from(
+        "| attack | by way of | stopped by | what comes of it |\n| --- | --- | --- | --- |\n",
+    );
+    let limits: BTreeSet<_> = LIMITS.iter().map(|limit| limit.name).collect();
+    for attack in attacks {
+        let stopped_by = match attack.stopped_by {
+            limit if limits.contains(limit) => format!("`{limit}`"),
+            other => other.to_owned(),
+        };
+        let name = attack.name.replace('_', " ");
+        let entry = attack.entry.name();
+        writeln!(
+            table,
+            "| {name} | {entry} | {stopped_by} | {} |",
+            attack.outcome()
+        )
+        .unwrap();
+    }
+    writeln!(table, "\n{} attacks.", attacks.len()).unwrap();
+    table
+}
+
+#[cfg(test)]
+/// Checks a part of `docs/security.md`, between two marks. With `PENSTOCK_UPDATE_CASES=1` it is rewritten.
+fn check_page(part: &str, table: &str) {
+    static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    let _guard = ONE_AT_A_TIME.lock().unwrap();
+    let path = root().join("docs/security.md");
+    let page = std::fs::read_to_string(&path).unwrap();
+    let (begin, end) = (
+        format!("<!-- {part} -->\n"),
+        format!("<!-- end of {part} -->"),
+    );
+    let (before, rest) = page.split_once(&begin).expect("the page has the mark");
+    let (found, after) = rest.split_once(&end).expect("the page has the end's mark");
+    if std::env::var_os("PENSTOCK_UPDATE_CASES").is_some() {
+        std::fs::write(&path, format!("{before}{begin}{table}{end}{after}")).unwrap();
+        return;
+    }
+    assert!(
+        found == table,
+        "docs/security.md says otherwise; PENSTOCK_UPDATE_CASES=1 rewrites it:\n{table}"
+    );
+}
+
+#[test]
+fn every_mutation_is_survived() {
+    let good = Guest::windowed().build();
+    let wasm = std::fs::read(crate::support::transform("unruly")).unwrap();
+    for seed in 0..150 {
+        for component in [&good, &wasm] {
+            // Whatever it says, it says it and goes on.
+            let bytes = binary::mutation(component, seed);
+            let _ = HOST.sandbox.load(&bytes);
+        }
+    }
+}

@@ -1,0 +1,489 @@
+//! The cases, each for any guest.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
+    UInt32Array,
+};
+use arrow::compute::{cast, take};
+use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
+use penstock::sandbox::{Component, Instance, Interface};
+use penstock::transform::{CallError, Finished, Groups, Mapper, Opening, Rows, Updated, Windowed};
+
+use super::oracle::{States, same};
+use super::values::{Batch, given, one_nan};
+use super::{limits, mapper, opening, try_mapper, try_window, window};
+use crate::support::HOST;
+use crate::support::random::Columns;
+use crate::support::types::every_type;
+
+pub(super) fn it_says_what_it_is(guest: &Component) {
+    for interface in [Interface::Mapper, Interface::Windowed, Interface::Migration] {
+        assert!(guest.interfaces().contains(&interface), "{interface}");
+    }
+    let ours = |import: &String| import.starts_with("penstock:transform/");
+    assert!(guest.imports().iter().all(ours), "{:?}", guest.imports());
+
+    let window = window(guest);
+    let spec = window.spec();
+    let mut columns = vec!["command".to_owned(), "required".to_owned()];
+    columns.extend(given().iter().map(|field| field.name().clone()));
+    assert_eq!(spec.columns, columns);
+    assert_eq!(
+        (spec.state_version, spec.migrates_from.as_slice()),
+        (3, [1, 2].as_slice())
+    );
+    let never_null = |name, data_type| Field::new(name, data_type, false);
+    let mut state = vec![
+        never_null("count", DataType::UInt64),
+        never_null("sum", DataType::Int64),
+        never_null("polynomial", DataType::UInt64),
+    ];
+    state.extend(given());
+    let state = Schema::new(state);
+    assert_eq!(
+        (spec.state.fields(), spec.output.fields()),
+        (&state.fields, &state.fields)
+    );
+    same(spec.initial.columns(), &States::initial(1).columns);
+
+    let mapper = mapper(guest);
+    let mut output = vec![
+        never_null("copy", DataType::UInt32),
+        never_null("required", DataType::Int64),
+    ];
+    output.extend(given());
+    assert_eq!(mapper.spec().output.fields(), &Schema::new(output).fields);
+    assert_eq!(mapper.spec().columns, columns);
+}
+
+pub(super) fn every_type_survives_rows_states_and_output(guest: &Component) {
+    for (seed, rows, groups, nulls) in [
+        (1, 1, 1, 0),
+        (2, 7, 3, 3),
+        (3, 64, 5, 2),
+        (4, 200, 20, 4),
+        (5, 97, 13, 0),
+        (6, 33, 2, 1),
+    ] {
+        let mut transform = window(guest);
+        let mut random = Columns::new(seed);
+        let mut expected = States::initial(groups);
+        let mut before = expected.clone();
+        for round in 0..2 {
+            let batch = Batch::random(&mut random, rows, nulls);
+            let of_row: Vec<u32> = (0..rows)
+                .map(|row| ((row * 7 + round) % groups) as u32)
+                .collect();
+            let updated = accumulate(&mut transform, &batch, &of_row, &expected.columns).unwrap();
+            assert!(updated.rejects.is_empty());
+            before = expected.clone();
+            expected = expected.accumulate(&batch, &of_row, &[]);
+            same(&all(&before, updated), &expected.columns);
+        }
+        let finished = finish(&mut transform, &expected.columns).unwrap();
+        let (groups, rows) = expected.finish();
+        assert_eq!(finished.source_group, groups);
+        same(finished.output.columns(), &rows);
+
+        let merged = merge(&mut transform, &before.columns, &expected.columns);
+        same(&merged, &before.merge(&expected).columns);
+    }
+}
+
+pub(super) fn the_least_and_the_greatest_survive(guest: &Component) {
+    let integers = [0, 1, -1, i64::MIN, i64::MAX, (1 << 53) + 1, -(1 << 53) - 1];
+    let integers: ArrayRef = Arc::new(Int64Array::from(integers.to_vec()));
+    let floats = [
+        0.0,
+        -0.0,
+        f64::MIN,
+        f64::MAX,
+        f64::INFINITY,
+        f64::NEG_INFINITY,
+        f64::NAN,
+    ];
+    let floats: ArrayRef = Arc::new(Float64Array::from(floats.to_vec()));
+    let tiny = [
+        f64::MIN_POSITIVE,
+        5e-324,
+        -5e-324,
+        f64::EPSILON,
+        0.1,
+        1e308,
+        -1e-308,
+    ];
+    let tiny: ArrayRef = Arc::new(Float64Array::from(tiny.to_vec()));
+    let rows = integers.len();
+    for floats in [floats, tiny] {
+        let mut random = Columns::new(7);
+        let mut batch = Batch::random(&mut random, rows, 0).with("required", Arc::clone(&integers));
+        for field in every_type() {
+            let column = match field.data_type() {
+                DataType::Int64 | DataType::Timestamp(..) | DataType::Duration(_) => &integers,
+                DataType::Float64 | DataType::Float32 | DataType::Float16 => &floats,
+                _ => continue,
+            };
+            batch = batch.with(field.name(), Arc::clone(column));
+        }
+        let unsigned: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![
+            0,
+            1,
+            u64::MAX,
+            1 << 63,
+            (1 << 53) + 1,
+            u64::MAX - 1,
+            (1 << 63) - 1,
+        ]));
+        batch = batch.with("uint64", unsigned);
+        // Each row in a group of its own, so that each value is seen.
+        echo(guest, &batch, rows);
+    }
+}
+
+pub(super) fn texts_beyond_ascii_survive(guest: &Component) {
+    let long = "漢字🦀".repeat(1000);
+    let texts: Vec<Option<&str>> = vec![
+        Some(""),
+        Some("ü"),
+        Some("e\u{301}"),
+        Some("👩‍👩‍👧‍👦"),
+        Some("\u{0}a\u{0}"),
+        Some("\u{10ffff}\u{feff}"),
+        Some(&long),
+        None,
+        Some("line\r\nbreak\t\"quoted\" \\"),
+    ];
+    let rows = texts.len();
+    let texts: ArrayRef = Arc::new(StringArray::from(texts));
+    let batch = Batch::random(&mut Columns::new(8), rows, 2)
+        .with("utf8", Arc::clone(&texts))
+        .with("large_utf8", Arc::clone(&texts))
+        .with("binary", Arc::clone(&texts))
+        .with("large_binary", texts);
+    echo(guest, &batch, rows);
+}
+
+pub(super) fn many_rows_in_one_group_and_a_group_for_each_row(guest: &Component) {
+    const MANY: usize = 65_536;
+    let batch = Batch::random(&mut Columns::new(9), MANY, 5);
+    let mut transform = window(guest);
+    let initial = States::initial(1);
+    let updated = accumulate(&mut transform, &batch, &[0; MANY], &initial.columns).unwrap();
+    let expected = initial.accumulate(&batch, &[0; MANY], &[]);
+    same(&all(&initial, updated), &expected.columns);
+
+    let few = Batch::random(&mut Columns::new(10), 4096, 5);
+    echo(guest, &few, 4096);
+}
+
+pub(super) fn calls_without_rows_or_groups_do_nothing(guest: &Component) {
+    let mut transform = window(guest);
+    let nothing = Batch::random(&mut Columns::new(11), 0, 2);
+    for groups in [0, 3] {
+        let states = States::initial(groups);
+        let updated = accumulate(&mut transform, &nothing, &[], &states.columns).unwrap();
+        assert!(updated.rejects.is_empty());
+        same(&all(&states, updated), &states.columns);
+        let finished = finish(&mut transform, &states.columns).unwrap();
+        assert_eq!(
+            finished.output.num_rows(),
+            0,
+            "a group without rows has no output"
+        );
+        same(
+            &merge(&mut transform, &states.columns, &states.columns),
+            &states.columns,
+        );
+    }
+    let mapped = HOST
+        .lanes
+        .block_on(mapper(guest).map(&nothing.columns, 0))
+        .unwrap();
+    assert_eq!((mapped.output.num_rows(), mapped.rejects.len()), (0, 0));
+}
+
+pub(super) fn rejected_rows_leave_no_trace(guest: &Component) {
+    let rows = 40;
+    let rejected = [0_u32, 1, 5, 17, 38, 39];
+    let commands: Vec<(usize, &str)> = rejected
+        .iter()
+        .map(|row| (*row as usize, "reject"))
+        .collect();
+    let batch = Batch::random(&mut Columns::new(12), rows, 3).commanded(&commands);
+    // Rows 1 and 39 are alone in their groups, which must come back as they were.
+    let of_row: Vec<u32> = (0..rows as u32)
+        .map(|row| match row {
+            1 => 4,
+            39 => 5,
+            row => row % 4,
+        })
+        .collect();
+    let mut transform = window(guest);
+    let warm = Batch::random(&mut Columns::new(13), rows, 3);
+    let before = States::initial(6).accumulate(&warm, &of_row, &[]);
+    let updated = accumulate(&mut transform, &batch, &of_row, &before.columns).unwrap();
+    let found: Vec<u32> = updated.rejects.iter().map(|reject| reject.row).collect();
+    assert_eq!(found, rejected);
+    for reject in &updated.rejects {
+        let texts = batch.column("utf8").as_string::<i32>();
+        let row = reject.row as usize;
+        let text = if texts.is_valid(row) {
+            texts.value(row)
+        } else {
+            "nothing"
+        };
+        assert_eq!(
+            (reject.code.as_str(), &reject.detail),
+            ("refused", &format!("a row of {text}"))
+        );
+    }
+    let expected = before.accumulate(&batch, &of_row, &rejected);
+    same(&all(&before, updated), &expected.columns);
+}
+
+pub(super) fn a_row_with_a_null_where_there_may_be_none_is_rejected(guest: &Component) {
+    let rows = 20;
+    let nulls = [3_usize, 4, 19];
+    let required: Int64Array = (0..rows as i64)
+        .map(|row| (!nulls.contains(&(row as usize))).then_some(row))
+        .collect();
+    let batch = Batch::random(&mut Columns::new(14), rows, 3).with("required", Arc::new(required));
+    let of_row = vec![0; rows];
+    let states = States::initial(1);
+    let updated = accumulate(&mut window(guest), &batch, &of_row, &states.columns).unwrap();
+    let found: Vec<usize> = updated
+        .rejects
+        .iter()
+        .map(|reject| reject.row as usize)
+        .collect();
+    assert_eq!(found, nulls);
+    for reject in &updated.rejects {
+        assert_eq!(reject.code, "null");
+        assert!(reject.detail.contains("required"), "{}", reject.detail);
+    }
+    let nulls = nulls.map(|row| row as u32);
+    let expected = states.accumulate(&batch, &of_row, &nulls);
+    same(&all(&states, updated), &expected.columns);
+}
+
+pub(super) fn an_error_of_the_author_fails_the_call_and_is_shown(guest: &Component) {
+    let batch = Batch::random(&mut Columns::new(15), 5, 0).commanded(&[(3, "fail")]);
+    let states = States::initial(1);
+    let failed = accumulate(&mut window(guest), &batch, &[0; 5], &states.columns).map(|_| ());
+    shown(failed);
+    let failed = HOST
+        .lanes
+        .block_on(mapper(guest).map(&batch.columns, 5))
+        .map(|_| ());
+    shown(failed);
+}
+
+#[track_caller]
+fn shown(failed: Result<(), CallError>) {
+    let error = failed.expect_err("it was asked to fail").to_string();
+    assert!(error.contains("asked to fail"), "{error}");
+}
+
+pub(super) fn figures_are_counted_once(guest: &Component) {
+    // A reject after them makes an SDK that computes states anew do so: what it counts then counts once all the same.
+    let commands = [(0, "count"), (1, "log"), (2, "count"), (4, "reject")];
+    let batch = Batch::random(&mut Columns::new(16), 5, 0)
+        .with(
+            "float64",
+            Arc::new(Float64Array::from(vec![1.5, 0.0, 2.5, 0.0, 0.0])),
+        )
+        .commanded(&commands);
+    let mut transform = window(guest);
+    accumulate(&mut transform, &batch, &[0; 5], &States::initial(1).columns).unwrap();
+    counted(&transform.figures());
+    let mut mapper = mapper(guest);
+    HOST.lanes.block_on(mapper.map(&batch.columns, 5)).unwrap();
+    counted(&mapper.figures());
+}
+
+#[track_caller]
+fn counted(figures: &penstock::transform::Figures) {
+    assert_eq!(figures.counts.get("rows_counted"), Some(&2));
+    let seen = &figures.observations["float64_seen"];
+    assert_eq!((seen.count, seen.sum), (2, 4.0));
+    assert_eq!((figures.clock_reads, figures.random_reads), (0, 0));
+}
+
+pub(super) fn configuration_is_refused(guest: &Component) {
+    let refused = [
+        try_window(guest, r#"{"most": 5}"#).map(|_| ()),
+        try_mapper(guest, r#"{"most": 5}"#).map(|_| ()),
+    ];
+    for refused in refused {
+        match refused.expect_err("it has no configuration") {
+            CallError::Failure { kind, .. } => assert_eq!(kind, "bad configuration"),
+            other => panic!("{other}"),
+        }
+    }
+}
+
+pub(super) fn columns_that_do_not_fit_are_named(guest: &Component) {
+    let refuse = |fields: Vec<Field>, expected: &[&str]| {
+        let opening = Opening {
+            event_schema: Arc::new(Schema::new(fields)),
+            ..opening("{}")
+        };
+        let limits = limits();
+        let opened = guest.open_windowed(&opening, &limits, "conformance");
+        let opened = HOST.lanes.block_on(opened);
+        match opened.map(|_| ()).expect_err("it does not fit") {
+            CallError::Failure { kind, message, .. } => {
+                assert_eq!(kind, "bad input");
+                for part in expected {
+                    assert!(message.contains(part), "`{part}` is not in: {message}");
+                }
+            }
+            other => panic!("{other}"),
+        }
+    };
+    let fields = |change: &dyn Fn(&Field) -> Option<Field>| -> Vec<Field> {
+        let event = opening("{}").event_schema;
+        event
+            .fields()
+            .iter()
+            .filter_map(|field| change(field))
+            .collect()
+    };
+    refuse(
+        fields(&|field| (field.name() != "uint16").then(|| field.clone())),
+        &["`uint16`", "`uint32`"],
+    );
+    refuse(
+        fields(&|field| match field.name().as_str() {
+            "float64" => Some(Field::new("float64", DataType::Utf8, true)),
+            _ => Some(field.clone()),
+        }),
+        &["`float64`", "utf8"],
+    );
+}
+
+pub(super) fn a_mapper_filters_multiplies_and_rejects(guest: &Component) {
+    let rows = 100;
+    let commands = [(2, "reject"), (50, "log"), (99, "reject")];
+    let batch = Batch::random(&mut Columns::new(17), rows, 3).commanded(&commands);
+    let mut source = Vec::new();
+    let mut copies = Vec::new();
+    for row in (0..rows).filter(|row| ![2, 99].contains(row)) {
+        for copy in 0..(batch.required().value(row) & 3) as u32 {
+            source.push(row as u32);
+            copies.push(copy);
+        }
+    }
+    let mapped = HOST
+        .lanes
+        .block_on(mapper(guest).map(&batch.columns, rows))
+        .unwrap();
+    assert_eq!(mapped.source_row, source);
+    let rejected: Vec<u32> = mapped.rejects.iter().map(|reject| reject.row).collect();
+    assert_eq!(rejected, [2, 99]);
+    let columns = mapped.output.columns();
+    assert_eq!(
+        columns[0].as_primitive::<UInt32Type>().values(),
+        copies.as_slice()
+    );
+    let picked =
+        |column: &ArrayRef| take(column, &UInt32Array::from(source.clone()), None).unwrap();
+    assert_eq!(columns[1].as_ref(), picked(&batch.columns[1]).as_ref());
+    let expected: Vec<ArrayRef> = batch.values().iter().map(picked).collect();
+    for ((found, expected), field) in columns[2..].iter().zip(&expected).zip(given()) {
+        assert_eq!(
+            one_nan(found).as_ref(),
+            one_nan(expected).as_ref(),
+            "{}",
+            field.name()
+        );
+    }
+}
+
+/// Sends each row through a state and an output of its own.
+fn echo(guest: &Component, batch: &Batch, rows: usize) {
+    let mut transform = window(guest);
+    let of_row: Vec<u32> = (0..rows as u32).collect();
+    let initial = States::initial(rows);
+    let updated = accumulate(&mut transform, batch, &of_row, &initial.columns).unwrap();
+    let expected = initial.accumulate(batch, &of_row, &[]);
+    same(&all(&initial, updated), &expected.columns);
+    let finished = finish(&mut transform, &expected.columns).unwrap();
+    same(finished.output.columns(), &expected.finish().1);
+}
+
+/// The states of all groups after a call that may have named only those that changed.
+fn all(before: &States, updated: Updated) -> Vec<ArrayRef> {
+    let Some(changed) = updated.changed else {
+        return updated.states;
+    };
+    let groups = before.columns[0].len();
+    let mut from: Vec<u32> = (0..groups as u32).collect();
+    for (at, group) in changed.iter().enumerate() {
+        from[*group as usize] = (groups + at) as u32;
+    }
+    let from = UInt32Array::from(from);
+    let columns = before.columns.iter().zip(&updated.states);
+    columns
+        .map(|(before, after)| {
+            let both = arrow::compute::concat(&[before.as_ref(), after.as_ref()]).unwrap();
+            take(&both, &from, None).unwrap()
+        })
+        .collect()
+}
+
+fn keys(groups: usize) -> Vec<ArrayRef> {
+    vec![Arc::new(Int64Array::from_iter_values(0..groups as i64))]
+}
+
+fn accumulate(
+    transform: &mut Instance,
+    batch: &Batch,
+    of_row: &[u32],
+    states: &[ArrayRef],
+) -> Result<Updated, CallError> {
+    let len = states[0].len();
+    let keys = keys(len);
+    let rows = Rows {
+        columns: &batch.columns,
+        group_of_row: &of_row.to_vec().into(),
+    };
+    let groups = Groups {
+        keys: &keys,
+        states,
+        len,
+    };
+    HOST.lanes.block_on(transform.accumulate(rows, groups))
+}
+
+fn merge(transform: &mut Instance, earlier: &[ArrayRef], later: &[ArrayRef]) -> Vec<ArrayRef> {
+    let len = earlier[0].len();
+    let keys = keys(len);
+    let groups = Groups {
+        keys: &keys,
+        states: earlier,
+        len,
+    };
+    HOST.lanes
+        .block_on(transform.merge(groups, later))
+        .unwrap()
+        .states
+}
+
+fn finish(transform: &mut Instance, states: &[ArrayRef]) -> Result<Finished, CallError> {
+    let len = states[0].len();
+    let bound = |at| -> ArrayRef {
+        let bounds = TimestampMicrosecondArray::from(vec![at; len]).with_timezone("UTC");
+        cast(&bounds, bounds.data_type()).unwrap()
+    };
+    let bounds = [bound(0), bound(600_000_000)];
+    let keys = keys(len);
+    let groups = Groups {
+        keys: &keys,
+        states,
+        len,
+    };
+    HOST.lanes.block_on(transform.finish(groups, &bounds))
+}

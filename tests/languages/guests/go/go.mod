@@ -1,0 +1,7 @@
+module conformance
+
+go 1.24
+
+require penstock v0.1.0
+
+replace penstock => ./.penstock/sdk/go

@@ -1,0 +1,11 @@
+//! Versions of transforms, and pipelines that go from one to another while they run.
+
+mod features;
+mod killed;
+mod live;
+mod migrated;
+mod over_http;
+mod refused;
+mod registry;
+mod rolled_back;
+mod versions;
