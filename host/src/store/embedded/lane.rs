@@ -1,6 +1,7 @@
 //! One lane's database, open for writing.
 
 use std::path::PathBuf;
+use std::pin::pin;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -11,6 +12,7 @@ use slatedb::config::{
 };
 use slatedb::{CompactorBuilder, Db, Settings, SstBlockSize, WriteBatch};
 use tokio::sync::Mutex as AsyncMutex;
+use tokio::time::timeout;
 
 use super::counted::StoreRequests;
 use super::engine;
@@ -34,6 +36,9 @@ const TABLE_BYTES: usize = 2 << 20;
 
 /// The engine lets writes wait while it holds this many bytes that are not in files yet.
 const UNFLUSHED_BYTES: usize = 6 << 20;
+
+/// How long a write waits before it sees to it that it does not wait for itself.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// The same in a bucket, where each file is a request.
 const REMOTE_TABLE_BYTES: usize = 4 << 20;
@@ -216,11 +221,24 @@ impl Lane {
             batches.push(batch);
         }
         for batch in batches {
-            // This returns when the batch can be read, not when it is durable: that is what `flush` waits for.
-            let written = self.db.write(batch).await;
-            written.map_err(|e| engine("write to", &self.path, &e))?;
+            self.put(batch).await?;
         }
         Ok(())
+    }
+
+    /// Hands a batch to the engine. It can be read when this returns, and is durable after the next flush.
+    ///
+    /// A batch has to wait while too much is not in files. What is in memory becomes a file only once the log has all
+    /// of it, and the log is written when somebody flushes it: whoever waits here is the only one who could.
+    pub(super) async fn put(&self, batch: WriteBatch) -> Result<(), StoreError> {
+        let fault = |e: slatedb::Error| engine("write to", &self.path, &e);
+        let mut write = pin!(self.db.write(batch));
+        loop {
+            match timeout(PATIENCE, &mut write).await {
+                Ok(written) => return written.map(drop).map_err(fault),
+                Err(_) => self.db.flush().await.map_err(fault)?,
+            }
+        }
     }
 
     fn memory(&self) -> MutexGuard<'_, Memory> {

@@ -102,12 +102,12 @@ impl EmbeddedStore {
                 }
                 if bytes >= BATCH_BYTES {
                     let full = std::mem::take(&mut batch);
-                    opened.db.write(full).await.map_err(|e| fault(&e))?;
+                    opened.put(full).await?;
                     bytes = 0;
                 }
             }
             if !batch.is_empty() {
-                opened.db.write(batch).await.map_err(|e| fault(&e))?;
+                opened.put(batch).await?;
             }
         }
         opened.flush().await?;
@@ -116,7 +116,7 @@ impl EmbeddedStore {
             Some(value) => batch.put(&last, &value),
             None => batch.delete(&last),
         }
-        opened.db.write(batch).await.map_err(|e| fault(&e))?;
+        opened.put(batch).await?;
         opened.flush().await?;
         // A reader has nothing to lose.
         let _ = reader.close().await;

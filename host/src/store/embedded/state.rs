@@ -265,9 +265,7 @@ impl LaneState {
         if batch.is_empty() {
             return Ok(());
         }
-        let written = self.lane.db.write(batch).await;
-        let written = written.map(|_| ());
-        written.map_err(|e| engine("write to", &self.lane.path, &e))
+        self.lane.put(batch).await
     }
 
     /// Makes everything durable that the lane wrote.

@@ -414,6 +414,31 @@ async fn a_second_writer_is_refused_or_takes_over_and_the_first_is_told() {
     second.close().await.unwrap();
 }
 
+/// The engine lets a write wait for files of what is in memory, and those for the log: nobody flushes that here.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writes_do_not_wait_for_a_flush_that_nobody_asks_for() {
+    let folder = TempDir::new().unwrap();
+    let store = EmbeddedStore::open(folder.path(), &rides(1)).await.unwrap();
+    let state = store.state("rides", 0).unwrap();
+    let value = |number: u32| vec![number as u8; 100 + number as usize % 400];
+    let mut numbers = 0..300_000_u32;
+    for batches in 0.. {
+        let mut batch = state.batch();
+        for number in numbers.by_ref().take(500 + batches * 37 % 2_000) {
+            batch.put(&number.to_be_bytes(), &value(number));
+        }
+        if batch.bytes() == 0 {
+            break;
+        }
+        state.apply(batch).await.unwrap();
+    }
+    for number in (0..300_000_u32).step_by(1_001) {
+        let found = state.get(&number.to_be_bytes()).await.unwrap();
+        assert_eq!(found.as_deref(), Some(&value(number)[..]), "{number}");
+    }
+    store.close().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn readers_follow_a_writer_without_touching_the_folder() {
     let folder = TempDir::new().unwrap();
