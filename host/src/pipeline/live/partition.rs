@@ -7,7 +7,7 @@
 //! committed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -133,7 +133,7 @@ impl Partition {
         let sequence = sequence.filter(|_| only.is_none()).unwrap_or(0);
         let splits = Splits::new(&shared.opened.spec, kept, sequence);
         let names = Arc::new(SplitNames::new(shared.opened.stream()));
-        let reached: Arc<[AtomicI64]> = lanes.map(|_| AtomicI64::new(i64::MIN)).collect();
+        let reached = Committed::before(lanes, only.as_deref());
 
         let (mut tasks, mut deliveries, mut to_lanes) = (Vec::new(), Vec::new(), Vec::new());
         for (index, (keeper, taken)) in taken.into_iter().enumerate() {
