@@ -20,6 +20,7 @@ mod heavy;
 mod invalid;
 mod judged;
 pub mod kept;
+mod kept_rows;
 mod key_sample;
 pub mod lane;
 mod limits;

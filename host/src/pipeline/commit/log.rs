@@ -9,17 +9,14 @@
 //!
 //! Numbers are little-endian.
 
-use std::io::Cursor;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use arrow::array::{AsArray, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Schema};
 use arrow::error::ArrowError;
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
 use bytes::Buf;
 
+use crate::pipeline::kept_rows;
 use crate::pipeline::lane::{FromLane, Output, Refused};
 use crate::sink::Mark;
 use crate::window::FailedWindows;
@@ -103,10 +100,7 @@ fn rows(output: &Output) -> Result<Vec<u8>, ArrowError> {
         None => output.rows.clone(),
         Some(failed) => with_failed(&output.rows, failed)?,
     };
-    let mut writer = StreamWriter::try_new(&mut bytes, rows.schema_ref())?;
-    writer.write(&rows)?;
-    writer.finish()?;
-    drop(writer);
+    kept_rows::write(&rows, &mut bytes)?;
     Ok(bytes)
 }
 
@@ -154,7 +148,7 @@ pub(super) fn decode(entry: &[u8]) -> Result<FromLane, String> {
                     sequence: rest.try_get_u64_le().map_err(short)?,
                 });
             }
-            let mut rows = only_batch(rest).map_err(|error| error.to_string())?;
+            let mut rows = kept_rows::read(rest.to_vec()).map_err(|error| error.to_string())?;
             let mut failed = None;
             if kind == ROWS_AND_FAILED {
                 let (emitted, texts) = without_failed(&rows)?;
@@ -178,19 +172,6 @@ pub(super) fn decode(entry: &[u8]) -> Result<FromLane, String> {
         }),
         kind => Err(format!("an entry of its log has kind {kind}")),
     }
-}
-
-fn only_batch(stream: &[u8]) -> Result<RecordBatch, ArrowError> {
-    let read = || {
-        let mut batches = StreamReader::try_new(Cursor::new(stream), None)?;
-        let missing = || ArrowError::IpcError("there are no rows".into());
-        batches.next().ok_or_else(missing)?
-    };
-    // Arrow's reader panics at places that lie outside of the bytes. It keeps nothing of what it was reading.
-    catch_unwind(AssertUnwindSafe(read)).unwrap_or_else(|_| {
-        let error = "its columns are not where they should be";
-        Err(ArrowError::IpcError(error.into()))
-    })
 }
 
 #[cfg(test)]

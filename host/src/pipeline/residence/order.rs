@@ -9,21 +9,19 @@
 //! its value is an Arrow IPC stream of one batch: the emitted columns, what there is to say of windows that failed (two
 //! texts), then which length.
 
-use std::io::Cursor;
 use std::sync::Arc;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array, new_null_array};
 use arrow::compute::{SortOptions, concat_batches, take_record_batch};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, UInt32Type};
 use arrow::error::ArrowError;
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
 use arrow_row::{RowConverter, Rows, SortField};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 
 use super::on_io;
+use crate::pipeline::kept_rows;
 use crate::store::StoreError;
 use crate::store::embedded::LaneState;
 use crate::window::{Emission, Emit, FailedWindows, StateError, WindowError};
@@ -166,10 +164,7 @@ impl InOrder {
         for first in (0..rows.num_rows()).step_by(self.piece) {
             let piece = rows.slice(first, self.piece.min(rows.num_rows() - first));
             let mut bytes = Vec::new();
-            let mut writer = StreamWriter::try_new(&mut bytes, &self.schema)?;
-            writer.write(&piece)?;
-            writer.finish()?;
-            drop(writer);
+            kept_rows::write(&piece, &mut bytes)?;
             let mut batch = self.state.batch();
             batch.put(&piece_key(run, pieces), &bytes);
             pieces += 1;
@@ -291,8 +286,7 @@ impl Run {
         let piece = on_io(&all.io, async move { state.get(&key).await }).await?;
         let missing = || StateError::Damaged("a piece of what was emitted is missing".into());
         let piece = piece.ok_or_else(missing)?;
-        let mut batches = StreamReader::try_new(Cursor::new(piece), None)?;
-        self.rows = batches.next().ok_or_else(missing)??;
+        self.rows = kept_rows::read(piece)?;
         self.order = Some(all.order(&self.rows)?);
         self.at = 0;
         self.next += 1;

@@ -7,19 +7,17 @@
 //! Nothing waits for a write. It is begun, and looked at when there is more to send, so that a place that fails, or does
 //! not answer at all, stops neither commits nor what is served. Only a lane's end waits for it, and not for long.
 
-use std::io::Cursor;
 use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, RecordBatch, StringArray};
-use arrow_ipc::reader::StreamReader;
-use arrow_ipc::writer::StreamWriter;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 
 use super::{Entries, OutboxError, Waiting};
 use crate::clock::Clock;
 use crate::config::StorePlace;
+use crate::pipeline::kept_rows;
 use crate::pipeline::telemetry::HistoryFigures;
 use crate::store::StoreError;
 use crate::store::offline::rows::{PIPELINE, WINDOW};
@@ -184,9 +182,10 @@ impl HistorySender {
             bytes += entry.len();
             for message in entries.messages(end, &entry)? {
                 epoch = epoch.or(Some(message.at.epoch));
-                let rows = read(message.value.unwrap_or_default()).map_err(|_| damaged(end))?;
+                let rows = message.value.unwrap_or_default().to_vec();
+                let rows = kept_rows::read(rows).map_err(|_| damaged(end))?;
                 let group = String::from_utf8_lossy(message.key).into_owned();
-                batches.extend(rows.into_iter().map(|rows| (group.clone(), rows)));
+                batches.push((group, rows));
             }
             end += 1;
         }
@@ -234,13 +233,9 @@ async fn write(
 pub(in crate::pipeline::live) fn body(
     rows: &RecordBatch,
 ) -> Result<Vec<u8>, arrow::error::ArrowError> {
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
-    writer.write(rows)?;
-    writer.into_inner()
-}
-
-fn read(body: &[u8]) -> Result<Vec<RecordBatch>, arrow::error::ArrowError> {
-    StreamReader::try_new(Cursor::new(body), None)?.collect()
+    let mut body = Vec::new();
+    kept_rows::write(rows, &mut body)?;
+    Ok(body)
 }
 
 /// The text that is the same in every row.

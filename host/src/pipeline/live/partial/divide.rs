@@ -3,9 +3,9 @@
 use arrow::array::{RecordBatch, UInt32Array};
 use arrow::compute::take_record_batch;
 use arrow::error::ArrowError;
-use arrow_ipc::writer::StreamWriter;
 
 use super::layout::Layout;
+use crate::pipeline::kept_rows;
 use crate::pipeline::lane::LaneError;
 use crate::pipeline::live::rows::Keys;
 use crate::transform::bytes_of;
@@ -48,10 +48,9 @@ fn pieces(rows: &RecordBatch, out: &mut dyn FnMut(Vec<u8>)) -> Result<(), ArrowE
         pieces(&rows.slice(0, half), out)?;
         return pieces(&rows.slice(half, count - half), out);
     }
-    let mut writer = StreamWriter::try_new(Vec::new(), &rows.schema())?;
-    writer.write(rows)?;
-    writer.finish()?;
-    out(writer.into_inner()?);
+    let mut stream = Vec::new();
+    kept_rows::write(rows, &mut stream)?;
+    out(stream);
     Ok(())
 }
 
