@@ -26,11 +26,14 @@ fn pause(time: Duration) {
     HOST.clock.wait(HOST.clock.now() + time, &false.into());
 }
 
+/// A run of some seconds, in which there are many commits however slow the table is.
+const RUN: [&str; 5] = ["run", "pipeline.toml", "-q", "--speed", "400x"];
+
 /// Starts a run and kills it when the table was asked for so many updates; false if it was over before.
 fn killed_at(folder: &Folder, proxy: &Proxy, updates: usize) -> bool {
     let before = proxy.count("UpdateItem");
     let mut child = Command::new(env!("CARGO_BIN_EXE_penstock"))
-        .args(["run", "pipeline.toml", "-q"])
+        .args(RUN)
         .current_dir(folder.path(""))
         .env("PENSTOCK_CACHE", folder.path("cache"))
         .stdout(Stdio::null())
@@ -69,14 +72,14 @@ fn a_killed_run_to_a_table_goes_on_and_leaves_what_an_undisturbed_one_leaves() {
         let whole = folder(seed, window, keeping);
         move_features(&whole, &format!("whole_{seed}"), &proxy.endpoint());
         let before = proxy.count("UpdateItem");
-        whole.penstock(&["run", "pipeline.toml", "-q"]).fine();
+        whole.penstock(&RUN).fine();
         let asked = proxy.count("UpdateItem") - before;
 
         let disturbed = folder(seed, window, keeping);
         move_features(&disturbed, &format!("killed_{seed}"), &proxy.endpoint());
         let mut random = Pcg64::seed_from_u64(seed);
         for _ in 0..3 {
-            let share = random.random_range(0.2..0.7);
+            let share = random.random_range(0.4..0.9);
             let updates = (asked as f64 * share) as usize;
             kills += u32::from(killed_at(&disturbed, &proxy, updates));
         }
