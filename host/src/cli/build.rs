@@ -73,6 +73,12 @@ enum Built {
     Component(Vec<u8>),
 }
 
+/// Whether a folder is a project that `penstock build` builds by more than cargo.
+pub(super) fn is_for_our_build(folder: &Path) -> bool {
+    let project = Project::find(folder, None, None);
+    project.is_ok_and(|project| project.language != Language::Rust)
+}
+
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let project = Project::find(&arguments.path, arguments.lang, arguments.output.as_deref())?;
     sdk::write(&project.folder, project.language)?;

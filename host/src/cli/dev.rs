@@ -14,6 +14,7 @@ use notify::event::{AccessKind, AccessMode, ModifyKind};
 use notify::{EventKind, RecommendedWatcher, RecursiveMode, Watcher};
 
 use super::Failure;
+use super::build::is_for_our_build;
 use super::show::say;
 use crate::config::{DEFAULT_ENVIRONMENT, Environment};
 use build::Build;
@@ -35,9 +36,9 @@ Examples:
   penstock dev pipeline.toml --source src --build 'make transform'
   penstock dev pipeline.toml --events sample.ndjson --once
 
-Without --build, `cargo build --release --target wasm32-unknown-unknown` builds the package that each
-source is in, and what it leaves becomes the component of that name that the pipeline has. Ctrl-C ends
-it.")]
+Without --build, a project in another language than Rust is built as by `penstock build`. In Rust `cargo
+build --release --target wasm32-unknown-unknown` builds the package that each source is in, and what it
+leaves becomes the component of that name that the pipeline has. Ctrl-C ends it.")]
 pub(super) struct Arguments {
     /// The pipeline's file.
     #[arg(value_name = "PIPELINE.toml")]
@@ -139,11 +140,20 @@ impl Setting {
     fn of(arguments: &Arguments, cases: &Path) -> Result<Self, Failure> {
         let components = components_of(&arguments.pipeline)?;
         let beside = folder_of(&arguments.pipeline);
-        let command = arguments.build.as_deref();
+        let source = arguments.source.first().unwrap_or(&beside);
+        let own = || is_for_our_build(source).then(our_build).flatten();
+        let command = arguments.build.clone().or_else(own);
         let build = Build::find(command, &arguments.source, &beside, &components)?;
         let matters = matters(arguments, &build, cases);
         Ok(Self { build, matters })
     }
+}
+
+/// The command that builds a project which is not cargo's, for the shell.
+fn our_build() -> Option<String> {
+    let program = std::env::current_exe().ok()?;
+    let program = program.to_str()?.replace('\'', r"'\''");
+    Some(format!("'{program}' build"))
 }
 
 /// The components that a pipeline names, that of its mapper last. The pipeline itself loads only once

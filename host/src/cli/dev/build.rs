@@ -51,7 +51,7 @@ impl Build {
     ///
     /// There is neither, or a package does not say which of the components it becomes.
     pub(super) fn find(
-        command: Option<&str>,
+        command: Option<String>,
         sources: &[PathBuf],
         beside: &Path,
         components: &[PathBuf],
@@ -62,7 +62,7 @@ impl Build {
         };
         if let Some(command) = command {
             return Ok(Self::Command {
-                command: command.to_owned(),
+                command,
                 folders,
                 components: components.to_vec(),
             });
