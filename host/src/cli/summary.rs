@@ -76,6 +76,15 @@ pub(super) fn print(report: &RunReport, elapsed: Duration) {
     if accounting.read > 0 && accounting.applied == 0 {
         say!("warning    no event was applied; the rejects say why");
     }
+    if accounting.poisoned > 0 {
+        let poisoned = show::count(accounting.poisoned);
+        say!(
+            "warning    the transform failed on {poisoned} events; the rejects of stage `poison` say why"
+        );
+    }
+    if report.values == 0 && report.invalid > 0 {
+        say!("warning    no feature value was written; the invalid values say why");
+    }
     let figures = &report.figures;
     for (name, count) in &figures.counts {
         say!("metric     {name} = {count}");

@@ -28,8 +28,6 @@ const MOST_ROWS: usize = 5;
 #[derive(Default)]
 pub(super) struct Evidence {
     rows: HashMap<RowId, Behind>,
-    /// Whether there was anything to look through.
-    looked: bool,
     /// Why no more rows could be found.
     obstacle: Option<String>,
 }
@@ -69,7 +67,6 @@ impl Evidence {
         if comparison.differences.is_empty() || most == 0 {
             return Ok(evidence);
         }
-        evidence.looked = true;
         let mapper = outcome.map_again.as_ref();
         let mapper = mapper.map(|again| again.start("check")).transpose();
         let mapper = match mapper {
@@ -114,7 +111,7 @@ impl Evidence {
         }
         match &self.obstacle {
             Some(why) => lines.push(format!("input rows cannot be found: {why}")),
-            None if lines.is_empty() && self.looked => {
+            None if lines.is_empty() && self.rows.contains_key(id) => {
                 lines.push("no input row of this entity lies in this window".to_owned());
             }
             None => {}

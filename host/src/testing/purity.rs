@@ -282,7 +282,7 @@ fn differs(usual: &Outcome, cut: &Outcome, most: usize) -> Result<Option<String>
     if comparison.is_same() {
         return Ok(Some("the same features in another order".to_owned()));
     }
-    let evidence = Evidence::find(&comparison, usual, 1)?;
+    let evidence = Evidence::find(&comparison, usual, most)?;
     Ok(Some(format!(
         "{}\n{}",
         table::summary(&comparison, USUAL_CUT),
