@@ -377,7 +377,7 @@ PENSTOCK_INTERNAL void penstock_end_call(void) {
 
 PENSTOCK_INTERNAL void *penstock_allocate_zeros(size_t bytes) { return memset(penstock_allocate(bytes), 0, bytes); }
 
-/* Several texts as one: penstock_join(3, a, b, c). It lives until the call ends. */
+/* Several texts as one: penstock_join(a, b, c). It lives until the call ends. */
 PENSTOCK_INTERNAL penstock_text penstock_join_all(const penstock_text *parts, size_t count) {
     size_t length = 0;
     for (size_t part = 0; part < count; part++) length += parts[part].length;
