@@ -152,6 +152,8 @@ pub enum LiveError {
         pipeline: String,
         /// Why.
         error: String,
+        /// Whether that is the same another time.
+        is_bad_input: bool,
     },
     /// There is no thread to be had.
     #[error("pipeline {pipeline}: cannot start a thread: {error}; run fewer pipelines at once")]
@@ -178,10 +180,8 @@ impl LiveError {
             Self::Stream { fault, .. } => fault.is_bad_input(),
             Self::Topic { fault, .. } => is_bad_input(fault),
             Self::Partition { error, .. } | Self::Work { error, .. } => error.is_bad_input(),
-            Self::Twice { .. }
-            | Self::Replaced { .. }
-            | Self::Grown { .. }
-            | Self::Generation { .. } => true,
+            Self::Twice { .. } | Self::Replaced { .. } | Self::Grown { .. } => true,
+            Self::Generation { is_bad_input, .. } => *is_bad_input,
             Self::Store(error) => error.is_bad_input(),
             Self::Thread { .. } | Self::Panicked { .. } => false,
         }
@@ -388,6 +388,7 @@ pub(super) fn start(
             let next = before.with(*change);
             shared = next.map_err(|error| LiveError::Generation {
                 pipeline: before.name().to_owned(),
+                is_bad_input: error.is_bad_input(),
                 error: error.to_string(),
             })?;
             shared.source = connect(&shared.opened, &shared.io, &shared.clock, &stop)?;
