@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use penstock::pipeline::Host;
 
 use super::guest::{Entry, Guest};
+use super::migrating;
 use crate::support::{Folder, Tuning, transform};
 
 /// Who attacks.
@@ -46,6 +47,8 @@ pub(crate) struct Attack {
     pub(crate) host: Option<usize>,
     /// Whether the program itself is to compile it, in a child.
     pub(crate) is_compiled_in_child: bool,
+    /// Whether it takes over states instead of working on events.
+    is_migration: bool,
 }
 
 const TUMBLING: &str = "kind = \"tumbling\"\nsize = \"10s\"";
@@ -70,6 +73,7 @@ impl Attack {
             lanes: 1,
             host: None,
             is_compiled_in_child: false,
+            is_migration: false,
         }
     }
 
@@ -94,6 +98,20 @@ impl Attack {
         guest: Guest,
     ) -> Self {
         Self::windowed(name, entry, stopped_by, parts, guest).windows("kind = \"none\"")
+    }
+
+    /// By a windowed guest that is asked to take over states.
+    pub(crate) fn migrating(
+        name: &'static str,
+        entry: Entry,
+        stopped_by: &'static str,
+        parts: &'static [&'static str],
+        guest: Guest,
+    ) -> Self {
+        Self {
+            is_migration: true,
+            ..Self::windowed(name, entry, stopped_by, parts, guest)
+        }
     }
 
     pub(crate) fn limits(self, limits: &'static str) -> Self {
@@ -159,6 +177,9 @@ impl Attack {
                 Some(0) => Ok(0),
                 _ => Err(ended.stderr()),
             };
+        }
+        if self.is_migration {
+            return migrating::take_over(self.name, host, folder);
         }
         let tuning = Tuning {
             lanes: self.lanes,

@@ -21,7 +21,8 @@ pub(crate) enum Entry {
     Merge,
     Finish,
     Map,
-    /// After `accumulate` or `map-rows`.
+    Migrate,
+    /// After `accumulate`, `map-rows` or `migrate-states`.
     Post,
     /// No code of it runs.
     Load,
@@ -37,6 +38,7 @@ impl Entry {
             Self::Merge => "`merge-states`",
             Self::Finish => "`finish-groups`",
             Self::Map => "`map-rows`",
+            Self::Migrate => "`migrate-states`",
             Self::Post => "post-return",
             Self::Load => "the file",
         }
@@ -46,9 +48,52 @@ impl Entry {
 /// Lays a result out, and says where it is.
 type Answer = Box<dyn Fn(&mut Image) -> u32>;
 
+/// Which world of the contract a guest is of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum World {
+    Mapping,
+    Windowing,
+    WindowingMigrating,
+}
+
+/// A function of the contract: its entry, interface, name, and how many numbers it is given.
+type Call = (Entry, &'static str, &'static str, usize);
+
+const MAPPER: [Call; 2] = [
+    (Entry::Open, "mapper", "open-mapper", 8),
+    (Entry::Map, "mapper", "map-rows", 4),
+];
+
+const WINDOWED: [Call; 4] = [
+    (Entry::Open, "windowed", "open-windowed", 8),
+    (Entry::Accumulate, "windowed", "accumulate", 12),
+    (Entry::Merge, "windowed", "merge-states", 9),
+    (Entry::Finish, "windowed", "finish-groups", 9),
+];
+
+const MIGRATION: [Call; 1] = [(Entry::Migrate, "migration", "migrate-states", 6)];
+
+impl World {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Mapping => "mapping",
+            Self::Windowing => "windowing",
+            Self::WindowingMigrating => "windowing-migrating",
+        }
+    }
+
+    fn calls(self) -> Vec<Call> {
+        match self {
+            Self::Mapping => MAPPER.to_vec(),
+            Self::Windowing => WINDOWED.to_vec(),
+            Self::WindowingMigrating => [&WINDOWED[..], &MIGRATION].concat(),
+        }
+    }
+}
+
 /// A transform in the making.
 pub(crate) struct Guest {
-    is_mapper: bool,
+    world: World,
     pub(crate) spec: Spec,
     /// Static results of calls, each made when the guest is built.
     results: BTreeMap<Entry, Answer>,
@@ -95,17 +140,19 @@ const WASI: [(&str, &str); 3] = [
 const ATTACK: &str = "package penstock:attack;
 world of-the-world { import wasi:io/poll@0.2.0; import wasi:clocks/monotonic-clock@0.2.0; import wasi:random/random@0.2.0; }
 world mapping { include of-the-world; include penstock:transform/mapping@0.1.0; }
-world windowing { include of-the-world; include penstock:transform/windowing@0.1.0; }";
+world windowing { include of-the-world; include penstock:transform/windowing@0.1.0; }
+world windowing-migrating { include of-the-world; include penstock:transform/windowing-migrating@0.1.0; }";
 
 impl Guest {
     /// Windows without output, over a state of one number.
     pub(crate) fn windowed() -> Self {
         Self::new(
-            false,
+            World::Windowing,
             Spec {
                 event: "entry".into(),
                 needs: vec!["amount".into()],
                 state: vec![field("n", "l", 0)],
+                takes: Vec::new(),
                 initial: cols(1, [&[], &[0; 8]]),
                 output: vec![field("rows", "L", 0)],
             },
@@ -123,14 +170,32 @@ impl Guest {
         )
     }
 
+    /// The same, which takes over states of version 0 as they are.
+    pub(crate) fn migrating() -> Self {
+        Self {
+            world: World::WindowingMigrating,
+            ..Self::windowed()
+        }
+        .spec(|spec| spec.takes = vec![0])
+        .body(
+            Entry::Migrate,
+            "(i32.store (i32.const 16) (i32.const 0))
+             (i32.store (i32.const 20) (local.get 3))
+             (i32.store (i32.const 24) (local.get 4))
+             (i32.store (i32.const 28) (local.get 5))
+             (i32.const 16)",
+        )
+    }
+
     /// A mapper that filters every row.
     pub(crate) fn mapper() -> Self {
         Self::new(
-            true,
+            World::Mapping,
             Spec {
                 event: "entry".into(),
                 needs: vec!["amount".into()],
                 state: Vec::new(),
+                takes: Vec::new(),
                 initial: Cols::default(),
                 output: vec![field("key", "l", 0), field("rows", "L", 0)],
             },
@@ -138,9 +203,9 @@ impl Guest {
         .maps(Cols::empty(2), &[], &[])
     }
 
-    fn new(is_mapper: bool, spec: Spec) -> Self {
+    fn new(world: World, spec: Spec) -> Self {
         Self {
-            is_mapper,
+            world,
             spec,
             results: BTreeMap::new(),
             bodies: BTreeMap::new(),
@@ -193,6 +258,10 @@ impl Guest {
         self.result(Entry::Merge, move |image| image.merged(&states))
     }
 
+    pub(crate) fn migrates(self, states: Cols) -> Self {
+        self.result(Entry::Migrate, move |image| image.merged(&states))
+    }
+
     pub(crate) fn finishes(self, output: Cols, source_group: &[u8]) -> Self {
         let source = source_group.to_vec();
         self.result(Entry::Finish, move |image| image.finished(&output, &source))
@@ -212,9 +281,9 @@ impl Guest {
     /// The core module as text.
     fn text(&self) -> String {
         let mut image = Image::default();
-        let opened = match self.is_mapper {
-            true => image.mapper_spec(&self.spec),
-            false => image.windowed_spec(&self.spec),
+        let opened = match self.world {
+            World::Mapping => image.mapper_spec(&self.spec),
+            World::Windowing | World::WindowingMigrating => image.windowed_spec(&self.spec),
         };
         let results = self.results.iter();
         let results: BTreeMap<Entry, u32> = results
@@ -232,21 +301,6 @@ impl Guest {
                 None if entry == Entry::Open => format!("(i32.const {opened})"),
                 None => "(global.set $heap (i32.const HEAP))".to_owned(),
             },
-        };
-        let (interface, calls): (_, &[(Entry, &str, usize)]) = match self.is_mapper {
-            true => (
-                "mapper",
-                &[(Entry::Open, "open-mapper", 8), (Entry::Map, "map-rows", 4)],
-            ),
-            false => (
-                "windowed",
-                &[
-                    (Entry::Open, "open-windowed", 8),
-                    (Entry::Accumulate, "accumulate", 12),
-                    (Entry::Merge, "merge-states", 9),
-                    (Entry::Finish, "finish-groups", 9),
-                ],
-            ),
         };
         let mut text = format!("(module {}\n", self.imports);
         let mut add = |item: String| writeln!(text, "{item}").expect("a string takes all");
@@ -268,15 +322,15 @@ impl Guest {
                 "(func $begin (local $at i32) {start}) (start $begin)"
             ));
         }
-        for (entry, name, parameters) in calls {
-            let parameters = "i32 ".repeat(*parameters);
+        for (entry, interface, name, parameters) in self.world.calls() {
+            let parameters = "i32 ".repeat(parameters);
             let name = format!("penstock:transform/{interface}@0.1.0#{name}");
             add(format!(
                 "(func (export \"{name}\") (param {parameters}) (result i32) (local $at i32) {})",
-                body(*entry)
+                body(entry)
             ));
             let post = match entry {
-                Entry::Accumulate | Entry::Map => body(Entry::Post),
+                Entry::Accumulate | Entry::Map | Entry::Migrate => body(Entry::Post),
                 _ => "(global.set $heap (i32.const HEAP))".into(),
             };
             add(format!(
@@ -295,12 +349,8 @@ impl Guest {
         let mut module =
             wat::parse_str(&text).unwrap_or_else(|error| panic!("{error}\n{}", head(&text)));
         let (resolve, package) = &*RESOLVE;
-        let world = match self.is_mapper {
-            true => "mapping",
-            false => "windowing",
-        };
         let world = resolve
-            .select_world(&[*package], Some(world))
+            .select_world(&[*package], Some(self.world.name()))
             .expect("the contract has it");
         embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8, false)
             .expect("the world is known");

@@ -40,6 +40,8 @@ pub(crate) struct Spec {
     pub(crate) event: String,
     pub(crate) needs: Vec<String>,
     pub(crate) state: Vec<Field>,
+    /// The versions whose states it takes over; its own is 1.
+    pub(crate) takes: Vec<u32>,
     pub(crate) initial: Cols,
     pub(crate) output: Vec<Field>,
 }
@@ -134,15 +136,8 @@ impl Image {
         let needs = self.needs(spec);
         let (state, initial) = (self.schema(&spec.state), self.columns(&spec.initial));
         let output = self.schema(&spec.output);
-        let version_and_migrations = [1, 0, 0];
-        let payload = [
-            &needs[..],
-            &state,
-            &version_and_migrations,
-            &initial,
-            &output,
-            &[0, 0],
-        ];
+        let takes = [self.words(&spec.takes), spec.takes.len() as u32];
+        let payload = [&needs[..], &state, &[1], &takes, &initial, &output, &[0, 0]];
         self.okay(&payload.concat())
     }
 
@@ -167,7 +162,7 @@ impl Image {
         self.okay(&[&states[..], &changed, &rejects].concat())
     }
 
-    /// What `merge-states` returns.
+    /// What `merge-states` and `migrate-states` return.
     pub(crate) fn merged(&mut self, states: &Cols) -> u32 {
         let states = self.columns(states);
         self.okay(&states)

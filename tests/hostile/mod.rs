@@ -6,6 +6,7 @@ mod binary;
 mod guest;
 mod image;
 mod memory;
+mod migrating;
 mod opening;
 mod poison;
 mod returned;
@@ -36,6 +37,7 @@ pub(crate) fn attacks() -> Vec<Attack> {
     let all = [
         time::attacks(),
         memory::attacks(),
+        migrating::attacks(),
         returned::attacks(),
         opening::attacks(),
         talk::attacks(),

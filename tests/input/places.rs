@@ -119,3 +119,56 @@ fn the_folder_of_the_environment_is_a_folder() {
     folder.write("b.ndjson", EVENTS);
     assert_eq!(read(&folder), 2);
 }
+
+#[test]
+fn output_stays_below_its_folder_unless_the_environment_lets_it_out() {
+    let elsewhere = Folder::new();
+    let way = elsewhere.path("way").display().to_string();
+    for (outputs, written) in [
+        (format!("features = \"{way}/a.ndjson\""), "a.ndjson"),
+        (format!("rejects = \"{way}/b.ndjson\""), "b.ndjson"),
+        ("late = \"../way/c.ndjson\"".to_owned(), "c.ndjson"),
+        ("invalid = \"link/d.ndjson\"".to_owned(), "d.ndjson"),
+        ("features = \"in/../link/e.ndjson\"".to_owned(), "e.ndjson"),
+    ] {
+        let output = elsewhere.path("out").display().to_string();
+        let folder = flights(&output, "\"data/a.ndjson\"", &outputs);
+        for made in ["out/in", "way"] {
+            std::fs::create_dir_all(elsewhere.path(made)).unwrap();
+        }
+        // One that was laid before is as good.
+        let _ = symlink(elsewhere.path("way"), elsewhere.path("out/link"));
+        let run = ["run", "-q", "pipeline.toml"];
+        let says = ["output file", "is outside of", "output_elsewhere = true"];
+        folder.penstock(&run).fails(2, &says);
+        let before = std::fs::read_dir(elsewhere.path("way")).unwrap();
+        let mut before = before.map(|file| file.unwrap().file_name());
+        assert!(before.all(|name| name != written), "{outputs}");
+
+        let declared = folder.text("penstock.toml");
+        let declared = declared.replace("output =", "output_elsewhere = true\noutput =");
+        folder.write("penstock.toml", declared);
+        folder.penstock(&run).fine();
+        // A file of rows that were turned away is there when there are such rows.
+        let is_there = elsewhere.path("way").join(written).exists();
+        assert!(is_there || !outputs.starts_with("features"), "{outputs}");
+    }
+    let inside = flights("out", "\"data/a.ndjson\"", "features = \"in/../f.ndjson\"");
+    inside.penstock(&["run", "-q", "pipeline.toml"]).fine();
+    assert!(inside.path("out/f.ndjson").exists());
+}
+
+#[test]
+fn output_of_a_live_pipeline_stays_below_its_folder_too() {
+    let folder = flights("out", "\"data/a.ndjson\"", "rejects = \"../bad.ndjson\"");
+    let live = "[environments.local]\noutput = \"out\"\n[environments.local.events.flight]\nevent_time = \"at\"\n\
+                schema = { at = \"timestamp[ms, UTC]\", origin = \"utf8\", delay_minutes = \"int64\" }\n\
+                kafka = { brokers = \"127.0.0.1:1\", topic = \"flights\" }\n";
+    folder.write("penstock.toml", live);
+    let validate = ["validate", "pipeline.toml"];
+    let says = ["output file", "is outside of", "output_elsewhere = true"];
+    folder.penstock(&validate).fails(2, &says);
+    let live = live.replace("output =", "output_elsewhere = true\noutput =");
+    folder.write("penstock.toml", live);
+    folder.penstock(&validate).fine();
+}

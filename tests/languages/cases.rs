@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use arrow::array::{
     Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
-    UInt32Array,
+    UInt32Array, UInt64Array,
 };
 use arrow::compute::{cast, take};
 use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
@@ -127,7 +127,7 @@ pub(super) fn the_least_and_the_greatest_survive(guest: &Component) {
             };
             batch = batch.with(field.name(), Arc::clone(column));
         }
-        let unsigned: ArrayRef = Arc::new(arrow::array::UInt64Array::from(vec![
+        let unsigned: ArrayRef = Arc::new(UInt64Array::from(vec![
             0,
             1,
             u64::MAX,
@@ -400,6 +400,85 @@ pub(super) fn a_mapper_filters_multiplies_and_rejects(guest: &Component) {
             field.name()
         );
     }
+}
+
+pub(super) fn states_of_earlier_versions_are_taken_over(guest: &Component) {
+    let fixed = [0, 1, u64::MAX, 1 << 63, (1 << 53) + 1, 255];
+    for (version, groups) in [(1, 0), (1, 1), (1, 6), (2, 9), (1, 4096), (2, 257)] {
+        let counts = (0..groups as u64).map(|at| match fixed.get(at as usize) {
+            Some(count) => *count,
+            None => at.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+        });
+        let counts: ArrayRef = Arc::new(UInt64Array::from_iter_values(counts));
+        let (schema, states) = earlier(version, &counts);
+        let mut transform = window(guest);
+        let migrated = migrate(&mut transform, version, &schema, &states, groups).unwrap();
+        let mut expected = States::initial(groups);
+        expected.columns[0] = counts;
+        same(&migrated, &expected.columns);
+
+        // What was taken over is worked on as any other.
+        let batch = Batch::random(&mut Columns::new(version.into()), 50.min(groups), 3);
+        let of_row: Vec<u32> = (0..batch.rows as u32).rev().collect();
+        let few = expected
+            .columns
+            .iter()
+            .map(|column| column.slice(0, batch.rows));
+        // None of them has been counted as often as can be.
+        let mut few: Vec<ArrayRef> = few.collect();
+        few[0] = Arc::new(UInt64Array::from_iter_values(7..7 + batch.rows as u64));
+        let (schema, states) = earlier(version, &few[0]);
+        let migrated = migrate(&mut transform, version, &schema, &states, batch.rows).unwrap();
+        let before = States { columns: few };
+        let updated = accumulate(&mut transform, &batch, &of_row, &migrated).unwrap();
+        let after = before.accumulate(&batch, &of_row, &[]);
+        same(&all(&before, updated), &after.columns);
+    }
+}
+
+pub(super) fn earlier_states_that_do_not_fit_are_named(guest: &Component) {
+    let counts: ArrayRef = Arc::new(UInt64Array::from(vec![1, 2]));
+    let texts: ArrayRef = Arc::new(StringArray::from(vec!["1", "2"]));
+    for (name, column) in [("total", counts), ("count", texts)] {
+        let field = Field::new(name, column.data_type().clone(), false);
+        let schema = Schema::new(vec![field]);
+        let migrated = migrate(&mut window(guest), 1, &schema, &[column], 2);
+        let error = migrated.expect_err("it does not fit").to_string();
+        assert!(error.contains("count"), "{error}");
+    }
+}
+
+/// States as an earlier version had them. Those of version 2 have other columns around the one that counts.
+fn earlier(version: u32, counts: &ArrayRef) -> (Schema, Vec<ArrayRef>) {
+    const SKIP: usize = 3;
+    let count = Field::new("count", DataType::UInt64, false);
+    if version == 1 {
+        return (Schema::new(vec![count]), vec![Arc::clone(counts)]);
+    }
+    let mut random = Columns::new(18);
+    let others = ["places", "utf8"].map(|name| {
+        let field = given().into_iter().find(|field| field.name() == name);
+        let field = field.expect("it is one of the values");
+        let column = random.column(field.data_type(), counts.len() + SKIP, 3);
+        (field, column.slice(SKIP, counts.len()))
+    });
+    let [(places, place), (utf8, text)] = &others;
+    let schema = Schema::new(vec![places.clone(), count, utf8.clone()]);
+    (
+        schema,
+        vec![Arc::clone(place), Arc::clone(counts), Arc::clone(text)],
+    )
+}
+
+fn migrate(
+    transform: &mut Instance,
+    version: u32,
+    schema: &Schema,
+    states: &[ArrayRef],
+    groups: usize,
+) -> Result<Vec<ArrayRef>, CallError> {
+    HOST.lanes
+        .block_on(transform.migrate(version, schema, states, groups))
 }
 
 /// Sends each row through a state and an output of its own.

@@ -107,4 +107,6 @@ languages!(rust, c, go, javascript, python: [
     configuration_is_refused,
     columns_that_do_not_fit_are_named,
     a_mapper_filters_multiplies_and_rejects,
+    states_of_earlier_versions_are_taken_over,
+    earlier_states_that_do_not_fit_are_named,
 ]);

@@ -51,4 +51,23 @@ fn features_are_added_beside_others_and_none_that_is_served_breaks() {
     let says = ["generation 3 was refused", "no column `greatest`"];
     pipeline.folder.penstock(&swap).fails(2, &says);
     process.stop();
+
+    // What is served does not go unless somebody says that it may.
+    let text = pipeline.folder.text("pipeline.toml").replace(ADDED, "");
+    pipeline.folder.write("pipeline.toml", &text);
+    let says = [
+        "key/greatest_1m@1, key/sum_1m@2 any more",
+        "retired = [\"key/greatest_1m@1\", \"key/sum_1m@2\"]",
+    ];
+    pipeline.start("one").fails(2, &says);
+    let retired = "retired = [\"key/greatest_1m@1\", \"sum_1m@2\"]\n";
+    pipeline
+        .folder
+        .write("pipeline.toml", retired.to_owned() + &text);
+    let mut process = pipeline.start_with_all(&topic, "one");
+    topic.write(200);
+    pipeline.catch_up(&topic, &mut [&mut process]);
+    process.stop();
+    let get = ["get", "key", "1", "sum_1m@1", "sum_1m@2"];
+    pipeline.folder.penstock(&get).fine();
 }

@@ -91,10 +91,13 @@ pub(super) fn pipeline(topic: &Topic, group: &str, adds: u64, run: &str) -> Pipe
 /// Asks for a version, and does not wait.
 pub(super) fn ask(pipeline: &Pipeline, name: &str, bytes: Vec<u8>) -> u64 {
     let file: PathBuf = pipeline.folder.write(name, bytes);
-    let file = file.to_str().unwrap().to_owned();
-    let asked = pipeline
-        .folder
-        .penstock(&["swap", "totals", &file, "--wait", "0s", "--json"]);
+    ask_for(pipeline, file.to_str().unwrap(), &[])
+}
+
+/// Asks for a component by its file or its version, with more options, and does not wait.
+pub(super) fn ask_for(pipeline: &Pipeline, component: &str, more: &[&str]) -> u64 {
+    let swap = ["swap", "totals", component, "--wait", "0s", "--json"];
+    let asked = pipeline.folder.penstock(&[&swap[..], more].concat());
     number(&json(&asked.fine())["generation"])
 }
 

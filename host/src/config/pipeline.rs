@@ -7,6 +7,7 @@
 //! name = "driver_accept_proportion_10m"   # default: the file's name without `.toml`
 //! group = "driver"                        # of all features below; a feature may say its own
 //! owner = "marketplace@example.com"       # likewise
+//! retired = ["driver/last_tier@1"]        # features that it computed before, and may stop computing
 //! config = { minimum = 3 }                # handed to the transform as JSON
 //!
 //! [map]                                   # optional: another component maps rows first
@@ -81,7 +82,7 @@ use super::map::MapSpec;
 use super::swap::SwapSpec;
 use super::window::WindowSpec;
 use super::{load, pipeline_file, suggest};
-use crate::store::declarations::{FeatureDeclaration, OutputMismatch};
+use crate::store::declarations::{FeatureDeclaration, FeatureRef, OutputMismatch};
 
 /// A pipeline as its file declares it, checked as far as the file alone allows.
 #[derive(Debug, Clone)]
@@ -107,6 +108,8 @@ pub struct Pipeline {
     /// What it computes: at least one feature, none twice. One that is declared for each of several
     /// lengths of windows stands here once for each.
     pub features: Vec<DeclaredFeature>,
+    /// What it computed once and may stop computing although a store serves it, each with its version.
+    pub retired: Vec<FeatureRef>,
     /// Where values and rows go.
     pub outputs: Outputs,
     /// How it is run, without influence on what comes out.

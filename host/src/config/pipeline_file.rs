@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::component::{ComponentPlace, VersionedName};
 use super::diagnostic::{ConfigError, ConfigFile, Located};
-use super::feature::{self, Shared};
+use super::feature::{self, DeclaredFeature, Shared};
 use super::limits::{self, Limits};
 use super::map;
 use super::pipeline::{
@@ -15,13 +15,13 @@ use super::pipeline::{
 use super::swap::{SwapSpec, read_swap};
 use super::table::{Findings, Node, Table, read_file};
 use super::{suggest, transform_config, window_file};
-use crate::store::declarations::{ELSEWHERE, is_name};
+use crate::store::declarations::{ELSEWHERE, FeatureRef, is_name};
 
 const KIB: u64 = 1 << 10;
 const GIB: u64 = 1 << 30;
 
 /// Keys of the root, which people tend to write below a table.
-pub(super) const ROOT_KEYS: [&str; 7] = [
+pub(super) const ROOT_KEYS: [&str; 8] = [
     "name",
     "event",
     "transform",
@@ -29,6 +29,7 @@ pub(super) const ROOT_KEYS: [&str; 7] = [
     "config",
     "group",
     "owner",
+    "retired",
 ];
 
 /// Words that people try at the root, and what to write.
@@ -70,6 +71,9 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
     let owner = root
         .optional("owner")
         .map(|node| node.string("\"team@example.com\""));
+    let retired = root
+        .optional("retired")
+        .map_or(Some(Vec::new()), |node| read_retired(&node));
     let config = match root.optional("config") {
         Some(node) => transform_config::to_json(&node),
         None => Some(Located::default_of("{}".to_owned())),
@@ -117,6 +121,9 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
         feature::refuse_twins(&features, findings);
         features
     });
+    if let (Some(retired), Some(features)) = (&retired, &features) {
+        refuse_declared(retired, features, findings);
+    }
     let outputs = match outputs {
         Some(node) => read_outputs(&node, own_name),
         None => Some(default_outputs(own_name)),
@@ -131,6 +138,7 @@ fn read_root(file: &Arc<ConfigFile>, findings: &Findings, mut root: Table<'_>) -
         map: map?,
         window: window?.spec,
         features: features?,
+        retired: retired?.into_iter().map(|it| it.value).collect(),
         outputs: outputs?,
         run: run?,
         limits: limits?,
@@ -248,6 +256,36 @@ fn read_key(node: &Node<'_>) -> Option<Vec<Located<String>>> {
         }
     }
     Some(key)
+}
+
+/// Reads which features may go although a store serves them.
+fn read_retired(node: &Node<'_>) -> Option<Vec<Located<FeatureRef>>> {
+    let texts = node.strings("[\"driver/accept_proportion_10m@1\"]")?;
+    let read = |text: &Located<String>| match FeatureRef::parse(&text.value) {
+        Ok(feature) if feature.version.is_some() => Some(Located::new(feature, text.span)),
+        _ => {
+            node.findings().report(
+                text.span,
+                format!("`{}` does not name one version of a feature", text.value),
+                "write `name@2` or `group/name@2`, as `penstock features list` shows them",
+            );
+            None
+        }
+    };
+    texts.iter().map(read).collect()
+}
+
+/// What is declared is computed, and not retired.
+fn refuse_declared(
+    retired: &[Located<FeatureRef>],
+    features: &[DeclaredFeature],
+    findings: &Findings,
+) {
+    let is_declared = |it: &FeatureRef| features.iter().any(|one| it.matches(&one.declaration));
+    for it in retired.iter().filter(|it| is_declared(&it.value)) {
+        let message = format!("`retired` names {}, which the file declares", it.value);
+        findings.report(it.span, message, "take it out of one of the two places");
+    }
 }
 
 /// The file that something beside the features goes to unless the pipeline says otherwise.

@@ -231,6 +231,15 @@ fn a_feature_says_for_how_long_it_is_of_use_and_whom_to_tell() {
 }
 
 #[test]
+fn features_that_may_go_are_named_with_their_versions() {
+    let retired = "retired = [\"driver/accept_proportion_5m@1\", \"last_tier@3\"]\n";
+    let pipeline = load(&(retired.to_owned() + WHOLE));
+    let names: Vec<String> = pipeline.retired.iter().map(ToString::to_string).collect();
+    assert_eq!(names, ["driver/accept_proportion_5m@1", "last_tier@3"]);
+    assert!(load(LEAST).retired.is_empty());
+}
+
+#[test]
 fn wrong_pipelines_are_refused_as_the_table_says() {
     check_cases(
         "pipeline.txt",

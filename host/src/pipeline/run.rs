@@ -30,7 +30,7 @@ use crate::store::declarations::{FeatureDeclaration, Lineage};
 use crate::store::dynamodb::DynamoDbStore;
 use crate::store::embedded::{EmbeddedStore, PipelineLanes};
 use crate::store::offline::{OfflineStore, OfflineWriter};
-use crate::store::{Declaration, FeatureStore, StoreError};
+use crate::store::{Declaration, FeatureStore, StoreError, refuse_dropped};
 use crate::transform::Figures;
 
 /// Bytes that may wait for one lane.
@@ -204,7 +204,11 @@ fn start(
     };
     if let Some(store) = &store {
         let declarations = declarations(&opened.features, &opened.lineage());
-        host.io.block_on(store.declare(&declarations))?;
+        let retired = &opened.declaration.retired;
+        host.io.block_on(async {
+            refuse_dropped(store.as_ref(), &pipeline, &declarations, retired).await?;
+            store.declare(&declarations).await
+        })?;
     }
     let epoch = begin_epoch(host, &pipeline, lanes_at.as_ref(), table.as_ref())?;
     let undelivered = |error: DeliveryError| RunError::Delivery {

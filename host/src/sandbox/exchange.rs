@@ -64,6 +64,9 @@ impl<'a> LoweredOpening<'a> {
     }
 }
 
+/// Versions of states that a transform takes over, at most.
+const MOST_VERSIONS: usize = 1_024;
+
 /// What a windowed transform says of itself.
 pub(super) fn lift_spec(
     spec: windowed::WindowedSpec,
@@ -84,6 +87,13 @@ pub(super) fn lift_spec(
                 "its output has a column `{name}`, which the host adds by itself"
             )));
         }
+    }
+    // Each instance keeps them.
+    if spec.migrates_from.len() > MOST_VERSIONS {
+        return Err(Fault::Breaks(format!(
+            "it takes over {} versions of states, and {MOST_VERSIONS} are the most",
+            spec.migrates_from.len()
+        )));
     }
     let state = Arc::new(state);
     let initial = lift_rows(&state, spec.initial, 1)

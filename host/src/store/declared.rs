@@ -1,16 +1,17 @@
 //! Declarations as stores keep them, whatever a store is made of: their bytes, what may change of them, and how a name
 //! finds one.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use arrow::datatypes::DataType;
 use serde::{Deserialize, Serialize};
 
-use super::declarations::Terms;
+use super::declarations::{FeatureRef, Terms};
 use super::item::bytes::Cursor;
 use super::item::types::{read_type, write_type};
-use super::{Declaration, FeatureName, StoreError};
+use super::{Declaration, FeatureName, FeatureReader, StoreError};
 
 /// The layout of a declaration's file that this code writes, and the only one that it reads.
 const LAYOUT: u64 = 1;
@@ -98,6 +99,43 @@ pub(super) fn check_same_place(before: &Declaration, now: &Declaration) -> Resul
         was: place(before),
         now: place(now),
     })
+}
+
+/// Refuses that a pipeline, which declares `now`, computes less than what a store serves of it, but for what is retired.
+///
+/// # Errors
+///
+/// [`StoreError::Dropped`] with all that would get no new values; others when declarations cannot be read.
+pub(crate) async fn refuse_dropped(
+    store: &dyn FeatureReader,
+    pipeline: &str,
+    now: &[Declaration],
+    retired: &[FeatureRef],
+) -> Result<(), StoreError> {
+    let name = |it: &Declaration| (it.group.clone(), it.feature.clone(), it.version);
+    let declared: BTreeSet<_> = now.iter().map(name).collect();
+    let is_retired = |it: &Declaration| {
+        retired.iter().any(|retired| {
+            let group = retired.group.as_ref();
+            group.is_none_or(|group| *group == it.group)
+                && retired.name == it.feature
+                && retired.version == Some(it.version)
+        })
+    };
+    let known = store.declarations(None).await?;
+    let dropped = known
+        .iter()
+        .filter(|it| it.pipeline == pipeline && !declared.contains(&name(it)) && !is_retired(it));
+    let features: Vec<String> = dropped
+        .map(|it| format!("{}/{}@{}", it.group, it.feature, it.version))
+        .collect();
+    match features.is_empty() {
+        true => Ok(()),
+        false => Err(StoreError::Dropped {
+            pipeline: pipeline.to_owned(),
+            features,
+        }),
+    }
 }
 
 fn type_bytes(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {

@@ -37,6 +37,7 @@ use futures::future::BoxFuture;
 use crate::objects::StorageError;
 
 pub use self::cache::Cached;
+pub(crate) use self::declared::refuse_dropped;
 pub use self::item::Items;
 pub use self::item::value::Value;
 pub use self::opening::{open_reader, open_store};
@@ -400,6 +401,19 @@ pub enum StoreError {
         /// What it is declared with now.
         now: String,
     },
+    /// A pipeline computes less than what is served of it.
+    #[error(
+        "pipeline {pipeline} does not declare {} any more, and the store serves {}: whoever reads that would get no new values. Put it back into the pipeline's file; or, if nobody reads it, say so at the top of the file: retired = [{}]",
+        features.join(", "),
+        if features.len() == 1 { "it" } else { "them" },
+        quoted(features)
+    )]
+    Dropped {
+        /// The pipeline.
+        pipeline: String,
+        /// What it computed before and does not declare now, as `group/name@version`.
+        features: Vec<String>,
+    },
     /// The folder holds something else, or nothing.
     #[error("{} is not a feature store: {reason}. Give the folder that a pipeline's `store` names, after the pipeline has run", folder.display())]
     NotAStore {
@@ -499,7 +513,7 @@ impl StoreError {
     /// Whether the store was given something that it cannot work with, rather than that something failed.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Redeclared { .. } | Self::NotAStore { .. } => true,
+            Self::Redeclared { .. } | Self::Dropped { .. } | Self::NotAStore { .. } => true,
             Self::Table { fault, .. } => *fault != TableFault::Unreachable,
             Self::Objects(error) => !error.is_of_the_system(),
             _ => false,
@@ -510,6 +524,12 @@ impl StoreError {
     pub fn is_fenced(&self) -> bool {
         matches!(self, Self::Fenced { .. })
     }
+}
+
+/// Texts as a list in TOML has them.
+fn quoted(texts: &[String]) -> String {
+    let quoted: Vec<String> = texts.iter().map(|text| format!("{text:?}")).collect();
+    quoted.join(", ")
 }
 
 /// The end of an "unknown" message: the nearest name that exists, else all of them.

@@ -100,16 +100,18 @@ pub(super) fn begin(
     store: &Arc<EmbeddedStore>,
 ) -> Result<(OpenedLive, Running, Arc<Desk>), LiveError> {
     let pipeline = opened.plan.pipeline.clone();
-    let failed = |error: String| LiveError::Generation {
+    let failed = |error: String, is_bad_input: bool| LiveError::Generation {
         pipeline: pipeline.clone(),
         error,
+        is_bad_input,
     };
     let swaps = Swaps::new(Arc::clone(store), &pipeline);
     let place = &opened.declaration.transform;
-    let bytes = bytes_at(host, &opened.environment, place).map_err(|it| failed(it.to_string()))?;
+    let bytes = bytes_at(host, &opened.environment, place)
+        .map_err(|it| failed(it.to_string(), !it.is_of_the_system()))?;
     if digest(&bytes) != opened.digest {
         let reason = format!("{} was changed while it was started", place.value);
-        return Err(failed(reason));
+        return Err(failed(reason, true));
     }
     let asked = Asked {
         component: place.to_string(),
@@ -118,7 +120,7 @@ pub(super) fn begin(
         fresh: false,
     };
     let ledger = host.io.block_on(swaps.start(asked, Bytes::from(bytes)));
-    let mut ledger = ledger.map_err(|error| failed(error.to_string()))?;
+    let mut ledger = ledger.map_err(|error| failed(error.to_string(), error.is_bad_input()))?;
     let spec = opened.declaration.swap;
     let desk = Arc::new(Desk::new(swaps));
     let mut opened = Some(opened);
@@ -155,10 +157,12 @@ pub(super) fn begin(
                 let fate = Fate::Refused(unfit.to_string());
                 let back = desk.swaps.take_back(Some(wanted.number), fate);
                 let back = host.io.block_on(back);
-                (_, ledger) = back.map_err(|_| failed(unfit.to_string()))?;
+                (_, ledger) = back.map_err(|_| failed(unfit.to_string(), true))?;
                 tracing::error!(pipeline, generation = wanted.number, error = %unfit, "the generation is refused");
             }
-            Err(unfit) => return Err(failed(unfit.to_string())),
+            Err(unfit) => {
+                return Err(failed(unfit.to_string(), !unfit.is_of_the_system()));
+            }
         }
     }
 }

@@ -152,9 +152,11 @@ impl Member {
         let next = match self.shared.with(*change) {
             Ok(next) => Arc::new(next),
             Err(error) => {
-                let pipeline = self.shared.name().to_owned();
-                let error = error.to_string();
-                return self.fail(LiveError::Generation { pipeline, error });
+                return self.fail(LiveError::Generation {
+                    pipeline: self.shared.name().to_owned(),
+                    is_bad_input: error.is_bad_input(),
+                    error: error.to_string(),
+                });
             }
         };
         self.shared = Arc::clone(&next);

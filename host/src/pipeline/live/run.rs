@@ -26,9 +26,10 @@ use crate::pipeline::swap::Running;
 use crate::pipeline::telemetry::PipelineState;
 use crate::pipeline::wiring::Host;
 use crate::source::kafka::KafkaFault;
+use crate::store::declarations::FeatureDeclaration;
 use crate::store::dynamodb::DynamoDbStore;
 use crate::store::embedded::EmbeddedStore;
-use crate::store::{FeatureStore, StoreError};
+use crate::store::{FeatureStore, StoreError, refuse_dropped};
 
 /// What a live pipeline did until it was stopped.
 #[derive(Debug, Clone)]
@@ -152,6 +153,8 @@ pub enum LiveError {
         pipeline: String,
         /// Why.
         error: String,
+        /// Whether that is the same another time.
+        is_bad_input: bool,
     },
     /// There is no thread to be had.
     #[error("pipeline {pipeline}: cannot start a thread: {error}; run fewer pipelines at once")]
@@ -178,10 +181,8 @@ impl LiveError {
             Self::Stream { fault, .. } => fault.is_bad_input(),
             Self::Topic { fault, .. } => is_bad_input(fault),
             Self::Partition { error, .. } | Self::Work { error, .. } => error.is_bad_input(),
-            Self::Twice { .. }
-            | Self::Replaced { .. }
-            | Self::Grown { .. }
-            | Self::Generation { .. } => true,
+            Self::Twice { .. } | Self::Replaced { .. } | Self::Grown { .. } => true,
+            Self::Generation { is_bad_input, .. } => *is_bad_input,
             Self::Store(error) => error.is_bad_input(),
             Self::Thread { .. } | Self::Panicked { .. } => false,
         }
@@ -253,6 +254,10 @@ pub fn run(
         for opened in pipelines {
             let store = Arc::clone(&stores[&opened.store.to_string()]);
             let name = opened.plan.pipeline.clone();
+            if let Err(error) = refuse_less(host, &opened, &store) {
+                running.push((name, Err(error.into())));
+                continue;
+            }
             // Pipelines of two stages have one generation.
             if opened.upstream.is_some() {
                 running.push((name, start_all(host, opened, store, stop)));
@@ -291,6 +296,30 @@ pub fn run(
         }
     }
     Ok(reports)
+}
+
+/// Refuses a pipeline whose file declares less than what is served of it, before anything of it is written anywhere.
+fn refuse_less(
+    host: &Host,
+    opened: &OpenedLive,
+    store: &Arc<EmbeddedStore>,
+) -> Result<(), StoreError> {
+    if !opened.serves {
+        return Ok(());
+    }
+    let (pipeline, retired) = (&opened.plan.pipeline, &opened.declaration.retired);
+    let now: Vec<_> = (opened.declaration.declarations())
+        .map(FeatureDeclaration::stored)
+        .collect();
+    host.io.block_on(async {
+        match &opened.table {
+            Some(place) => {
+                let table = DynamoDbStore::open(place).await?;
+                refuse_dropped(&table, pipeline, &now, retired).await
+            }
+            None => refuse_dropped(store.as_ref(), pipeline, &now, retired).await,
+        }
+    })
 }
 
 /// Connects to the stream of a pipeline.
@@ -388,6 +417,7 @@ pub(super) fn start(
             let next = before.with(*change);
             shared = next.map_err(|error| LiveError::Generation {
                 pipeline: before.name().to_owned(),
+                is_bad_input: error.is_bad_input(),
                 error: error.to_string(),
             })?;
             shared.source = connect(&shared.opened, &shared.io, &shared.clock, &stop)?;
