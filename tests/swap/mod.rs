@@ -7,5 +7,6 @@ mod migrated;
 mod over_http;
 mod refused;
 mod registry;
+mod replayed;
 mod rolled_back;
 mod versions;
