@@ -8,5 +8,6 @@ mod over_http;
 mod refused;
 mod registry;
 mod registry_away;
+mod replayed;
 mod rolled_back;
 mod versions;

@@ -29,6 +29,7 @@ mod summary;
 mod swap;
 mod test;
 mod training_set;
+mod trying;
 mod validate;
 mod verify;
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::registry::{name, read, runtime};
 use super::show::{self, say};
+use super::trying::Trying;
 use super::{Failure, logs};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
@@ -21,18 +22,18 @@ const LOOK_EVERY: Duration = Duration::from_millis(200);
 
 /// Which pipeline, and where its store is.
 #[derive(Debug, clap::Args)]
-struct Of {
+pub(super) struct Of {
     /// The pipeline's name.
-    pipeline: String,
+    pub(super) pipeline: String,
     /// The environment whose store the pipeline has.
     #[arg(long, value_name = "NAME", default_value = DEFAULT_ENVIRONMENT)]
-    env: String,
+    pub(super) env: String,
     /// Where to look for penstock.toml: there or in a folder above.
     #[arg(long, value_name = "PATH", default_value = ".")]
-    project: PathBuf,
+    pub(super) project: PathBuf,
     /// Print what there is to say as JSON.
     #[arg(long)]
-    json: bool,
+    pub(super) json: bool,
 }
 
 /// Has a running pipeline go over to another version of its transform, without stopping it.
@@ -46,9 +47,11 @@ Examples:
   penstock swap rides driver@1.3.0 --env production
   penstock swap rides target/transforms/driver.wasm
   penstock swap rides driver@2.0.0 --fresh        # its states are others: begin anew, with the event's history
+  penstock swap rides driver@1.3.0 --replay 'data/*.ndjson'       # what would differ? Nothing is swapped
+  penstock swap rides driver@1.3.0 --replay 'data/*.ndjson' --promote-if 'different < 0.1%'
 
-Exit code 0: a host has it at work, or --wait is over and none has said anything. 2: it was refused, or it is what runs
-already. `penstock rollback` takes it back.")]
+Exit code 0: a host has it at work, or --wait is over and none has said anything. 1: what --promote-if asks for does not
+hold. 2: it was refused, or it is what runs already. `penstock rollback` takes it back.")]
 pub(super) struct SwapArguments {
     #[command(flatten)]
     of: Of,
@@ -62,6 +65,8 @@ pub(super) struct SwapArguments {
     /// How long to wait for a host to say that it has it at work; "0s" not to wait.
     #[arg(long, value_name = "TIME", default_value = "30s")]
     wait: String,
+    #[command(flatten)]
+    trying: Trying,
 }
 
 /// Takes the last swap of a pipeline back: code, state and what was served.
@@ -153,6 +158,16 @@ impl Opened {
 }
 
 pub(super) fn swap(arguments: &SwapArguments) -> Result<(), Failure> {
+    let trying = &arguments.trying;
+    let report = match trying.is_replay() {
+        true => Some(trying.replay(&arguments.of, &arguments.component)?),
+        false => None,
+    };
+    if let Some(report) = &report
+        && !trying.judge(report, arguments.of.json)?
+    {
+        return Ok(());
+    }
     let wait = parse_duration(&arguments.wait)
         .map_err(|error| Failure::input(format!("--wait {}: {error}", arguments.wait)))?;
     let opened = Opened::of(&arguments.of)?;
@@ -168,7 +183,11 @@ pub(super) fn swap(arguments: &SwapArguments) -> Result<(), Failure> {
         return Err(Failure::Input(said));
     }
     if arguments.of.json {
-        show::json(&ledger.shown(generation));
+        let mut shown = ledger.shown(generation);
+        if let Some(report) = &report {
+            shown["report"] = report.shown();
+        }
+        show::json(&shown);
         return Ok(());
     }
     say!("generation {number}  {}", generation.component);

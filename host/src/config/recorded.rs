@@ -1,10 +1,11 @@
-//! Finds the files of a recorded event that are on this machine; those elsewhere keep their URLs.
+//! Finds the files of a recorded event that are on this machine; those elsewhere keep their URLs. Other files may take
+//! their place.
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
-use super::diagnostic::{ConfigError, ConfigFile, Located};
-use super::environment::FilesSource;
+use super::diagnostic::{ConfigError, ConfigFile, Located, Span};
+use super::environment::{Environment, FilesSource, Source};
 use super::file_format::FileFormat;
 use super::patterns::{files_of_glob, is_glob, is_hidden};
 use super::remote::is_url;
@@ -33,6 +34,37 @@ pub struct FormatOfFiles {
     declared: Option<FileFormat>,
     /// The first file, and what it shows.
     first: Option<(FileFormat, String)>,
+}
+
+impl Environment {
+    /// Has an event, if there is one of this name, be what these files have, whatever it was declared to be.
+    pub fn read_files(&mut self, event: &str, files: &[PathBuf]) {
+        let Some(event) = self.events.get_mut(event) else {
+            return;
+        };
+        let patterns = files.iter().map(|path| {
+            let path = match is_url(&path.to_string_lossy()) {
+                true => path.clone(),
+                false => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
+            };
+            Located::new(path.display().to_string(), Span::WHOLE_FILE)
+        });
+        // A declared format is for files whose names do not say theirs.
+        let format = match &event.source {
+            Source::Files(declared) if !say_their_format(files) => declared.format.clone(),
+            _ => None,
+        };
+        event.source = Source::Files(FilesSource {
+            patterns: patterns.collect(),
+            format,
+        });
+    }
+}
+
+/// Whether every file's name says its format.
+fn say_their_format(files: &[PathBuf]) -> bool {
+    let mut files = files.iter();
+    files.all(|path| path.is_dir() || FileFormat::of_path(path).is_some())
 }
 
 impl FormatOfFiles {

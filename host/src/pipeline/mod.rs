@@ -41,6 +41,7 @@ mod residence;
 mod run;
 mod run_error;
 mod selection;
+pub mod shadow;
 mod shape;
 mod spans;
 mod staged;

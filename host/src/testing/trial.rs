@@ -18,10 +18,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use super::TestError;
 use super::exact::cast_exactly;
 use super::layout::Layout;
-use crate::config::{
-    Emit, Environment, FileFormat, FilesSource, Located, OutputFile, OutputFormat, Pipeline,
-    Source, Span, is_url,
-};
+use crate::config::{Emit, Environment, Located, OutputFile, OutputFormat, Pipeline, Span};
 use crate::pipeline::{self, Host, MapAgain, Opened, Opener, Progress, RunReport};
 use crate::source::replay::ReplaySpec;
 use crate::store::offline::OfflineStore;
@@ -95,25 +92,8 @@ impl<'a> Trial<'a> {
         environment.output_elsewhere = true;
         // Whether there is such an event is found out with its own message.
         let name = environment.event(pipeline)?.name.value.clone();
-        if let Some(files) = events
-            && let Some(event) = environment.events.get_mut(&name)
-        {
-            let patterns = files.iter().map(|path| {
-                let path = match is_url(&path.to_string_lossy()) {
-                    true => path.clone(),
-                    false => std::path::absolute(path).unwrap_or_else(|_| path.clone()),
-                };
-                Located::new(path.display().to_string(), Span::WHOLE_FILE)
-            });
-            // A declared format is for files whose names do not say theirs.
-            let format = match &event.source {
-                Source::Files(declared) if !says_its_format(files) => declared.format.clone(),
-                _ => None,
-            };
-            event.source = Source::Files(FilesSource {
-                patterns: patterns.collect(),
-                format,
-            });
+        if let Some(files) = events {
+            environment.read_files(&name, files);
         }
         Ok(Self {
             host,
@@ -228,12 +208,6 @@ impl<'a> Trial<'a> {
 
 fn output(path: PathBuf, format: OutputFormat) -> Located<OutputFile> {
     Located::new(OutputFile { path, format }, Span::WHOLE_FILE)
-}
-
-/// Whether every file's name says its format.
-fn says_its_format(files: &[PathBuf]) -> bool {
-    let mut files = files.iter();
-    files.all(|path| path.is_dir() || FileFormat::of_path(path).is_some())
 }
 
 /// A temporary folder, gone when this is dropped.

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::{Asked, Fate, Ledger, SwapError, Swaps};
 use crate::clock::Clock;
-use crate::config::{Environment, VersionedName};
+use crate::config::{Environment, HeldComponent, VersionedName};
 use crate::pipeline::kept::{self, KeptError, KeptLane};
 use crate::registry::{Registry, RegistryError, digest};
 use crate::store::embedded::EmbeddedStore;
@@ -109,10 +109,34 @@ impl Operator {
         name: &VersionedName,
         fresh: bool,
     ) -> Result<(u64, Ledger), OperatorError> {
-        let registry = Registry::open(&self.environment.registry)?;
-        let version = registry.resolve(name).await?;
-        let bytes = registry.fetch(&version).await?;
+        let bytes = Self::fetch(&self.environment, name).await?;
         self.ask_for(name.to_string(), bytes, fresh).await
+    }
+
+    /// The bytes of a version in an environment's registry.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`].
+    pub async fn fetch(
+        environment: &Environment,
+        name: &VersionedName,
+    ) -> Result<Bytes, OperatorError> {
+        let registry = Registry::open(&environment.registry)?;
+        let version = registry.resolve(name).await?;
+        Ok(registry.fetch(&version).await?)
+    }
+
+    /// The component of the generation that is wanted; none if the pipeline was never started.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`].
+    pub async fn at_work(&self) -> Result<Option<HeldComponent>, OperatorError> {
+        let Some(ledger) = self.swaps.read().await? else {
+            return Ok(None);
+        };
+        Ok(Some(self.swaps.component(ledger.wanted()).await?))
     }
 
     /// Asks for the bytes of a file.
