@@ -102,6 +102,7 @@ pub(super) fn check_same_place(before: &Declaration, now: &Declaration) -> Resul
 }
 
 /// Refuses that a pipeline, which declares `now`, computes less than what a store serves of it, but for what is retired.
+/// Windows of other lengths are another state, which is refused by those who keep it: of them nothing is said here.
 ///
 /// # Errors
 ///
@@ -122,10 +123,12 @@ pub(crate) async fn refuse_dropped(
                 && retired.version == Some(it.version)
         })
     };
+    let windows: BTreeSet<&str> = now.iter().map(|it| it.window.as_str()).collect();
     let known = store.declarations(None).await?;
-    let dropped = known
+    let ours = known
         .iter()
-        .filter(|it| it.pipeline == pipeline && !declared.contains(&name(it)) && !is_retired(it));
+        .filter(|it| it.pipeline == pipeline && windows.contains(it.window.as_str()));
+    let dropped = ours.filter(|it| !declared.contains(&name(it)) && !is_retired(it));
     let features: Vec<String> = dropped
         .map(|it| format!("{}/{}@{}", it.group, it.feature, it.version))
         .collect();
