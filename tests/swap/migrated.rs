@@ -1,7 +1,7 @@
 //! Versions whose states are others than those of the version before.
 
 use super::versions::{
-    Wrong, ask, generations, history, pipeline, successor, swap, until_all_have, version,
+    WINDOW, Wrong, ask, generations, history, pipeline, successor, swap, until_all_have, version,
 };
 use crate::live::pipeline::{Pipeline, wait};
 use crate::live::topic::Topic;
@@ -73,6 +73,8 @@ fn a_migration_that_is_wrong_is_refused_before_anything_switches() {
         ("traps.wasm", Wrong::MigrationTraps, "it does not know how"),
         ("spins.wasm", Wrong::MigrationNeverAnswers, "cpu_per_call"),
         ("loses.wasm", Wrong::MigrationLosesRows, "old states"),
+        ("adds.wasm", Wrong::MigrationAddsRows, "old states"),
+        ("takes.wasm", Wrong::MigrationTakesMemory, "`memory`"),
     ] {
         let bytes = successor(0, wrong);
         is_refused(&pipeline, name, bytes, &["lane 0", says]);
@@ -87,4 +89,46 @@ fn a_migration_that_is_wrong_is_refused_before_anything_switches() {
     pipeline.catch_up(&topic, &mut [&mut process]);
     process.stop();
     assert_eq!(generations(&pipeline), [next]);
+}
+
+#[test]
+fn a_migration_that_fails_after_its_trial_is_taken_back_and_leaves_no_trace() {
+    let mut topic = Topic::new("migrated-late", 1, 12);
+    // Windows of a second that stay open for long, so that there are more states than a trial takes.
+    let window = "kind = \"tumbling\"\nsize = \"1s\"\nallowed_lateness = \"1h\"";
+    let disturbed = over(&topic, "migrated-late", window);
+    topic.write(3_000);
+    let mut process = disturbed.start_with_all(&topic, "one");
+    disturbed.catch_up(&topic, &mut [&mut process]);
+    let wrong = successor(0, Wrong::MigrationTrapsAfterTheTrial);
+    let wrong = ask(&disturbed, "late.wasm", wrong);
+    let mut found = None;
+    wait(
+        || {
+            process.is_alive();
+            let mut history = history(&disturbed).into_iter();
+            found = history.find(|it| it.0 == wrong && it.1 == "revoked");
+            found.is_some()
+        },
+        || "it is taken back".to_owned(),
+    );
+    let (_, _, reason) = found.unwrap();
+    assert!(reason.contains("there are too many"), "{reason}");
+    topic.write(500);
+    disturbed.catch_up(&topic, &mut [&mut process]);
+    process.stop();
+    assert_eq!(generations(&disturbed), [1]);
+    let left = disturbed.finish(&topic, "one");
+    let undisturbed = over(&topic, "not-migrated-late", window);
+    left.is(&undisturbed.finish(&topic, "one"), "what was taken back");
+}
+
+/// A pipeline with other windows than those that most have here.
+fn over(topic: &Topic, group: &str, window: &str) -> Pipeline {
+    let pipeline = pipeline(topic, group, 0, "lanes = 1\ncommit_every = \"5ms\"");
+    let text = pipeline.folder.text("pipeline.toml");
+    pipeline
+        .folder
+        .write("pipeline.toml", text.replace(WINDOW, window));
+    pipeline
 }

@@ -23,6 +23,9 @@ pub(super) enum Wrong {
     MigrationTraps,
     MigrationNeverAnswers,
     MigrationLosesRows,
+    MigrationAddsRows,
+    MigrationTakesMemory,
+    MigrationTrapsAfterTheTrial,
 }
 
 /// Windows whose features the guest `versioned` has.
@@ -62,6 +65,9 @@ fn of_guest(guest: &str, adds: u64, wrong: Wrong) -> Vec<u8> {
         Wrong::MigrationTraps => 6,
         Wrong::MigrationNeverAnswers => 7,
         Wrong::MigrationLosesRows => 8,
+        Wrong::MigrationAddsRows => 9,
+        Wrong::MigrationTakesMemory => 10,
+        Wrong::MigrationTrapsAfterTheTrial => 11,
     };
     bytes[place + 8..place + 16].copy_from_slice(&adds.to_le_bytes());
     bytes[place + 16..place + 24].copy_from_slice(&wrong.to_le_bytes());

@@ -105,8 +105,18 @@ impl Migrate<Sheet> for Successor {
                 greatest: None,
             }
         })?;
-        if wrong == 8 {
-            sheets.pop();
+        match wrong {
+            8 => drop(sheets.pop()),
+            9 => sheets.push(Sheet::default()),
+            10 => {
+                let mut all = Vec::new();
+                loop {
+                    all.push(black_box(vec![1_u8; 1 << 20]));
+                }
+            }
+            // A trial has no more than that.
+            11 if sheets.len() > 1_000 => panic!("there are too many"),
+            _ => {}
         }
         Ok(sheets)
     }
