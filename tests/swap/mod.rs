@@ -9,4 +9,5 @@ mod refused;
 mod registry;
 mod replayed;
 mod rolled_back;
+mod shadowed;
 mod versions;
