@@ -10,4 +10,5 @@ mod registry;
 mod registry_away;
 mod replayed;
 mod rolled_back;
+mod shadowed;
 mod versions;

@@ -88,6 +88,29 @@ fn an_operator_with_a_token_swaps_and_takes_back() {
 
     let push = ["push", "next.wasm", "next@1"];
     pipeline.folder.penstock(&push).fine();
+    let tried = |lasts: &str, condition: &str| {
+        format!(
+            "{{\"component\": \"next@1\", \"shadow\": {{\"for\": \"{lasts}\", \"promote_if\": \"{condition}\"}}}}"
+        )
+    };
+    let wrong = tried("1h", "different > 1%");
+    operator.refuses(swap, Some(&wrong), 422, "is no condition");
+    operator.refuses(swap, Some(&tried("0s", "different < 1%")), 422, "no time");
+    let (code, shadow) = operator.ask(swap, Some(&tried("1h", "different<1%")));
+    let said = (code, &shadow["shadow"], &shadow["promote_if"]);
+    assert_eq!(said, (200, &1.into(), &"different < 1%".into()), "{shadow}");
+    let (_, told) = operator.ask(status, None);
+    assert_eq!(told["shadow"]["fate"], "watched", "{told}");
+    let drop_shadow = "/v1/pipelines/totals/shadow/drop";
+    let why = Some("{\"reason\": \"it was a trial\"}");
+    nobody.refuses(drop_shadow, why, 401, "Bearer TOKEN");
+    let (code, dropped) = operator.ask(drop_shadow, why);
+    let fate = &dropped["shadows"][0];
+    assert_eq!(
+        (code, &fate["fate"], &fate["reason"]),
+        (200, &"dropped".into(), &"it was a trial".into())
+    );
+
     let (code, asked) = operator.ask(swap, next);
     assert_eq!((code, &asked["generation"]), (200, &2.into()), "{asked}");
     until_all_have(&pipeline, 2);

@@ -11,7 +11,7 @@ use crate::crash::stream::event;
 use crate::support::Folder;
 
 /// Recorded events of a stream whose broker nobody has, and a pipeline over it whose transform is `old.wasm`.
-fn folder(window: &str) -> Folder {
+pub(super) fn folder(window: &str) -> Folder {
     let folder = Folder::new();
     let mut random = Pcg64::seed_from_u64(21);
     let lines = (1..3_000).map(|at| event(&mut random, f64::from(at) * 0.2).1);
@@ -45,26 +45,39 @@ fn tried(folder: &Folder, bytes: Vec<u8>) -> Value {
     serde_json::from_str(&tried.fine()).unwrap()
 }
 
-/// The rows of features that a version gives in a run of its own, by entity and emission, with their sums.
-fn oracle(folder: &Folder, bytes: Vec<u8>) -> BTreeMap<String, f64> {
+/// Rows of features by entity and emission: the end of the window, and the sum.
+pub(super) type RowsOfRun = BTreeMap<String, (String, f64)>;
+
+/// What a version gives in a run of its own over the recorded events, and the watermark at their end.
+pub(super) fn rows_of_run(folder: &Folder, bytes: Vec<u8>) -> (RowsOfRun, String) {
     let begin = folder.read("old.wasm");
     folder.write("old.wasm", bytes);
-    let run = ["run", "pipeline.toml", "--env", "recorded", "--quiet"];
-    folder.penstock(&run).fine();
+    let run = [
+        "run",
+        "pipeline.toml",
+        "--env",
+        "recorded",
+        "--quiet",
+        "--json",
+    ];
+    let told: Value = serde_json::from_str(&folder.penstock(&run).fine()).unwrap();
     folder.write("old.wasm", begin);
     let lines = folder.text("out/out.ndjson");
+    // Without its last letter a time is the greater text if it is the later one.
+    let time = |value: &Value| value.as_str().unwrap().trim_end_matches('Z').to_owned();
     let rows = lines.lines().map(|line| {
         let row: Value = serde_json::from_str(line).unwrap();
         let of = ["key", "window_start", "window_end", "revision", "withdrawn"];
         let of: Vec<String> = of.iter().map(|name| row[*name].to_string()).collect();
-        (of.join(" "), row["sum"].as_f64().unwrap())
+        let sum = row["sum"].as_f64().unwrap();
+        (of.join(" "), (time(&row["window_end"]), sum))
     });
-    let rows: BTreeMap<String, f64> = rows.collect();
-    assert!(rows.len() > 300, "{} rows", rows.len());
-    rows
+    let rows: RowsOfRun = rows.collect();
+    assert!(rows.len() > 100, "{} rows", rows.len());
+    (rows, time(&told[0]["watermark"]))
 }
 
-fn figures(report: &Value, feature: &str) -> [u64; 4] {
+pub(super) fn figures(report: &Value, feature: &str) -> [u64; 4] {
     let figures = &report["report"]["features"][format!("key/{feature}@1")];
     ["equal", "different", "only_old", "only_new"].map(|name| {
         let number = figures[name].as_u64();
@@ -76,7 +89,7 @@ fn figures(report: &Value, feature: &str) -> [u64; 4] {
 fn equal_versions_differ_in_nothing() {
     let folder = folder(WINDOW);
     let report = tried(&folder, same_but("versioned", 1));
-    let all = oracle(&folder, version(0, Wrong::Nothing)).len() as u64;
+    let all = rows_of_run(&folder, version(0, Wrong::Nothing)).0.len() as u64;
     for feature in ["rows_1m", "sum_1m"] {
         assert_eq!(figures(&report, feature), [all, 0, 0, 0], "{report}");
     }
@@ -89,14 +102,14 @@ fn what_differs_is_counted_as_two_runs_show_it() {
     let folder = folder(WINDOW);
     let report = tried(&folder, version(3, Wrong::Nothing));
     let (old, new) = (
-        oracle(&folder, version(0, Wrong::Nothing)),
-        oracle(&folder, version(3, Wrong::Nothing)),
+        rows_of_run(&folder, version(0, Wrong::Nothing)).0,
+        rows_of_run(&folder, version(3, Wrong::Nothing)).0,
     );
     assert!(old.keys().eq(new.keys()));
     let mut apart: Vec<f64> = old
         .iter()
         .zip(&new)
-        .map(|((_, old), (_, new))| (new - old).abs())
+        .map(|((_, (_, old)), (_, (_, new)))| (new - old).abs())
         .filter(|apart| *apart > 0.0)
         .collect();
     apart.sort_by(f64::total_cmp);

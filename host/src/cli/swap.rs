@@ -7,14 +7,14 @@ use std::time::Duration;
 
 use super::registry::{name, read, runtime};
 use super::show::{self, say};
-use super::trying::Trying;
+use super::trying::{Trying, print, print_shadow};
 use super::{Failure, logs};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
     ComponentPlace, DEFAULT_ENVIRONMENT, Environment, parse_duration, print_duration,
 };
 use crate::pipeline::kept::KeptLane;
-use crate::pipeline::swap::{Fate, Ledger, Operator, OperatorError, live};
+use crate::pipeline::swap::{Fate, Ledger, Operator, OperatorError, ToTry, live};
 use bytes::Bytes;
 
 /// How often it is looked what hosts have done.
@@ -49,6 +49,8 @@ Examples:
   penstock swap rides driver@2.0.0 --fresh        # its states are others: begin anew, with the event's history
   penstock swap rides driver@1.3.0 --replay 'data/*.ndjson'       # what would differ? Nothing is swapped
   penstock swap rides driver@1.3.0 --replay 'data/*.ndjson' --promote-if 'different < 0.1%'
+  penstock swap rides driver@1.3.0 --shadow --for 10m --promote-if 'different < 0.1%' --at-least 100000
+  penstock swap rides --drop-shadow
 
 Exit code 0: a host has it at work, or --wait is over and none has said anything. 1: what --promote-if asks for does not
 hold. 2: it was refused, or it is what runs already. `penstock rollback` takes it back.")]
@@ -56,8 +58,14 @@ pub(super) struct SwapArguments {
     #[command(flatten)]
     of: Of,
     /// A version in the environment's registry, or a file.
-    #[arg(value_name = "NAME@VERSION|FILE")]
-    component: String,
+    #[arg(
+        value_name = "NAME@VERSION|FILE",
+        required_unless_present = "drop_shadow"
+    )]
+    component: Option<String>,
+    /// End what is tried on live events; the version at work stays.
+    #[arg(long, conflicts_with_all = ["component", "shadow", "replay"])]
+    drop_shadow: bool,
     /// Take nothing over: lanes forget their state and begin anew, as after `penstock run --fresh`. Features that are
     /// served stay until they are written again.
     #[arg(long)]
@@ -159,8 +167,14 @@ impl Opened {
 
 pub(super) fn swap(arguments: &SwapArguments) -> Result<(), Failure> {
     let trying = &arguments.trying;
+    let Some(component) = &arguments.component else {
+        return drop_shadow(&arguments.of);
+    };
+    if let Some(how) = trying.on_live_events()? {
+        return try_beside(&arguments.of, component, arguments.fresh, &how);
+    }
     let report = match trying.is_replay() {
-        true => Some(trying.replay(&arguments.of, &arguments.component)?),
+        true => Some(trying.replay(&arguments.of, component)?),
         false => None,
     };
     if let Some(report) = &report
@@ -171,7 +185,7 @@ pub(super) fn swap(arguments: &SwapArguments) -> Result<(), Failure> {
     let wait = parse_duration(&arguments.wait)
         .map_err(|error| Failure::input(format!("--wait {}: {error}", arguments.wait)))?;
     let opened = Opened::of(&arguments.of)?;
-    let (number, ledger) = opened.ask(&arguments.component, arguments.fresh)?;
+    let (number, ledger) = opened.ask(component, arguments.fresh)?;
     let patience = Duration::from_micros(wait.unsigned_abs());
     let ledger = settled(&opened, ledger, number, patience)?;
     let Some(generation) = ledger.find(number) else {
@@ -198,6 +212,49 @@ pub(super) fn swap(arguments: &SwapArguments) -> Result<(), Failure> {
             print_duration(wait)
         )),
         _ => say!("at work"),
+    }
+    Ok(())
+}
+
+/// Has a version be tried on live events.
+fn try_beside(of: &Of, component: &str, fresh: bool, how: &ToTry) -> Result<(), Failure> {
+    let opened = Opened::of(of)?;
+    let (number, ledger) = match ComponentPlace::is_registered(component) {
+        true => {
+            let name = name(component)?;
+            let asked = opened.operator.try_beside(&name, fresh, how);
+            opened.io.block_on(asked)?
+        }
+        false => {
+            let bytes = Bytes::from(read(Path::new(component))?);
+            let asked = opened
+                .operator
+                .try_file_beside(component, bytes, fresh, how);
+            opened.io.block_on(asked)?
+        }
+    };
+    let mut shadows = ledger.shadows().iter();
+    let Some(shadow) = shadows.find(|shadow| shadow.number == number) else {
+        return Ok(());
+    };
+    match of.json {
+        true => show::json(&shadow.shown(None)),
+        false => {
+            print_shadow(shadow);
+            logs::note("`penstock status` shows what was found");
+        }
+    }
+    Ok(())
+}
+
+fn drop_shadow(of: &Of) -> Result<(), Failure> {
+    let opened = Opened::of(of)?;
+    let dropped = opened.operator.drop_shadow("by an operator".to_owned());
+    let ledger = opened.io.block_on(dropped)?;
+    match (of.json, ledger.shadows().last()) {
+        (true, last) => show::json(&last.map(|shadow| shadow.shown(None))),
+        (false, Some(shadow)) => print_shadow(shadow),
+        (false, None) => logs::note("no version was tried"),
     }
     Ok(())
 }
@@ -257,6 +314,10 @@ pub(super) fn history(arguments: &HistoryArguments) -> Result<(), Failure> {
         for note in &generation.notes {
             say!("      {}  {}", show::instant(note.at), note.text);
         }
+        let shadows = ledger.shadows().iter();
+        for shadow in shadows.filter(|shadow| shadow.beside == generation.number) {
+            print_shadow(shadow);
+        }
     }
     Ok(())
 }
@@ -265,9 +326,10 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
     let opened = Opened::of(&arguments.of)?;
     let ledger = opened.ledger()?;
     let lanes = opened.io.block_on(opened.operator.lanes())?;
+    let found = opened.io.block_on(opened.operator.found(&ledger))?;
     let wanted = ledger.wanted();
     if arguments.of.json {
-        show::json(&ledger.with_lanes(&lanes));
+        show::json(&ledger.with_lanes(&lanes, found.as_ref()));
         return Ok(());
     }
     say!(
@@ -291,6 +353,10 @@ pub(super) fn status(arguments: &StatusArguments) -> Result<(), Failure> {
         "watermark",
     ];
     show::table(&columns, &rows);
+    if let Some((shadow, report)) = &found {
+        print_shadow(shadow);
+        print(report);
+    }
     Ok(())
 }
 

@@ -12,9 +12,11 @@ use super::swap::Of;
 use super::test::events_of;
 use super::{Failure, logs};
 use crate::clock::{Clock, SystemClock};
-use crate::config::{ComponentPlace, Environment, HeldComponent, Pipeline, load_pipelines};
+use crate::config::{
+    ComponentPlace, Environment, HeldComponent, Pipeline, load_pipelines, parse_duration,
+};
 use crate::pipeline::shadow::{self, Case, Condition, Figures, Gate, Report};
-use crate::pipeline::swap::Operator;
+use crate::pipeline::swap::{Operator, Shadow, ShadowFate, ToTry};
 use crate::pipeline::{self, Host, Opened};
 
 /// How a version is tried, and what must come of it.
@@ -22,11 +24,19 @@ use crate::pipeline::{self, Host, Opened};
 pub(super) struct Trying {
     /// Run the version and the one at work over these recorded events first, and show what differs. Nothing is asked for
     /// unless --promote-if says so, and no broker is needed.
-    #[arg(long, value_name = "FILES", num_args = 1..)]
+    #[arg(long, value_name = "FILES", num_args = 1.., conflicts_with = "shadow")]
     replay: Vec<String>,
+    /// Run the version on live events beside the one at work, with its states and without writing anything, and report what
+    /// differs: `penstock status` shows it. Nothing is swapped unless --promote-if says so.
+    #[arg(long)]
+    shadow: bool,
+    /// For how long, with --shadow.
+    #[arg(long = "for", value_name = "TIME", default_value = "10m")]
+    lasts: String,
     /// Go on with the swap by itself if this holds for every feature, such as 'different < 0.1%' or
-    /// 'different < 1% and missing <= 0%'. Different is what is not equal, and missing what one version alone has.
-    #[arg(long, value_name = "CONDITION", requires = "replay")]
+    /// 'different < 1% and missing <= 0%'. Different is what is not equal, and missing what one version alone has. It needs
+    /// --replay or --shadow.
+    #[arg(long, value_name = "CONDITION")]
     promote_if: Option<Condition>,
     /// Values that must have been compared for --promote-if to hold.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
@@ -39,6 +49,24 @@ pub(super) struct Trying {
 impl Trying {
     pub(super) fn is_replay(&self) -> bool {
         !self.replay.is_empty()
+    }
+
+    /// How it is tried on live events; none if it is not.
+    pub(super) fn on_live_events(&self) -> Result<Option<ToTry>, Failure> {
+        let gate = self.gate();
+        if gate.is_some() && !self.is_replay() && !self.shadow {
+            let message = "--promote-if says what must come of a trial: give --replay FILES or --shadow as well";
+            return Err(Failure::Input(message.to_owned()));
+        }
+        if !self.shadow {
+            return Ok(None);
+        }
+        let wrong = |what: &str| Failure::Input(format!("--for {}: {what}", self.lasts));
+        let lasts = parse_duration(&self.lasts).map_err(|error| wrong(&error.to_string()))?;
+        match lasts > 0 {
+            true => Ok(Some(ToTry { lasts, gate })),
+            false => Err(wrong("is no time that can pass")),
+        }
     }
 
     fn gate(&self) -> Option<Gate> {
@@ -162,10 +190,33 @@ fn opened(
     Ok(pipeline::open(host, pipeline, environment)?)
 }
 
+/// Prints what became of a version that was tried on live events.
+pub(super) fn print_shadow(shadow: &Shadow) {
+    let what = match &shadow.fate {
+        ShadowFate::Watched => format!("until {}", show::instant(shadow.ends())),
+        ShadowFate::Promoted(generation) => format!("it is generation {generation}"),
+        ShadowFate::Over => "swap to it, or do not".to_owned(),
+        ShadowFate::Dropped(reason) | ShadowFate::Failed(reason) => reason.clone(),
+    };
+    let condition = shadow.promote_if.as_deref();
+    let condition = condition.map_or_else(String::new, |it| format!("  if {it}"));
+    say!(
+        "shadow {}  {}  {}  ({}){condition}: {what}",
+        shadow.number,
+        shadow.component,
+        shadow.digest,
+        shadow.fate.name(),
+    );
+}
+
 /// Prints a report.
 pub(super) fn print(report: &Report) {
+    let beside = match report.lanes {
+        0 => String::new(),
+        lanes => format!(", beside {lanes} lanes"),
+    };
     say!(
-        "{} values compared over {} rows",
+        "{} values compared over {} rows{beside}",
         report.compared(),
         report.rows
     );

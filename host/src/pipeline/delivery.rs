@@ -211,7 +211,7 @@ impl Delivery {
         match message {
             FromLane::Emitted(output) => self.emitted(lane, output)?,
             // Only live pipelines have two stages, or several generations.
-            FromLane::Relayed(_) | FromLane::Switched(_) => {}
+            FromLane::Relayed(_) | FromLane::Switched(_) | FromLane::SetAside(_) => {}
             FromLane::Refused(refused) => self.refuse(1 + lane, &refused)?,
             FromLane::Progress {
                 closed_up_to,

@@ -4,21 +4,26 @@
 //! state, which windows they close or correct, which come too late. What comes out depends on the
 //! order of the rows alone, never on where the batches were cut.
 
+mod batch;
+mod beside;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use arrow::array::{ArrayRef, RecordBatch};
+use arrow::array::RecordBatch;
 use arrow::buffer::ScalarBuffer;
 use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 
+pub(super) use self::beside::{Beside, Trial};
 use super::accounting::Accounting;
 use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::heavy::HeavyKeys;
 use super::judged::refuse;
+use super::live::Wanted;
 pub(super) use super::output::Output;
 pub(super) use super::place::{Place, Start};
 use super::plan::{Plan, WindowPlan};
@@ -32,7 +37,7 @@ use crate::sink::Mark;
 use crate::source::{Origin, Origins};
 use crate::stage::Stage;
 use crate::transform::{Figures, Windowed};
-use crate::window::{Calls, Emission, Emit, RowBatch, Sequences, WindowError, Windows};
+use crate::window::{Calls, Emission, Emit, WindowError, Windows};
 
 /// What a reader sends to a lane.
 #[derive(Debug)]
@@ -46,6 +51,8 @@ pub(super) enum ToLane {
     /// The lane is to go over to another generation of its transform, where a commit may end. Only lanes with windows
     /// are told.
     Switch(Box<Switch>),
+    /// Another version is to work beside the lane, from where a commit may end. Only lanes with windows are told.
+    Beside(Box<Beside>),
     /// The lane is to end and go on later, here or elsewhere: what it did is committed, and everything
     /// that is open stays open.
     Stop,
@@ -85,100 +92,6 @@ pub(super) struct Unreached {
     pub(super) refused: Vec<Refused>,
 }
 
-impl LaneBatch {
-    /// The progress of it alone, without rows and without a place.
-    pub(super) fn progress(self) -> Self {
-        Self {
-            rows: self.rows.slice(0, 0),
-            event_times: self.event_times.slice(0, 0),
-            watermarks: None,
-            picked: Some(Vec::new()),
-            place: None,
-            unreached: None,
-            ..self
-        }
-    }
-
-    /// The same for a lane whose watermark is here already: it may have been so far when others that
-    /// are read together with it were not.
-    pub(super) fn not_before(&mut self, watermark: i64) {
-        let is_before = match &self.watermarks {
-            Some(each) => each.first().is_some_and(|first| *first < watermark),
-            None => self.watermark < watermark && !self.event_times.is_empty(),
-        };
-        if is_before {
-            self.watermarks = Some(match &self.watermarks {
-                Some(each) => each.iter().map(|at| watermark.max(*at)).collect(),
-                None => vec![watermark; self.event_times.len()].into(),
-            });
-        }
-        self.watermark = self.watermark.max(watermark);
-    }
-
-    /// Which of the rows that were divided row `row` is.
-    pub(super) fn part(&self, row: usize) -> u32 {
-        self.picked
-            .as_ref()
-            .map_or(row as u32, |picked| picked[row])
-    }
-
-    /// Whatever of the rows comes from `sequence` on.
-    pub(super) fn from(self, sequence: u64) -> Self {
-        let before = |row: usize| self.sequences.start + u64::from(self.source_row(row)) < sequence;
-        let rows = self.rows.num_rows();
-        // Sequences rise with the rows.
-        let first = (0..rows).position(|row| !before(row)).unwrap_or(rows);
-        if first == 0 {
-            return self;
-        }
-        let left = rows - first;
-        let parts = (first..rows).map(|row| self.part(row)).collect();
-        Self {
-            rows: self.rows.slice(first, left),
-            event_times: self.event_times.slice(first, left),
-            watermarks: self.watermarks.map(|all| all.slice(first, left)),
-            picked: Some(parts),
-            ..self
-        }
-    }
-
-    /// The rows as windows take them.
-    pub(super) fn rows_of(&self, plan: &Plan) -> RowBatch {
-        let columns = |indices: &[usize]| -> Vec<ArrayRef> {
-            let columns = indices.iter();
-            columns
-                .map(|at| Arc::clone(self.rows.column(*at)))
-                .collect()
-        };
-        let first = self.sequences.start;
-        RowBatch {
-            input: columns(&plan.input),
-            keys: columns(&plan.key),
-            event_times: self.event_times.clone(),
-            watermarks: self.watermarks.clone(),
-            sequences: match (&self.picked, &self.source_row) {
-                (None, None) => Sequences::From(first),
-                (Some(picked), None) => Sequences::Picked(first, picked.clone()),
-                (_, Some(_)) => {
-                    let rows = 0..self.rows.num_rows();
-                    Sequences::Picked(first, rows.map(|row| self.source_row(row)).collect())
-                }
-            },
-            watermark: self.watermark,
-            next_sequence: self.sequences.end,
-            partials: None,
-        }
-    }
-
-    /// Which row of the source's batch row `row` came from.
-    pub(super) fn source_row(&self, row: usize) -> u32 {
-        let part = self.part(row);
-        self.source_row
-            .as_ref()
-            .map_or(part, |source_row| source_row[part as usize])
-    }
-}
-
 /// What a lane sends on.
 #[derive(Debug)]
 pub(super) enum FromLane {
@@ -199,6 +112,8 @@ pub(super) enum FromLane {
     Commit(Box<ToCommit>),
     /// What comes from now on is of this generation. What came before was committed.
     Switched(Arc<Running>),
+    /// What was committed last is to be set aside for somebody.
+    SetAside(Wanted),
     /// The lane is done.
     Done(Box<LaneReport>),
 }
@@ -263,6 +178,8 @@ pub(super) struct Lane {
     assembly: Option<Box<dyn Assemble>>,
     /// What it is to go over to.
     switch: Option<Box<Switch>>,
+    /// What it is to have beside it.
+    beside: Option<Box<Beside>>,
     out: Outlet,
 }
 
@@ -273,6 +190,8 @@ pub(super) struct Outlet {
     pub(super) stop: Arc<AtomicBool>,
     /// What the lane tells while it works.
     pub(super) telemetry: Arc<LaneTelemetry>,
+    /// What works beside the lane, and hears what it sends.
+    pub(super) beside: Option<Beside>,
 }
 
 impl Outlet {
@@ -281,6 +200,9 @@ impl Outlet {
     pub(super) async fn send(&self, message: FromLane, bytes: usize) -> Result<(), Closed> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(Closed);
+        }
+        if let Some(beside) = &self.beside {
+            beside.hear(&message, bytes);
         }
         self.telemetry.heartbeat.wait();
         let sent = self
@@ -350,6 +272,7 @@ impl Lane {
             commits,
             assembly: None,
             switch: None,
+            beside: None,
         })
     }
 
@@ -376,12 +299,18 @@ impl Lane {
                     if let Some(mut batch) = self.commits.left(*batch, self.watermark) {
                         let (end, place) = (batch.sequences.end, batch.place.take());
                         let may_commit = place.as_ref().is_none_or(Place::is_whole);
+                        self.show(&batch, place.as_ref());
                         self.batch(batch, may_commit).await?;
                         self.commits.judged(end, place);
                         self.commit_if_it_must().await?;
                     }
                     self.tell(began);
                     self.switch_if_whole().await?;
+                    self.begin_beside_if_whole().await?;
+                }
+                Some(ToLane::Beside(beside)) => {
+                    self.beside = Some(beside);
+                    self.begin_beside_if_whole().await?;
                 }
                 Some(ToLane::Switch(switch)) => {
                     self.switch = Some(switch);

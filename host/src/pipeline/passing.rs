@@ -71,7 +71,7 @@ impl Passing {
                     self.progress(u64::MAX).await?;
                     break;
                 }
-                Some(ToLane::Idle | ToLane::Switch(_)) => {}
+                Some(ToLane::Idle | ToLane::Switch(_) | ToLane::Beside(_)) => {}
                 Some(ToLane::Stop) => {
                     if self.commits.has_some() {
                         self.commit().await?;

@@ -60,8 +60,13 @@ impl QueueFill {
 
 /// A queue of at most `bytes`. A single message larger than that waits until the queue is empty.
 pub(super) fn queue<T>(bytes: usize) -> (Sender<T>, Receiver<T>) {
+    queue_of(bytes, MESSAGES)
+}
+
+/// The same, of so many messages at most.
+pub(super) fn queue_of<T>(bytes: usize, messages: usize) -> (Sender<T>, Receiver<T>) {
     let units = u32::try_from(bytes / UNIT).unwrap_or(u32::MAX).max(1);
-    let (sender, receiver) = mpsc::channel(MESSAGES);
+    let (sender, receiver) = mpsc::channel(messages);
     let sender = Sender {
         messages: sender,
         room: Arc::new(Semaphore::new(units as usize)),
@@ -84,6 +89,15 @@ impl<T> Sender<T> {
                 self.messages.send((message, permit)).await.map_err(|_| Closed)
             }
         }
+    }
+
+    /// Puts a message in if there is room for it now. Gives whether there was.
+    pub(super) fn try_send(&self, message: T, bytes: usize) -> bool {
+        let units = u32::try_from(bytes / UNIT)
+            .unwrap_or(u32::MAX)
+            .clamp(1, self.units);
+        let permit = Arc::clone(&self.room).try_acquire_many_owned(units);
+        permit.is_ok_and(|permit| self.messages.try_send((message, permit)).is_ok())
     }
 
     /// How full the queue is, from now on.

@@ -287,6 +287,7 @@ fn start(
             delivery: to_delivery.clone(),
             stop: Arc::clone(stop),
             telemetry: lane_telemetry,
+            beside: None,
         };
         if timer.is_some() {
             out.telemetry.awaits_commits();

@@ -5,8 +5,9 @@
 //! | --- | --- |
 //! | `GET /v1/pipelines/{pipeline}/status` | the wanted generation, and where each lane is |
 //! | `GET /v1/pipelines/{pipeline}/history` | all generations |
-//! | `POST /v1/pipelines/{pipeline}/swap` | asks for a version in the registry |
+//! | `POST /v1/pipelines/{pipeline}/swap` | asks for a version in the registry, or has it tried first |
 //! | `POST /v1/pipelines/{pipeline}/rollback` | takes the wanted generation back |
+//! | `POST /v1/pipelines/{pipeline}/shadow/drop` | ends what is tried beside it |
 //! | `GET /openapi-admin.json` | the description |
 //!
 //! Every request but the last needs a token. A request does what the command does, in the store: the answer says what is
@@ -30,18 +31,20 @@ use serde_json::{Value, json};
 
 use super::answers::access::{AccessError, bearer, digest, hash_of};
 use crate::clock::Clock;
-use crate::config::{Environment, OperatorToken, VersionedName};
-use crate::pipeline::swap::{Operator, OperatorError, SwapError};
+use crate::config::{Environment, OperatorToken, VersionedName, parse_duration};
+use crate::pipeline::shadow::{ConditionError, Gate};
+use crate::pipeline::swap::{Operator, OperatorError, SwapError, ToTry};
 
 /// The description of all of this, for people and generators.
 const OPENAPI: &str = include_str!("../../../docs/openapi-admin.json");
 
 /// The paths, as the description has them, with their methods.
-const PATHS: [(&str, &str); 5] = [
+const PATHS: [(&str, &str); 6] = [
     ("get", "/v1/pipelines/{pipeline}/status"),
     ("get", "/v1/pipelines/{pipeline}/history"),
     ("post", "/v1/pipelines/{pipeline}/swap"),
     ("post", "/v1/pipelines/{pipeline}/rollback"),
+    ("post", "/v1/pipelines/{pipeline}/shadow/drop"),
     ("get", "/openapi-admin.json"),
 ];
 
@@ -166,12 +169,20 @@ impl IntoResponse for Refused {
 
 /// The routes.
 pub(super) fn routes(operators: Arc<Operators>) -> Router {
-    let [status_at, history_at, swap_at, rollback_at, openapi] = PATHS.map(|(_, path)| path);
+    let [
+        status_at,
+        history_at,
+        swap_at,
+        rollback_at,
+        drop_at,
+        openapi,
+    ] = PATHS.map(|(_, path)| path);
     Router::new()
         .route(status_at, get(status))
         .route(history_at, get(history))
         .route(swap_at, post(swap))
         .route(rollback_at, post(rollback))
+        .route(drop_at, post(drop_shadow))
         .route(openapi, get(description))
         .with_state(operators)
 }
@@ -188,6 +199,56 @@ struct ToSwap {
     /// Take nothing over.
     #[serde(default)]
     fresh: bool,
+    /// Try it beside the one at work first.
+    shadow: Option<Trial>,
+}
+
+/// How a version is tried.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Trial {
+    /// A time such as `10m`.
+    #[serde(rename = "for", default = "ten_minutes")]
+    lasts: String,
+    /// The condition under which it then takes the other's place.
+    promote_if: Option<String>,
+    /// Values that must have been compared for that.
+    #[serde(default = "a_thousand")]
+    at_least: u64,
+}
+
+fn ten_minutes() -> String {
+    "10m".to_owned()
+}
+
+fn a_thousand() -> u64 {
+    1_000
+}
+
+impl Trial {
+    fn read(&self) -> Result<ToTry, Refused> {
+        let invalid = |message: String| {
+            Refused::new(
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "invalid_argument",
+                message,
+            )
+        };
+        let lasts = parse_duration(&self.lasts).map_err(|error| invalid(error.to_string()))?;
+        if lasts <= 0 {
+            return Err(invalid(format!("{} is no time that can pass", self.lasts)));
+        }
+        let condition = self.promote_if.as_deref().map(str::parse).transpose();
+        let condition = condition.map_err(|error: ConditionError| invalid(error.to_string()))?;
+        let at_least = self.at_least;
+        Ok(ToTry {
+            lasts,
+            gate: condition.map(|condition| Gate {
+                condition,
+                at_least,
+            }),
+        })
+    }
 }
 
 /// What is to be taken back.
@@ -205,7 +266,9 @@ async fn status(
 ) -> Answer {
     let operator = operators.operator(&pipeline, &headers).await?;
     let ledger = operator.ledger().await?;
-    Ok(Json(ledger.with_lanes(&operator.lanes().await?)))
+    let found = operator.found(&ledger).await?;
+    let lanes = operator.lanes().await?;
+    Ok(Json(ledger.with_lanes(&lanes, found.as_ref())))
 }
 
 async fn history(
@@ -233,6 +296,13 @@ async fn swap(
             message,
         )
     })?;
+    if let Some(trial) = &asked.shadow {
+        let how = trial.read()?;
+        let (number, ledger) = operator.try_beside(&name, asked.fresh, &how).await?;
+        let mut shadows = ledger.shadows().iter();
+        let shadow = shadows.find(|shadow| shadow.number == number);
+        return Ok(Json(shadow.map_or(Value::Null, |it| it.shown(None))));
+    }
     let (number, ledger) = operator.ask(&name, asked.fresh).await?;
     let generation = ledger.find(number).unwrap_or(ledger.wanted());
     Ok(Json(ledger.shown(generation)))
@@ -247,6 +317,18 @@ async fn rollback(
     let operator = operators.operator(&pipeline, &headers).await?;
     let Json(asked) = asked?;
     let ledger = operator.take_back(asked.reason).await?;
+    Ok(Json(ledger.shown(ledger.wanted())))
+}
+
+async fn drop_shadow(
+    State(operators): Shared,
+    Path(pipeline): Path<String>,
+    headers: HeaderMap,
+    asked: Result<Json<ToTakeBack>, JsonRejection>,
+) -> Answer {
+    let operator = operators.operator(&pipeline, &headers).await?;
+    let Json(asked) = asked?;
+    let ledger = operator.drop_shadow(asked.reason).await?;
     Ok(Json(ledger.shown(ledger.wanted())))
 }
 

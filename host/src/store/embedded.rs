@@ -4,6 +4,7 @@
 //! `docs/decisions/0002-slatedb.md` says why it is built like this. `folder` gives the layout of the folder,
 //! `keys` that of a database's keys, [`crate::store::item`] that of the values.
 
+mod aside;
 mod bucket;
 mod catalog;
 mod counted;
@@ -19,6 +20,7 @@ mod merge;
 mod pending;
 mod reader;
 mod runs;
+mod shadows;
 mod snapshot;
 mod state;
 mod storage;
@@ -34,6 +36,7 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, try_join_all};
 
+pub use self::aside::Aside;
 use self::catalog::Catalog;
 pub use self::counted::{RequestCounts, StoreRequests};
 use self::folder::{Folder, LaneName};

@@ -57,6 +57,7 @@ impl Entry {
             FromLane::Relayed(_)
             | FromLane::Commit(_)
             | FromLane::Switched(_)
+            | FromLane::SetAside(_)
             | FromLane::Done(_) => None,
         })
     }

@@ -164,6 +164,10 @@ impl LaneDelivery {
                     self.keeper.switch(&running)?;
                     self.generation = running.number;
                 }
+                FromLane::SetAside(wanted) => {
+                    self.telemetry.heartbeat.wait();
+                    wanted.answer(&self.keeper);
+                }
                 FromLane::Commit(commit) => self.commit(&commit)?,
                 FromLane::Done(report) => {
                     self.telemetry.heartbeat.wait();

@@ -17,6 +17,7 @@ use super::opening::{OpenedLive, open};
 use super::run::LiveError;
 use super::steps;
 use super::switching::{Change, Desk};
+use super::watching::Watched;
 use crate::config::{ComponentPlace, Environment, Pipeline, VersionedName};
 use crate::pipeline::loading::bytes_at;
 use crate::pipeline::swap::{Asked, Fate, Generation, Ledger, Running, SwapError, Swaps};
@@ -82,7 +83,7 @@ pub(super) enum Unfit {
 
 impl Unfit {
     /// Whether the same may work another time.
-    fn is_of_the_system(&self) -> bool {
+    pub(super) fn is_of_the_system(&self) -> bool {
         match self {
             Self::Wiring(error) => error.is_of_the_system(),
             Self::Swap(error) => !error.is_bad_input(),
@@ -170,14 +171,16 @@ pub(super) fn begin(
 /// What a follower must know of the generation at work.
 pub(super) struct Follower {
     pub(super) desk: Arc<Desk>,
-    declaration: Pipeline,
-    environment: Environment,
+    pub(super) declaration: Pipeline,
+    pub(super) environment: Environment,
     /// The generation at work, or the one that was handed over last.
-    have: u64,
-    state: Option<StateShape>,
+    pub(super) have: u64,
+    pub(super) state: Option<StateShape>,
     /// What the pipeline tells, whichever generation it is.
     telemetry: Arc<PipelineTelemetry>,
     tries: u32,
+    /// What is tried beside it, and what was said of that last.
+    pub(super) watched: Watched,
 }
 
 impl Follower {
@@ -191,6 +194,7 @@ impl Follower {
             state: state_of(opened),
             telemetry: Arc::clone(&opened.telemetry),
             tries: 0,
+            watched: Watched::default(),
         }
     }
 
@@ -214,7 +218,8 @@ impl Follower {
     }
 
     fn look(&mut self, host: &Host) {
-        let pipeline = self.declaration.name.value.as_str();
+        let pipeline = self.declaration.name.value.clone();
+        let pipeline = pipeline.as_str();
         let ledger = match host.io.block_on(self.desk.swaps.read()) {
             Ok(Some(ledger)) => ledger,
             Ok(None) => return,
@@ -225,6 +230,7 @@ impl Follower {
             }
         };
         self.desk.set_undone(ledger.undone());
+        self.watch(host, &ledger);
         let wanted = ledger.wanted().clone();
         if wanted.number == self.have {
             return;
@@ -281,7 +287,11 @@ impl Follower {
 
 /// Whether a pipeline that was put together can go on with the states that there are: those which this host has at work,
 /// if it has any, and those that lanes have left.
-fn takes_over(host: &Host, opened: &OpenedLive, ours: Option<&StateShape>) -> Result<(), Unfit> {
+pub(super) fn takes_over(
+    host: &Host,
+    opened: &OpenedLive,
+    ours: Option<&StateShape>,
+) -> Result<(), Unfit> {
     if let (Some(ours), Some(migration)) = (ours, Migration::of(opened)) {
         migration.fits(ours)?;
     }
@@ -292,13 +302,13 @@ fn takes_over(host: &Host, opened: &OpenedLive, ours: Option<&StateShape>) -> Re
     tried
 }
 
-fn state_of(opened: &OpenedLive) -> Option<StateShape> {
+pub(super) fn state_of(opened: &OpenedLive) -> Option<StateShape> {
     let windows = opened.plan.windows();
     windows.map(|windows| StateShape::of(&windows.spec))
 }
 
 /// Puts the pipeline together with a generation's component in the place of its own.
-fn put_together(
+pub(super) fn put_together(
     host: &Host,
     swaps: &Swaps,
     declaration: &Pipeline,

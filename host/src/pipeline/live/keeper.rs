@@ -26,12 +26,14 @@ use tokio::sync::watch;
 
 pub use self::error::KeeperError;
 pub(in crate::pipeline) use self::meta::come;
+pub(super) use self::meta::host_name;
 pub(super) use self::meta::states_of;
-use self::meta::{LAYOUT, LaneMeta, host_name};
+use self::meta::{LAYOUT, LaneMeta};
 use super::generations::{Left, StateShape, Step, Undo, noted, step};
 use super::migrating::Migration;
 use super::opening::OpenedLive;
 use super::outbox::Kept;
+use super::shadowing::Cloned;
 use super::steps;
 use crate::clock::Clock;
 use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit};
@@ -315,6 +317,24 @@ impl Keeper {
         self.expected.running = Some(Arc::clone(running));
         steps::done("switched");
         Ok(())
+    }
+
+    /// Sets aside what was committed last.
+    pub(super) fn set_aside(&self) -> Result<Cloned, KeeperError> {
+        let last = self.last.as_ref().filter(|_| self.codec.is_some());
+        let come = last.map(|meta| {
+            let progress = Progress::decode(&meta.progress)?;
+            Ok((progress, meta.report.report().watermark))
+        });
+        let come = come.transpose();
+        Ok(Cloned {
+            come: come.map_err(|error| KeeperError::State {
+                lane: self.number,
+                error,
+            })?,
+            state: last.and_then(|meta| meta.state.clone()),
+            aside: self.io.block_on(self.store.set_aside(&self.lane))?,
+        })
     }
 
     /// Where the lane's windows find what is kept of them; they may take so many bytes in memory.

@@ -127,7 +127,7 @@ impl Migration {
     }
 
     /// Opens an instance, for states like these.
-    fn start(&self, before: &StateShape) -> Result<Migrating, MigrationError> {
+    pub(super) fn start(&self, before: &StateShape) -> Result<Migrating, MigrationError> {
         Ok(Migrating {
             instance: block_on(self.opener.instance(&self.label))?,
             from: Codec::new(&self.key, &before.columns)?,
@@ -139,7 +139,7 @@ impl Migration {
 }
 
 /// A transform that takes over states.
-struct Migrating {
+pub(super) struct Migrating {
     instance: Instance,
     from: Codec,
     to: Codec,
@@ -150,7 +150,7 @@ struct Migrating {
 impl Migrating {
     /// Takes over the states of some records, and says what is to be at their keys. Records without a state stay as they
     /// are. Gives how many states there were.
-    fn records(
+    pub(super) fn records(
         &mut self,
         records: &[(Bytes, Bytes)],
         each: &mut dyn FnMut(Edit<'_>),

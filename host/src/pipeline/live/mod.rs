@@ -16,6 +16,8 @@
 //! A pipeline over a topic that is not divided by its key is two such members, one after the other: `partial`
 //! gives partial states to another topic, and `whole` has the windows (`stages`).
 //!
+//! A version that is tried has lanes of its own beside those at work (`shadowing`, and `watching` for what becomes of it).
+//!
 //! Data flows as in a run over recorded events, and the lanes are the same. What must never happen:
 //! that something is sent which is not committed, that a lane works on after it was lost, or that one
 //! slow partition holds up the member, and so the group.
@@ -27,6 +29,7 @@ mod decoding;
 mod delivery;
 mod error;
 mod following;
+mod gaps;
 mod generations;
 mod keeper;
 mod member;
@@ -38,6 +41,7 @@ mod partial;
 mod partition;
 mod rows;
 mod run;
+mod shadowing;
 mod source;
 mod split_names;
 mod splits;
@@ -45,6 +49,7 @@ mod stages;
 mod steps;
 mod switching;
 mod telling;
+mod watching;
 mod whole;
 mod working;
 
@@ -57,4 +62,5 @@ pub use self::outbox::OutboxError;
 pub use self::outputs::{file_of, unwritten, writes};
 pub(super) use self::partial::check as check_repartition;
 pub use self::run::{LaneAccount, LiveError, LiveReport, run};
+pub(super) use self::shadowing::Wanted;
 pub use self::source::StreamFault;

@@ -17,16 +17,16 @@ use super::compacting::Compacting;
 use super::delivery::{LaneDelivery, LaneEnd};
 use super::error::PartitionError;
 use super::keeper::{Keeper, Taken};
-use super::opening::OnMissing;
 use super::outbox::{Outbox, Waiting};
 use super::rows::RowMessages;
 use super::run::Shared;
+use super::shadowing::BesideLanes;
 use super::split_names::SplitNames;
 use super::splits::Splits;
 use super::stages::Stage;
 use super::switching::hand_over;
 use super::telling::PartitionTelling;
-use super::working::{Appeared, Flags, Gap, Incoming, Intake, PartitionEnd};
+use super::working::{Appeared, Flags, Incoming, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::invalid::InvalidRows;
@@ -64,6 +64,8 @@ pub(super) struct Lanes {
     pub(super) tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
     deliveries: Vec<(u32, JoinHandle<LaneEnd>)>,
     pub(super) splits: Splits,
+    /// Those of a version that is tried.
+    pub(super) beside: BesideLanes,
     /// Where the stream is to go on, if history may come before it.
     begins: Option<Option<Position>>,
     /// Where recorded history ended, if that was read before the stream.
@@ -207,6 +209,7 @@ impl Partition {
             tasks,
             deliveries,
             splits,
+            beside: BesideLanes::default(),
             begins: None,
             recorded_until: None,
             names,
@@ -300,6 +303,7 @@ impl Partition {
             delivery,
             stop: Arc::clone(&self.flags.lost),
             telemetry,
+            beside: None,
         };
         let (to_lane, from_reader) = queue::<ToLane>(QUEUE);
         let _ = out.telemetry.queue.set(to_lane.fill());
@@ -326,6 +330,7 @@ impl Partition {
             if let Some(compacting) = &mut lanes.compacting {
                 compacting.look();
             }
+            self.look_beside(lanes);
             self.telling.reading.heartbeat.rest();
             let intake = match self.incoming.recv_timeout(GLANCE) {
                 Ok(intake) => intake,
@@ -430,51 +435,6 @@ impl Partition {
         Ok(())
     }
 
-    /// Decides what is done when messages were deleted before they were read.
-    fn missing(&self, lanes: &Lanes, gap: Gap) -> Result<(), PartitionError> {
-        let (split, low, error) = match gap {
-            Gap::Offsets {
-                partition,
-                wanted,
-                low,
-                high,
-            } => {
-                let error = PartitionError::Missing {
-                    partition,
-                    wanted,
-                    low,
-                    high,
-                    is_behind_recording: lanes.recorded_until == Some(wanted),
-                };
-                (partition, Position::Offset(low), error)
-            }
-            Gap::Records {
-                split,
-                wanted,
-                first,
-                reason,
-            } => {
-                let error = PartitionError::MissingRecords {
-                    shard: lanes.splits.at(split).0.to_string(),
-                    wanted,
-                    first,
-                    reason,
-                };
-                (split, Position::Shard(ShardCursor::Beginning), error)
-            }
-        };
-        if self.shared.opened.on_missing == OnMissing::Stop {
-            return Err(error);
-        }
-        tracing::error!(
-            pipeline = self.shared.name(),
-            %error,
-            "messages were deleted before they were read; going on with what there is"
-        );
-        self.shared.source.start(split, Some(low));
-        Ok(())
-    }
-
     /// Deals out messages, cut where lanes had committed: each has judged all of a batch, or nothing.
     fn messages(&self, lanes: &mut Lanes, incoming: &Incoming) -> Result<(), PartitionError> {
         let (messages, placed) = (&incoming.messages, incoming.placed.as_ref());
@@ -568,6 +528,7 @@ impl Partition {
                 failures.push(PartitionError::Lane { lane, error });
             }
         }
+        lanes.beside.join();
         let mut end = PartitionEnd {
             is_lost: self.flags.lost.load(Ordering::Relaxed),
             ..PartitionEnd::default()

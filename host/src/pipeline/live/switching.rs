@@ -16,6 +16,7 @@ use super::keeper::Expected;
 use super::opening::OpenedLive;
 use super::partition::Lanes;
 use super::run::Shared;
+use super::shadowing::Shadowing;
 use crate::pipeline::lane::ToLane;
 use crate::pipeline::poison::Recovering;
 use crate::pipeline::reader::ReadError;
@@ -32,6 +33,8 @@ pub(super) struct Desk {
     hurry: AtomicBool,
     /// The generations that were taken back, as far as is known.
     undone: Mutex<BTreeSet<u64>>,
+    /// What is to be tried beside the lanes.
+    shadowing: Mutex<Option<Arc<Shadowing>>>,
 }
 
 /// A generation that is prepared.
@@ -47,7 +50,25 @@ impl Desk {
             change: Mutex::default(),
             hurry: AtomicBool::new(false),
             undone: Mutex::default(),
+            shadowing: Mutex::default(),
         }
+    }
+
+    /// Has a version be tried beside the lanes, or none any longer.
+    pub(super) fn set_shadowing(&self, shadowing: Option<Arc<Shadowing>>) {
+        *self
+            .shadowing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = shadowing;
+    }
+
+    /// What is to be tried beside the lanes.
+    pub(super) fn shadowing(&self) -> Option<Arc<Shadowing>> {
+        let here = self
+            .shadowing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        here.clone()
     }
 
     /// Puts a generation there for the member, in place of one that it has not taken.

@@ -184,7 +184,7 @@ impl Matching {
         let features = features.map(|compared| (compared.name.clone(), Figures::default()));
         Report {
             features: features.collect(),
-            rows: 0,
+            ..Report::default()
         }
     }
 

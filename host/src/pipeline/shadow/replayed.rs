@@ -7,10 +7,10 @@ use std::thread::JoinHandle;
 
 use tracing::Instrument as _;
 
-use super::comparing::{CompareError, compare};
+use super::comparing::{CompareError, Comparing};
 use super::matching::{Matching, Side};
 use super::report::Report;
-use crate::pipeline::commit::LaneCommits;
+use crate::pipeline::commit::{LaneCommits, Resume};
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::features::Features;
@@ -105,7 +105,11 @@ pub fn replay(
             return Err(failed(Side::New)(error));
         }
     };
-    let compared = host.io.block_on(compare(matching, of_old, of_new, &report));
+    let comparing = Comparing {
+        matching,
+        old: of_old,
+    };
+    let compared = host.io.block_on(comparing.run(of_new, &report));
     let (old, new) = (old.join(host), new.join(host));
     let mut ended = [(Side::Old, old), (Side::New, new)];
     // One that fails has the other end without a listener; the one that did not follow from another is told.
@@ -162,8 +166,9 @@ impl Running {
             delivery: to_comparison,
             stop: Arc::clone(stop),
             telemetry: telemetry.lane(0, None, &host.clock),
+            beside: None,
         };
-        let commits = LaneCommits::new(None, Default::default(), None);
+        let commits = LaneCommits::new(None, Resume::default(), None);
         let plan = Arc::clone(&opened.plan);
         let span = spans::lane(&pipeline, 0, &opened.digest);
         let mut transforms = opened.transforms.into_iter();

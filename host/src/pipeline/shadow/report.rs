@@ -19,6 +19,9 @@ pub struct Report {
     pub features: BTreeMap<String, Figures>,
     /// Rows of events that both versions worked on.
     pub rows: u64,
+    /// Lanes that have the other version beside them; none over recorded events.
+    #[serde(default)]
+    pub lanes: u64,
 }
 
 /// What was found of one feature. A value is one that would be served: one that is there, and is valid.
@@ -70,6 +73,7 @@ impl Report {
             }
         }
         self.rows += other.rows;
+        self.lanes += other.lanes;
     }
 
     /// For those who read it from a command and over HTTP.
@@ -78,6 +82,7 @@ impl Report {
         let features = features.map(|(name, figures)| (name.clone(), figures.shown()));
         json!({
             "rows": self.rows,
+            "lanes": self.lanes,
             "compared": self.compared(),
             "features": features.collect::<serde_json::Map<String, Value>>(),
         })
@@ -207,6 +212,7 @@ mod tests {
         let report = Report {
             features: [("g/f@1".to_owned(), figures)].into(),
             rows: 7,
+            lanes: 1,
         };
         let text = serde_json::to_string(&report).unwrap();
         assert_eq!(serde_json::from_str::<Report>(&text).unwrap(), report);

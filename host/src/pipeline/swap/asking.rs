@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Asked, Fate, Ledger, LedgerError, Note};
+use super::{Asked, Fate, Ledger, LedgerError, Note, ShadowFate, ToTry};
 use crate::config::HeldComponent;
+use crate::pipeline::shadow::Report;
 use crate::registry::digest;
 use crate::store::StoreError;
 use crate::store::embedded::EmbeddedStore;
@@ -129,6 +130,84 @@ impl Swaps {
             ledger.take_back(number, fate.clone())
         })
         .await
+    }
+
+    /// Has a component be tried beside the wanted generation. Gives the number of the trial.
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn try_beside(
+        &self,
+        asked: Asked,
+        how: &ToTry,
+        bytes: Bytes,
+    ) -> Result<(u64, Ledger), SwapError> {
+        let before = self.read_known().await?;
+        self.store.keep_component(&asked.digest, bytes).await?;
+        let begun = self.change_known(|ledger| ledger.try_beside(asked.clone(), how));
+        let begun = begun.await?;
+        // What was found of those before is seen as long as there is no other.
+        if let Some(last) = before.shadows().last() {
+            self.store
+                .forget_shadow(&self.pipeline, last.number)
+                .await?;
+        }
+        Ok(begun)
+    }
+
+    /// Says what became of a trial, unless that was said before.
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn end_shadow(
+        &self,
+        number: u64,
+        fate: ShadowFate,
+    ) -> Result<(bool, Ledger), SwapError> {
+        self.change_known(|ledger| Ok(ledger.end_shadow(number, fate.clone())))
+            .await
+    }
+
+    /// Has the version of a trial take the place of the one at work, unless the trial has ended. Gives whether it does.
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn promote(&self, number: u64, at: i64) -> Result<(bool, Ledger), SwapError> {
+        self.change_known(|ledger| ledger.promote(number, at)).await
+    }
+
+    /// Says what a host has found in a trial.
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn say_of_shadow(
+        &self,
+        number: u64,
+        host: &str,
+        report: &Report,
+    ) -> Result<(), SwapError> {
+        let text = serde_json::to_string(report).expect("it has only texts and numbers");
+        let said = self.store.say_of_shadow(&self.pipeline, number, host, text);
+        Ok(said.await?)
+    }
+
+    /// What all hosts together have found in a trial. What another build has written is left out.
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn found_in_shadow(&self, number: u64) -> Result<Report, SwapError> {
+        let said = self.store.said_of_shadow(&self.pipeline, number).await?;
+        let mut all = Report::default();
+        let reports = said
+            .iter()
+            .filter_map(|text| serde_json::from_str(text).ok());
+        reports.for_each(|report: Report| all.merge(&report));
+        Ok(all)
     }
 
     /// Says that a host has a generation at work.

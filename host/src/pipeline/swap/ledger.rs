@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 
 use serde::{Deserialize, Serialize};
 
+use super::shadows::{Shadow, ShadowFate};
+
 /// The layout of the text that this code writes, and the only one that it reads.
 const LAYOUT: u32 = 1;
 
@@ -24,6 +26,9 @@ pub struct Ledger {
     declared: String,
     /// By rising numbers, the wanted one among them.
     generations: Vec<Generation>,
+    /// Versions that are or were tried, by rising numbers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(super) shadows: Vec<Shadow>,
 }
 
 /// A version of the transform as it runs in the pipeline.
@@ -163,6 +168,7 @@ impl Ledger {
             wanted: 1,
             declared,
             generations: vec![Generation::new(1, None, Asked { fresh, ..asked })],
+            shadows: Vec::new(),
         }
     }
 
@@ -191,6 +197,12 @@ impl Ledger {
             });
         }
         let (from, number) = (wanted.number, self.last() + 1);
+        self.end_watched(|shadow| match shadow.digest == asked.digest {
+            true => ShadowFate::Promoted(number),
+            false => ShadowFate::Dropped(format!(
+                "generation {number} is wanted in place of the one beside which it was tried"
+            )),
+        });
         self.set_fate(from, Fate::Replaced);
         self.generations
             .push(Generation::new(number, Some(from), asked));
@@ -215,6 +227,10 @@ impl Ledger {
         }
         let from = self.wanted().from.filter(|from| self.find(*from).is_some());
         let from = from.ok_or(LedgerError::First(number))?;
+        self.end_watched(|_| {
+            let reason = "beside which it was tried, was taken back";
+            ShadowFate::Dropped(format!("generation {number}, {reason}"))
+        });
         self.set_fate(number, fate);
         self.set_fate(from, Fate::Running);
         // Lanes have one snapshot, and it was used.

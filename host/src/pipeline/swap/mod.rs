@@ -5,6 +5,8 @@
 //! sees it (`ledger`), and changes on the condition that nobody else has changed it (`asking`). The first start of a
 //! pipeline is a swap from nothing, and goes the same way.
 //!
+//! A version may be tried on live events beside the one at work before it takes that one's place (`shadows`).
+//!
 //! Operators come by way of `operator`, whether they use commands or HTTP.
 //!
 //! How lanes come from one generation to the next is the business of `pipeline/live/following` (what is wanted, and is
@@ -15,6 +17,7 @@ mod asking;
 mod ledger;
 mod operator;
 mod probation;
+mod shadows;
 mod shown;
 
 use std::collections::BTreeSet;
@@ -25,6 +28,7 @@ pub use self::asking::{SwapError, Swaps};
 pub use self::ledger::{Asked, Fate, Generation, Ledger, LedgerError, Note};
 pub use self::operator::{Operator, OperatorError};
 pub(super) use self::probation::Probation;
+pub use self::shadows::{Shadow, ShadowFate, ToTry};
 pub use self::shown::live;
 use super::commit::Identity;
 use crate::config::SwapSpec;

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Asked, Fate, Ledger, SwapError, Swaps};
+use super::{Asked, Fate, Ledger, Shadow, ShadowFate, SwapError, Swaps, ToTry};
 use crate::clock::Clock;
 use crate::config::{Environment, HeldComponent, VersionedName};
 use crate::pipeline::kept::{self, KeptError, KeptLane};
+use crate::pipeline::shadow::Report;
 use crate::registry::{Registry, RegistryError, digest};
 use crate::store::embedded::EmbeddedStore;
 
@@ -154,6 +155,84 @@ impl Operator {
             return Err(OperatorError::Unsigned(file.to_owned()));
         }
         self.ask_for(file.to_owned(), bytes, fresh).await
+    }
+
+    /// Has a version in the environment's registry be tried beside the one at work. Gives the number of the trial.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`].
+    pub async fn try_beside(
+        &self,
+        name: &VersionedName,
+        fresh: bool,
+        how: &ToTry,
+    ) -> Result<(u64, Ledger), OperatorError> {
+        let bytes = Self::fetch(&self.environment, name).await?;
+        self.try_bytes(name.to_string(), bytes, fresh, how).await
+    }
+
+    /// The same with the bytes of a file.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`]; the environment requires signatures.
+    pub async fn try_file_beside(
+        &self,
+        file: &str,
+        bytes: Bytes,
+        fresh: bool,
+        how: &ToTry,
+    ) -> Result<(u64, Ledger), OperatorError> {
+        if self.environment.registry.trust.required {
+            return Err(OperatorError::Unsigned(file.to_owned()));
+        }
+        self.try_bytes(file.to_owned(), bytes, fresh, how).await
+    }
+
+    async fn try_bytes(
+        &self,
+        component: String,
+        bytes: Bytes,
+        fresh: bool,
+        how: &ToTry,
+    ) -> Result<(u64, Ledger), OperatorError> {
+        let asked = Asked {
+            component,
+            digest: digest(&bytes),
+            at: self.clock.unix(),
+            fresh,
+        };
+        Ok(self.swaps.try_beside(asked, how, bytes).await?)
+    }
+
+    /// Ends the trial that there is, if there is one. Gives the ledger after that.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`].
+    pub async fn drop_shadow(&self, reason: String) -> Result<Ledger, OperatorError> {
+        let ledger = self.ledger().await?;
+        let Some(watched) = ledger.watched() else {
+            return Ok(ledger);
+        };
+        let fate = ShadowFate::Dropped(reason);
+        Ok(self.swaps.end_shadow(watched.number, fate).await?.1)
+    }
+
+    /// The last trial beside the wanted generation, and what all hosts together have found in it; none if there was none.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`].
+    pub async fn found(&self, ledger: &Ledger) -> Result<Option<(Shadow, Report)>, OperatorError> {
+        let wanted = ledger.wanted().number;
+        let last = ledger.shadows().last().filter(|it| it.beside == wanted);
+        let Some(shadow) = last else {
+            return Ok(None);
+        };
+        let report = self.swaps.found_in_shadow(shadow.number).await?;
+        Ok(Some((shadow.clone(), report)))
     }
 
     /// Whether it is a transform at all, each host finds out, which has to compile it in any case.

@@ -141,7 +141,11 @@ impl EmbeddedStore {
         found.map_err(|e| engine("read the snapshot of", &self.folder.lane(&lane.name), &e))
     }
 
-    async fn snapshot(&self, lane: &LaneName, snapshot: &str) -> Result<DbReader, StoreError> {
+    pub(super) async fn snapshot(
+        &self,
+        lane: &LaneName,
+        snapshot: &str,
+    ) -> Result<DbReader, StoreError> {
         let path = self.folder.lane(lane);
         let damaged = || StoreError::Damaged {
             path: path.clone(),

@@ -83,7 +83,7 @@ pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
 }
 
 /// This process, as people who look after several hosts know it.
-pub(super) fn host_name() -> &'static str {
+pub(in crate::pipeline::live) fn host_name() -> &'static str {
     static NAME: LazyLock<String> = LazyLock::new(|| {
         // As the kernel has it: proc(5).
         let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();

@@ -149,7 +149,7 @@ impl PartialLane {
                     self.is_idle = true;
                     self.commits.open();
                 }
-                Some(ToLane::Switch(_)) => {}
+                Some(ToLane::Switch(_) | ToLane::Beside(_)) => {}
                 Some(ToLane::Stop) => {
                     if self.commits.has_some() {
                         self.commit().await?;

@@ -1,5 +1,8 @@
 //! Going back to a snapshot, against a copy of what was there.
 
+use slatedb::admin::AdminBuilder;
+
+use super::super::folder::parsed;
 use super::*;
 
 /// Everything of a lane's live state.
@@ -84,4 +87,35 @@ proptest! {
             Ok(())
         })?;
     }
+}
+
+#[test]
+fn what_is_set_aside_stays_as_it_was_and_leaves_nothing_behind() {
+    let folder = tempfile::tempdir().unwrap();
+    runtime().block_on(async {
+        let store = EmbeddedStore::open(folder.path(), &[]).await.unwrap();
+        store.declare(&[declaration("f", 1)]).await.unwrap();
+        let lane = store.open_lane("rides", 0).await.unwrap();
+        step(&lane, 1, &[(3, true), (5, true)]).await;
+        let snapshot = store.take_snapshot(&lane).await.unwrap();
+        let then = state(&lane).await;
+        let aside = store.set_aside(&lane).await.unwrap();
+        step(&lane, 2, &[(3, false), (4, true), (5, true)]).await;
+        assert_ne!(state(&lane).await, then);
+        assert_eq!(aside.pairs(&[], None).await.unwrap(), then);
+        let after: &[u8] = &then[1].0;
+        assert_eq!(aside.pairs(&[1], Some(after)).await.unwrap(), then[2..3]);
+        aside.forget().await.unwrap();
+        // The snapshot of the lane is another matter.
+        let found = store.in_snapshot(&lane, &snapshot, &[0]).await.unwrap();
+        assert_eq!(found.as_deref(), Some(&1_u64.to_be_bytes()[..]));
+        let all = AdminBuilder::new(
+            parsed(&lane.name.path()),
+            Arc::clone(&store.storage.objects),
+        );
+        let left = all.build().list_checkpoints(Some("penstock-aside")).await;
+        assert!(left.unwrap().is_empty());
+        store.close_lane(lane).await.unwrap();
+        store.close().await.unwrap();
+    });
 }
