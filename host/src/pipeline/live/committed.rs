@@ -43,8 +43,9 @@ impl Committed {
         // Held until it is told: what another lane tells later must not be further back.
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         lanes[self.lane] = Some(reached);
-        // None is less than any.
-        if let Some(next) = lanes.iter().copied().min().flatten() {
+        // None is less than any, and a place in history is none in the stream.
+        let least = lanes.iter().copied().min().flatten();
+        if let Some(next) = least.filter(|next| *next >= 0) {
             if self.split.is_some() {
                 self.source.commit(self.partition, &Position::Offset(next));
             }
