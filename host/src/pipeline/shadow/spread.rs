@@ -131,7 +131,7 @@ mod tests {
             (4e299..=5.2e299).contains(&median_of_the_upper),
             "{median_of_the_upper}"
         );
-        assert_eq!(spread.largest(), Some(9e299));
+        assert_eq!(spread.largest(), Some(9.0 * 10_f64.powi(299)));
         assert_eq!(Spread::default().quantile(0.5), None);
     }
 }
