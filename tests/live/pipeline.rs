@@ -325,7 +325,7 @@ impl Process {
     }
 
     /// Whether it said that a partition became its own.
-    fn was_given(&self, partition: u32) -> bool {
+    pub(crate) fn was_given(&self, partition: u32) -> bool {
         let stderr = self.stderr();
         let given = stderr
             .lines()
