@@ -14,8 +14,11 @@ mod coverage;
 use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
+use arrow::datatypes::Int32Type;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
@@ -111,6 +114,17 @@ pub(crate) fn run(name: &str, mut seeds: Vec<Vec<u8>>, target: impl Fn(&[u8])) {
     if reached.is_some() {
         write(&kept, &smallest(seeds, target));
     }
+}
+
+/// Columns of a number, a float, a text and a list, with nulls, for seeds.
+pub(crate) fn columns() -> Vec<ArrayRef> {
+    let list = vec![Some(vec![Some(1), None]), None];
+    vec![
+        Arc::new(Int64Array::from(vec![Some(i64::MIN), None])),
+        Arc::new(Float64Array::from(vec![-0.0, f64::NAN])),
+        Arc::new(StringArray::from(vec![Some("zürich"), None])),
+        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(list)),
+    ]
 }
 
 /// What was found before.

@@ -5,15 +5,20 @@ use std::time::Duration;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::pipeline::{Pipeline, beside, pause};
+use super::killed::Kills;
+use super::pipeline::Pipeline;
 use super::topic::Topic;
 use crate::crash::stream::WINDOWS;
 use crate::support::proxy::{Fate, Proxy};
 use crate::support::servers::s3;
 
-/// Events of a schedule, and the pieces in which they come.
-const EVENTS: u32 = 3_000;
-const PIECES: u32 = 30;
+/// Of each schedule.
+const KILLS: Kills = Kills {
+    events: 3_000,
+    pieces: (30, Duration::from_millis(200)),
+    kills: 2,
+    lives: 1_500..4_000,
+};
 
 const RUN: &str = "lanes = 1\ncommit_every = \"50ms\"";
 
@@ -24,7 +29,7 @@ fn a_killed_pipeline_on_a_faulty_s3_leaves_what_an_undisturbed_one_leaves() {
     for seed in 0..2_u64 {
         let window = WINDOWS[seed as usize];
         let name = format!("remote-{seed}");
-        let mut topic = Topic::new(&name, 2, seed);
+        let topic = Topic::new(&name, 2, seed);
         let mut fates = Pcg64::seed_from_u64(seed);
         let proxy = Proxy::by(server.port(), move || match fates.random_range(0..200) {
             0..10 => Fate::Refuse(503),
@@ -41,26 +46,6 @@ fn a_killed_pipeline_on_a_faulty_s3_leaves_what_an_undisturbed_one_leaves() {
             RUN,
             (&store, &options),
         );
-        let mut random = Pcg64::seed_from_u64(seed);
-        let topic = beside(
-            || {
-                for _ in 0..PIECES {
-                    topic.write(EVENTS / PIECES);
-                    pause(Duration::from_millis(200));
-                }
-                topic
-            },
-            || {
-                for _ in 0..2 {
-                    let process = disturbed.start("one");
-                    pause(Duration::from_millis(random.random_range(1_500..4_000)));
-                    process.kill();
-                }
-            },
-        );
-        let disturbed = disturbed.finish(&topic, "one");
-        let undisturbed = Pipeline::over(&topic, &format!("{name}-undisturbed"), window, RUN);
-        let undisturbed = undisturbed.finish(&topic, "one");
-        disturbed.is(&undisturbed, &format!("seed {seed}"));
+        KILLS.change_nothing(&disturbed, topic, (window, RUN), seed);
     }
 }

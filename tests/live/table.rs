@@ -6,16 +6,21 @@ use penstock::store::dynamodb::DynamoDbStore;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
 
-use super::pipeline::{Pipeline, beside, pause};
+use super::killed::Kills;
+use super::pipeline::Pipeline;
 use super::topic::Topic;
 use crate::crash::stream::WINDOWS;
 use crate::kinesis::proxy::{Fate, Proxy};
 use crate::support::HOST;
 use crate::support::servers::dynamodb::{SHARED, settings, table};
 
-/// Events of a schedule, and the pieces in which they come.
-const EVENTS: u32 = 3_000;
-const PIECES: u32 = 30;
+/// Of each schedule.
+const KILLS: Kills = Kills {
+    events: 3_000,
+    pieces: (30, Duration::from_millis(200)),
+    kills: 2,
+    lives: 1_500..4_000,
+};
 
 const RUN: &str = "lanes = 2\ncommit_every = \"50ms\"";
 
@@ -27,7 +32,7 @@ fn a_killed_pipeline_to_a_faulty_table_leaves_what_an_undisturbed_one_leaves() {
         HOST.io
             .block_on(DynamoDbStore::init(&table(&name)))
             .unwrap();
-        let mut topic = Topic::new(&name, 2, seed);
+        let topic = Topic::new(&name, 2, seed);
         let mut fates = Pcg64::seed_from_u64(seed);
         let proxy = Proxy::start(SHARED.port(), move |action, _| {
             match fates.random_range(0..100) {
@@ -47,26 +52,6 @@ fn a_killed_pipeline_to_a_faulty_table_leaves_what_an_undisturbed_one_leaves() {
             RUN,
             (&store, &settings),
         );
-        let mut random = Pcg64::seed_from_u64(seed);
-        let topic = beside(
-            || {
-                for _ in 0..PIECES {
-                    topic.write(EVENTS / PIECES);
-                    pause(Duration::from_millis(200));
-                }
-                topic
-            },
-            || {
-                for _ in 0..2 {
-                    let process = disturbed.start("one");
-                    pause(Duration::from_millis(random.random_range(1_500..4_000)));
-                    process.kill();
-                }
-            },
-        );
-        let disturbed = disturbed.finish(&topic, "one");
-        let undisturbed = Pipeline::over(&topic, &format!("{name}-undisturbed"), window, RUN);
-        let undisturbed = undisturbed.finish(&topic, "one");
-        disturbed.is(&undisturbed, &format!("seed {seed}"));
+        KILLS.change_nothing(&disturbed, topic, (window, RUN), seed);
     }
 }

@@ -15,7 +15,8 @@ use super::features::{DeliveredFeature, Features};
 use super::invalid::InvalidValues;
 use super::lane::{Lane, LaneError, Outlet, ToLane};
 use super::passing::Passing;
-use super::queue::queue;
+use super::plan::Plan;
+use super::queue::{Receiver, queue};
 use super::reader::{ReadError, Reader, ReaderReport};
 use super::residence::Kept;
 use super::run_error::RunError;
@@ -31,7 +32,10 @@ use crate::store::dynamodb::DynamoDbStore;
 use crate::store::embedded::{EmbeddedStore, PipelineLanes};
 use crate::store::offline::{OfflineStore, OfflineWriter};
 use crate::store::{Declaration, FeatureStore, StoreError, refuse_dropped};
-use crate::transform::Figures;
+use crate::transform::{Figures, Windowed};
+
+/// A lane at work.
+pub(super) type LaneTask = tokio::task::JoinHandle<Result<(), LaneError>>;
 
 /// Bytes that may wait for one lane.
 const LANE_QUEUE: usize = 32 << 20;
@@ -171,7 +175,7 @@ struct Running {
     /// Lanes commit as long as it is there.
     timer: Option<CommitTimer>,
     reader: JoinHandle<Result<ReaderReport, ReadError>>,
-    lanes: Vec<tokio::task::JoinHandle<Result<(), LaneError>>>,
+    lanes: Vec<LaneTask>,
     delivery: JoinHandle<Result<Delivered, DeliveryError>>,
     stop: Arc<AtomicBool>,
 }
@@ -295,24 +299,15 @@ fn start(
         let due = timer.as_ref().map(CommitTimer::due);
         let resume = resumes.next().unwrap_or_default();
         let commits = LaneCommits::new(due, resume, kept[number].take());
-        let plan = Arc::clone(&opened.plan);
-        let span = spans::lane(&pipeline, number, &opened.digest);
-        let task = match (opened.plan.windows(), transforms.next()) {
-            (Some(windows), Some(transform)) => {
-                let lane = Lane::new(plan, windows, transform, commits, out);
-                let lane = lane.map_err(|error| RunError::Lane {
-                    pipeline: pipeline.clone(),
-                    lane: number,
-                    transform: opened.digest.clone(),
-                    error,
-                })?;
-                host.lanes.spawn(lane.run(from_reader).instrument(span))
-            }
-            _ => {
-                let passing = Passing::new(plan, commits, out).run(from_reader);
-                host.lanes.spawn(passing.instrument(span))
-            }
-        };
+        let transform = transforms.next();
+        let task = start_lane(
+            host,
+            (&opened.plan, &opened.digest),
+            transform,
+            commits,
+            out,
+            from_reader,
+        )?;
         tasks.push(task);
     }
     let mapper = opened.mapping.as_ref();
@@ -353,6 +348,31 @@ fn start(
         timer,
         stop: Arc::clone(stop),
     })
+}
+
+/// Starts a lane: windows, or what passes rows on where there are none.
+pub(super) fn start_lane(
+    host: &Host,
+    (plan, digest): (&Arc<Plan>, &str),
+    transform: Option<Box<dyn Windowed>>,
+    commits: LaneCommits,
+    out: Outlet,
+    input: Receiver<ToLane>,
+) -> Result<LaneTask, RunError> {
+    let (pipeline, lane) = (&plan.pipeline, out.lane);
+    let span = spans::lane(pipeline, lane, digest);
+    let (Some(windows), Some(transform)) = (plan.windows(), transform) else {
+        let passing = Passing::new(Arc::clone(plan), commits, out).run(input);
+        return Ok(host.lanes.spawn(passing.instrument(span)));
+    };
+    let opened = Lane::new(Arc::clone(plan), windows, transform, commits, out);
+    let opened = opened.map_err(|error| RunError::Lane {
+        pipeline: pipeline.clone(),
+        lane,
+        transform: digest.to_owned(),
+        error,
+    })?;
+    Ok(host.lanes.spawn(opened.run(input).instrument(span)))
 }
 
 /// The epoch of this run: greater than that of every run before, wherever it is noted.

@@ -1,25 +1,12 @@
 //! What is kept in stores, as a broken disk or another build may leave it.
 
-use std::sync::Arc;
+use arrow::array::Array;
 
-use arrow::array::{Array, ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
-use arrow::datatypes::Int32Type;
-
-use crate::fuzz::run;
+use crate::fuzz::{columns, run};
 use crate::store::Value;
 use crate::store::item::bytes::Cursor;
 use crate::store::item::value::ValueEncoder;
 use crate::store::item::{self, Attribute, types};
-
-fn columns() -> Vec<ArrayRef> {
-    let list = vec![Some(vec![Some(1), None]), None];
-    vec![
-        Arc::new(Int64Array::from(vec![Some(i64::MIN), None])),
-        Arc::new(Float64Array::from(vec![-0.0, f64::NAN])),
-        Arc::new(StringArray::from(vec![Some("zürich"), None])),
-        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(list)),
-    ]
-}
 
 #[test]
 fn fuzz_value() {

@@ -2,21 +2,11 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Float64Array, Int64Array, ListArray, StringArray};
-use arrow::datatypes::{DataType, Field, Int32Type, Schema};
+use arrow::array::ArrayRef;
+use arrow::datatypes::{DataType, Field, Schema};
 
 use super::{Codec, Progress};
-use crate::fuzz::run;
-
-fn columns() -> Vec<ArrayRef> {
-    let list = vec![Some(vec![Some(1), None]), None];
-    vec![
-        Arc::new(Int64Array::from(vec![Some(i64::MIN), None])),
-        Arc::new(Float64Array::from(vec![-0.0, f64::NAN])),
-        Arc::new(StringArray::from(vec![Some("zürich"), None])),
-        Arc::new(ListArray::from_iter_primitive::<Int32Type, _, _>(list)),
-    ]
-}
+use crate::fuzz::{columns, run};
 
 #[test]
 fn fuzz_window_records() {

@@ -102,11 +102,6 @@ impl Ended {
         self.0.status.code()
     }
 
-    #[cfg(test)]
-    pub(crate) fn stdout(&self) -> String {
-        String::from_utf8_lossy(&self.0.stdout).into_owned()
-    }
-
     pub(crate) fn stderr(&self) -> String {
         String::from_utf8_lossy(&self.0.stderr).into_owned()
     }

@@ -5,8 +5,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use tracing::Instrument as _;
-
 use super::comparing::{CompareError, Comparing};
 use super::matching::{Matching, Side};
 use super::report::Report;
@@ -14,11 +12,11 @@ use crate::pipeline::commit::{LaneCommits, Resume};
 use crate::pipeline::dealer::Dealer;
 use crate::pipeline::delivery::ToDelivery;
 use crate::pipeline::features::Features;
-use crate::pipeline::lane::{Lane, LaneError, Outlet, ToLane};
-use crate::pipeline::passing::Passing;
+use crate::pipeline::lane::{Outlet, ToLane};
 use crate::pipeline::plan::Plan;
 use crate::pipeline::queue::{Receiver, Sender, queue};
 use crate::pipeline::reader::{ReadError, Reader, ReaderReport};
+use crate::pipeline::run::{LaneTask, start_lane};
 use crate::pipeline::run_error::RunError;
 use crate::pipeline::spans;
 use crate::pipeline::telemetry::PipelineTelemetry;
@@ -141,7 +139,7 @@ struct Running {
     pipeline: String,
     transform: String,
     reader: JoinHandle<Result<ReaderReport, ReadError>>,
-    lane: tokio::task::JoinHandle<Result<(), LaneError>>,
+    lane: LaneTask,
 }
 
 impl Running {
@@ -169,25 +167,15 @@ impl Running {
             beside: None,
         };
         let commits = LaneCommits::new(None, Resume::default(), None);
-        let plan = Arc::clone(&opened.plan);
-        let span = spans::lane(&pipeline, 0, &opened.digest);
-        let mut transforms = opened.transforms.into_iter();
-        let lane = match (opened.plan.windows(), transforms.next()) {
-            (Some(windows), Some(transform)) => {
-                let lane = Lane::new(plan, windows, transform, commits, out);
-                let lane = lane.map_err(|error| RunError::Lane {
-                    pipeline: pipeline.clone(),
-                    lane: 0,
-                    transform: opened.digest.clone(),
-                    error,
-                })?;
-                host.lanes.spawn(lane.run(from_reader).instrument(span))
-            }
-            _ => {
-                let passing = Passing::new(plan, commits, out).run(from_reader);
-                host.lanes.spawn(passing.instrument(span))
-            }
-        };
+        let transform = opened.transforms.into_iter().next();
+        let lane = start_lane(
+            host,
+            (&opened.plan, &opened.digest),
+            transform,
+            commits,
+            out,
+            from_reader,
+        )?;
         let reading = telemetry.reader("", &host.clock);
         let (plan, mapping) = (opened.plan, opened.mapping);
         let stop = Arc::clone(stop);
