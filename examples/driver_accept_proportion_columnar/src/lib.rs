@@ -39,16 +39,31 @@ impl ColumnarWindow for DriverAcceptProportion {
         counts: &mut StateColumns<Counts>,
         rejects: &mut Rejects,
     ) -> Result<(), Failure> {
-        let has_nulls = rows.has_nulls();
-        // As slices of their own, which the compiler can keep in registers.
-        let (offers, accepted) = (&mut *counts.offers, &mut *counts.accepted);
-        for (row, &group) in rows.groups().iter().enumerate() {
-            if has_nulls && let Some(null) = rows.null(row) {
-                rejects.add(row, null);
-                continue;
-            }
+        // As slices of their own, which the compiler can keep in registers, and of one length, so that it checks each group once.
+        let offers = &mut counts.offers[..];
+        let accepted = &mut counts.accepted[..offers.len()];
+        let mut count = |group: u32, is_accepted: bool| {
             offers[group as usize] += 1;
-            accepted[group as usize] += u64::from(rows.accepted.get(row));
+            accepted[group as usize] += u64::from(is_accepted);
+        };
+        if rows.has_nulls() {
+            for (row, &group) in rows.groups().iter().enumerate() {
+                match rows.null(row) {
+                    Some(null) => rejects.add(row, null),
+                    None => count(group, rows.accepted.get(row)),
+                }
+            }
+            return Ok(());
+        }
+        // A byte of the bitmap is of eight rows.
+        let (eights, rest) = rows.groups().as_chunks::<8>();
+        for (groups, byte) in eights.iter().zip(rows.accepted.bits()) {
+            for (bit, &group) in groups.iter().enumerate() {
+                count(group, byte >> bit & 1 == 1);
+            }
+        }
+        for (at, &group) in rest.iter().enumerate() {
+            count(group, rows.accepted.get(8 * eights.len() + at));
         }
         Ok(())
     }
