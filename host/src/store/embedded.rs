@@ -7,6 +7,7 @@
 mod aside;
 mod bucket;
 mod catalog;
+mod compaction;
 mod counted;
 mod disk;
 mod epochs;
@@ -44,7 +45,7 @@ pub use self::keys::Keyspace;
 use self::lane::Lane;
 use self::lanes::LaneReaders;
 pub use self::reader::EmbeddedReader;
-pub use self::snapshot::Restored;
+pub use self::snapshot::{Restored, WayBack};
 pub use self::state::{LaneState, Pairs, StateBatch};
 use self::storage::Storage;
 pub use self::swaps::SaidOfSwaps;

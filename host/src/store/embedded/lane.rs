@@ -15,12 +15,12 @@ use tokio::sync::Mutex as AsyncMutex;
 use tokio::time::timeout;
 
 use super::counted::StoreRequests;
-use super::engine;
 use super::folder::{Folder, LaneName, parsed};
 use super::groups::filters;
 use super::merge::NewestWins;
 use super::pending::Pending;
 use super::storage::Storage;
+use super::{compaction, engine};
 use crate::store::{Items, StoreError};
 
 /// A lane holds this many bytes of items before it hands them to the engine without being asked.
@@ -35,7 +35,7 @@ const BATCH_BYTES: usize = 1 << 20;
 const TABLE_BYTES: usize = 2 << 20;
 
 /// The engine lets writes wait while it holds this many bytes that are not in files yet.
-const UNFLUSHED_BYTES: usize = 6 << 20;
+const UNFLUSHED_BYTES: usize = 4 << 20;
 
 /// How long a write waits before it sees to it that it does not wait for itself.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -98,8 +98,14 @@ impl Lane {
             false => settings(),
         };
         let at = parsed(&lane.path());
-        let compactor =
-            CompactorBuilder::new(at.clone(), Arc::clone(&objects)).with_options(compactor);
+        let thread = compaction::thread().map_err(|source| StoreError::Io {
+            doing: "start a thread to compact",
+            path: path.clone(),
+            source,
+        })?;
+        let compactor = CompactorBuilder::new(at.clone(), Arc::clone(&objects))
+            .with_options(compactor)
+            .with_runtime(thread);
         let db = Db::builder(at, objects)
             .with_db_cache(Arc::clone(&storage.cache), storage.scope())
             .with_compactor_builder(compactor)
