@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use penstock::store::{Cached, FeatureName, FeatureReader, Items, Order};
+use penstock::store::{Before, Cached, FeatureName, FeatureReader, ItemPlace, Items, Order};
 use rand::seq::SliceRandom as _;
 use rand::{RngExt, SeedableRng};
 use rand_pcg::Pcg64;
@@ -296,4 +296,75 @@ fn epochs_rise_whoever_takes_them() {
             }
         });
     });
+}
+
+#[test]
+fn what_is_taken_back_from_a_table_is_as_it_was() {
+    let backend = Backend::table("taken-back", 1);
+    backend.declare(&[
+        declaration("a", 1, "10m", "{}"),
+        declaration("b", 1, "10m", "{}"),
+    ]);
+    let mut draw = Pcg64::seed_from_u64(11);
+    let entities: Vec<String> = (0..40).map(|number| number.to_string()).collect();
+    let mut write = |epoch: u64, writes: u64, oracle: &mut Oracle| {
+        for number in 0..writes {
+            let entity = &entities[draw.random_range(0..entities.len())];
+            let feature = ["a", "b"][draw.random_range(0..2)];
+            let time = draw.random_range(0..50);
+            let value = draw.random_bool(0.9).then_some(time * 10 + epoch as i64);
+            let row = [(entity.as_str(), time, value)];
+            backend.write(0, items("10m", &[(feature, 1)], (epoch, number), &row));
+            let order = Order {
+                event_time: time,
+                epoch,
+                sequence: number,
+            };
+            oracle.write(entity, feature, order, value);
+        }
+    };
+    let mut oracle = Oracle::default();
+    write(1, 60, &mut oracle);
+    backend.flush();
+    let keep = |entity: &String| {
+        let place = ItemPlace {
+            group: GROUP,
+            pipeline: PIPELINE,
+            window: "10m",
+            entity,
+        };
+        let found = HOST.io.block_on(backend.reader.items(&[place])).unwrap();
+        Before {
+            group: GROUP.to_owned(),
+            pipeline: PIPELINE.to_owned(),
+            window: "10m".to_owned(),
+            entity: entity.clone(),
+            item: found.into_iter().next().unwrap(),
+        }
+    };
+    let before: Vec<Before> = entities.iter().map(keep).collect();
+    // Some of it is sent, and some is not yet.
+    write(2, 60, &mut Oracle::default());
+    backend.flush();
+    write(2, 20, &mut Oracle::default());
+    let take_back = || {
+        let taken = backend.writers[0].take_back((PIPELINE, 0), &before, 1);
+        HOST.io.block_on(taken).unwrap();
+    };
+    take_back();
+    let check = |oracle: &Oracle| {
+        for entity in &entities {
+            for feature in ["a", "b"] {
+                let key = (entity.clone(), feature.to_owned());
+                let value = backend.value(entity, feature);
+                assert_eq!(value, oracle.0.get(&key).copied(), "{entity} {feature}");
+            }
+        }
+    };
+    check(&oracle);
+    take_back();
+    check(&oracle);
+    // What is written from then on counts, also where it is older than what was taken back.
+    write(3, 40, &mut oracle);
+    check(&oracle);
 }

@@ -1,8 +1,15 @@
 //! Versions that are taken back: by an operator, and by themselves when they fail.
 
-use super::versions::{Wrong, ask, history, pipeline, swap, until_all_have, version};
-use crate::live::pipeline::wait;
+use penstock::store::dynamodb::DynamoDbStore;
+use serde_json::Value;
+
+use super::versions::{
+    WINDOW, Wrong, ask, beginning_with, history, pipeline, swap, until_all_have, version,
+};
+use crate::live::pipeline::{Pipeline, wait};
 use crate::live::topic::Topic;
+use crate::support::HOST;
+use crate::support::servers::dynamodb::{SHARED, settings, table};
 
 const RUN: &str = "lanes = 2\ncommit_every = \"5ms\"";
 
@@ -40,6 +47,79 @@ fn after_a_rollback_the_store_is_as_if_the_wrong_version_had_never_run() {
 
     let undisturbed = pipeline(&topic, "not-rolled-back", 0, RUN);
     left.is(&undisturbed.finish(&topic, "one"), "what was rolled back");
+}
+
+/// What a generation had served when it was taken back, as it is listed.
+fn served(pipeline: &Pipeline, generation: u64) -> Vec<Value> {
+    let number = generation.to_string();
+    let listed = (pipeline.folder).penstock(&["history", "totals", "--served", &number]);
+    let lines = listed.fine();
+    let lines = lines.lines().map(|line| serde_json::from_str(line));
+    lines.collect::<Result<_, _>>().unwrap()
+}
+
+/// A version that has something to say of windows of which the one before has not is taken back, in the middle of its work
+/// or while nobody works.
+fn leaves_nothing_behind(name: &str, disturbed: &Pipeline, topic: &mut Topic, is_killed: bool) {
+    topic.write(1_000);
+    let mut process = disturbed.start_with_all(topic, "one");
+    disturbed.catch_up(topic, &mut [&mut process]);
+    let wrong = swap(disturbed, "wrong.wasm", version(1_000_000, Wrong::Nothing));
+    topic.write(3_000);
+    disturbed.catch_up(topic, &mut [&mut process]);
+    let back = ["rollback", "totals", "--reason", "it says too much"];
+    let mut process = match is_killed {
+        true => {
+            topic.write(500);
+            process.kill();
+            disturbed.folder.penstock(&back).fine();
+            disturbed.start_with_all(topic, "one")
+        }
+        false => {
+            disturbed.folder.penstock(&back).fine();
+            process
+        }
+    };
+    until_all_have(disturbed, 1);
+    topic.write(500);
+    disturbed.catch_up(topic, &mut [&mut process]);
+    let left = disturbed.left(&process.stop());
+    let listed = served(disturbed, wrong);
+    let sum = |item: &Value| item["features"]["sum_1m@1"]["value"].as_f64();
+    let is_wrong = |item: &&Value| sum(item).is_some_and(|sum| sum >= 1e6);
+    assert!(listed.iter().filter(is_wrong).count() > 0, "{listed:?}");
+    assert!(listed.iter().all(|item| item["window"] == "1m"));
+    let silent = version(0, Wrong::IsSilentAtTimes);
+    let undisturbed = Pipeline::over(topic, &format!("{name}-undisturbed"), WINDOW, RUN);
+    let undisturbed = beginning_with(silent, undisturbed);
+    left.is(&undisturbed.finish(topic, "one"), name);
+}
+
+#[test]
+fn what_only_the_wrong_version_wrote_is_withdrawn_and_listed() {
+    let name = "silent";
+    let mut topic = Topic::new(name, 2, 8);
+    let silent = version(0, Wrong::IsSilentAtTimes);
+    let disturbed = beginning_with(silent, Pipeline::over(&topic, name, WINDOW, RUN));
+    leaves_nothing_behind(name, &disturbed, &mut topic, false);
+    let other = ["history", "totals", "--served", "1"];
+    (disturbed.folder.penstock(&other)).fails(2, &["generation 1 was not taken back"]);
+}
+
+#[test]
+fn what_the_wrong_version_wrote_to_a_table_is_withdrawn() {
+    for (name, is_killed) in [("silent-table", false), ("silent-table-killed", true)] {
+        let place = table(name);
+        HOST.io.block_on(DynamoDbStore::init(&place)).unwrap();
+        let mut topic = Topic::new(name, 2, 9);
+        let store = format!("dynamodb://{name}\"\nstate = \"state");
+        let endpoint = format!("http://127.0.0.1:{}", SHARED.port());
+        let to = (store.as_str(), settings(&endpoint));
+        let disturbed = Pipeline::with_store(&topic, name, WINDOW, RUN, (to.0, &to.1));
+        let silent = version(0, Wrong::IsSilentAtTimes);
+        let disturbed = beginning_with(silent, disturbed);
+        leaves_nothing_behind(name, &disturbed, &mut topic, is_killed);
+    }
 }
 
 fn fails_and_is_taken_back(name: &str, wrong: Wrong, says: &str) {

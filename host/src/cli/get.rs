@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::{Failure, show};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, FeaturePlace, StoreOptions, types};
-use crate::store::{FeatureName, FeatureValue, StoreError, Value, open_reader};
+use crate::store::{FeatureName, FeatureValue, StoreError, open_reader};
 
 /// Looks up the newest values of an entity's features.
 ///
@@ -111,7 +111,7 @@ fn row(name: &FeatureName, value: Option<&FeatureValue>) -> Vec<String> {
         Some(FeatureValue { value: None, .. }) => "null".to_owned(),
         Some(FeatureValue {
             value: Some(value), ..
-        }) => shown_value(value),
+        }) => show::value(value),
     };
     vec![
         shown_name(name, value),
@@ -124,21 +124,11 @@ fn row(name: &FeatureName, value: Option<&FeatureValue>) -> Vec<String> {
     ]
 }
 
-/// The value as JSON text, or what keeps it from being that.
-fn shown_value(value: &Value) -> String {
-    value.to_json().unwrap_or_else(|error| error.to_string())
-}
-
-fn json_value(value: &Value) -> serde_json::Value {
-    let text = shown_value(value);
-    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
-}
-
 fn to_json(name: &FeatureName, found: Option<&FeatureValue>) -> serde_json::Value {
     json!({
         "feature": name.name,
         "version": found.map(|found| found.version).or(name.version),
-        "value": found.and_then(|found| found.value.as_ref()).map(json_value),
+        "value": found.and_then(|found| found.value.as_ref()).map(show::json_value),
         "type": found.map(|found| types::type_name(&found.data_type)),
         "event_time": found.map(|found| show::instant(found.order.event_time)),
         "found": found.is_some(),

@@ -20,6 +20,7 @@ mod registry;
 mod replaying;
 mod run;
 mod serve;
+mod served;
 mod show;
 mod signals;
 mod simulate;

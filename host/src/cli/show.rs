@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::config::types;
+use crate::store::Value;
 pub(super) use crate::text::instant;
 
 /// Prints a line on standard output, as `println!` does, and ends the program quietly when whoever
@@ -40,6 +41,17 @@ pub(super) fn count(number: u64) -> String {
         shown.push(digit);
     }
     shown
+}
+
+/// The value as JSON text, or what keeps it from being that.
+pub(super) fn value(value: &Value) -> String {
+    value.to_json().unwrap_or_else(|error| error.to_string())
+}
+
+/// The value as JSON.
+pub(super) fn json_value(found: &Value) -> serde_json::Value {
+    let text = value(found);
+    serde_json::from_str(&text).unwrap_or(serde_json::Value::String(text))
 }
 
 /// Bytes in the unit that suits them.

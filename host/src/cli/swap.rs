@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::registry::{name, read, runtime};
 use super::show::{self, say};
 use super::trying::{Trying, print, print_shadow};
-use super::{Failure, logs};
+use super::{Failure, logs, served};
 use crate::clock::{Clock, SystemClock};
 use crate::config::{
     ComponentPlace, DEFAULT_ENVIRONMENT, Environment, parse_duration, print_duration,
@@ -97,11 +97,16 @@ pub(super) struct RollbackArguments {
 /// Shows the generations of a pipeline's transform: what each was, when it was asked for, and what became of it.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  penstock history rides --json")]
+Examples:
+  penstock history rides --json
+  penstock history rides --served 3 > served.ndjson    # what generation 3 had served, after a rollback")]
 pub(super) struct HistoryArguments {
     #[command(flatten)]
     of: Of,
+    /// Print what this generation had served last when it was taken back, as lines of JSON: for each entity and window the
+    /// features with their values. Known until the next rollback.
+    #[arg(long, value_name = "GENERATION")]
+    served: Option<u64>,
 }
 
 /// Shows which generation a pipeline is to run, and host by host which one each lane has committed last: since when, how
@@ -295,7 +300,11 @@ pub(super) fn rollback(arguments: &RollbackArguments) -> Result<(), Failure> {
 }
 
 pub(super) fn history(arguments: &HistoryArguments) -> Result<(), Failure> {
-    let ledger = Opened::of(&arguments.of)?.ledger()?;
+    let opened = Opened::of(&arguments.of)?;
+    if let Some(generation) = arguments.served {
+        return served::print(&opened.io, &opened.operator, generation);
+    }
+    let ledger = opened.ledger()?;
     if arguments.of.json {
         show::json(&ledger.all_shown());
         return Ok(());

@@ -7,7 +7,8 @@
 //! What it must never do: let what a load brings take the place of something newer. A load reads the store at some
 //! moment, and a write may come after that moment and before the load is done. So whatever meets is *merged* as items
 //! are, attribute by attribute, the newest winning, and a write leaves itself with every load of its item that is
-//! under way. An item of which nothing was ever written is held as such, and is older than anything.
+//! under way. An item of which nothing was ever written is held as such, and is older than anything. What nothing has come
+//! into for longer than `max_age` meets nothing any more: a rollback may have taken it back from the store.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -24,7 +25,9 @@ use super::declared::resolve;
 use super::figures::CacheFigures;
 use super::item;
 use super::known::{GOOD_FOR, Known, KnownGroups};
-use super::{Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError};
+use super::{
+    Before, Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError,
+};
 
 /// What an entry costs beside its key and its item, about.
 const ENTRY_BYTES: u64 = 128;
@@ -40,6 +43,8 @@ struct Entry {
     item: Option<Bytes>,
     /// When the store was asked for it: before this moment nothing is missing in it.
     asked: Instant,
+    /// When anything came into it last.
+    touched: Instant,
 }
 
 /// A load that is under way.
@@ -237,6 +242,7 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
                 let mut entry = Entry {
                     item: loaded.clone(),
                     asked,
+                    touched: asked,
                 };
                 // Here and no sooner: the changes of one key happen one after the other, and a write leaves itself with
                 // the load before it changes what is held. So either it is here, or its change comes after this one.
@@ -246,11 +252,17 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
                 if let Some(written) = written {
                     entry.item = merged(entry.item.as_ref(), &written, place)?;
                 }
-                if let Some(before) = before.map(moka::Entry::into_value) {
+                // What is older than that does not count: the store has it, or it was taken back there.
+                let is_new = |before: &Entry| {
+                    asked.saturating_duration_since(before.touched) <= self.max_age
+                };
+                let before = before.map(moka::Entry::into_value);
+                if let Some(before) = before.filter(is_new) {
                     if let Some(before) = &before.item {
                         entry.item = merged(entry.item.as_ref(), before, place)?;
                     }
                     entry.asked = before.asked.max(asked);
+                    entry.touched = before.touched.max(asked);
                 }
                 Ok::<_, StoreError>(Op::Put(entry))
             })();
@@ -270,6 +282,7 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
 
     /// Merges what was written into what is held, or is being loaded.
     async fn written(&self, items: &Items) -> Result<(), StoreError> {
+        let now = Instant::now();
         for (entity, item) in items.iter() {
             let place = ItemPlace {
                 group: &items.group,
@@ -293,8 +306,15 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
             let put = |before: Option<moka::Entry<Key, Entry>>| {
                 let op = match before.map(moka::Entry::into_value) {
                     None => Ok(Op::Nop),
-                    Some(Entry { item: held, asked }) => merged(held.as_ref(), item, &place)
-                        .map(|item| Op::Put(Entry { item, asked })),
+                    Some(Entry {
+                        item: held, asked, ..
+                    }) => merged(held.as_ref(), item, &place).map(|item| {
+                        Op::Put(Entry {
+                            item,
+                            asked,
+                            touched: now,
+                        })
+                    }),
                 };
                 std::future::ready(op)
             };
@@ -437,6 +457,28 @@ impl<S: FeatureStore + ?Sized> FeatureStore for Cached<S> {
             // it here.
             self.store.write(lane, items.clone()).await?;
             self.written(&items).await
+        }
+        .boxed()
+    }
+
+    fn take_back<'a>(
+        &'a self,
+        lane: (&'a str, u32),
+        items: &'a [Before],
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.store.take_back(lane, items, epoch).await?;
+            for item in items {
+                let place = ItemPlace {
+                    group: &item.group,
+                    pipeline: &item.pipeline,
+                    window: &item.window,
+                    entity: &item.entity,
+                };
+                self.held.invalidate(&key_of(&place)).await;
+            }
+            Ok(())
         }
         .boxed()
     }

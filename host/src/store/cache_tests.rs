@@ -161,6 +161,18 @@ async fn read(cache: &Cached<Slow>, entity: &str) -> Option<Vec<u8>> {
 }
 
 #[tokio::test]
+async fn what_was_taken_back_from_the_store_is_not_answered_beyond_the_bound() {
+    let store = Slow::new();
+    store.answers.add_permits(2);
+    store.put("e", &item(&[("a@1", 2)]));
+    let cache = cached(&store, Duration::ZERO);
+    assert_eq!(read(&cache, "e").await, Some(item(&[("a@1", 2)])));
+    let then = item(&[("a@1", 1)]);
+    (store.items.lock().unwrap()).insert("e".to_owned(), then.clone());
+    assert_eq!(read(&cache, "e").await, Some(then));
+}
+
+#[tokio::test]
 async fn a_load_in_flight_does_not_take_the_place_of_a_newer_write() {
     let store = Slow::new();
     store.put("e", &item(&[("a@1", 1), ("b@1", 1)]));

@@ -160,6 +160,21 @@ pub struct ItemPlace<'a> {
     pub entity: &'a str,
 }
 
+/// An item as it was before something was written that is to be taken back.
+#[derive(Clone, Debug)]
+pub struct Before {
+    /// The feature group.
+    pub group: String,
+    /// The pipeline.
+    pub pipeline: String,
+    /// The window's label.
+    pub window: String,
+    /// The entity, in the text form of [`item::entity`].
+    pub entity: String,
+    /// What there was; none if nothing was ever written.
+    pub item: Option<Bytes>,
+}
+
 /// The reading half of a store.
 pub trait FeatureReader: Send + Sync {
     /// The declarations of one group, or of all, ordered by group, feature and version.
@@ -285,6 +300,22 @@ pub trait FeatureStore: FeatureReader {
     ///
     /// [`StoreError`] when the lane cannot be written to any more. Writing the same items again is harmless.
     fn write(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>>;
+
+    /// Takes back what a lane of a pipeline wrote to these items under epochs after `epoch`, durably: such attributes are
+    /// as they were before. What the lane wrote and did not flush is forgotten. Where lanes' databases are what is read
+    /// from, they are put back themselves, and there is nothing to do.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when it cannot be done. To do it again is harmless.
+    fn take_back<'a>(
+        &'a self,
+        _lane: (&'a str, u32),
+        _items: &'a [Before],
+        _epoch: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        std::future::ready(Ok(())).boxed()
+    }
 
     /// Makes everything that one lane wrote durable.
     ///

@@ -42,7 +42,9 @@ use crate::pipeline::plan::Plan;
 use crate::pipeline::residence as kept;
 use crate::pipeline::swap::Running;
 use crate::pipeline::telemetry::LaneTelemetry;
-use crate::store::embedded::{EmbeddedStore, LiveLane, Restored, StateBatch, StoreRequests};
+use crate::store::embedded::{
+    EmbeddedStore, LiveLane, Restored, StateBatch, StoreRequests, WayBack,
+};
 use crate::store::{FeatureStore, Items, StoreError};
 use crate::window::{Codec, Edit, Progress};
 
@@ -107,12 +109,14 @@ pub(super) struct Keeper {
     /// What is to be told of the way here, and of which generations.
     pub(super) told: Vec<(u64, String)>,
     store: Arc<EmbeddedStore>,
-    /// Where features go, if not into the lane's database, and the pipeline's name there.
-    apart: Option<(Arc<dyn FeatureStore>, String)>,
+    apart: Option<Apart>,
     io: Handle,
     /// How long states take that are taken over, is told by it.
     clock: Arc<dyn Clock>,
 }
+
+/// Where features go, if not into the lane's database alone, and the pipeline's name there.
+pub(super) type Apart = (Arc<dyn FeatureStore>, String);
 
 /// Where a lane goes on.
 pub(super) struct Taken {
@@ -133,6 +137,7 @@ impl Keeper {
         expected: Expected,
         epoch: u64,
         (store, io, clock): (Arc<EmbeddedStore>, Handle, Arc<dyn Clock>),
+        apart: Option<Apart>,
     ) -> Result<(Self, Taken), KeeperError> {
         let state_error = |error| KeeperError::State {
             lane: number,
@@ -152,7 +157,7 @@ impl Keeper {
             undo: None,
             told: Vec::new(),
             store,
-            apart: None,
+            apart,
             io,
             clock,
         };
@@ -160,6 +165,7 @@ impl Keeper {
         let before = meta.as_ref().map(|meta| meta.epoch).max(keeper.opened()?);
         keeper.epoch = epoch.max(before.map_or(0, |before| before + 1));
         keeper.claim()?;
+        keeper.raise_epoch()?;
         keeper.last.clone_from(&meta);
         let Some(meta) = meta else {
             let taken = Taken {
@@ -194,7 +200,7 @@ impl Keeper {
     fn come_here(&mut self) -> Result<Option<LaneMeta>, KeeperError> {
         if let Some(snapshot) = self.get(MIGRATING)? {
             // Who took its states over did not come to the end.
-            self.restore(&String::from_utf8_lossy(&snapshot))?;
+            self.restore(&String::from_utf8_lossy(&snapshot), None)?;
         }
         loop {
             let Some(meta) = self.meta()? else {
@@ -239,7 +245,7 @@ impl Keeper {
                     return Ok(None);
                 }
                 Step::Back(undo) => {
-                    let restored = self.restore(&undo.snapshot)?;
+                    let restored = self.restore(&undo.snapshot, Some(meta.generation))?;
                     steps::done("restored");
                     let noted = noted(self.number, &undo, restored);
                     self.told.push((meta.generation, noted));
@@ -248,9 +254,22 @@ impl Keeper {
         }
     }
 
-    fn restore(&self, snapshot: &str) -> Result<Restored, StoreError> {
-        let restored = self.store.restore(&self.lane, snapshot, META, EPOCH);
-        self.io.block_on(restored)
+    /// Puts the lane back to a snapshot, from a generation if it had begun to work.
+    fn restore(&self, snapshot: &str, generation: Option<u64>) -> Result<Restored, KeeperError> {
+        let then = self
+            .io
+            .block_on(self.store.in_snapshot(&self.lane, snapshot, META))?;
+        let then = then.map(|bytes| self.decoded(&bytes)).transpose()?;
+        // Everything that was written since bears a greater epoch.
+        let epoch = then.map_or(0, |meta| meta.epoch);
+        let way = WayBack {
+            snapshot,
+            last: META,
+            but: EPOCH,
+            generation,
+            apart: (self.apart.as_ref()).map(|(store, _)| (store.as_ref(), epoch)),
+        };
+        Ok(self.io.block_on(self.store.restore(&self.lane, &way))?)
     }
 
     /// Has the new generation take over the states, and commits that. Of the lane a snapshot was taken.
@@ -309,9 +328,7 @@ impl Keeper {
         self.snapshot(from)?;
         self.epoch += 1;
         self.batch.put(EPOCH, &self.epoch.to_be_bytes());
-        if let Some((store, pipeline)) = &self.apart {
-            self.io.block_on(store.raise_epoch(pipeline, self.epoch))?;
-        }
+        self.raise_epoch()?;
         self.expected.transform.clone_from(&running.digest);
         self.expected.identity = running.identity.clone();
         self.expected.running = Some(Arc::clone(running));
@@ -387,11 +404,14 @@ impl Keeper {
         let Some(bytes) = self.io.block_on(self.lane.state.get(META))? else {
             return Ok(None);
         };
-        let meta = LaneMeta::decode(&bytes).map_err(|reason| KeeperError::Meta {
+        Ok(Some(self.decoded(&bytes)?))
+    }
+
+    fn decoded(&self, bytes: &[u8]) -> Result<LaneMeta, KeeperError> {
+        LaneMeta::decode(bytes).map_err(|reason| KeeperError::Meta {
             lane: self.number,
             reason,
-        })?;
-        Ok(Some(meta))
+        })
     }
 
     /// Whether the lane's state is of use, but for parts that `may_change`.
@@ -408,24 +428,31 @@ impl Keeper {
         Ok(())
     }
 
-    /// Has features served from elsewhere than the lane's database. What is written there bears the lane's epoch, so
-    /// that no other may have it again, also if the lane's database is lost.
-    pub(super) fn serve_from(
-        &mut self,
-        store: Arc<dyn FeatureStore>,
-        pipeline: &str,
-    ) -> Result<(), StoreError> {
-        self.io.block_on(store.raise_epoch(pipeline, self.epoch))?;
-        self.apart = Some((store, pipeline.to_owned()));
-        Ok(())
+    /// Where features are served from elsewhere, what is written there bears the lane's epoch: no other may have it
+    /// again, also if the lane's database is lost.
+    fn raise_epoch(&self) -> Result<(), StoreError> {
+        match &self.apart {
+            Some((store, pipeline)) => self.io.block_on(store.raise_epoch(pipeline, self.epoch)),
+            None => Ok(()),
+        }
     }
 
     /// Features that the next commit covers: they are part of it, or are acknowledged before it.
+    ///
+    /// Also what is served from elsewhere is kept in the lane, for somebody may want to go back to it. Where there is a way
+    /// back already it is kept, durably, before anybody sees it: what was served and not committed is taken back, too.
     pub(super) fn write(&mut self, items: &Items) -> Result<(), StoreError> {
-        match &self.apart {
-            Some((store, _)) => self.io.block_on(store.write(self.number, items.clone())),
-            None => self.batch.write(items),
+        let Some((store, _)) = &self.apart else {
+            return self.batch.write(items);
+        };
+        if self.undo.is_some() {
+            let mut ahead = self.changes();
+            ahead.write(items)?;
+            self.apply_durably(ahead)?;
+        } else if self.expected.running.is_some() {
+            self.batch.write(items)?;
         }
+        self.io.block_on(store.write(self.number, items.clone()))
     }
 
     /// Changes of the outbox that are to be part of the next commit.

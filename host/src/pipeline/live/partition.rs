@@ -269,13 +269,14 @@ impl Partition {
         let from = (store, shared.io.clone(), clock);
         let mut expected = shared.expected.clone();
         shared.refresh(&mut expected);
-        let (mut keeper, taken) = Keeper::take(number, lane, plan, expected, shared.epoch, from)?;
+        let apart = shared.table.as_ref().map(|table| {
+            let table = Arc::clone(table) as Arc<dyn FeatureStore>;
+            (table, shared.name().to_owned())
+        });
+        let taken = Keeper::take(number, lane, plan, expected, shared.epoch, from, apart);
+        let (mut keeper, taken) = taken?;
         for (generation, text) in keeper.told.drain(..) {
             shared.note(generation, text);
-        }
-        if let Some(table) = &shared.table {
-            let table = Arc::clone(table) as Arc<dyn FeatureStore>;
-            keeper.serve_from(table, shared.name())?;
         }
         Ok((keeper, taken))
     }

@@ -11,6 +11,10 @@ use crate::pipeline::kept::{self, KeptError, KeptLane};
 use crate::pipeline::shadow::Report;
 use crate::registry::{Registry, RegistryError, digest};
 use crate::store::embedded::EmbeddedStore;
+use crate::store::{Before, StoreError};
+
+/// Items that are read at a time.
+const SERVED: usize = 1_000;
 
 /// Why an operator does not get what they asked for.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +33,9 @@ pub enum OperatorError {
         "{0} is a file, and the environment requires signatures: push it with `penstock push {0} NAME@VERSION --sign KEY`, and swap to that"
     )]
     Unsigned(String),
+    /// Nothing that it served was taken back.
+    #[error("generation {0} was not taken back: `penstock history` shows which ones were")]
+    NotTakenBack(u64),
 }
 
 impl OperatorError {
@@ -38,7 +45,7 @@ impl OperatorError {
             Self::Swap(error) => error.is_bad_input(),
             Self::Registry(error) => !error.is_of_the_system(),
             Self::Kept(_) => false,
-            Self::Unsigned(_) => true,
+            Self::Unsigned(_) | Self::NotTakenBack(_) => true,
         }
     }
 }
@@ -98,6 +105,46 @@ impl Operator {
         let lanes = kept::lanes(&reader, &self.pipeline).await;
         reader.close().await;
         Ok(lanes?)
+    }
+
+    /// Has `each` see the items that a generation had served last when it was taken back, lane by lane. Gives how many there
+    /// were. They are known until the next rollback.
+    ///
+    /// # Errors
+    ///
+    /// See [`OperatorError`]; there is no such generation, or it was not taken back.
+    pub async fn served(
+        &self,
+        generation: u64,
+        mut each: impl FnMut(&Before) + Send,
+    ) -> Result<u64, OperatorError> {
+        let ledger = self.ledger().await?;
+        let found = ledger.find(generation);
+        if !found.is_some_and(|it| matches!(it.fate, Fate::Revoked(_))) {
+            return Err(OperatorError::NotTakenBack(generation));
+        }
+        let reader = EmbeddedStore::open_reader(&self.environment.store).await;
+        let reader = reader.map_err(SwapError::from)?;
+        let count = async {
+            let mut count = 0;
+            for lane in reader.lanes(&self.pipeline).await? {
+                let (lane, mut after) = ((self.pipeline.as_str(), lane), None::<Bytes>);
+                loop {
+                    let page = reader.taken_back(lane, generation, after.as_deref(), SERVED);
+                    let page = page.await?;
+                    let Some((last, _)) = page.last() else {
+                        break;
+                    };
+                    after = Some(last.clone());
+                    page.iter().for_each(|(_, item)| each(item));
+                    count += page.len() as u64;
+                }
+            }
+            Ok::<u64, StoreError>(count)
+        };
+        let count = count.await;
+        reader.close().await;
+        Ok(count.map_err(SwapError::from)?)
     }
 
     /// Asks for a version in the environment's registry. Gives the number of its generation.

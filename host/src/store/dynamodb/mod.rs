@@ -4,7 +4,7 @@
 //! lanes keep beside features is elsewhere: a flush here must come before the commit that covers it.
 //!
 //! What it must never do: acknowledge what the service has not; let an older value show over a newer one, for which
-//! every write has a condition (`writing.rs`); or be asked for more at a time than it was allowed (`client.rs`).
+//! every write has a condition (`writing.rs`), unless the newer one is taken back (`taking_back.rs`); or be asked for more at a time than it was allowed (`client.rs`).
 //! `layout.rs` says how things lie in the table.
 
 mod catalog;
@@ -13,6 +13,7 @@ mod fault;
 mod layout;
 mod reading;
 mod table;
+mod taking_back;
 mod writing;
 
 use std::collections::BTreeMap;
@@ -26,7 +27,9 @@ use self::catalog::Catalog;
 use self::client::Service;
 use self::writing::Outgoing;
 use super::figures::StoreFigures;
-use super::{Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError};
+use super::{
+    Before, Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError,
+};
 use crate::config::TablePlace;
 
 /// A table of features, for reading and writing. Several processes may write to one table, also the same entities.
@@ -157,6 +160,20 @@ impl FeatureStore for DynamoDbStore {
                 true => self.send(&items.pipeline, lane).await,
                 false => Ok(()),
             }
+        }
+        .boxed()
+    }
+
+    fn take_back<'a>(
+        &'a self,
+        (pipeline, lane): (&'a str, u32),
+        items: &'a [Before],
+        epoch: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.lane(pipeline, lane).forget().await;
+            self.service.figures.waits_no_more(pipeline, lane);
+            taking_back::take_back(&self.service, items, epoch).await
         }
         .boxed()
     }

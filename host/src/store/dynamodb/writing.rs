@@ -141,6 +141,12 @@ impl Outgoing {
         }
     }
 
+    /// Forgets what was not sent.
+    pub(super) async fn forget(&self) {
+        let _alone = self.sending.lock().await;
+        *self.memory() = Memory::default();
+    }
+
     /// Whether everything is acknowledged.
     pub(super) fn is_empty(&self) -> bool {
         let memory = self.memory();

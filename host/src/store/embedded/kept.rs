@@ -3,11 +3,11 @@
 use bytes::Bytes;
 
 use super::folder::LaneName;
-use super::keys::Keyspace;
+use super::keys::{Keyspace, item_parts, taken_back};
 use super::reader::EmbeddedReader;
 use super::state::Pairs;
 use super::{LaneSize, runs};
-use crate::store::StoreError;
+use crate::store::{Before, StoreError};
 
 /// What the log of a database is in.
 const LOG: &str = "wal";
@@ -100,11 +100,44 @@ impl EmbeddedReader {
         let keyspace = keyspace.prefix();
         let prefix = [&keyspace, prefix].concat();
         let lane = name(pipeline, lane);
-        let pairs = self.lanes.some_of(&lane, &prefix, most).await?;
+        let pairs = self.lanes.some_of(&lane, &prefix, None, most).await?;
         let bare = pairs.into_iter();
         Ok(bare
             .map(|(key, value)| (key.slice(keyspace.len()..), value))
             .collect())
+    }
+
+    /// Items that a lane had served in a generation when it was taken back, from behind one of them on: `most` of them, if
+    /// there are so many. Each has a mark, to go on behind it. They are there until the lane is put back again.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when they cannot be read.
+    pub async fn taken_back(
+        &self,
+        (pipeline, lane): (&str, u32),
+        generation: u64,
+        after: Option<&[u8]>,
+        most: usize,
+    ) -> Result<Vec<(Bytes, Before)>, StoreError> {
+        let (lane, prefix) = (name(pipeline, lane), taken_back(generation));
+        let pairs = self.lanes.some_of(&lane, &prefix, after, most).await?;
+        let items = pairs.into_iter().map(|(key, item)| {
+            let parts = item_parts(&key[prefix.len()..]);
+            let [group, entity, pipeline, window] = parts.ok_or_else(|| StoreError::Damaged {
+                path: self.folder.lane(&lane),
+                reason: "the key of an item that was taken back cannot be read".to_owned(),
+            })?;
+            let item = Before {
+                group,
+                pipeline,
+                window,
+                entity,
+                item: Some(item),
+            };
+            Ok((key, item))
+        });
+        items.collect()
     }
 
     /// What a lane's database takes, and when its log was written last.

@@ -1,6 +1,7 @@
 //! Reading lanes that this process does not write: other processes may be writing them at the same time.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -94,17 +95,19 @@ impl LaneReaders {
         self.get_from(lane.clone(), reader, key).await
     }
 
-    /// The pairs of a lane whose keys begin so, by rising keys: `most` of them, if there are so many.
+    /// The pairs of a lane whose keys begin so, by rising keys from behind one of them on: `most` of them, if there are so
+    /// many.
     pub(super) async fn some_of(
         &self,
         lane: &LaneName,
         prefix: &[u8],
+        after: Option<&[u8]>,
         most: usize,
     ) -> Result<Pairs, StoreError> {
         let mut attempt = 1;
         loop {
             let reader = self.reader(lane).await?;
-            let error = match scan(&reader, prefix, most).await {
+            let error = match scan(&reader, prefix, after, most).await {
                 Ok(pairs) => return Ok(pairs),
                 Err(error) => error,
             };
@@ -207,8 +210,16 @@ fn is_outrun(error: &slatedb::Error) -> bool {
     matches!(error.kind(), ErrorKind::Data | ErrorKind::Closed(_))
 }
 
-async fn scan(reader: &DbReader, prefix: &[u8], most: usize) -> Result<Pairs, slatedb::Error> {
-    let mut found = reader.scan_prefix(prefix, ..).await?;
+async fn scan(
+    reader: &DbReader,
+    prefix: &[u8],
+    after: Option<&[u8]>,
+    most: usize,
+) -> Result<Pairs, slatedb::Error> {
+    let after = after.map(|key| &key[prefix.len()..]);
+    let begin = after.map_or(Bound::Unbounded, |rest| Bound::Excluded(rest.to_vec()));
+    let range = (begin, Bound::Unbounded);
+    let mut found = reader.scan_prefix(prefix, range).await?;
     let mut pairs = Pairs::new();
     while pairs.len() < most
         && let Some(pair) = found.next().await?

@@ -17,10 +17,11 @@ use slatedb::{DbIterator, DbReader, DbReaderMode, WriteBatch};
 
 use super::folder::{LaneName, parsed};
 use super::groups::filters;
-use super::keys::{FEATURES, Keyspace};
+use super::keys::{FEATURES, ITEM_PREFIX, Keyspace, TAKEN_BACK, item_parts, taken_back};
+use super::lane::Lane;
 use super::merge::NewestWins;
 use super::{EmbeddedStore, LiveLane, engine};
-use crate::store::StoreError;
+use crate::store::{Before, FeatureStore, StoreError};
 
 /// What the engine calls them.
 const NAME: &str = "penstock-swap";
@@ -37,6 +38,20 @@ pub struct Restored {
     pub withdrawn: u64,
     /// Records of state that were put back or removed.
     pub records: u64,
+}
+
+/// How a lane is put back.
+pub struct WayBack<'a> {
+    /// The snapshot.
+    pub snapshot: &'a str,
+    /// The key of the live state that comes back after everything else.
+    pub last: &'a [u8],
+    /// The key of the live state that stays as it is.
+    pub but: &'a [u8],
+    /// The generation that is taken back: what it had served last is listed under its number. None if nothing was served.
+    pub generation: Option<u64>,
+    /// Where features are served from, if not from the lane, and the last epoch that is not taken back.
+    pub apart: Option<(&'a dyn FeatureStore, u64)>,
 }
 
 impl EmbeddedStore {
@@ -60,8 +75,7 @@ impl EmbeddedStore {
         Ok(taken)
     }
 
-    /// Has a lane be as it was at a snapshot, durably: features, and the live state but for the keys that `but` says.
-    /// What is at the key `last` comes back after everything else.
+    /// Has a lane be as it was at a snapshot, durably: features, and the live state.
     ///
     /// # Errors
     ///
@@ -69,47 +83,49 @@ impl EmbeddedStore {
     pub async fn restore(
         &self,
         lane: &LiveLane,
-        snapshot: &str,
-        last: &[u8],
-        but: &[u8],
+        way: &WayBack<'_>,
     ) -> Result<Restored, StoreError> {
         let opened = lane.state.lane();
         let fault = |e: &slatedb::Error| engine("go back to the snapshot of", &opened.path, e);
-        let reader = self.snapshot(&lane.name, snapshot).await?;
+        let reader = self.snapshot(&lane.name, way.snapshot).await?;
         opened.flush().await?;
+        if let Some(generation) = way.generation {
+            forget_but(opened, generation).await?;
+        }
         let mut restored = Restored::default();
         let live = Keyspace::Live.prefix();
-        let (last, but) = ([&live, last].concat(), [&live, but].concat());
+        let (last, but) = ([&live, way.last].concat(), [&live, way.but].concat());
+        let mut put = Put {
+            lane: opened,
+            name: &lane.name,
+            way,
+            batch: WriteBatch::new(),
+            bytes: 0,
+            before: Vec::new(),
+        };
+        // What was never flushed is forgotten also where nothing differs.
+        put.all().await?;
         for keyspace in [FEATURES, live[0]] {
             let range = || vec![keyspace]..vec![keyspace + 1];
             let then = reader.scan(range()).await.map_err(|e| fault(&e))?;
             let now = opened.db.scan(range()).await.map_err(|e| fault(&e))?;
             let mut back = Back::new(then, now).await.map_err(|e| fault(&e))?;
-            let (mut batch, mut bytes) = (WriteBatch::new(), 0);
-            while let Some((key, value)) = back.next().await.map_err(|e| fault(&e))? {
-                if *key == but[..] || *key == last[..] {
+            while let Some(difference) = back.next().await.map_err(|e| fault(&e))? {
+                if *difference.key == but[..] || *difference.key == last[..] {
                     continue;
                 }
-                match (keyspace, &value) {
+                match (keyspace, &difference.then) {
                     (FEATURES, Some(_)) => restored.put_back += 1,
                     (FEATURES, None) => restored.withdrawn += 1,
                     _ => restored.records += 1,
                 }
-                bytes += key.len() + value.as_ref().map_or(0, Bytes::len);
-                match value {
-                    Some(value) => batch.put_bytes(key, value),
-                    None => batch.delete(key),
+                if keyspace == FEATURES {
+                    put.serve_as_before(&difference)?;
                 }
-                if bytes >= BATCH_BYTES {
-                    let full = std::mem::take(&mut batch);
-                    opened.put(full).await?;
-                    bytes = 0;
-                }
-            }
-            if !batch.is_empty() {
-                opened.put(batch).await?;
+                put.record(difference).await?;
             }
         }
+        put.all().await?;
         opened.flush().await?;
         let mut batch = WriteBatch::new();
         match reader.get(&last).await.map_err(|e| fault(&e))? {
@@ -180,6 +196,102 @@ impl EmbeddedStore {
     }
 }
 
+/// Forgets what was served by generations that were taken back but for one.
+async fn forget_but(lane: &Lane, generation: u64) -> Result<(), StoreError> {
+    let fault = |e: &slatedb::Error| engine("forget what was taken back in", &lane.path, e);
+    let but = taken_back(generation);
+    let range = TAKEN_BACK.to_vec()..vec![TAKEN_BACK[0], TAKEN_BACK[1] + 1];
+    let mut found = lane.db.scan(range).await.map_err(|e| fault(&e))?;
+    let (mut batch, mut bytes) = (WriteBatch::new(), 0);
+    while let Some(pair) = found.next().await.map_err(|e| fault(&e))? {
+        if pair.key.starts_with(&but) {
+            continue;
+        }
+        bytes += pair.key.len();
+        batch.delete(&pair.key);
+        if bytes >= BATCH_BYTES {
+            lane.put(std::mem::take(&mut batch)).await?;
+            bytes = 0;
+        }
+    }
+    match batch.is_empty() {
+        true => Ok(()),
+        false => lane.put(batch).await,
+    }
+}
+
+/// What is being put back, in batches.
+struct Put<'a> {
+    lane: &'a Lane,
+    name: &'a LaneName,
+    way: &'a WayBack<'a>,
+    batch: WriteBatch,
+    bytes: usize,
+    /// Items that are served from elsewhere.
+    before: Vec<Before>,
+}
+
+impl Put<'_> {
+    async fn record(&mut self, difference: Difference) -> Result<(), StoreError> {
+        let Difference { key, then, .. } = difference;
+        self.bytes += key.len() + then.as_ref().map_or(0, Bytes::len);
+        match then {
+            Some(value) => self.batch.put_bytes(key, value),
+            None => self.batch.delete(key),
+        }
+        match self.bytes >= BATCH_BYTES {
+            true => self.all().await,
+            false => Ok(()),
+        }
+    }
+
+    /// Lists an item as it was served, and has it be served as it was before.
+    fn serve_as_before(&mut self, difference: &Difference) -> Result<(), StoreError> {
+        let bare = &difference.key[ITEM_PREFIX..];
+        if let (Some(generation), Some(now)) = (self.way.generation, &difference.now) {
+            let key = [&taken_back(generation), bare].concat();
+            self.bytes += key.len() + now.len();
+            self.batch.put(key, now);
+        }
+        if self.way.apart.is_some() {
+            let parts = item_parts(bare).ok_or_else(|| StoreError::Damaged {
+                path: self.lane.path.clone(),
+                reason: "the key of an item cannot be read".to_owned(),
+            })?;
+            let [group, entity, pipeline, window] = parts;
+            self.before.push(Before {
+                group,
+                pipeline,
+                window,
+                entity,
+                item: difference.then.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Writes what there is: elsewhere first, since what does not differ any more is not looked at again.
+    async fn all(&mut self) -> Result<(), StoreError> {
+        if let Some((store, epoch)) = self.way.apart {
+            let lane = (self.name.pipeline.as_str(), self.name.number);
+            store.take_back(lane, &self.before, epoch).await?;
+            self.before.clear();
+        }
+        self.bytes = 0;
+        match std::mem::take(&mut self.batch) {
+            batch if batch.is_empty() => Ok(()),
+            batch => self.lane.put(batch).await,
+        }
+    }
+}
+
+/// A key that differs.
+struct Difference {
+    key: Bytes,
+    then: Option<Bytes>,
+    now: Option<Bytes>,
+}
+
 /// What has to be written to get from now to then.
 struct Back {
     then: DbIterator,
@@ -202,8 +314,8 @@ impl Back {
         Ok(back)
     }
 
-    /// The next key that differs, and what was there; none if nothing was.
-    async fn next(&mut self) -> Result<Option<(Bytes, Option<Bytes>)>, slatedb::Error> {
+    /// The next key that differs.
+    async fn next(&mut self) -> Result<Option<Difference>, slatedb::Error> {
         loop {
             let order = match (&self.next_then, &self.next_now) {
                 (None, None) => return Ok(None),
@@ -219,12 +331,15 @@ impl Back {
                 true => std::mem::replace(&mut self.next_now, pair(&mut self.now).await?),
                 false => None,
             };
-            match (then, now) {
-                (Some(then), Some(now)) if then == now => {}
-                (Some((key, value)), _) => return Ok(Some((key, Some(value)))),
-                (None, Some((key, _))) => return Ok(Some((key, None))),
-                (None, None) => return Ok(None),
+            if then == now {
+                continue;
             }
+            let key = then.as_ref().or(now.as_ref()).map(|(key, _)| key.clone());
+            return Ok(key.map(|key| Difference {
+                key,
+                then: then.map(|(_, value)| value),
+                now: now.map(|(_, value)| value),
+            }));
         }
     }
 }

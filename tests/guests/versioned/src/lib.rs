@@ -39,7 +39,7 @@ pub struct Versioned;
 impl Window for Versioned {
     type Row<'a> = Entry;
     type State = Page;
-    type Output = Total;
+    type Output = Option<Total>;
 
     fn open(config: &Config<'_>) -> Result<Self, Failure> {
         match knob(2) {
@@ -76,11 +76,12 @@ impl Window for Versioned {
         }
     }
 
-    fn finish(&self, page: &Page, _bounds: Bounds) -> Total {
-        Total {
+    fn finish(&self, page: &Page, _bounds: Bounds) -> Option<Total> {
+        let is_silent = knob(2) == 12 && page.rows % 2 == 1;
+        (!is_silent).then_some(Total {
             rows: page.rows,
             sum: page.sum,
-        }
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use slatedb::admin::AdminBuilder;
 
 use super::super::folder::parsed;
 use super::*;
+use crate::store::item::Attribute;
 
 /// Everything of a lane's live state.
 async fn state(lane: &LiveLane) -> Vec<(Bytes, Bytes)> {
@@ -30,6 +31,17 @@ async fn step(lane: &LiveLane, number: u64, keys: &[(u8, bool)]) {
         .unwrap();
     lane.state.apply(batch).await.unwrap();
     lane.state.flush().await.unwrap();
+}
+
+/// Back to a snapshot from generation 7.
+fn way(snapshot: &str) -> WayBack<'_> {
+    WayBack {
+        snapshot,
+        last: &[0],
+        but: &[6],
+        generation: Some(7),
+        apart: None,
+    }
 }
 
 fn steps() -> impl Strategy<Value = Vec<Vec<(u8, bool)>>> {
@@ -61,11 +73,18 @@ proptest! {
             for (number, keys) in (100..).zip(&after) {
                 step(&lane, number, keys).await;
             }
+            let mut wrong = BTreeMap::new();
+            for entity in 0..20 {
+                let now = get(&store, entity, "f").await;
+                if now != served[entity as usize] {
+                    wrong.insert(entity.to_string(), now);
+                }
+            }
             // It may be begun by an owner that dies, and done by the next one; and done again changes nothing.
-            store.restore(&lane, &snapshot, &[0], &[6]).await.unwrap();
+            store.restore(&lane, &way(&snapshot)).await.unwrap();
             store.close_lane(lane).await.unwrap();
             let lane = store.open_lane("rides", 0).await.unwrap();
-            let again = store.restore(&lane, &snapshot, &[0], &[6]).await.unwrap();
+            let again = store.restore(&lane, &way(&snapshot)).await.unwrap();
             prop_assert_eq!(again, Restored::default());
             let is_told = |pair: &(Bytes, Bytes)| pair.0[..] != [6];
             let now: Vec<_> = state(&lane).await.into_iter().filter(is_told).collect();
@@ -78,10 +97,30 @@ proptest! {
             step(&lane, 50, &[(3, true)]).await;
             let (order, value) = get(&store, 3, "f").await.unwrap();
             prop_assert_eq!((order.event_time, value), (50, Some(50)));
+            // What was served is listed, in pages of any size.
+            let reader = EmbeddedStore::open_reader(folder.path()).await.unwrap();
+            let mut listed = BTreeMap::new();
+            let mut after = None::<Bytes>;
+            loop {
+                let page = reader.taken_back(("rides", 0), 7, after.as_deref(), 3);
+                let page = page.await.unwrap();
+                let Some((last, _)) = page.last() else { break };
+                after = Some(last.clone());
+                for (_, item) in page {
+                    let bytes = item.item.unwrap();
+                    let attributes = Attribute::read_all(&bytes).unwrap();
+                    let order = attributes[0].order;
+                    listed.insert(item.entity, order.event_time);
+                }
+            }
+            reader.close().await;
+            let wrong = wrong.into_iter();
+            let wrong = wrong.map(|(entity, now)| (entity, now.unwrap().0.event_time));
+            prop_assert_eq!(listed, wrong.collect::<BTreeMap<_, _>>());
             // There is one snapshot a lane.
             let next = store.take_snapshot(&lane).await.unwrap();
-            prop_assert!(store.restore(&lane, &snapshot, &[0], &[6]).await.is_err());
-            store.restore(&lane, &next, &[0], &[6]).await.unwrap();
+            prop_assert!(store.restore(&lane, &way(&snapshot)).await.is_err());
+            store.restore(&lane, &way(&next)).await.unwrap();
             store.close_lane(lane).await.unwrap();
             store.close().await.unwrap();
             Ok(())
