@@ -49,7 +49,7 @@ const COMPACTION_EVERY: Duration = Duration::from_millis(500);
 /// Bytes that the engine reads at once of each of the tables that it puts together.
 const FETCHED_BYTES: usize = 256 << 10;
 /// Bytes of a table that it makes of them, at most. What is written of one is in memory until there are 10 MiB of it.
-const FILE_BYTES: usize = 8 << 20;
+const FILE_BYTES: usize = 4 << 20;
 
 /// In a bucket: flushes of the log after which a table is written. Opening a lane reads an object for each flush
 /// since then.
