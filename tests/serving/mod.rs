@@ -5,6 +5,7 @@ mod features;
 mod logs;
 mod program;
 mod put;
+mod put_history;
 mod refused;
 mod training;
 

@@ -140,14 +140,19 @@ async fn places(
     let mut histories = Vec::new();
     let mut features = Vec::new();
     for feature in wanted {
-        let is_beside =
-            |it: &&Declaration| it.group == feature.group && it.pipeline == feature.pipeline;
+        let place = |it: &Declaration| (it.group.clone(), it.pipeline.clone(), it.entity.clone());
+        let is_beside = |it: &&Declaration| place(it) == place(feature);
         let history = match together.iter().position(is_beside) {
             Some(history) => history,
             None => {
-                let pipeline = Some(&*feature.pipeline).filter(|it| *it != ELSEWHERE);
+                let pipeline = Some(&*feature.pipeline);
                 let files = store.snapshot(&feature.group, pipeline, scratch).await?;
-                histories.push(json!({"keys": feature.entity, "files": files}));
+                histories.push(json!({
+                    "keys": feature.entity,
+                    "files": files,
+                    // Of what is put, nobody says of what types the keys are.
+                    "keys_are_texts": feature.pipeline == ELSEWHERE,
+                }));
                 together.push(feature);
                 together.len() - 1
             }

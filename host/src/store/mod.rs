@@ -414,6 +414,14 @@ pub enum StoreError {
         /// What it computed before and does not declare now, as `group/name@version`.
         features: Vec<String>,
     },
+    /// What was put is not in the history of features.
+    #[error("cannot write to the history of features in {place}: {reason}")]
+    Unrecorded {
+        /// Where the history is.
+        place: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The folder holds something else, or nothing.
     #[error("{} is not a feature store: {reason}. Give the folder that a pipeline's `store` names, after the pipeline has run", folder.display())]
     NotAStore {

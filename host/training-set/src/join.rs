@@ -48,7 +48,7 @@ pub(crate) async fn make(request: &Request) -> Result<Made, TrainingError> {
     };
     let mut joined = Vec::new();
     for history in histories {
-        let keys = KeyColumns::of(&request.spine, &request.time, &history.keys)?;
+        let keys = KeyColumns::of(&request.spine, &request.time, &history)?;
         joined.push(Joined::start(
             &request.spine,
             Arc::new(history),

@@ -54,6 +54,9 @@ pub struct Place {
     pub keys: Vec<String>,
     /// The files. One that has not a feature's column has none of its values.
     pub files: Vec<PathBuf>,
+    /// Whether the history has the text of keys, whatever they are: `42` for the number.
+    #[serde(default)]
+    pub keys_are_texts: bool,
 }
 
 /// A feature that is wanted.

@@ -12,6 +12,7 @@ use arrow::error::ArrowError;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
 use crate::TrainingError;
+use crate::history::History;
 
 /// Rows that are read at once.
 const BATCH: usize = 8_192;
@@ -57,12 +58,9 @@ pub(crate) struct KeyColumns {
 }
 
 impl KeyColumns {
-    /// `keys` are the columns with the types that they have in the history.
-    pub(crate) fn of(
-        spine: &Path,
-        time: &str,
-        keys: &[(String, DataType)],
-    ) -> Result<Self, TrainingError> {
+    /// Those that a history is joined by.
+    pub(crate) fn of(spine: &Path, time: &str, history: &History) -> Result<Self, TrainingError> {
+        let keys = &history.keys;
         let schema = schema(spine)?;
         let refuse = |reason: String| TrainingError::Spine {
             path: spine.to_owned(),
@@ -94,7 +92,8 @@ impl KeyColumns {
             let is = field.data_type();
             let alike = is == wanted
                 || is.is_integer() && wanted.is_integer()
-                || is_text(is) && is_text(wanted);
+                || is_text(is) && is_text(wanted)
+                || history.keys_are_texts && has_one_text(is);
             if !alike {
                 return Err(refuse(format!(
                     "have keys in `{key}` of type {is}, and the features have {wanted}: cast the column"
@@ -102,7 +101,7 @@ impl KeyColumns {
             }
         }
         Ok(Self {
-            keys: keys.to_vec(),
+            keys: keys.clone(),
             time: time.to_owned(),
         })
     }
@@ -146,4 +145,10 @@ fn is_text(data_type: &DataType) -> bool {
         DataType::Dictionary(_, values) => is_text(values),
         _ => false,
     }
+}
+
+/// Whether values become the text of an entity by a cast. (Others do not: 1.0 is `1` there, and times have a form of their
+/// own.)
+fn has_one_text(data_type: &DataType) -> bool {
+    data_type.is_integer() || matches!(data_type, DataType::Boolean | DataType::Date32)
 }

@@ -119,6 +119,7 @@ fn of_driver(files: &[PathBuf]) -> Place {
     Place {
         keys: vec!["driver".to_owned()],
         files: files.to_vec(),
+        keys_are_texts: false,
     }
 }
 
@@ -236,6 +237,7 @@ proptest! {
         let of_city = Place {
             keys: vec!["city".to_owned(), "driver".to_owned()],
             files: vec![cities],
+            keys_are_texts: false,
         };
         let features = vec![
             wanted("g", "g@2", ttl, 0),
@@ -353,6 +355,7 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
             vec![Place {
                 keys: vec![key.to_owned()],
                 files: files.to_vec(),
+                keys_are_texts: false,
             }],
             vec![feature],
         )
