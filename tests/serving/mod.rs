@@ -8,6 +8,7 @@ mod put;
 mod put_history;
 mod refused;
 mod training;
+mod training_days;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};

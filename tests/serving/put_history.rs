@@ -2,19 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
 use arrow::datatypes::{Float64Type, Int64Type};
-use penstock::config::StorePlace;
+use penstock::config::{Environment, StorePlace};
 use penstock::store::offline::OfflineStore;
 use serde_json::json;
 
 use super::program::{Serving, json_to};
 use super::put::{PUT, declared, now, values};
 use super::training;
+use crate::support::proxy::{Fate, Proxy};
 use crate::support::servers::dynamodb::{SHARED, settings};
+use crate::support::servers::s3;
 use crate::support::{Folder, HOST};
 
 /// Does the same with both backends.
@@ -186,4 +189,61 @@ fn while_the_history_cannot_be_written_nothing_is_taken() {
             "{said}"
         );
     });
+}
+
+/// The history is in a bucket that refuses everything, or does not answer.
+#[test]
+fn a_bucket_that_fails_or_stalls_has_the_values_refused_and_not_lost() {
+    let server = s3::start();
+    server.make_bucket("features").unwrap();
+    let is_well = Arc::new(AtomicBool::new(false));
+    let mut connections = 0;
+    let proxy = Proxy::by(server.port(), {
+        let is_well = Arc::clone(&is_well);
+        move || {
+            connections += 1;
+            match is_well.load(Ordering::Relaxed) {
+                true => Fate::Pass,
+                false if connections % 2 == 0 => Fate::Refuse(503),
+                false => Fate::Stall(0),
+            }
+        }
+    });
+    let store = "store = \"store\"\noffline = \"s3://features/history\"";
+    let options = s3::options(proxy.port);
+    let folder = declared(
+        store,
+        &format!("{options}\n[environments.local.serving]\nanyone = \"write\"\ndeadline = \"60s\""),
+    );
+    let serving = Serving::start(&folder);
+    let put = |runways: i64| {
+        let time = "2020-01-02T00:00:00Z";
+        let body = values(&json!(["SFO"]), time, &[("runways", json!([runways]))]);
+        serving.post(PUT, &body)
+    };
+    let (code, answer) = put(4);
+    assert_eq!(code, 503, "{answer}");
+    assert!(
+        answer.to_string().contains("history of features"),
+        "{answer}"
+    );
+    assert_eq!(now(&serving, "runways", &["SFO"])[1], json!(["missing"]));
+    is_well.store(true, Ordering::Relaxed);
+    // A connection from before may still be stalled: a put that is refused is put again.
+    while put(5).0 == 503 {}
+    assert_eq!(now(&serving, "runways", &["SFO"])[0], json!([5]));
+    serving.stop();
+    let environment = Environment::find_and_load(&folder.path("pipeline.toml"), "local");
+    let store = OfflineStore::open(&environment.unwrap().offline.unwrap()).unwrap();
+    let found = HOST.io.block_on(async {
+        let files = store.files("airport").await.unwrap();
+        let mut found = Vec::new();
+        for file in files {
+            let rows = store.read(&file.name).await.unwrap();
+            let runways = rows.column_by_name("runways@1").unwrap();
+            found.extend_from_slice(runways.as_primitive::<Int64Type>().values());
+        }
+        found
+    });
+    assert!(found.contains(&5), "{found:?}");
 }

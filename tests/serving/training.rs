@@ -60,7 +60,7 @@ pub(super) fn made(folder: &Folder, feature: &str, more: &[&str]) -> RecordBatch
     rows
 }
 
-const ARGUMENTS: [&str; 9] = [
+pub(super) const ARGUMENTS: [&str; 9] = [
     "training-set",
     "--entities",
     "spine.parquet",

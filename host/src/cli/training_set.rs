@@ -16,7 +16,7 @@ use crate::config::{DEFAULT_ENVIRONMENT, Environment, FeaturePlace, parse_bytes}
 use crate::store::declarations::ELSEWHERE;
 use crate::store::declarations::{FeatureRef, Terms};
 use crate::store::item::attribute_name;
-use crate::store::offline::OfflineStore;
+use crate::store::offline::{OfflineStore, Span};
 use crate::store::{Declaration, StoreError, open_reader};
 
 /// Makes a training set: rows with entities and times, and beside each the features as they were then.
@@ -80,10 +80,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let features = environment.features().map_err(Failure::input)?;
     // What is copied and spilled lies beside the result, where there must be room in any case.
     let scratch = Scratch::make(&arguments.out)?;
-    let made = runtime()?.block_on(async {
-        let wanted = wanted(&features, &arguments.features).await?;
-        let store = OfflineStore::open(place).map_err(failure)?;
-        let (histories, features) = places(&store, &wanted, &scratch.0).await.map_err(failure)?;
+    let runtime = runtime()?;
+    let wanted = runtime.block_on(wanted(&features, &arguments.features))?;
+    let store = OfflineStore::open(place).map_err(failure)?;
+    let request = |span: Span| {
+        let places = runtime.block_on(places(&store, &wanted, span, &scratch.0));
+        let (histories, features) = places.map_err(failure)?;
         Ok::<_, Failure>(json!({
             "spine": arguments.entities,
             "time": arguments.time,
@@ -94,9 +96,19 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
             "histories": histories,
             "features": features,
         }))
-    });
-    let made = made.and_then(|request| join(&program, &request))?;
-    report(arguments, &made);
+    };
+    let asked = json!({"spine": arguments.entities, "time": arguments.time});
+    let times = done(ask(&program, Some("times"), &asked)?)?;
+    let span = Span {
+        first: times["first"].as_i64(),
+        last: times["last"].as_i64(),
+    };
+    let mut answer = ask(&program, None, &request(span)?)?;
+    if let (Answer::NoHistory(_), true) = (&answer, span != Span::default()) {
+        // Of those days nothing of a feature is there. Files of others say of what type it is.
+        answer = ask(&program, None, &request(Span::default())?)?;
+    }
+    report(arguments, &done(answer)?);
     Ok(())
 }
 
@@ -130,33 +142,27 @@ async fn wanted(place: &FeaturePlace, asked: &[String]) -> Result<Vec<Declaratio
     Ok(found)
 }
 
-/// Where features lie, and which they are there, for the program. Their files are put into `scratch`.
+/// Where features lie, and which they are there, for the program. Those of their files that rows of a span may need are put
+/// into `scratch`.
 async fn places(
     store: &OfflineStore,
     wanted: &[Declaration],
+    span: Span,
     scratch: &Path,
 ) -> Result<(Vec<Value>, Vec<Value>), StoreError> {
-    let mut together: Vec<&Declaration> = Vec::new();
-    let mut histories = Vec::new();
+    let mut together: Vec<Vec<&Declaration>> = Vec::new();
     let mut features = Vec::new();
     for feature in wanted {
         let place = |it: &Declaration| (it.group.clone(), it.pipeline.clone(), it.entity.clone());
-        let is_beside = |it: &&Declaration| place(it) == place(feature);
+        let is_beside = |others: &Vec<&Declaration>| place(others[0]) == place(feature);
         let history = match together.iter().position(is_beside) {
             Some(history) => history,
             None => {
-                let pipeline = Some(&*feature.pipeline);
-                let files = store.snapshot(&feature.group, pipeline, scratch).await?;
-                histories.push(json!({
-                    "keys": feature.entity,
-                    "files": files,
-                    // Of what is put, nobody says of what types the keys are.
-                    "keys_are_texts": feature.pipeline == ELSEWHERE,
-                }));
-                together.push(feature);
+                together.push(Vec::new());
                 together.len() - 1
             }
         };
+        together[history].push(feature);
         features.push(json!({
             "column": column(feature, wanted),
             "attribute": attribute_name(&feature.feature, feature.version),
@@ -164,7 +170,32 @@ async fn places(
             "history": history,
         }));
     }
+    let mut histories = Vec::new();
+    for features in together {
+        let of = features[0];
+        let span = needed(&features, span);
+        let files = store.snapshot(&of.group, Some(&of.pipeline), span, scratch);
+        histories.push(json!({
+            "keys": of.entity,
+            "files": files.await?,
+            // Of what is put, nobody says of what types the keys are.
+            "keys_are_texts": of.pipeline == ELSEWHERE,
+        }));
+    }
     Ok((histories, features))
+}
+
+/// The event times of values that rows of a span may get: none that is after the last row, by write time neither; and, if all
+/// features have a TTL, none that was past it at the first.
+fn needed(features: &[&Declaration], span: Span) -> Span {
+    let ttls = features.iter().map(|feature| Terms::of(feature).ttl);
+    let longest = ttls.collect::<Option<Vec<i64>>>();
+    let longest = longest.and_then(|ttls| ttls.into_iter().max());
+    let first = span.first.zip(longest);
+    Span {
+        first: first.map(|(first, longest)| first.saturating_sub(longest)),
+        last: span.last,
+    }
 }
 
 /// What a feature's column is called: as the feature, unless another one is called so, too.
@@ -215,10 +246,27 @@ fn program() -> Result<PathBuf, Failure> {
     }
 }
 
-fn join(program: &Path, request: &Value) -> Result<Value, Failure> {
+/// What the program said.
+enum Answer {
+    /// What it was asked for.
+    Done(Value),
+    /// None of the files has a feature.
+    NoHistory(String),
+}
+
+fn done(answer: Answer) -> Result<Value, Failure> {
+    match answer {
+        Answer::Done(value) => Ok(value),
+        Answer::NoHistory(said) => Err(Failure::Input(said)),
+    }
+}
+
+/// Has the program do something.
+fn ask(program: &Path, what: Option<&str>, request: &Value) -> Result<Answer, Failure> {
     let failed =
         |error: std::io::Error| Failure::work(format!("cannot run {}: {error}", program.display()));
     let mut child = Command::new(program)
+        .args(what)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -232,13 +280,19 @@ fn join(program: &Path, request: &Value) -> Result<Value, Failure> {
     let said = String::from_utf8_lossy(&output.stderr);
     let said = said.trim_end();
     match output.status.code() {
-        Some(0) => serde_json::from_slice(&output.stdout).map_err(|error| {
-            Failure::work(format!(
-                "{} said what is no answer: {error}",
-                program.display()
-            ))
-        }),
+        Some(0) => {
+            let answer = serde_json::from_slice(&output.stdout);
+            answer.map(Answer::Done).map_err(|error| {
+                let program = program.display();
+                Failure::work(format!("{program} said what is no answer: {error}"))
+            })
+        }
         Some(2) => Err(Failure::input(said)),
-        _ => Err(Failure::Work(format!("no training set was made: {said}"))),
+        Some(3) => Ok(Answer::NoHistory(said.to_owned())),
+        Some(_) => Err(Failure::Work(format!("no training set was made: {said}"))),
+        None => Err(Failure::Work(format!(
+            "no training set was made: {} was ended by somebody; {said}",
+            program.display()
+        ))),
     }
 }

@@ -73,6 +73,26 @@ pub struct Wanted {
     pub history: usize,
 }
 
+/// A question for the times of a spine, before its history is looked for. As JSON it is what the program reads when it is
+/// started with `times`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spine {
+    /// A Parquet file.
+    pub spine: PathBuf,
+    /// Its column with the time.
+    pub time: String,
+}
+
+/// From when to when the rows of a spine are, in microseconds since 1970; nothing of those that have no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// The earliest.
+    pub first: Option<i64>,
+    /// The latest.
+    pub last: Option<i64>,
+}
+
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Made {
@@ -159,6 +179,15 @@ impl From<TrainingError> for DataFusionError {
 /// See [`TrainingError`]. A file that is there already stays as it was.
 pub async fn make(request: &Request) -> Result<Made, TrainingError> {
     join::make(request).await
+}
+
+/// Looks at the times of a spine alone.
+///
+/// # Errors
+///
+/// [`TrainingError::Spine`] when it cannot be read or has no such times.
+pub fn times(spine: &Spine) -> Result<Times, TrainingError> {
+    spine::times(&spine.spine, &spine.time)
 }
 
 #[cfg(test)]

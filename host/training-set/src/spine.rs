@@ -6,13 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType};
 use arrow::error::ArrowError;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::TrainingError;
 use crate::history::History;
+use crate::{Times, TrainingError};
 
 /// Rows that are read at once.
 const BATCH: usize = 8_192;
@@ -66,27 +67,12 @@ impl KeyColumns {
             path: spine.to_owned(),
             reason,
         };
-        let names = || {
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            names.collect::<Vec<_>>().join(", ")
-        };
-        let of_time = schema.field_with_name(time).map_err(|_| {
-            refuse(format!(
-                "have no column `{time}`: name the one with their time with --time; there are {}",
-                names()
-            ))
-        })?;
-        if !matches!(of_time.data_type(), DataType::Timestamp(..)) {
-            return Err(refuse(format!(
-                "have times in `{time}` of type {}: a timestamp is wanted",
-                of_time.data_type()
-            )));
-        }
+        check_time(spine, &schema, time)?;
         for (key, wanted) in keys {
             let field = schema.field_with_name(key).map_err(|_| {
                 refuse(format!(
                     "have no column `{key}`, which is of the features' key; there are {}",
-                    names()
+                    names(&schema)
                 ))
             })?;
             let is = field.data_type();
@@ -120,6 +106,55 @@ impl KeyColumns {
         columns.push(micros(column(&self.time)?)?);
         Ok(columns)
     }
+}
+
+/// Refuses a spine without a column of times that is called so. Gives which one it is.
+fn check_time(spine: &Path, schema: &Schema, time: &str) -> Result<usize, TrainingError> {
+    let refuse = |reason: String| TrainingError::Spine {
+        path: spine.to_owned(),
+        reason,
+    };
+    let Some((at, field)) = schema.column_with_name(time) else {
+        return Err(refuse(format!(
+            "have no column `{time}`: name the one with their time with --time; there are {}",
+            names(schema)
+        )));
+    };
+    match field.data_type() {
+        DataType::Timestamp(..) => Ok(at),
+        other => Err(refuse(format!(
+            "have times in `{time}` of type {other}: a timestamp is wanted"
+        ))),
+    }
+}
+
+fn names(schema: &Schema) -> String {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The earliest and the latest time of a spine, of which only that column is read.
+pub(crate) fn times(spine: &Path, time: &str) -> Result<Times, TrainingError> {
+    let at = check_time(spine, schema(spine)?.as_ref(), time)?;
+    let opened = open(spine)?.with_batch_size(BATCH);
+    let only = ProjectionMask::roots(opened.parquet_schema(), [at]);
+    let failed = |reason: String| TrainingError::Spine {
+        path: spine.to_owned(),
+        reason: format!("cannot be read: {reason}"),
+    };
+    let rows = opened.with_projection(only).build();
+    let mut times = Times {
+        first: None,
+        last: None,
+    };
+    for rows in rows.map_err(|error| failed(error.to_string()))? {
+        let rows = rows.map_err(|error| failed(error.to_string()))?;
+        let column = micros(rows.column(0))?;
+        let column = column.as_primitive::<Int64Type>();
+        times.first = times.first.into_iter().chain(min(column)).min();
+        times.last = times.last.max(max(column));
+    }
+    Ok(times)
 }
 
 /// Timestamps as microseconds since 1970. Finer ones are rounded down: a value of later in the same microsecond is not

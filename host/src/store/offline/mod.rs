@@ -35,7 +35,7 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutPayload};
 use sha2::{Digest as _, Sha256};
 
 pub use self::compact::{Compacted, Compaction};
-pub use self::listing::OfflineFile;
+pub use self::listing::{OfflineFile, Span};
 pub use self::writer::{OfflineWriter, check_schema};
 use super::StoreError;
 use crate::config::StorePlace;
