@@ -3,18 +3,21 @@
 //! The work is done by another program, `penstock-training-set`, which has DataFusion in it and lies beside this one. Here
 //! is found out what it is to read.
 
-use std::io::Write as _;
+mod program;
+mod scratch;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use self::program::{Answer, ask, program, stopped};
+use self::scratch::Scratch;
+use super::Failure;
 use super::features::{chosen, failure, runtime};
 use super::show::{self, say};
-use super::{Failure, logs};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, FeaturePlace, parse_bytes};
-use crate::store::declarations::ELSEWHERE;
-use crate::store::declarations::{FeatureRef, Terms};
+use super::signals;
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, FeaturePlace, StorePlace, parse_bytes};
+use crate::store::declarations::{ELSEWHERE, FeatureRef, Terms};
 use crate::store::item::attribute_name;
 use crate::store::offline::{OfflineStore, Span};
 use crate::store::{Declaration, StoreError, open_reader};
@@ -31,7 +34,7 @@ Examples:
     --features driver_accept_proportion_10m,driver_offers_10m,rider/rides_7d@2 --out train.parquet
 
 The rows have the columns of the features' keys, called as the pipelines call them, and a timestamp. Features come from the
-history that the environment's `offline` names. Exit code 2 says that rows or features do not fit.")]
+history that the environment's `offline` names. Exit code 2 says that rows or features do not fit, 130 that you stopped it.")]
 pub(super) struct Arguments {
     /// A Parquet file with the rows.
     #[arg(long, value_name = "SPINE.parquet")]
@@ -62,9 +65,6 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// The program that joins.
-const PROGRAM: &str = "penstock-training-set";
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = program()?;
     let memory = parse_bytes(&arguments.memory);
@@ -78,38 +78,81 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     };
     let features = environment.features().map_err(Failure::input)?;
+    let runtime = runtime()?;
+    // Before there is anything to leave behind.
+    let asked = runtime.block_on(async { signals::asked() })?;
     // What is copied and spilled lies beside the result, where there must be room in any case.
     let scratch = Scratch::make(&arguments.out)?;
-    let runtime = runtime()?;
-    let wanted = runtime.block_on(wanted(&features, &arguments.features))?;
-    let store = OfflineStore::open(place).map_err(failure)?;
-    let request = |span: Span| {
-        let places = runtime.block_on(places(&store, &wanted, span, &scratch.0));
+    let making = Making {
+        arguments,
+        program,
+        memory,
+        features,
+        scratch: scratch.path(),
+    };
+    let made = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            // What is under way ends when it is dropped, and the folder goes after it.
+            () = asked => Err(stopped()),
+            made = making.make(place) => made,
+        }
+    });
+    // What still talks to the program hears that it has ended.
+    drop(runtime);
+    drop(scratch);
+    report(arguments, &made?);
+    Ok(())
+}
+
+/// A training set on its way.
+struct Making<'a> {
+    arguments: &'a Arguments,
+    program: PathBuf,
+    memory: u64,
+    features: FeaturePlace,
+    scratch: &'a Path,
+}
+
+impl Making<'_> {
+    async fn make(&self, place: &StorePlace) -> Result<Value, Failure> {
+        let Arguments { entities, time, .. } = self.arguments;
+        let wanted = wanted(&self.features, &self.arguments.features).await?;
+        let store = OfflineStore::open(place).map_err(failure)?;
+        let asked = json!({"spine": entities, "time": time});
+        let times = ask(&self.program, Some("times"), &asked).await?.done()?;
+        let span = Span {
+            first: times["first"].as_i64(),
+            last: times["last"].as_i64(),
+        };
+        let mut answer = self.join(&store, &wanted, span).await?;
+        if let (Answer::NoHistory(_), true) = (&answer, span != Span::default()) {
+            // Of those days nothing of a feature is there. Files of others say of what type it is.
+            answer = self.join(&store, &wanted, Span::default()).await?;
+        }
+        answer.done()
+    }
+
+    async fn join(
+        &self,
+        store: &OfflineStore,
+        wanted: &[Declaration],
+        span: Span,
+    ) -> Result<Answer, Failure> {
+        let places = places(store, wanted, span, self.scratch).await;
         let (histories, features) = places.map_err(failure)?;
-        Ok::<_, Failure>(json!({
-            "spine": arguments.entities,
-            "time": arguments.time,
-            "out": arguments.out,
-            "scratch": scratch.0,
-            "memory": memory,
-            "by_write_time": arguments.by_write_time,
+        let request = json!({
+            "spine": self.arguments.entities,
+            "time": self.arguments.time,
+            "out": self.arguments.out,
+            "scratch": self.scratch,
+            "memory": self.memory,
+            "by_write_time": self.arguments.by_write_time,
             "histories": histories,
             "features": features,
-        }))
-    };
-    let asked = json!({"spine": arguments.entities, "time": arguments.time});
-    let times = done(ask(&program, Some("times"), &asked)?)?;
-    let span = Span {
-        first: times["first"].as_i64(),
-        last: times["last"].as_i64(),
-    };
-    let mut answer = ask(&program, None, &request(span)?)?;
-    if let (Answer::NoHistory(_), true) = (&answer, span != Span::default()) {
-        // Of those days nothing of a feature is there. Files of others say of what type it is.
-        answer = ask(&program, None, &request(Span::default())?)?;
+        });
+        ask(&self.program, None, &request).await
     }
-    report(arguments, &done(answer)?);
-    Ok(())
 }
 
 fn report(arguments: &Arguments, made: &Value) {
@@ -204,95 +247,5 @@ fn column(feature: &Declaration, wanted: &[Declaration]) -> String {
     match wanted.iter().filter(|it| it.feature == *name).count() {
         1 => name.clone(),
         _ => format!("{}/{name}@{}", feature.group, feature.version),
-    }
-}
-
-/// A folder that is there for as long as this is.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(out: &Path) -> Result<Self, Failure> {
-        let folder = out.with_added_extension(format!("scratch-{}", std::process::id()));
-        let made = std::fs::create_dir(&folder);
-        made.map_err(|error| {
-            Failure::Work(format!(
-                "cannot make {}: {error}; the folder of --out must be there, and empty of what an earlier attempt left",
-                folder.display()
-            ))
-        })?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            logs::note(&format!("{} is left behind: {error}", self.0.display()));
-        }
-    }
-}
-
-/// The program beside this one.
-fn program() -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe()
-        .map_err(|error| Failure::work(format!("cannot find this program's own file: {error}")))?;
-    let program = own.with_file_name(PROGRAM);
-    match program.is_file() {
-        true => Ok(program),
-        false => Err(Failure::Input(format!(
-            "{} is not there, and it makes training sets; build it with `cargo build -p {PROGRAM}`, or install it beside this program",
-            program.display()
-        ))),
-    }
-}
-
-/// What the program said.
-enum Answer {
-    /// What it was asked for.
-    Done(Value),
-    /// None of the files has a feature.
-    NoHistory(String),
-}
-
-fn done(answer: Answer) -> Result<Value, Failure> {
-    match answer {
-        Answer::Done(value) => Ok(value),
-        Answer::NoHistory(said) => Err(Failure::Input(said)),
-    }
-}
-
-/// Has the program do something.
-fn ask(program: &Path, what: Option<&str>, request: &Value) -> Result<Answer, Failure> {
-    let failed =
-        |error: std::io::Error| Failure::work(format!("cannot run {}: {error}", program.display()));
-    let mut child = Command::new(program)
-        .args(what)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends before it has read everything says why.
-        let _ = stdin.write_all(request.to_string().as_bytes());
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim_end();
-    match output.status.code() {
-        Some(0) => {
-            let answer = serde_json::from_slice(&output.stdout);
-            answer.map(Answer::Done).map_err(|error| {
-                let program = program.display();
-                Failure::work(format!("{program} said what is no answer: {error}"))
-            })
-        }
-        Some(2) => Err(Failure::input(said)),
-        Some(3) => Ok(Answer::NoHistory(said.to_owned())),
-        Some(_) => Err(Failure::Work(format!("no training set was made: {said}"))),
-        None => Err(Failure::Work(format!(
-            "no training set was made: {} was ended by somebody; {said}",
-            program.display()
-        ))),
     }
 }

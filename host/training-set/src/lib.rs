@@ -19,7 +19,7 @@ mod join;
 mod sorting;
 mod spine;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use datafusion_common::DataFusionError;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,8 @@ pub struct Request {
     pub time: String,
     /// The file to write, in Parquet.
     pub out: PathBuf,
-    /// A folder for what does not fit into memory.
+    /// A folder for what does not fit into memory and for the result while it is made, where `out` is a name away. The
+    /// program holds a lock of its file `lock`, if there is one.
     pub scratch: PathBuf,
     /// Bytes that sorting may take, about.
     pub memory: u64,
@@ -178,7 +179,23 @@ impl From<TrainingError> for DataFusionError {
 ///
 /// See [`TrainingError`]. A file that is there already stays as it was.
 pub async fn make(request: &Request) -> Result<Made, TrainingError> {
-    join::make(request).await
+    let work = work_folder(&request.scratch);
+    let failed = |error: std::io::Error| TrainingError::File {
+        doing: "make",
+        path: work.clone(),
+        reason: error.to_string(),
+    };
+    std::fs::create_dir(&work).map_err(failed)?;
+    let made = join::make(request, &work).await;
+    // What came of it matters more than what is left of how.
+    let _ = std::fs::remove_dir_all(&work);
+    made
+}
+
+/// Where this process puts what it makes in a scratch folder, and what is to be removed if it is stopped.
+#[must_use]
+pub fn work_folder(scratch: &Path) -> PathBuf {
+    scratch.join(format!("work-{}", std::process::id()))
 }
 
 /// Looks at the times of a spine alone.

@@ -69,6 +69,8 @@ impl OfflineStore {
     ) -> Result<Option<Vec<PathBuf>>, StoreError> {
         let mut copies = Vec::with_capacity(files.len());
         for OfflineFile { name, .. } in files {
+            // Copying may take long, and is given up here if nobody wants it any more.
+            tokio::task::yield_now().await;
             let copy = into.join(name.replace('/', "_"));
             let done = match &self.folder {
                 _ if copy.exists() => Ok(()),
