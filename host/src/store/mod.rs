@@ -37,7 +37,7 @@ use futures::future::BoxFuture;
 use crate::objects::StorageError;
 
 pub use self::cache::Cached;
-pub(crate) use self::declared::refuse_dropped;
+pub(crate) use self::declared::{dropped, is_retired, refuse_dropped};
 pub use self::item::Items;
 pub use self::item::value::Value;
 pub use self::opening::{open_reader, open_store};
