@@ -202,13 +202,16 @@ impl ServedStore {
             let kept = rows_of(&stored, &batch.entities, &declared, written)?;
             history.keep(kept).await?;
         }
-        self.cached.write(LANE, items).await?;
-        let flushed = self.cached.flush_lane(ELSEWHERE, LANE).await;
-        if let Err(StoreError::Fenced { path, .. }) = &flushed {
+        let stored = async {
+            self.cached.write(LANE, items).await?;
+            self.cached.flush_lane(ELSEWHERE, LANE).await
+        };
+        let stored = stored.await;
+        if let Err(StoreError::Fenced { path, .. }) = &stored {
             // The history must not have what is refused from now on.
             let _ = self.fenced.set(path.clone());
         }
-        flushed
+        stored
     }
 }
 
