@@ -15,7 +15,7 @@ use serde_json::json;
 use super::program::{Serving, json_to};
 use super::put::{PUT, declared, now, values};
 use super::training;
-use crate::support::proxy::{Fate, Proxy};
+use crate::support::proxy::Proxy;
 use crate::support::servers::dynamodb::{SHARED, settings};
 use crate::support::servers::s3;
 use crate::support::{Folder, HOST};
@@ -197,18 +197,7 @@ fn a_bucket_that_fails_or_stalls_has_the_values_refused_and_not_lost() {
     let server = s3::start();
     server.make_bucket("features").unwrap();
     let is_well = Arc::new(AtomicBool::new(false));
-    let mut connections = 0;
-    let proxy = Proxy::by(server.port(), {
-        let is_well = Arc::clone(&is_well);
-        move || {
-            connections += 1;
-            match is_well.load(Ordering::Relaxed) {
-                true => Fate::Pass,
-                false if connections % 2 == 0 => Fate::Refuse(503),
-                false => Fate::Stall(0),
-            }
-        }
-    });
+    let proxy = Proxy::ill_until(server.port(), &is_well);
     let store = "store = \"store\"\noffline = \"s3://features/history\"";
     let options = s3::options(proxy.port);
     let folder = declared(
