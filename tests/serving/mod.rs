@@ -5,8 +5,11 @@ mod features;
 mod logs;
 mod program;
 mod put;
+mod put_history;
 mod refused;
 mod training;
+mod training_days;
+mod training_stopped;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
@@ -27,7 +30,7 @@ not json
 ";
 
 /// A folder with a pipeline over recorded flights; `environment` is added to `[environments.local]`.
-fn flights(environment: &str) -> Folder {
+pub(crate) fn flights(environment: &str) -> Folder {
     let folder = Folder::new();
     folder.write("data/a.ndjson", EVENTS);
     folder.write(

@@ -39,11 +39,11 @@ name = "opened"
 type = "timestamp[us, UTC]"
 "#;
 
-const PUT: &str = "/v1/groups/airport/put";
+pub(super) const PUT: &str = "/v1/groups/airport/put";
 const GET: &str = "/v1/groups/airport/batch-get";
 
 /// A store that has these features declared, and one of a pipeline.
-fn declared(store: &str, serving: &str) -> Folder {
+pub(super) fn declared(store: &str, serving: &str) -> Folder {
     let folder = flights(&format!("{store}\n{serving}"));
     folder.write("airports.toml", AIRPORTS);
     folder.penstock(&["store", "init"]).fine();
@@ -63,7 +63,7 @@ fn each(name: &str, ask: impl Fn(&Folder)) {
     }
 }
 
-fn values(entities: &Value, event_time: &str, features: &[(&str, Value)]) -> Value {
+pub(super) fn values(entities: &Value, event_time: &str, features: &[(&str, Value)]) -> Value {
     let features: Vec<Value> = features
         .iter()
         .map(|(feature, values)| json!({"feature": feature, "values": values}))
@@ -72,7 +72,7 @@ fn values(entities: &Value, event_time: &str, features: &[(&str, Value)]) -> Val
 }
 
 /// What a feature of airports is now: values, states, event times.
-fn now(serving: &Serving, feature: &str, entities: &[&str]) -> [Value; 3] {
+pub(super) fn now(serving: &Serving, feature: &str, entities: &[&str]) -> [Value; 3] {
     let (code, answer) = serving.post(GET, &json!({"entities": entities, "features": [feature]}));
     assert_eq!(code, 200, "{answer}");
     ["values", "states", "event_times"].map(|name| answer["features"][0][name].clone())

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
-use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::array::{Array as _, ArrayRef, RecordBatch, StringArray, TimestampMillisecondArray};
 use arrow::datatypes::UInt64Type;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReader;
@@ -15,7 +15,7 @@ use super::flights;
 use crate::support::Folder;
 
 /// The program that joins is a package of its own, and lies beside `penstock` if it was built.
-fn is_built() -> bool {
+pub(super) fn is_built() -> bool {
     let program = Path::new(env!("CARGO_BIN_EXE_penstock")).with_file_name("penstock-training-set");
     let is_built = program.is_file();
     if !is_built {
@@ -25,13 +25,21 @@ fn is_built() -> bool {
 }
 
 /// Rows that ask for airports at times.
-fn spine(folder: &Folder, rows: &[(&str, &str)]) {
-    let airports: ArrayRef = Arc::new(StringArray::from_iter_values(rows.iter().map(|row| row.0)));
-    let times = rows.iter().map(|row| {
-        let time: jiff::Timestamp = row.1.parse().unwrap();
+pub(super) fn spine(folder: &Folder, rows: &[(&str, &str)]) {
+    let airports = StringArray::from_iter_values(rows.iter().map(|row| row.0));
+    let at: Vec<&str> = rows.iter().map(|row| row.1).collect();
+    write_spine(folder, Arc::new(airports), times(&at));
+}
+
+pub(super) fn times(texts: &[&str]) -> ArrayRef {
+    let times = texts.iter().map(|text| {
+        let time: jiff::Timestamp = text.parse().unwrap();
         time.as_millisecond()
     });
-    let times: ArrayRef = Arc::new(TimestampMillisecondArray::from_iter_values(times));
+    Arc::new(TimestampMillisecondArray::from_iter_values(times))
+}
+
+pub(super) fn write_spine(folder: &Folder, airports: ArrayRef, times: ArrayRef) {
     let rows = RecordBatch::try_from_iter([("origin", airports), ("at", times)]).unwrap();
     let file = File::create(folder.path("spine.parquet")).unwrap();
     let mut writer = ArrowWriter::try_new(file, rows.schema(), None).unwrap();
@@ -39,7 +47,20 @@ fn spine(folder: &Folder, rows: &[(&str, &str)]) {
     writer.close().unwrap();
 }
 
-const ARGUMENTS: [&str; 9] = [
+/// A training set of these rows with one feature.
+pub(super) fn made(folder: &Folder, feature: &str, more: &[&str]) -> RecordBatch {
+    let arguments = [&ARGUMENTS[..], &[feature], more].concat();
+    let told: Value = serde_json::from_str(&folder.penstock(&arguments).fine()).unwrap();
+    let file = File::open(folder.path("train.parquet")).unwrap();
+    let mut rows = ParquetRecordBatchReader::try_new(file, 100).unwrap();
+    let rows = rows.next().unwrap().unwrap();
+    assert_eq!(told["rows"], rows.num_rows());
+    let column = rows.columns().last().unwrap();
+    assert_eq!(told["found"][0], column.len() - column.null_count());
+    rows
+}
+
+pub(super) const ARGUMENTS: [&str; 9] = [
     "training-set",
     "--entities",
     "spine.parquet",
@@ -68,21 +89,10 @@ fn rows_get_features_as_they_were() {
             ("nobody", "2026-01-03T00:00:00Z"),
         ],
     );
-    let made = |more: &[&str]| {
-        let arguments = [&ARGUMENTS[..], &["airport/flights_1d@1"], more].concat();
-        let told: Value = serde_json::from_str(&folder.penstock(&arguments).fine()).unwrap();
-        let file = File::open(folder.path("train.parquet")).unwrap();
-        let mut rows = ParquetRecordBatchReader::try_new(file, 100).unwrap();
-        let rows = rows.next().unwrap().unwrap();
-        let flights = rows
-            .column_by_name("flights_1d")
-            .unwrap()
-            .as_primitive::<UInt64Type>();
-        let flights: Vec<Option<u64>> = flights.iter().collect();
-        assert_eq!(told["rows"], 5);
-        let found = flights.iter().flatten().count();
-        assert_eq!(told["found"][0], found);
-        flights
+    let made = |more: &[&str]| -> Vec<Option<u64>> {
+        let rows = made(&folder, "airport/flights_1d@1", more);
+        let flights = rows.column_by_name("flights_1d").unwrap();
+        flights.as_primitive::<UInt64Type>().iter().collect()
     };
     let get = |airport: &str| -> Option<u64> {
         let got = folder.penstock(&["get", "airport", airport, "flights_1d", "--json"]);

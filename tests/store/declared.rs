@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use crate::serving::flights;
 use crate::support::Folder;
 use crate::support::servers::dynamodb::{SHARED, settings};
 
@@ -143,4 +144,68 @@ fn what_cannot_be_found_or_read_is_told() {
             .penstock(&["features", "apply", "wrong.json"])
             .fails(2, &["wrong.json", "line 1"]);
     });
+}
+
+const LATE: &str = "[[feature]]\nname = \"late_1d\"\ncolumn = \"late_share\"\ntype = \"float64\"\n";
+
+#[test]
+fn what_a_pipeline_does_not_declare_any_more_is_shown_before_a_run_refuses_it() {
+    let endpoint = format!("http://127.0.0.1:{}", SHARED.port());
+    let table = format!("store = \"dynamodb://dropped\"\n{}", settings(&endpoint));
+    for store in ["store = \"store\"", table.as_str()] {
+        let folder = flights(store);
+        folder.write("profiles.toml", PROFILES);
+        folder.penstock(&["store", "init"]).fine();
+        let less = folder.text("pipeline.toml");
+        folder.write("pipeline.toml", format!("{less}{LATE}"));
+        let run = ["run", "--quiet", "pipeline.toml"];
+        folder.penstock(&run).fine();
+        let files = ["features", "apply", "pipeline.toml", "profiles.toml"];
+        folder.penstock(&files).fine();
+        let diff = ["features", "diff", "pipeline.toml", "profiles.toml"];
+        folder.penstock(&diff).fine();
+
+        // It goes, and whatever other files declare stays out of it.
+        folder.write("pipeline.toml", &less);
+        let gone = ["airport/late_1d@1 would get no new values", "`retired`"];
+        let told = folder.penstock(&diff);
+        let shown = told.stdout();
+        for part in [
+            "airport/late_1d@1: dropped",
+            "pipeline pipeline does not declare it any more",
+            "retired = [\"airport/late_1d@1\"]",
+            "airport/flights_1d@1: unchanged",
+        ] {
+            assert!(shown.contains(part), "{part} is not in {shown}");
+        }
+        assert_eq!(shown.matches("dropped").count(), 1, "{shown}");
+        told.fails(2, &gone);
+        folder
+            .penstock(&run)
+            .fails(2, &["airport/late_1d@1 any more"]);
+        let told = folder.penstock(&[&diff[..], &["--json"]].concat());
+        let shown: Value = serde_json::from_str(&told.stdout()).unwrap();
+        let last = shown["features"]
+            .as_array()
+            .unwrap()
+            .last()
+            .unwrap()
+            .clone();
+        let (feature, outcome) = (&last["feature"], &last["outcome"]);
+        assert_eq!(
+            (feature, outcome),
+            (&"airport/late_1d@1".into(), &"dropped".into())
+        );
+        assert_eq!(last["pipeline"], "pipeline");
+        // A file that declares features alone says nothing of a pipeline's.
+        folder
+            .penstock(&["features", "diff", "profiles.toml"])
+            .fine();
+
+        let retired = "retired = [\"airport/late_1d@1\"]\n";
+        folder.write("pipeline.toml", format!("{retired}{less}"));
+        let shown = folder.penstock(&diff).fine();
+        assert!(shown.contains("airport/late_1d@1: retired"), "{shown}");
+        folder.penstock(&run).fine();
+    }
 }

@@ -34,6 +34,19 @@ impl Proxy {
         Self::by(to, move || fates.pop_front().unwrap_or(Fate::Pass))
     }
 
+    /// Connections stall or are refused with 503, in turns, until it `is_well`.
+    pub(crate) fn ill_until(to: u16, is_well: &Arc<AtomicBool>) -> Self {
+        let (is_well, mut connections) = (Arc::clone(is_well), 0);
+        Self::by(to, move || {
+            connections += 1;
+            match is_well.load(Ordering::Relaxed) {
+                true => Fate::Pass,
+                false if connections % 2 == 0 => Fate::Refuse(503),
+                false => Fate::Stall(0),
+            }
+        })
+    }
+
     /// Each connection has the fate that is drawn for it.
     pub(crate) fn by(to: u16, draw: impl FnMut() -> Fate + Send + 'static) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("there is a free port");

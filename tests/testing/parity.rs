@@ -2,10 +2,16 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray, UInt64Array};
+use arrow::array::{
+    ArrayRef, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray, UInt64Array,
+};
+use penstock::config::{CacheSettings, FeaturePlace, StorePlace};
 use penstock::simulate::{RidesSpec, write_rides};
 use penstock::store::embedded::{EmbeddedStore, PipelineLanes};
-use penstock::store::{FeatureBatch, FeatureColumn, FeatureStore, Items};
+use penstock::store::{
+    FeatureBatch, FeatureColumn, FeatureStore, Items, PutBatch, PutColumn, PutStore as _,
+    ServedStore,
+};
 use serde_json::{Value, json};
 
 use crate::support::servers::dynamodb::{SHARED, settings};
@@ -78,6 +84,49 @@ fn nothing_differs_after_a_run_whatever_the_store() {
             .penstock(&["verify", "parity", "pipeline.toml", "--sample", "0.000001%"])
             .fails(2, &["none of", "--sample"]);
     }
+}
+
+#[test]
+fn values_that_are_put_to_the_same_group_are_no_difference() {
+    let folder = rides("store = \"store\"");
+    folder.penstock(&["run", "-q", "pipeline.toml"]).fine();
+    let all = ["--sample", "100%"];
+    let before = verify(&folder, &all);
+    folder.write(
+        "profiles.toml",
+        "group = \"driver\"\nentity = [\"driver_id\"]\n[[feature]]\nname = \"rating\"\ntype = \"float64\"\n",
+    );
+    folder
+        .penstock(&["features", "apply", "profiles.toml"])
+        .fine();
+    let text = folder.text("made/rides-000.ndjson");
+    let ride: Value = serde_json::from_str(text.lines().next().unwrap()).unwrap();
+    let driver = ride["driver_id"].as_i64().unwrap().to_string();
+    let at: jiff::Timestamp = ride["occurred_at"].as_str().unwrap().parse().unwrap();
+    let values: ArrayRef = Arc::new(Float64Array::from(vec![4.5]));
+    HOST.io.block_on(async {
+        let place = FeaturePlace::Embedded(StorePlace::Folder(folder.path("store")));
+        let history = StorePlace::Folder(folder.path("history"));
+        let store = ServedStore::open(&place, CacheSettings::default(), Some(history));
+        let put = PutBatch {
+            group: "driver".to_owned(),
+            entities: StringArray::from(vec![driver]),
+            event_times: vec![at.as_microsecond()].into(),
+            features: vec![PutColumn {
+                name: "rating".to_owned(),
+                version: 1,
+                values,
+            }],
+        };
+        store.await.unwrap().put(put).await.unwrap();
+    });
+    let day = folder.path(&format!("history/driver/{}", at.strftime("%Y-%m-%d")));
+    let names = std::fs::read_dir(day).unwrap();
+    let names: Vec<_> = names.map(|it| it.unwrap().file_name()).collect();
+    let is_put = |name: &std::ffi::OsString| name.to_string_lossy().starts_with("elsewhere-");
+    assert!(names.iter().any(is_put) && !names.iter().all(is_put));
+    assert_eq!(verify(&folder, &all), before);
+    assert_eq!(before.0, Some(0), "{}", before.1);
 }
 
 #[test]

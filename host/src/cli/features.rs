@@ -9,12 +9,14 @@ use serde_json::json;
 use super::Failure;
 use super::show::{self, say};
 use crate::config::{
-    DEFAULT_ENVIRONMENT, Environment, FeaturePlace, StoreOptions, load_features, load_pipelines,
-    types,
+    DEFAULT_ENVIRONMENT, Environment, FeaturePlace, Pipeline, StoreOptions, load_features,
+    load_pipelines, types,
 };
 use crate::store::changes::{Change, changes};
 use crate::store::declarations::{FeatureDeclaration, FeatureRef};
-use crate::store::{Declaration, FeatureReader, StoreError, open_reader, open_store};
+use crate::store::{
+    Declaration, FeatureReader, StoreError, dropped, is_retired, open_reader, open_store,
+};
 
 /// Shows what features a store has, and declares features.
 #[derive(Debug, clap::Args)]
@@ -84,7 +86,8 @@ Examples:
   penstock features diff pipeline.toml
   penstock features apply pipeline.toml profiles.json --env production
 
-`diff` shows what `apply` would change, and changes nothing. Its exit code is 1 if there are differences.")]
+`diff` shows what `apply` would change, and changes nothing; and which features a pipeline's file does not declare any more
+though the store has them. Its exit code is 1 if there are differences, 2 if readers would break.")]
 struct Apply {
     /// Files that declare features.
     #[arg(required = true, value_name = "FILE")]
@@ -283,18 +286,45 @@ impl Outcome {
     }
 }
 
+/// A feature that a store has of a pipeline, and the pipeline's file does not declare.
+struct Dropped {
+    feature: Declaration,
+    /// Whether the file says that it may go.
+    is_retired: bool,
+}
+
+impl Dropped {
+    fn told(&self) -> &'static str {
+        match self.is_retired {
+            true => "retired",
+            false => "dropped",
+        }
+    }
+}
+
 impl Apply {
     fn run(&self, applies: bool) -> Result<(), Failure> {
-        let mut declared = Vec::new();
+        let (mut declared, mut pipelines) = (Vec::new(), Vec::new());
         for file in &self.files {
-            declared.extend(features_of(file)?);
+            match pipelines_of(file)? {
+                Some(found) => {
+                    declared.extend(found.iter().flat_map(Pipeline::declarations).cloned());
+                    pipelines.extend(found);
+                }
+                None => declared.extend(load_features(file).map_err(Failure::input)?),
+            }
         }
         let place = self.of.place()?;
         let runtime = runtime()?;
-        let (outcomes, known) = runtime
+        let (outcomes, found) = runtime
             .block_on(compare(&place, declared, applies))
             .map_err(failure)?;
-        self.tell(&outcomes);
+        let missing = match applies {
+            // What is declared stays so: this is for whoever runs the pipeline.
+            true => Vec::new(),
+            false => missing(&pipelines, &found),
+        };
+        self.tell(&outcomes, &missing);
         let broken: Vec<String> = outcomes
             .iter()
             .filter(|outcome| outcome.breaks())
@@ -306,6 +336,15 @@ impl Apply {
                 broken.join(", ")
             )));
         }
+        let dropped = missing.iter().filter(|it| !it.is_retired);
+        let dropped: Vec<String> = dropped.map(|it| name_of(&it.feature)).collect();
+        if !dropped.is_empty() {
+            return Err(Failure::input(format!(
+                "{} would get no new values, and `penstock run` refuses such a pipeline: put what is missing back into its file, or name it in `retired` if nobody reads it",
+                dropped.join(", ")
+            )));
+        }
+        let known = known_of(&found);
         let changed: Vec<Declaration> = outcomes
             .iter()
             .filter(|outcome| !outcome.is_nothing())
@@ -324,9 +363,9 @@ impl Apply {
         }
     }
 
-    fn tell(&self, outcomes: &[Outcome]) {
+    fn tell(&self, outcomes: &[Outcome], missing: &[Dropped]) {
         if self.of.json {
-            let shown: Vec<_> = outcomes
+            let mut shown: Vec<_> = outcomes
                 .iter()
                 .map(|outcome| {
                     let changes = outcome.changes.iter().flatten().map(|change| {
@@ -339,6 +378,14 @@ impl Apply {
                     })
                 })
                 .collect();
+            shown.extend(missing.iter().map(|it| {
+                json!({
+                    "feature": name_of(&it.feature),
+                    "outcome": it.told(),
+                    "changes": [],
+                    "pipeline": it.feature.pipeline,
+                })
+            }));
             show::json(&json!({ "features": shown }));
             return;
         }
@@ -354,11 +401,37 @@ impl Apply {
                 say!("  {}: `{was}` becomes `{now}`{breaks}", change.what);
             }
         }
+        for it in missing {
+            let (name, pipeline) = (name_of(&it.feature), &it.feature.pipeline);
+            say!("{name}: {}", it.told());
+            match it.is_retired {
+                true => say!(
+                    "  pipeline {pipeline} computes it no more, as its file says: it gets no new values"
+                ),
+                false => say!(
+                    "  pipeline {pipeline} does not declare it any more, and whoever reads it would get no new values; to let it go: retired = [{name:?}]"
+                ),
+            }
+        }
     }
 }
 
-/// The features that a file declares, of a pipeline or by itself.
-fn features_of(file: &Path) -> Result<Vec<FeatureDeclaration>, Failure> {
+/// What the store has of pipelines whose files do not declare it.
+fn missing(pipelines: &[Pipeline], known: &[Declaration]) -> Vec<Dropped> {
+    let serving = pipelines.iter().filter(|pipeline| pipeline.outputs.store);
+    let missing = serving.flat_map(|pipeline| {
+        let now = pipeline.declarations().map(FeatureDeclaration::stored);
+        let dropped = dropped(known, &pipeline.name.value, &now.collect::<Vec<_>>());
+        dropped.into_iter().map(|feature| Dropped {
+            is_retired: is_retired(feature, &pipeline.retired),
+            feature: feature.clone(),
+        })
+    });
+    missing.collect()
+}
+
+/// The pipelines of a file or a folder; none if it declares features by themselves.
+fn pipelines_of(file: &Path) -> Result<Option<Vec<Pipeline>>, Failure> {
     let is_pipeline = std::fs::read_to_string(file)
         .ok()
         .and_then(|text| text.parse::<toml::Table>().ok())
@@ -368,40 +441,41 @@ fn features_of(file: &Path) -> Result<Vec<FeatureDeclaration>, Failure> {
                 .any(|key| table.contains_key(*key))
         });
     if !is_pipeline && !file.is_dir() {
-        return load_features(file).map_err(Failure::input);
+        return Ok(None);
     }
-    let pipelines = load_pipelines(&[file]).map_err(Failure::input)?;
-    let declared = pipelines
-        .iter()
-        .flat_map(|pipeline| pipeline.declarations().cloned());
-    Ok(declared.collect())
+    load_pipelines(&[file]).map(Some).map_err(Failure::input)
 }
 
 type Known = BTreeMap<String, FeatureDeclaration>;
+
+/// What a store has, by name, as it was declared.
+fn known_of(found: &[Declaration]) -> Known {
+    let known = found
+        .iter()
+        .filter_map(|it| Some((name_of(it), serde_json::from_str(&it.document).ok()?)));
+    known.collect()
+}
 
 /// What is different from what the store has, and what it has.
 async fn compare(
     place: &FeaturePlace,
     declared: Vec<FeatureDeclaration>,
     makes: bool,
-) -> Result<(Vec<Outcome>, Known), StoreError> {
+) -> Result<(Vec<Outcome>, Vec<Declaration>), StoreError> {
     let found = match open_reader(place).await {
         Ok(reader) => reader.declarations(None).await?,
         // Where nothing is yet, everything is new.
         Err(StoreError::NotAStore { .. }) if makes => Vec::new(),
         Err(error) => return Err(error),
     };
-    let known: Known = found
-        .iter()
-        .filter_map(|it| Some((name_of(it), serde_json::from_str(&it.document).ok()?)))
-        .collect();
+    let known = known_of(&found);
     let outcomes = declared.into_iter().map(|feature| Outcome {
         changes: known
             .get(&feature.to_string())
             .map(|was| changes(was, &feature)),
         feature,
     });
-    Ok((outcomes.collect(), known))
+    Ok((outcomes.collect(), found))
 }
 
 /// The declaration as stores have it, with what is known of what the feature is computed from.

@@ -264,7 +264,11 @@ fn served(
     let features = environment.features().map_err(Failure::input)?;
     Ok(Some(ServedFeatures {
         settings: settings.clone(),
-        store: Arc::new(Opening::new(features, environment.cache)),
+        store: Arc::new(Opening::new(
+            features,
+            environment.cache,
+            environment.offline.clone(),
+        )),
     }))
 }
 

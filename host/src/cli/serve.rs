@@ -55,17 +55,17 @@ pub(super) struct Arguments {
 const GLANCE: Duration = Duration::from_millis(200);
 
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let (place, settings, cache) = match &arguments.store {
+    let (place, settings, cache, offline) = match &arguments.store {
         Some(text) => {
             let place = FeaturePlace::of(text, &StoreOptions::default());
-            (place, Serving::default(), CacheSettings::default())
+            (place, Serving::default(), CacheSettings::default(), None)
         }
         None => {
             let environment = Environment::find_and_load(&arguments.project, &arguments.env);
             let environment = environment.map_err(Failure::input)?;
             let place = environment.features().map_err(Failure::input)?;
             let settings = environment.serving.unwrap_or_default();
-            (place, settings, environment.cache)
+            (place, settings, environment.cache, environment.offline)
         }
     };
     let listen = arguments.listen.clone().or(settings.listen);
@@ -89,7 +89,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         admin: None,
         features: Some(ServedFeatures {
             settings,
-            store: Arc::new(Opening::new(place, cache)),
+            store: Arc::new(Opening::new(place, cache, offline)),
         }),
     };
     let server = Server::start(runtime.handle(), what).map_err(refused)?;

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use tokio::runtime::Handle;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::{Failure, logs};
 use crate::pipeline::Host;
@@ -19,6 +19,28 @@ enum Asked {
     Interrupt,
     /// A supervisor, with SIGTERM.
     Terminate,
+}
+
+/// Ends when somebody asks for an end. To be called in a runtime, for which nothing else catches them.
+pub(super) fn asked() -> Result<impl Future<Output = ()>, Failure> {
+    let (mut interrupt, mut terminate) = both()?;
+    Ok(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+    })
+}
+
+/// Both signals, caught from now on.
+fn both() -> Result<(Signal, Signal), Failure> {
+    let caught = |kind| {
+        signal(kind).map_err(|error| Failure::work(format!("cannot catch signals: {error}")))
+    };
+    Ok((
+        caught(SignalKind::interrupt())?,
+        caught(SignalKind::terminate())?,
+    ))
 }
 
 /// What the signals set.
@@ -40,11 +62,7 @@ impl Signals {
     /// As [`Signals::catch`], by a task of `io`.
     pub(super) fn catch_on(io: &Handle) -> Result<Self, Failure> {
         let _entered = io.enter();
-        let caught = |kind| {
-            signal(kind).map_err(|error| Failure::work(format!("cannot catch signals: {error}")))
-        };
-        let mut interrupt = caught(SignalKind::interrupt())?;
-        let mut terminate = caught(SignalKind::terminate())?;
+        let (mut interrupt, mut terminate) = both()?;
         let signals = Self {
             stop: Arc::default(),
             at_work: Arc::default(),

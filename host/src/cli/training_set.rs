@@ -3,20 +3,23 @@
 //! The work is done by another program, `penstock-training-set`, which has DataFusion in it and lies beside this one. Here
 //! is found out what it is to read.
 
-use std::io::Write as _;
+mod program;
+mod scratch;
+
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
+use self::program::{Answer, ask, program, stopped};
+use self::scratch::Scratch;
+use super::Failure;
 use super::features::{chosen, failure, runtime};
 use super::show::{self, say};
-use super::{Failure, logs};
-use crate::config::{DEFAULT_ENVIRONMENT, Environment, FeaturePlace, parse_bytes};
-use crate::store::declarations::ELSEWHERE;
-use crate::store::declarations::{FeatureRef, Terms};
+use super::signals;
+use crate::config::{DEFAULT_ENVIRONMENT, Environment, FeaturePlace, StorePlace, parse_bytes};
+use crate::store::declarations::{ELSEWHERE, FeatureRef, Terms};
 use crate::store::item::attribute_name;
-use crate::store::offline::OfflineStore;
+use crate::store::offline::{OfflineStore, Span};
 use crate::store::{Declaration, StoreError, open_reader};
 
 /// Makes a training set: rows with entities and times, and beside each the features as they were then.
@@ -31,7 +34,7 @@ Examples:
     --features driver_accept_proportion_10m,driver_offers_10m,rider/rides_7d@2 --out train.parquet
 
 The rows have the columns of the features' keys, called as the pipelines call them, and a timestamp. Features come from the
-history that the environment's `offline` names. Exit code 2 says that rows or features do not fit.")]
+history that the environment's `offline` names. Exit code 2 says that rows or features do not fit, 130 that you stopped it.")]
 pub(super) struct Arguments {
     /// A Parquet file with the rows.
     #[arg(long, value_name = "SPINE.parquet")]
@@ -62,9 +65,6 @@ pub(super) struct Arguments {
     json: bool,
 }
 
-/// The program that joins.
-const PROGRAM: &str = "penstock-training-set";
-
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let program = program()?;
     let memory = parse_bytes(&arguments.memory);
@@ -78,26 +78,81 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         )));
     };
     let features = environment.features().map_err(Failure::input)?;
+    let runtime = runtime()?;
+    // Before there is anything to leave behind.
+    let asked = runtime.block_on(async { signals::asked() })?;
     // What is copied and spilled lies beside the result, where there must be room in any case.
     let scratch = Scratch::make(&arguments.out)?;
-    let made = runtime()?.block_on(async {
-        let wanted = wanted(&features, &arguments.features).await?;
+    let making = Making {
+        arguments,
+        program,
+        memory,
+        features,
+        scratch: scratch.path(),
+    };
+    let made = runtime.block_on(async {
+        tokio::select! {
+            biased;
+            // What is under way ends when it is dropped, and the folder goes after it.
+            () = asked => Err(stopped()),
+            made = making.make(place) => made,
+        }
+    });
+    // What still talks to the program hears that it has ended.
+    drop(runtime);
+    drop(scratch);
+    report(arguments, &made?);
+    Ok(())
+}
+
+/// A training set on its way.
+struct Making<'a> {
+    arguments: &'a Arguments,
+    program: PathBuf,
+    memory: u64,
+    features: FeaturePlace,
+    scratch: &'a Path,
+}
+
+impl Making<'_> {
+    async fn make(&self, place: &StorePlace) -> Result<Value, Failure> {
+        let Arguments { entities, time, .. } = self.arguments;
+        let wanted = wanted(&self.features, &self.arguments.features).await?;
         let store = OfflineStore::open(place).map_err(failure)?;
-        let (histories, features) = places(&store, &wanted, &scratch.0).await.map_err(failure)?;
-        Ok::<_, Failure>(json!({
-            "spine": arguments.entities,
-            "time": arguments.time,
-            "out": arguments.out,
-            "scratch": scratch.0,
-            "memory": memory,
-            "by_write_time": arguments.by_write_time,
+        let asked = json!({"spine": entities, "time": time});
+        let times = ask(&self.program, Some("times"), &asked).await?.done()?;
+        let span = Span {
+            first: times["first"].as_i64(),
+            last: times["last"].as_i64(),
+        };
+        let mut answer = self.join(&store, &wanted, span).await?;
+        if let (Answer::NoHistory(_), true) = (&answer, span != Span::default()) {
+            // Of those days nothing of a feature is there. Files of others say of what type it is.
+            answer = self.join(&store, &wanted, Span::default()).await?;
+        }
+        answer.done()
+    }
+
+    async fn join(
+        &self,
+        store: &OfflineStore,
+        wanted: &[Declaration],
+        span: Span,
+    ) -> Result<Answer, Failure> {
+        let places = places(store, wanted, span, self.scratch).await;
+        let (histories, features) = places.map_err(failure)?;
+        let request = json!({
+            "spine": self.arguments.entities,
+            "time": self.arguments.time,
+            "out": self.arguments.out,
+            "scratch": self.scratch,
+            "memory": self.memory,
+            "by_write_time": self.arguments.by_write_time,
             "histories": histories,
             "features": features,
-        }))
-    });
-    let made = made.and_then(|request| join(&program, &request))?;
-    report(arguments, &made);
-    Ok(())
+        });
+        ask(&self.program, None, &request).await
+    }
 }
 
 fn report(arguments: &Arguments, made: &Value) {
@@ -130,28 +185,27 @@ async fn wanted(place: &FeaturePlace, asked: &[String]) -> Result<Vec<Declaratio
     Ok(found)
 }
 
-/// Where features lie, and which they are there, for the program. Their files are put into `scratch`.
+/// Where features lie, and which they are there, for the program. Those of their files that rows of a span may need are put
+/// into `scratch`.
 async fn places(
     store: &OfflineStore,
     wanted: &[Declaration],
+    span: Span,
     scratch: &Path,
 ) -> Result<(Vec<Value>, Vec<Value>), StoreError> {
-    let mut together: Vec<&Declaration> = Vec::new();
-    let mut histories = Vec::new();
+    let mut together: Vec<Vec<&Declaration>> = Vec::new();
     let mut features = Vec::new();
     for feature in wanted {
-        let is_beside =
-            |it: &&Declaration| it.group == feature.group && it.pipeline == feature.pipeline;
+        let place = |it: &Declaration| (it.group.clone(), it.pipeline.clone(), it.entity.clone());
+        let is_beside = |others: &Vec<&Declaration>| place(others[0]) == place(feature);
         let history = match together.iter().position(is_beside) {
             Some(history) => history,
             None => {
-                let pipeline = Some(&*feature.pipeline).filter(|it| *it != ELSEWHERE);
-                let files = store.snapshot(&feature.group, pipeline, scratch).await?;
-                histories.push(json!({"keys": feature.entity, "files": files}));
-                together.push(feature);
+                together.push(Vec::new());
                 together.len() - 1
             }
         };
+        together[history].push(feature);
         features.push(json!({
             "column": column(feature, wanted),
             "attribute": attribute_name(&feature.feature, feature.version),
@@ -159,7 +213,32 @@ async fn places(
             "history": history,
         }));
     }
+    let mut histories = Vec::new();
+    for features in together {
+        let of = features[0];
+        let span = needed(&features, span);
+        let files = store.snapshot(&of.group, Some(&of.pipeline), span, scratch);
+        histories.push(json!({
+            "keys": of.entity,
+            "files": files.await?,
+            // Of what is put, nobody says of what types the keys are.
+            "keys_are_texts": of.pipeline == ELSEWHERE,
+        }));
+    }
     Ok((histories, features))
+}
+
+/// The event times of values that rows of a span may get: none that is after the last row, by write time neither; and, if all
+/// features have a TTL, none that was past it at the first.
+fn needed(features: &[&Declaration], span: Span) -> Span {
+    let ttls = features.iter().map(|feature| Terms::of(feature).ttl);
+    let longest = ttls.collect::<Option<Vec<i64>>>();
+    let longest = longest.and_then(|ttls| ttls.into_iter().max());
+    let first = span.first.zip(longest);
+    Span {
+        first: first.map(|(first, longest)| first.saturating_sub(longest)),
+        last: span.last,
+    }
 }
 
 /// What a feature's column is called: as the feature, unless another one is called so, too.
@@ -168,72 +247,5 @@ fn column(feature: &Declaration, wanted: &[Declaration]) -> String {
     match wanted.iter().filter(|it| it.feature == *name).count() {
         1 => name.clone(),
         _ => format!("{}/{name}@{}", feature.group, feature.version),
-    }
-}
-
-/// A folder that is there for as long as this is.
-struct Scratch(PathBuf);
-
-impl Scratch {
-    fn make(out: &Path) -> Result<Self, Failure> {
-        let folder = out.with_added_extension(format!("scratch-{}", std::process::id()));
-        let made = std::fs::create_dir(&folder);
-        made.map_err(|error| {
-            Failure::Work(format!(
-                "cannot make {}: {error}; the folder of --out must be there, and empty of what an earlier attempt left",
-                folder.display()
-            ))
-        })?;
-        Ok(Self(folder))
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            logs::note(&format!("{} is left behind: {error}", self.0.display()));
-        }
-    }
-}
-
-/// The program beside this one.
-fn program() -> Result<PathBuf, Failure> {
-    let own = std::env::current_exe()
-        .map_err(|error| Failure::work(format!("cannot find this program's own file: {error}")))?;
-    let program = own.with_file_name(PROGRAM);
-    match program.is_file() {
-        true => Ok(program),
-        false => Err(Failure::Input(format!(
-            "{} is not there, and it makes training sets; build it with `cargo build -p {PROGRAM}`, or install it beside this program",
-            program.display()
-        ))),
-    }
-}
-
-fn join(program: &Path, request: &Value) -> Result<Value, Failure> {
-    let failed =
-        |error: std::io::Error| Failure::work(format!("cannot run {}: {error}", program.display()));
-    let mut child = Command::new(program)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .map_err(failed)?;
-    if let Some(mut stdin) = child.stdin.take() {
-        // A program that ends before it has read everything says why.
-        let _ = stdin.write_all(request.to_string().as_bytes());
-    }
-    let output = child.wait_with_output().map_err(failed)?;
-    let said = String::from_utf8_lossy(&output.stderr);
-    let said = said.trim_end();
-    match output.status.code() {
-        Some(0) => serde_json::from_slice(&output.stdout).map_err(|error| {
-            Failure::work(format!(
-                "{} said what is no answer: {error}",
-                program.display()
-            ))
-        }),
-        Some(2) => Err(Failure::input(said)),
-        _ => Err(Failure::Work(format!("no training set was made: {said}"))),
     }
 }

@@ -9,7 +9,7 @@ use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
-use crate::config::{CacheSettings, FeaturePlace};
+use crate::config::{CacheSettings, FeaturePlace, StorePlace};
 use crate::store::{
     Declaration, FeatureName, FeatureReader, ItemPlace, PutBatch, PutStore, ServedStore, StoreError,
 };
@@ -18,22 +18,24 @@ use crate::store::{
 pub struct Opening {
     place: FeaturePlace,
     cache: CacheSettings,
+    offline: Option<StorePlace>,
     store: OnceCell<ServedStore>,
 }
 
 impl Opening {
-    /// A store that is opened later.
+    /// A store that is opened later, with the history that what is put goes to.
     #[must_use]
-    pub fn new(place: FeaturePlace, cache: CacheSettings) -> Self {
+    pub fn new(place: FeaturePlace, cache: CacheSettings, offline: Option<StorePlace>) -> Self {
         Self {
             place,
             cache,
+            offline,
             store: OnceCell::new(),
         }
     }
 
     async fn store(&self) -> Result<&ServedStore, StoreError> {
-        let open = || ServedStore::open(&self.place, self.cache);
+        let open = || ServedStore::open(&self.place, self.cache, self.offline.clone());
         self.store.get_or_try_init(open).await
     }
 }

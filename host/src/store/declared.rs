@@ -113,23 +113,11 @@ pub(crate) async fn refuse_dropped(
     now: &[Declaration],
     retired: &[FeatureRef],
 ) -> Result<(), StoreError> {
-    let name = |it: &Declaration| (it.group.clone(), it.feature.clone(), it.version);
-    let declared: BTreeSet<_> = now.iter().map(name).collect();
-    let is_retired = |it: &Declaration| {
-        retired.iter().any(|retired| {
-            let group = retired.group.as_ref();
-            group.is_none_or(|group| *group == it.group)
-                && retired.name == it.feature
-                && retired.version == Some(it.version)
-        })
-    };
-    let windows: BTreeSet<&str> = now.iter().map(|it| it.window.as_str()).collect();
     let known = store.declarations(None).await?;
-    let ours = known
-        .iter()
-        .filter(|it| it.pipeline == pipeline && windows.contains(it.window.as_str()));
-    let dropped = ours.filter(|it| !declared.contains(&name(it)) && !is_retired(it));
+    let dropped = dropped(&known, pipeline, now);
     let features: Vec<String> = dropped
+        .into_iter()
+        .filter(|it| !is_retired(it, retired))
         .map(|it| format!("{}/{}@{}", it.group, it.feature, it.version))
         .collect();
     match features.is_empty() {
@@ -139,6 +127,31 @@ pub(crate) async fn refuse_dropped(
             features,
         }),
     }
+}
+
+/// What a store knows of a pipeline, and the pipeline, which declares `now`, does not: in windows of lengths that it has.
+pub(crate) fn dropped<'a>(
+    known: &'a [Declaration],
+    pipeline: &str,
+    now: &[Declaration],
+) -> Vec<&'a Declaration> {
+    let name = |it: &Declaration| (it.group.clone(), it.feature.clone(), it.version);
+    let declared: BTreeSet<_> = now.iter().map(name).collect();
+    let windows: BTreeSet<&str> = now.iter().map(|it| it.window.as_str()).collect();
+    let ours = known
+        .iter()
+        .filter(|it| it.pipeline == pipeline && windows.contains(it.window.as_str()));
+    ours.filter(|it| !declared.contains(&name(it))).collect()
+}
+
+/// Whether a pipeline's file says that it may stop computing a feature.
+pub(crate) fn is_retired(declaration: &Declaration, retired: &[FeatureRef]) -> bool {
+    retired.iter().any(|retired| {
+        let group = retired.group.as_ref();
+        group.is_none_or(|group| *group == declaration.group)
+            && retired.name == declaration.feature
+            && retired.version == Some(declaration.version)
+    })
 }
 
 fn type_bytes(declaration: &Declaration) -> Result<Vec<u8>, StoreError> {

@@ -37,7 +37,7 @@ use futures::future::BoxFuture;
 use crate::objects::StorageError;
 
 pub use self::cache::Cached;
-pub(crate) use self::declared::refuse_dropped;
+pub(crate) use self::declared::{dropped, is_retired, refuse_dropped};
 pub use self::item::Items;
 pub use self::item::value::Value;
 pub use self::opening::{open_reader, open_store};
@@ -444,6 +444,14 @@ pub enum StoreError {
         pipeline: String,
         /// What it computed before and does not declare now, as `group/name@version`.
         features: Vec<String>,
+    },
+    /// What was put is not in the history of features.
+    #[error("cannot write to the history of features in {place}: {reason}")]
+    Unrecorded {
+        /// Where the history is.
+        place: String,
+        /// What is wrong.
+        reason: String,
     },
     /// The folder holds something else, or nothing.
     #[error("{} is not a feature store: {reason}. Give the folder that a pipeline's `store` names, after the pipeline has run", folder.display())]

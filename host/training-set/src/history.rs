@@ -28,6 +28,8 @@ pub(crate) struct History {
     pub(crate) files: Vec<PathBuf>,
     /// The columns of the key, with the types that they have in the files.
     pub(crate) keys: Vec<(String, DataType)>,
+    /// Whether these are the texts of what the spine may have as numbers.
+    pub(crate) keys_are_texts: bool,
     pub(crate) features: Vec<Feature>,
     by_write_time: bool,
     /// Of the rows that are sorted.
@@ -65,7 +67,11 @@ pub(crate) fn histories(request: &Request) -> Result<Vec<History>, TrainingError
         for (files, features) in together {
             let own = schemas.iter().filter(|(path, _)| files.contains(path));
             let keys = key_types(&place.keys, own)?;
-            found.push(History::new(request.by_write_time, files, keys, features));
+            let history = History::new(request.by_write_time, files, keys, features);
+            found.push(History {
+                keys_are_texts: place.keys_are_texts,
+                ..history
+            });
         }
     }
     Ok(found)
@@ -148,6 +154,7 @@ impl History {
         Self {
             files,
             keys,
+            keys_are_texts: false,
             features,
             by_write_time,
             schema: Arc::new(Schema::new(fields)),

@@ -24,7 +24,8 @@ use crate::{Made, Request, TrainingError};
 /// Bytes that a sort gets at least: with less it could not even merge.
 const LEAST: u64 = 4 << 20;
 
-pub(crate) async fn make(request: &Request) -> Result<Made, TrainingError> {
+/// `work` is a folder for everything that is not yet the result.
+pub(crate) async fn make(request: &Request, work: &Path) -> Result<Made, TrainingError> {
     let schema = spine::schema(&request.spine)?;
     for feature in &request.features {
         if schema.field_with_name(&feature.column).is_ok() {
@@ -44,11 +45,11 @@ pub(crate) async fn make(request: &Request) -> Result<Made, TrainingError> {
     let memory = (request.memory / sorts).max(LEAST);
     let means = Means {
         memory: usize::try_from(memory).unwrap_or(usize::MAX),
-        scratch: &request.scratch,
+        scratch: work,
     };
     let mut joined = Vec::new();
     for history in histories {
-        let keys = KeyColumns::of(&request.spine, &request.time, &history.keys)?;
+        let keys = KeyColumns::of(&request.spine, &request.time, &history)?;
         joined.push(Joined::start(
             &request.spine,
             Arc::new(history),
@@ -56,13 +57,7 @@ pub(crate) async fn make(request: &Request) -> Result<Made, TrainingError> {
             &means,
         )?);
     }
-    let partial = request.out.with_added_extension("partial");
-    let made = write(request, &partial, &schema, joined).await;
-    if made.is_err() {
-        // Why there is no training set matters more than why its beginning is still there.
-        let _ = std::fs::remove_file(&partial);
-    }
-    made
+    write(request, &work.join("result.partial"), &schema, joined).await
 }
 
 /// Writes the rows of the spine with the values beside them. The file is there when it is whole.

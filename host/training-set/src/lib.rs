@@ -19,7 +19,7 @@ mod join;
 mod sorting;
 mod spine;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use datafusion_common::DataFusionError;
 use serde::{Deserialize, Serialize};
@@ -34,7 +34,8 @@ pub struct Request {
     pub time: String,
     /// The file to write, in Parquet.
     pub out: PathBuf,
-    /// A folder for what does not fit into memory.
+    /// A folder for what does not fit into memory and for the result while it is made, where `out` is a name away. The
+    /// program holds a lock of its file `lock`, if there is one.
     pub scratch: PathBuf,
     /// Bytes that sorting may take, about.
     pub memory: u64,
@@ -54,6 +55,9 @@ pub struct Place {
     pub keys: Vec<String>,
     /// The files. One that has not a feature's column has none of its values.
     pub files: Vec<PathBuf>,
+    /// Whether the history has the text of keys, whatever they are: `42` for the number.
+    #[serde(default)]
+    pub keys_are_texts: bool,
 }
 
 /// A feature that is wanted.
@@ -68,6 +72,26 @@ pub struct Wanted {
     pub ttl: Option<i64>,
     /// Which of the request's histories has it.
     pub history: usize,
+}
+
+/// A question for the times of a spine, before its history is looked for. As JSON it is what the program reads when it is
+/// started with `times`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Spine {
+    /// A Parquet file.
+    pub spine: PathBuf,
+    /// Its column with the time.
+    pub time: String,
+}
+
+/// From when to when the rows of a spine are, in microseconds since 1970; nothing of those that have no time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Times {
+    /// The earliest.
+    pub first: Option<i64>,
+    /// The latest.
+    pub last: Option<i64>,
 }
 
 /// What came of it.
@@ -155,7 +179,32 @@ impl From<TrainingError> for DataFusionError {
 ///
 /// See [`TrainingError`]. A file that is there already stays as it was.
 pub async fn make(request: &Request) -> Result<Made, TrainingError> {
-    join::make(request).await
+    let work = work_folder(&request.scratch);
+    let failed = |error: std::io::Error| TrainingError::File {
+        doing: "make",
+        path: work.clone(),
+        reason: error.to_string(),
+    };
+    std::fs::create_dir(&work).map_err(failed)?;
+    let made = join::make(request, &work).await;
+    // What came of it matters more than what is left of how.
+    let _ = std::fs::remove_dir_all(&work);
+    made
+}
+
+/// Where this process puts what it makes in a scratch folder, and what is to be removed if it is stopped.
+#[must_use]
+pub fn work_folder(scratch: &Path) -> PathBuf {
+    scratch.join(format!("work-{}", std::process::id()))
+}
+
+/// Looks at the times of a spine alone.
+///
+/// # Errors
+///
+/// [`TrainingError::Spine`] when it cannot be read or has no such times.
+pub fn times(spine: &Spine) -> Result<Times, TrainingError> {
+    spine::times(&spine.spine, &spine.time)
 }
 
 #[cfg(test)]

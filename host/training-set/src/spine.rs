@@ -6,12 +6,14 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampNanosecondType};
+use arrow::compute::{cast, max, min};
+use arrow::datatypes::{DataType, Int64Type, Schema, SchemaRef, TimeUnit, TimestampNanosecondType};
 use arrow::error::ArrowError;
+use parquet::arrow::ProjectionMask;
 use parquet::arrow::arrow_reader::{ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder};
 
-use crate::TrainingError;
+use crate::history::History;
+use crate::{Times, TrainingError};
 
 /// Rows that are read at once.
 const BATCH: usize = 8_192;
@@ -57,44 +59,27 @@ pub(crate) struct KeyColumns {
 }
 
 impl KeyColumns {
-    /// `keys` are the columns with the types that they have in the history.
-    pub(crate) fn of(
-        spine: &Path,
-        time: &str,
-        keys: &[(String, DataType)],
-    ) -> Result<Self, TrainingError> {
+    /// Those that a history is joined by.
+    pub(crate) fn of(spine: &Path, time: &str, history: &History) -> Result<Self, TrainingError> {
+        let keys = &history.keys;
         let schema = schema(spine)?;
         let refuse = |reason: String| TrainingError::Spine {
             path: spine.to_owned(),
             reason,
         };
-        let names = || {
-            let names = schema.fields().iter().map(|field| field.name().as_str());
-            names.collect::<Vec<_>>().join(", ")
-        };
-        let of_time = schema.field_with_name(time).map_err(|_| {
-            refuse(format!(
-                "have no column `{time}`: name the one with their time with --time; there are {}",
-                names()
-            ))
-        })?;
-        if !matches!(of_time.data_type(), DataType::Timestamp(..)) {
-            return Err(refuse(format!(
-                "have times in `{time}` of type {}: a timestamp is wanted",
-                of_time.data_type()
-            )));
-        }
+        check_time(spine, &schema, time)?;
         for (key, wanted) in keys {
             let field = schema.field_with_name(key).map_err(|_| {
                 refuse(format!(
                     "have no column `{key}`, which is of the features' key; there are {}",
-                    names()
+                    names(&schema)
                 ))
             })?;
             let is = field.data_type();
             let alike = is == wanted
                 || is.is_integer() && wanted.is_integer()
-                || is_text(is) && is_text(wanted);
+                || is_text(is) && is_text(wanted)
+                || history.keys_are_texts && has_one_text(is);
             if !alike {
                 return Err(refuse(format!(
                     "have keys in `{key}` of type {is}, and the features have {wanted}: cast the column"
@@ -102,7 +87,7 @@ impl KeyColumns {
             }
         }
         Ok(Self {
-            keys: keys.to_vec(),
+            keys: keys.clone(),
             time: time.to_owned(),
         })
     }
@@ -121,6 +106,55 @@ impl KeyColumns {
         columns.push(micros(column(&self.time)?)?);
         Ok(columns)
     }
+}
+
+/// Refuses a spine without a column of times that is called so. Gives which one it is.
+fn check_time(spine: &Path, schema: &Schema, time: &str) -> Result<usize, TrainingError> {
+    let refuse = |reason: String| TrainingError::Spine {
+        path: spine.to_owned(),
+        reason,
+    };
+    let Some((at, field)) = schema.column_with_name(time) else {
+        return Err(refuse(format!(
+            "have no column `{time}`: name the one with their time with --time; there are {}",
+            names(schema)
+        )));
+    };
+    match field.data_type() {
+        DataType::Timestamp(..) => Ok(at),
+        other => Err(refuse(format!(
+            "have times in `{time}` of type {other}: a timestamp is wanted"
+        ))),
+    }
+}
+
+fn names(schema: &Schema) -> String {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    names.collect::<Vec<_>>().join(", ")
+}
+
+/// The earliest and the latest time of a spine, of which only that column is read.
+pub(crate) fn times(spine: &Path, time: &str) -> Result<Times, TrainingError> {
+    let at = check_time(spine, schema(spine)?.as_ref(), time)?;
+    let opened = open(spine)?.with_batch_size(BATCH);
+    let only = ProjectionMask::roots(opened.parquet_schema(), [at]);
+    let failed = |reason: String| TrainingError::Spine {
+        path: spine.to_owned(),
+        reason: format!("cannot be read: {reason}"),
+    };
+    let rows = opened.with_projection(only).build();
+    let mut times = Times {
+        first: None,
+        last: None,
+    };
+    for rows in rows.map_err(|error| failed(error.to_string()))? {
+        let rows = rows.map_err(|error| failed(error.to_string()))?;
+        let column = micros(rows.column(0))?;
+        let column = column.as_primitive::<Int64Type>();
+        times.first = times.first.into_iter().chain(min(column)).min();
+        times.last = times.last.max(max(column));
+    }
+    Ok(times)
 }
 
 /// Timestamps as microseconds since 1970. Finer ones are rounded down: a value of later in the same microsecond is not
@@ -146,4 +180,10 @@ fn is_text(data_type: &DataType) -> bool {
         DataType::Dictionary(_, values) => is_text(values),
         _ => false,
     }
+}
+
+/// Whether values become the text of an entity by a cast. (Others do not: 1.0 is `1` there, and times have a form of their
+/// own.)
+fn has_one_text(data_type: &DataType) -> bool {
+    data_type.is_integer() || matches!(data_type, DataType::Boolean | DataType::Date32)
 }

@@ -119,6 +119,7 @@ fn of_driver(files: &[PathBuf]) -> Place {
     Place {
         keys: vec!["driver".to_owned()],
         files: files.to_vec(),
+        keys_are_texts: false,
     }
 }
 
@@ -236,6 +237,7 @@ proptest! {
         let of_city = Place {
             keys: vec!["city".to_owned(), "driver".to_owned()],
             files: vec![cities],
+            keys_are_texts: false,
         };
         let features = vec![
             wanted("g", "g@2", ttl, 0),
@@ -353,6 +355,7 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
             vec![Place {
                 keys: vec![key.to_owned()],
                 files: files.to_vec(),
+                keys_are_texts: false,
             }],
             vec![feature],
         )
@@ -392,4 +395,42 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
     assert!(refused().to_string().contains("it is no Parquet"));
     std::fs::remove_file(path("spine.parquet")).unwrap();
     assert!(refused().is_bad_input() && refused().to_string().contains("cannot be read"));
+}
+
+#[test]
+fn the_times_of_rows_are_from_the_earliest_to_the_latest_that_has_one() {
+    let folder = TempDir::new().unwrap();
+    let spine = folder.path().join("spine.parquet");
+    let asked = |time: &str| {
+        times(&Spine {
+            spine: spine.clone(),
+            time: time.to_owned(),
+        })
+    };
+    let rows = |times: &[Option<i64>]| {
+        let rows: Vec<Row> = times
+            .iter()
+            .map(|time| Row {
+                entity: Some(1),
+                city: None,
+                time: *time,
+            })
+            .collect();
+        write_spine(&spine, &rows);
+    };
+    // Nanoseconds are rounded down, also before 1970. More rows than are read at once.
+    let many: Vec<Option<i64>> = (0..20_000)
+        .map(|at| (at % 3 > 0).then_some(at - 7_000))
+        .collect();
+    for (some, first, last) in [
+        (&[][..], None, None),
+        (&[None, None], None, None),
+        (&[Some(3), None, Some(-2)], Some(-2), Some(3)),
+        (&many, Some(-6_999), Some(12_999)),
+    ] {
+        rows(some);
+        assert_eq!(asked("at").unwrap(), Times { first, last });
+    }
+    assert!(asked("label").unwrap_err().is_bad_input());
+    assert!(asked("when").unwrap_err().is_bad_input());
 }

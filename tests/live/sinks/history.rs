@@ -18,7 +18,7 @@ use serde_json::Value;
 
 use super::stream::{PARTITIONS, Recorded, Stream, TUMBLING};
 use crate::support::HOST;
-use crate::support::proxy::{Fate, Proxy};
+use crate::support::proxy::Proxy;
 use crate::support::servers::kafka::{LIMIT, SHARED};
 use crate::support::servers::s3;
 
@@ -181,18 +181,7 @@ fn a_bucket_that_fails_and_stalls_stops_nothing() {
     let server = s3::start();
     server.make_bucket("features").unwrap();
     let is_well = Arc::new(AtomicBool::new(false));
-    let mut connections = 0;
-    let proxy = Proxy::by(server.port(), {
-        let is_well = Arc::clone(&is_well);
-        move || {
-            connections += 1;
-            match is_well.load(Ordering::Relaxed) {
-                true => Fate::Pass,
-                false if connections % 2 == 0 => Fate::Refuse(503),
-                false => Fate::Stall(0),
-            }
-        }
-    });
+    let proxy = Proxy::ill_until(server.port(), &is_well);
     let options = s3::options(proxy.port).replace("environments.local", "environments.live");
     let stream = stream("live-history-s3", "s3://features/history", &options);
     let recorded = stream.recorded("totals");

@@ -14,14 +14,8 @@ use crate::config::StorePlace;
 use crate::pipeline::features::Features;
 use crate::pipeline::telemetry::HistoryFigures;
 use crate::store::StoreError;
+use crate::store::offline::compact::{self, EVERY};
 use crate::store::offline::{Compacted, Compaction, OfflineFile, OfflineStore};
-
-/// How long after a round the next one is begun, and the first one after the lane was opened.
-const EVERY: Duration = Duration::from_secs(600);
-/// Files of a day, pipeline and window that are made one of whatever their age.
-const MANY: usize = 32;
-/// The same are made one of when there are fewer, and nothing has come to them for so long: in microseconds.
-const QUIET: i64 = 3_600_000_000;
 
 /// Compaction of one pipeline's files.
 pub(super) struct Compacting {
@@ -95,7 +89,7 @@ impl Compacting {
                 Some(seen) => seen,
                 None => Compaction::new(Arc::new(OfflineStore::open(&place)?)),
             };
-            let is_due = |files: &[OfflineFile]| is_due(files, &pipeline, now);
+            let is_due = |files: &[OfflineFile]| compact::is_due(files, &pipeline, now);
             for group in &groups {
                 let Compacted { before, after, .. } = compaction.compact(group, is_due).await?;
                 figures.compacted.add(before);
@@ -111,36 +105,5 @@ impl Drop for Compacting {
         if let Some(round) = &self.round {
             round.abort();
         }
-    }
-}
-
-/// Whether it is time for files that belong together, with the clock at `now`.
-fn is_due(files: &[OfflineFile], pipeline: &str, now: i64) -> bool {
-    let newest = files.iter().map(|file| file.written).max();
-    files.iter().all(|file| file.is_of(pipeline))
-        && (files.len() >= MANY || newest.is_some_and(|newest| newest <= now - QUIET))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn file(pipeline: &str, written: i64) -> OfflineFile {
-        OfflineFile {
-            name: format!("driver/2026-01-31/{pipeline}-10m-l0-1-0-0123456789abcdef.parquet"),
-            bytes: 1,
-            written,
-        }
-    }
-
-    #[test]
-    fn files_are_due_when_they_are_many_or_nothing_comes_any_more() {
-        let few = [file("rides", 5), file("rides", 7)];
-        assert!(!is_due(&few, "rides", QUIET + 6));
-        assert!(is_due(&few, "rides", QUIET + 7));
-        assert!(!is_due(&few, "rid", QUIET + 7), "of another pipeline");
-        let many = vec![file("rides", 7); MANY];
-        assert!(is_due(&many, "rides", 8));
-        assert!(!is_due(&many[1..], "rides", 8));
     }
 }

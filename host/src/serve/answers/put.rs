@@ -229,6 +229,13 @@ fn unwritten(error: StoreError) -> Refusal {
                 "another process takes the values of this store, and one may at a time: put them there, or stop it",
             )
         }
+        StoreError::Unrecorded { .. } => {
+            tracing::error!(%error, "values are not taken");
+            Refusal::new(
+                Kind::Unavailable,
+                "the history of features cannot be written just now, and nothing is stored that is not in it: put the values again; the server's log says why",
+            )
+        }
         _ => {
             tracing::error!(%error, "values cannot be written");
             Refusal::new(

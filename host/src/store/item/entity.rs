@@ -198,8 +198,8 @@ fn read(part: &str, data_type: &DataType) -> Option<ArrayRef> {
     }
 }
 
-/// The parts of a text that [`join`] made.
-fn split(text: &str) -> Vec<String> {
+/// The parts of a text that [`join`] made of several.
+pub(crate) fn split(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = text.chars();
     while let Some(character) = characters.next() {

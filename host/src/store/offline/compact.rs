@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{BooleanArray, RecordBatch};
@@ -20,6 +21,13 @@ use super::rows::{EPOCH, LANE, SEQUENCE, WRITE_TIME};
 use super::writer::encoder;
 use super::{OfflineFile, OfflineStore};
 use crate::store::StoreError;
+
+/// How long whoever compacts by itself waits after a round, and before the first one.
+pub(crate) const EVERY: Duration = Duration::from_secs(600);
+/// Files of a day, pipeline and window that are made one of whatever their age.
+const MANY: usize = 32;
+/// The same are made one of when there are fewer, and nothing has come to them for so long: in microseconds.
+const QUIET: i64 = 3_600_000_000;
 
 /// Bytes of files that are made one of, at most: they are in memory meanwhile, and so is what names their rows.
 const MOST_BYTES: u64 = 64 << 20;
@@ -97,6 +105,13 @@ impl Compaction {
         let seen = self.unlike.get(place);
         seen.is_some_and(|names| names.iter().eq(files.iter().map(|file| &file.name)))
     }
+}
+
+/// Whether it is time for files of a pipeline that belong together, with the clock at `now`.
+pub(crate) fn is_due(files: &[OfflineFile], pipeline: &str, now: i64) -> bool {
+    let newest = files.iter().map(|file| file.written).max();
+    files.iter().all(|file| file.is_of(pipeline))
+        && (files.len() >= MANY || newest.is_some_and(|newest| newest <= now - QUIET))
 }
 
 impl OfflineStore {
@@ -211,4 +226,28 @@ fn first_of(rows: &RecordBatch, seen: &mut HashSet<Write>) -> Result<BooleanArra
         Some(seen.insert(write))
     });
     Ok(is_new.collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn file(pipeline: &str, written: i64) -> OfflineFile {
+        OfflineFile {
+            name: format!("driver/2026-01-31/{pipeline}-10m-l0-1-0-0123456789abcdef.parquet"),
+            bytes: 1,
+            written,
+        }
+    }
+
+    #[test]
+    fn files_are_due_when_they_are_many_or_nothing_comes_any_more() {
+        let few = [file("rides", 5), file("rides", 7)];
+        assert!(!is_due(&few, "rides", QUIET + 6));
+        assert!(is_due(&few, "rides", QUIET + 7));
+        assert!(!is_due(&few, "rid", QUIET + 7), "of another pipeline");
+        let many = vec![file("rides", 7); MANY];
+        assert!(is_due(&many, "rides", 8));
+        assert!(!is_due(&many[1..], "rides", 8));
+    }
 }

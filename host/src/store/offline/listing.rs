@@ -9,9 +9,19 @@ use std::collections::HashSet;
 use futures::TryStreamExt as _;
 use object_store::Error;
 
+use super::rows::DAY;
 use super::writer::plain;
 use super::{EXTENSION, OfflineStore};
 use crate::store::StoreError;
+
+/// Event times from the first to the last, both of them within, in microseconds since 1970; all of them where there is no bound.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// The first.
+    pub first: Option<i64>,
+    /// The last.
+    pub last: Option<i64>,
+}
 
 /// A file of the history.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +39,18 @@ impl OfflineFile {
     #[must_use]
     pub fn day(&self) -> &str {
         self.name.split('/').nth(1).unwrap_or_default()
+    }
+
+    /// Whether it may have rows of a span, by its day. One whose day cannot be read may.
+    #[must_use]
+    pub fn may_have(&self, span: Span) -> bool {
+        let day = self.day().parse::<jiff::civil::Date>().ok();
+        let midnight = day.and_then(|day| day.to_zoned(jiff::tz::TimeZone::UTC).ok());
+        let Some(start) = midnight.map(|it| it.timestamp().as_microsecond()) else {
+            return true;
+        };
+        span.last.is_none_or(|last| start <= last)
+            && span.first.is_none_or(|first| first < start + DAY)
     }
 
     /// Whether it may have rows of a pipeline; of another only if that is called alike but for letters that names of

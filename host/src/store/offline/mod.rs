@@ -21,7 +21,7 @@
 //!
 //! What it must never do: take a row away before another file has it.
 
-mod compact;
+pub(crate) mod compact;
 mod listing;
 mod read;
 pub mod rows;
@@ -35,8 +35,8 @@ use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutPayload};
 use sha2::{Digest as _, Sha256};
 
 pub use self::compact::{Compacted, Compaction};
-pub use self::listing::OfflineFile;
-pub use self::writer::OfflineWriter;
+pub use self::listing::{OfflineFile, Span};
+pub use self::writer::{OfflineWriter, check_schema};
 use super::StoreError;
 use crate::config::StorePlace;
 use crate::objects::{self, Hidden, Kind, Place, StoreUrl};

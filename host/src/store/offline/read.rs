@@ -10,7 +10,7 @@ use bytes::Bytes;
 use object_store::{Error, ObjectStoreExt as _};
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 
-use super::{OfflineFile, OfflineStore};
+use super::{OfflineFile, OfflineStore, Span};
 use crate::store::StoreError;
 
 impl OfflineStore {
@@ -35,8 +35,9 @@ impl OfflineStore {
         decode(bytes).map_err(|reason| self.damaged(name, reason))
     }
 
-    /// Files of this machine with all rows that a group has, in the folder `into`, where they stay whatever is compacted:
-    /// those of one pipeline, if that is named. Of a folder they are links where the file system can link.
+    /// Files of this machine with all rows that a group has of a span, and others, in the folder `into`, where they stay
+    /// whatever is compacted: those of one pipeline, if that is named. Of a folder they are links where the file system can
+    /// link.
     ///
     /// # Errors
     ///
@@ -45,11 +46,14 @@ impl OfflineStore {
         &self,
         group: &str,
         pipeline: Option<&str>,
+        span: Span,
         into: &Path,
     ) -> Result<Vec<PathBuf>, StoreError> {
         loop {
             let mut files = self.files(group).await?;
-            files.retain(|file| pipeline.is_none_or(|pipeline| file.is_of(pipeline)));
+            files.retain(|file| {
+                file.may_have(span) && pipeline.is_none_or(|pipeline| file.is_of(pipeline))
+            });
             // What is gone is in a file that the next listing shows.
             if let Some(copies) = self.copied(&files, into).await? {
                 return Ok(copies);
@@ -65,6 +69,8 @@ impl OfflineStore {
     ) -> Result<Option<Vec<PathBuf>>, StoreError> {
         let mut copies = Vec::with_capacity(files.len());
         for OfflineFile { name, .. } in files {
+            // Copying may take long, and is given up here if nobody wants it any more.
+            tokio::task::yield_now().await;
             let copy = into.join(name.replace('/', "_"));
             let done = match &self.folder {
                 _ if copy.exists() => Ok(()),

@@ -29,7 +29,7 @@ pub const EPOCH: &str = "_epoch";
 pub const SEQUENCE: &str = "_sequence";
 
 /// Microseconds of a day.
-const DAY: i64 = 86_400_000_000;
+pub(super) const DAY: i64 = 86_400_000_000;
 
 /// The type of both times.
 #[must_use]

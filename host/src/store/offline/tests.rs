@@ -226,7 +226,7 @@ fn readers_find_every_row_whatever_is_compacted_meanwhile() {
             let there = written.load(Ordering::SeqCst);
             let copies = folder.path().join(format!("copies-{rounds}"));
             std::fs::create_dir(&copies).unwrap();
-            let files = store.snapshot("driver", Some("rides"), &copies);
+            let files = store.snapshot("driver", Some("rides"), Span::default(), &copies);
             let files = futures::executor::block_on(files).unwrap();
             let mut found = BTreeSet::new();
             for file in files {
@@ -250,8 +250,47 @@ fn readers_find_every_row_whatever_is_compacted_meanwhile() {
     let io = tokio::runtime::Builder::new_current_thread()
         .build()
         .unwrap();
-    let other = io.block_on(store.snapshot("driver", Some("ride"), folder.path()));
+    let other = io.block_on(store.snapshot("driver", Some("ride"), Span::default(), folder.path()));
     assert_eq!(other.unwrap(), Vec::<PathBuf>::new());
+}
+
+#[test]
+fn the_days_of_a_span_are_found_by_their_names() {
+    let folder = TempDir::new().unwrap();
+    let store = opened(&folder);
+    // 9 days from the last of 1969 on, and one that is named by hand.
+    let times: Vec<i64> = (-1..8)
+        .flat_map(|day| [day * DAY, day * DAY + DAY - 1])
+        .collect();
+    write(&store, "a", &[batch(0, &times, 1)]);
+    futures::executor::block_on(async {
+        let files = store.files("driver").await.unwrap();
+        assert_eq!(files.len(), 9);
+        let bounds = || times.iter().map(|time| Some(*time)).chain([None]);
+        for (first, last) in bounds().flat_map(|first| bounds().map(move |last| (first, last))) {
+            let span = Span { first, last };
+            let is_within = |time: &i64| {
+                first.is_none_or(|first| first <= *time) && last.is_none_or(|last| *time <= last)
+            };
+            for (file, of_day) in files.iter().zip(times.chunks(2)) {
+                assert!(
+                    file.may_have(span) || !of_day.iter().any(is_within),
+                    "{span:?}: {file:?}"
+                );
+                let day = of_day[0]..=of_day[1];
+                let is_beside = first.is_some_and(|first| *day.end() < first)
+                    || last.is_some_and(|last| last < *day.start());
+                assert_eq!(file.may_have(span), !is_beside, "{span:?}: {file:?}");
+            }
+        }
+        let unknown = OfflineFile {
+            name: "driver/today/a.parquet".to_owned(),
+            bytes: 1,
+            written: 0,
+        };
+        let (first, last) = (Some(0), Some(0));
+        assert!(unknown.may_have(Span { first, last }));
+    });
 }
 
 #[test]

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
+use futures::FutureExt as _;
+use futures::future::join_all;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::errors::ParquetError;
@@ -16,6 +18,9 @@ use crate::store::StoreError;
 
 /// Bytes of rows that are held before they are written, about.
 const HELD: usize = 32 << 20;
+
+/// Files that are written at once: rows of many days are as many files.
+const AT_ONCE: usize = 16;
 
 /// What writes the history of one lane of a pipeline. Rows are in files when [`OfflineWriter::flush`] returns.
 #[derive(Debug)]
@@ -75,16 +80,42 @@ impl OfflineWriter {
     ///
     /// [`StoreError`] when it cannot be written: what is not, is still held.
     pub async fn flush(&mut self) -> Result<(), StoreError> {
-        while let Some(entry) = self.held.first_entry() {
-            let [group, day, writer] = entry.key();
-            let start = format!("{group}/{day}/{writer}-{}", self.stem);
-            let bytes = encode(&start, entry.get())?;
-            self.store.put(&start, bytes).await?;
-            entry.remove();
+        let places: Vec<[String; 3]> = self.held.keys().cloned().collect();
+        for places in places.chunks(AT_ONCE) {
+            let mut writing = Vec::with_capacity(places.len());
+            for place in places {
+                let [group, day, writer] = place;
+                let start = format!("{group}/{day}/{writer}-{}", self.stem);
+                let bytes = encode(&start, &self.held[place])?;
+                let (store, place) = (Arc::clone(&self.store), place.clone());
+                let put = async move { (place, store.put(&start, bytes).await) };
+                writing.push(put.boxed());
+            }
+            let mut failed = None;
+            for (place, put) in join_all(writing).await {
+                match put {
+                    Ok(_) => drop(self.held.remove(&place)),
+                    Err(error) => failed = failed.or(Some(error)),
+                }
+            }
+            if let Some(error) = failed {
+                return Err(error);
+            }
         }
         self.bytes = 0;
         Ok(())
     }
+}
+
+/// Refuses rows of which no file can be made.
+///
+/// # Errors
+///
+/// [`StoreError::Shape`] when they have a type that Parquet has not.
+pub fn check_schema(rows: &RecordBatch) -> Result<(), StoreError> {
+    let made = encoder(rows.schema());
+    made.map(drop)
+        .map_err(|error| StoreError::Shape(format!("the history cannot have such rows: {error}")))
 }
 
 /// A file of some batches, which must have one schema. `of` says of which file errors are.
