@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
+use hashbrown::DefaultHashBuilder;
 use moka::future::Cache as Held;
 use moka::ops::compute::Op;
 use tokio::sync::watch;
@@ -60,7 +61,7 @@ struct Loading {
 #[derive(Debug)]
 pub struct Cached<S: ?Sized> {
     max_age: Duration,
-    held: Held<Key, Entry>,
+    held: Held<Key, Entry, DefaultHashBuilder>,
     loading: Mutex<HashMap<Key, Loading>>,
     groups: KnownGroups,
     figures: Arc<CacheFigures>,
@@ -80,7 +81,8 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
         Self {
             store,
             max_age,
-            held: Held::builder().max_capacity(bytes).weigher(weigh).build(),
+            held: (Held::builder().max_capacity(bytes).weigher(weigh))
+                .build_with_hasher(DefaultHashBuilder::default()),
             loading: Mutex::default(),
             groups: KnownGroups::default(),
             figures: Arc::default(),

@@ -146,8 +146,8 @@ pub(super) fn batch_get(entities: &[u64]) -> BatchGetRequest {
 }
 
 fn grpc(load: &Load) -> Result<u64> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
+    // One thread, as the other clients have for a connection.
+    let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     runtime.block_on(async {
@@ -158,11 +158,16 @@ fn grpc(load: &Load) -> Result<u64> {
                 let (mut client, load) = (client.clone(), load.clone());
                 let number = connection * load.depth + stream;
                 asking.push(tokio::spawn(async move {
+                    let requests = (0..REQUESTS).map(|request| load.entities(number, request));
+                    let requests: Vec<_> = requests.map(|it| batch_get(&it)).collect();
                     let began = Instant::now();
                     let mut asked = 0;
                     while !load.is_over(began, asked) {
-                        let entities = load.entities(number, load.next(asked));
-                        let answer = client.batch_get(batch_get(&entities)).await?.into_inner();
+                        let request = match load.seconds {
+                            0.0 => batch_get(&load.entities(number, asked)),
+                            _ => requests[load.next(asked) as usize].clone(),
+                        };
+                        let answer = client.batch_get(request).await?.into_inner();
                         let states = answer.columns.iter().flat_map(|it| &it.states);
                         let values = states.filter(|state| *state & 2 != 0).count();
                         ensure!(values == load.entities * FEATURES, "{values} values came");
