@@ -23,6 +23,7 @@ use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
 use super::state::{Marks, RecordId};
 use super::states::{NONE, States};
+use super::unfinished::Parts;
 use super::work::Work;
 
 /// Rows that are looked at together: so few that their lives stay in the processor's cache.
@@ -498,7 +499,7 @@ impl Unbounded {
             let period = failure.and_then(|_| values.iter().enumerate().find(is_value));
             let mut slots = vec![value];
             slots.extend(period.map(|(at, _)| periods[at]));
-            Ok((self.states.gather(&slots)?, 0))
+            Parts::Slots(slots, 0)
         };
         calls.ended(&finishing, &ended.failed, &self.states, parts)?;
         for slot in periods {
@@ -565,7 +566,7 @@ impl Unbounded {
             .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
-        let parts = |at: usize| Ok((self.states.gather(&[finishing.earlier[at]])?, 0));
+        let parts = |at: usize| Parts::Slots(vec![finishing.earlier[at]], 0);
         calls.ended(&finishing, &ended.failed, &self.states, parts)?;
         for at in ended.silent {
             self.lives[finishing.keys[at] as usize].stands = false;

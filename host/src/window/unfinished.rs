@@ -9,7 +9,8 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::ArrayRef;
+use arrow::array::{Array, ArrayRef};
+use arrow::compute::concat;
 use arrow::error::ArrowError;
 
 use super::WindowError;
@@ -56,8 +57,9 @@ pub struct Unfinished {
     most: u64,
     bytes: u64,
     kept: BTreeMap<RecordId, BTreeMap<Vec<u8>, Size>>,
-    /// What changed since changes were taken.
-    changes: Vec<UnfinishedChange>,
+    /// What changed since changes were taken: of each key the last, so that a window that fails again and again until
+    /// then takes no more room than one that failed once.
+    changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     counts: UnfinishedCounts,
     /// Whether what is finished now was kept before.
     is_trial: bool,
@@ -79,7 +81,7 @@ impl Unfinished {
             most,
             bytes: 0,
             kept: BTreeMap::new(),
-            changes: Vec::new(),
+            changes: BTreeMap::new(),
             counts: UnfinishedCounts::default(),
             is_trial: false,
         }
@@ -104,9 +106,9 @@ impl Unfinished {
         }
     }
 
-    /// What changed since this was asked, in the order in which it is to be carried out.
+    /// What changed since this was asked, by rising keys.
     pub fn changes(&mut self) -> Vec<UnfinishedChange> {
-        std::mem::take(&mut self.changes)
+        std::mem::take(&mut self.changes).into_iter().collect()
     }
 
     /// Takes note of windows that are kept already. Gives those that another transform failed on.
@@ -143,18 +145,13 @@ impl Unfinished {
         self.kept.contains_key(&id)
     }
 
-    /// Keeps a window that could not be finished, in the place of what was kept of it.
+    /// Keeps a window that could not be finished, of which nothing is kept.
     fn keep(
         &mut self,
         row: &[u8],
         window: UnfinishedWindow,
         states: &[ArrayRef],
     ) -> Result<(), StateError> {
-        self.forget(row, window.id);
-        if self.bytes.saturating_add(bytes_of(states) as u64) > self.most {
-            self.drop_one();
-            return Ok(());
-        }
         let mut pairs = Vec::with_capacity(window.states);
         let mut bytes = 0;
         self.codec.encode_unfinished(row, &window, states, |edit| {
@@ -210,8 +207,49 @@ fn bytes_of_edit(edit: &Edit<'_>) -> u64 {
     }
 }
 
-/// The states that go into a window, and how many of them are its earlier part.
-pub(super) type Parts = (Vec<ArrayRef>, usize);
+/// What goes into a window, and how many of its states are the earlier part.
+pub(super) enum Parts {
+    /// The states in these slots.
+    Slots(Vec<u32>, usize),
+    /// These states.
+    States(Vec<ArrayRef>, usize),
+}
+
+/// Slots whose states are gathered at once: those of a window of many panes may be more than there is room for.
+const GATHERED: usize = 64;
+
+impl Parts {
+    /// The states, if they take no more than so many bytes, and how many are the earlier part.
+    fn within(
+        self,
+        room: u64,
+        states: &States,
+    ) -> Result<Option<(Vec<ArrayRef>, usize)>, ArrowError> {
+        let (slots, earlier) = match self {
+            Self::States(columns, earlier) => return Ok(Some((columns, earlier))),
+            Self::Slots(slots, earlier) => (slots, earlier),
+        };
+        let (mut pieces, mut bytes) = (Vec::new(), 0);
+        for slots in slots.chunks(GATHERED) {
+            let piece = states.gather(slots)?;
+            bytes += bytes_of(&piece) as u64;
+            if bytes > room {
+                return Ok(None);
+            }
+            pieces.push(piece);
+        }
+        let columns = pieces.first().map_or(0, Vec::len);
+        if columns == 0 {
+            return Ok(None);
+        }
+        let columns = (0..columns).map(|column| {
+            let parts: Vec<&dyn Array> =
+                pieces.iter().map(|piece| piece[column].as_ref()).collect();
+            concat(&parts)
+        });
+        Ok(Some((columns.collect::<Result<_, _>>()?, earlier)))
+    }
+}
 
 impl Calls {
     /// From now on windows that cannot be finished are kept.
@@ -237,7 +275,7 @@ impl Calls {
         windows: &Finishing,
         failed: &[usize],
         states: &States,
-        parts: impl Fn(usize) -> Result<Parts, ArrowError>,
+        parts: impl Fn(usize) -> Parts,
     ) -> Result<(), WindowError> {
         let Some(unfinished) = &mut self.unfinished else {
             return Ok(());
@@ -257,7 +295,12 @@ impl Calls {
                 unfinished.counts.finished += u64::from(was_kept && unfinished.is_trial);
                 continue;
             }
-            let (states, earlier) = parts(at)?;
+            unfinished.forget(&row, windows.ids[at]);
+            let room = unfinished.most.saturating_sub(unfinished.bytes);
+            let Some((states, earlier)) = parts(at).within(room, states)? else {
+                unfinished.drop_one();
+                continue;
+            };
             let revision = windows.revisions.get(at);
             let window = UnfinishedWindow {
                 id: windows.ids[at],
@@ -402,7 +445,7 @@ async fn try_again<W: TriedAgain + Send>(
             .await?;
         calls.ended(&finishing, &ended.failed, states, |at| {
             let at = these[at];
-            Ok((again.states_of(at), again.windows[at].earlier))
+            Parts::States(again.states_of(at), again.windows[at].earlier)
         })?;
         for (place, revision) in finishing.revisions.iter().enumerate() {
             let at = these[place];

@@ -1,7 +1,5 @@
 //! What of tumbling and hopping windows is kept that could not be finished, and how they are tried again.
 
-use arrow::error::ArrowError;
-
 use super::Aligned;
 use crate::window::WindowError;
 use crate::window::calls::Calls;
@@ -14,14 +12,14 @@ use crate::window::unfinished::{Parts, TriedAgain, next_revision};
 impl Aligned {
     /// The states of a key's panes in the window that ends at a boundary, and how many of them are in the chunk before
     /// the window's last one.
-    pub(super) fn parts(&self, length: usize, key: u32, end: i64) -> Result<Parts, ArrowError> {
+    pub(super) fn parts(&self, length: usize, key: u32, end: i64) -> Parts {
         let length = self.folds[length].length;
         let start = length.emitted_at(end).unwrap_or(end - 1);
         let chunk = (end - 1).div_euclid(length.panes) * length.panes;
         let (_, panes) = panes_of_key(&self.open, start..end, key);
         let earlier = panes.partition_point(|(pane, _)| *pane < chunk);
         let slots: Vec<u32> = panes.into_iter().map(|(_, slot)| slot).collect();
-        Ok((self.states.gather(&slots)?, earlier))
+        Parts::Slots(slots, earlier)
     }
 
     /// Folds anew what a merge that failed has spoiled: there is another transform now.

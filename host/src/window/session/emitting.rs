@@ -8,6 +8,7 @@ use crate::window::calls::Calls;
 use crate::window::emission::{Emit, Finishing, Moment, Revision, Withdrawing};
 use crate::window::rows::RowBatch;
 use crate::window::states::NONE;
+use crate::window::unfinished::Parts;
 
 impl Sessions {
     /// Emits the sessions that end up to `watermark`, and says how many.
@@ -178,7 +179,7 @@ impl Sessions {
             .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
-        let parts = |at: usize| Ok((self.states.gather(&[slots[at]])?, 0));
+        let parts = |at: usize| Parts::Slots(vec![slots[at]], 0);
         calls.ended(&finishing, &ended.failed, &self.states, parts)?;
         for at in ended.silent {
             self.emitted_mut(slots[at]).bounds = None;

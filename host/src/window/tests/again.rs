@@ -70,7 +70,7 @@ impl Lane {
         for (key, value) in self.calls.unfinished().unwrap().changes() {
             match value {
                 Some(value) => drop(self.kept.insert(key, value)),
-                None => assert!(self.kept.remove(&key).is_some(), "it was there"),
+                None => drop(self.kept.remove(&key)),
             }
         }
         let kept = self.counts().kept;
