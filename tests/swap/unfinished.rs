@@ -70,7 +70,7 @@ fn is_made_up_for(name: &str, wrong: Wrong, window: &str, run: &str, next: Vec<u
     let mut process = disturbed.start_with_all(&topic, "one");
     disturbed.catch_up(&topic, &mut [&mut process]);
     let waiting = kept(&disturbed);
-    assert!(waiting > 20, "{waiting} windows wait");
+    assert!(waiting > 5, "{waiting} windows wait");
     let undisturbed = over(&topic, &format!("{name}-undisturbed"), window, RUN);
     undisturbed.finish(&topic, "one");
     let sound = undisturbed.store();
@@ -97,6 +97,26 @@ fn is_made_up_for(name: &str, wrong: Wrong, window: &str, run: &str, next: Vec<u
 fn windows_that_a_version_could_not_finish_are_those_of_the_next() {
     let next = version(0, Wrong::Nothing);
     is_made_up_for("unfinished", Wrong::FinishTraps, WINDOW, RUN, next);
+}
+
+#[test]
+fn sessions_that_a_version_could_not_finish_are_those_of_the_next() {
+    let window = "kind = \"session\"\ngap = \"15s\"\nallowed_lateness = \"30s\"";
+    let next = version(0, Wrong::Nothing);
+    is_made_up_for(
+        "unfinished-session",
+        Wrong::FinishTraps,
+        window,
+        SMALL,
+        next,
+    );
+}
+
+#[test]
+fn values_without_end_that_a_version_could_not_finish_are_those_of_the_next() {
+    let window = "kind = \"unbounded\"\nttl = \"1m\"\nemit = { every = \"30s\" }";
+    let next = successor(0, Wrong::Nothing);
+    is_made_up_for("unfinished-value", Wrong::FinishTraps, window, RUN, next);
 }
 
 #[test]
