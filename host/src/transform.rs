@@ -467,6 +467,10 @@ pub trait Windowed: Send {
         Ok(())
     }
 
+    /// From now on it is tried on windows that another transform could not finish, or no longer: what fails of those is
+    /// not held against it.
+    fn forgive(&mut self, _is_forgiven: bool) {}
+
     /// Adds rows to groups: a left fold in row order.
     fn accumulate<'a>(
         &'a mut self,

@@ -3,10 +3,11 @@
 
 use std::sync::LazyLock;
 
-use penstock::pipeline::Host;
+use penstock::config::{Environment, load_pipelines};
+use penstock::pipeline::{self, Host, Opened};
 
 use super::guest::{Entry, Guest};
-use super::migrating;
+use super::{migrating, unfinished};
 use crate::support::{Folder, Tuning, transform};
 
 /// Who attacks.
@@ -47,8 +48,18 @@ pub(crate) struct Attack {
     pub(crate) host: Option<usize>,
     /// Whether the program itself is to compile it, in a child.
     pub(crate) is_compiled_in_child: bool,
-    /// Whether it takes over states instead of working on events.
-    is_migration: bool,
+    /// What it is given to work on.
+    work: Work,
+}
+
+/// What an attacker is given to work on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Work {
+    Events,
+    /// States of another version, to be taken over.
+    States,
+    /// Events of windows that are kept if it cannot finish them.
+    KeptWindows,
 }
 
 const TUMBLING: &str = "kind = \"tumbling\"\nsize = \"10s\"";
@@ -73,7 +84,7 @@ impl Attack {
             lanes: 1,
             host: None,
             is_compiled_in_child: false,
-            is_migration: false,
+            work: Work::Events,
         }
     }
 
@@ -109,8 +120,21 @@ impl Attack {
         guest: Guest,
     ) -> Self {
         Self {
-            is_migration: true,
+            work: Work::States,
             ..Self::windowed(name, entry, stopped_by, parts, guest)
+        }
+    }
+
+    /// By a windowed guest whose windows are kept for the version after it.
+    pub(crate) fn keeping(
+        name: &'static str,
+        entry: Entry,
+        stopped_by: &'static str,
+        guest: Guest,
+    ) -> Self {
+        Self {
+            work: Work::KeptWindows,
+            ..Self::windowed(name, entry, stopped_by, &[], guest)
         }
     }
 
@@ -178,8 +202,10 @@ impl Attack {
                 _ => Err(ended.stderr()),
             };
         }
-        if self.is_migration {
-            return migrating::take_over(self.name, host, folder);
+        match self.work {
+            Work::Events => {}
+            Work::States => return migrating::take_over(self.name, host, folder),
+            Work::KeptWindows => return unfinished::keep(self.name, host, folder),
         }
         let tuning = Tuning {
             lanes: self.lanes,
@@ -189,6 +215,20 @@ impl Attack {
         assert!(report.accounting.balances(), "{}", self.name);
         Ok(report.figures.dropped)
     }
+}
+
+/// Puts the pipeline of an attack together, as a host does that is to run it.
+///
+/// # Errors
+///
+/// What is said of it.
+pub(super) fn opened(host: &Host, folder: &Folder) -> Result<Opened, String> {
+    let path = folder.path("pipeline.toml");
+    let mut pipelines = load_pipelines(&[&path]).map_err(|error| error.to_string())?;
+    let environment = Environment::find_and_load(&path, "local");
+    let environment = environment.map_err(|error| error.to_string())?;
+    let opened = pipeline::open(host, pipelines.remove(0), &environment);
+    opened.map_err(|error| error.to_string())
 }
 
 fn pipeline(

@@ -4,11 +4,10 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array};
 use arrow::datatypes::{DataType, Field, Schema};
-use penstock::config::{Environment, load_pipelines};
-use penstock::pipeline::{self, Host};
+use penstock::pipeline::Host;
 use penstock::transform::{CallError, Windowed};
 
-use super::attack::{Attack, Ends};
+use super::attack::{Attack, Ends, opened};
 use super::guest::{Entry, Guest};
 use super::image::{Cols, cols, field};
 use crate::support::Folder;
@@ -41,12 +40,7 @@ const NUMBERS: &[u8] = &[7; 8 * STATES];
 ///
 /// What is said of it before anything switches, and of which pipeline.
 pub(super) fn take_over(name: &str, host: &Host, folder: &Folder) -> Result<u64, String> {
-    let path = folder.path("pipeline.toml");
-    let mut pipelines = load_pipelines(&[&path]).map_err(|error| error.to_string())?;
-    let environment = Environment::find_and_load(&path, "local");
-    let environment = environment.map_err(|error| error.to_string())?;
-    let opened = pipeline::open(host, pipelines.remove(0), &environment);
-    let opened = opened.map_err(|error| error.to_string())?;
+    let opened = opened(host, folder)?;
     let opener = opened.opener().expect("it has windows");
     let before = Schema::new(vec![Field::new("n", DataType::Int64, false)]);
     let states: ArrayRef = Arc::new(Int64Array::from_iter_values(0..STATES as i64));

@@ -14,6 +14,7 @@ mod returned;
 mod secrets;
 mod talk;
 mod time;
+mod unfinished;
 
 #[cfg(test)]
 use std::collections::BTreeSet;
@@ -43,6 +44,7 @@ pub(crate) fn attacks() -> Vec<Attack> {
         talk::attacks(),
         binary::attacks(),
         poison::attacks(),
+        unfinished::attacks(),
     ];
     all.into_iter().flatten().collect()
 }

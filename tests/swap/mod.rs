@@ -11,4 +11,5 @@ mod registry_away;
 mod replayed;
 mod rolled_back;
 mod shadowed;
+mod unfinished;
 mod versions;

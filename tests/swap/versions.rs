@@ -28,6 +28,8 @@ pub(super) enum Wrong {
     MigrationTrapsAfterTheTrial,
     /// It has nothing to say of windows with an odd number of rows.
     IsSilentAtTimes,
+    FinishTraps,
+    MergeTraps,
 }
 
 /// Windows whose features the guest `versioned` has.
@@ -71,6 +73,8 @@ fn of_guest(guest: &str, adds: u64, wrong: Wrong) -> Vec<u8> {
         Wrong::MigrationTakesMemory => 10,
         Wrong::MigrationTrapsAfterTheTrial => 11,
         Wrong::IsSilentAtTimes => 12,
+        Wrong::FinishTraps => 13,
+        Wrong::MergeTraps => 14,
     };
     bytes[place + 8..place + 16].copy_from_slice(&adds.to_le_bytes());
     bytes[place + 16..place + 24].copy_from_slice(&wrong.to_le_bytes());

@@ -6,10 +6,11 @@ use serde_json::json;
 
 use super::show::{self, say};
 use super::signals::Signals;
-use super::summary::{map_to_json, print_rows, rejected_to_json, rows_to_json};
+use super::summary::{map_to_json, print_rows, rejected_to_json, rows_to_json, unfinished_to_json};
 use super::{Failure, logs};
 use crate::config::{Environment, Pipeline};
 use crate::pipeline::Host;
+use crate::pipeline::kept::UnfinishedCounts;
 use crate::pipeline::live::{self, LaneAccount, LiveError, LiveReport};
 use crate::pipeline::telemetry::Telemetry;
 
@@ -97,6 +98,21 @@ fn print(report: &LiveReport) {
     print_rows(&accounting);
     let windows = report.lanes.values().map(|lane| lane.windows).sum();
     say!("windows    {} closed (one a key)", show::count(windows));
+    let mut unfinished = UnfinishedCounts::default();
+    for lane in report.lanes.values() {
+        let kept = unfinished.kept + lane.unfinished.kept;
+        unfinished.add(&lane.unfinished);
+        unfinished.kept = kept;
+    }
+    if unfinished != UnfinishedCounts::default() {
+        say!(
+            "           {} could not be finished and wait for another version; {} were tried again, {} finished; for {} there was no room",
+            show::count(unfinished.kept),
+            show::count(unfinished.tried),
+            show::count(unfinished.finished),
+            show::count(unfinished.dropped)
+        );
+    }
     let watermarks = report.lanes.values().map(|lane| lane.watermark);
     let least = watermarks.min().flatten();
     say!(
@@ -144,6 +160,7 @@ fn lanes_to_json(lanes: &BTreeMap<u32, LaneAccount>) -> serde_json::Value {
             "rejected_by_reason": rejected_to_json(&lane.accounting),
             "map": map_to_json(&lane.accounting),
             "windows": lane.windows,
+            "unfinished_windows": unfinished_to_json(&lane.unfinished),
             "watermark": lane.watermark.map(show::instant),
         });
         (number.to_string(), lane)

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use url::Url;
 
 use super::show::{self, say};
-use super::summary::rows_to_json;
+use super::summary::{rows_to_json, unfinished_to_json};
 use super::{Failure, health};
 use crate::config::{DEFAULT_ENVIRONMENT, Environment, StoreOptions, StorePlace, load_pipelines};
 use crate::pipeline;
@@ -204,6 +204,7 @@ fn print(
         "cursors",
         "watermark",
         "rows",
+        "unfinished",
         "outbox",
         "size",
         "committed",
@@ -222,7 +223,7 @@ fn print(
         ];
         let number = lane.number.to_string();
         if lane.come.is_empty() {
-            let nothing = std::iter::repeat_n("-".to_owned(), 6);
+            let nothing = std::iter::repeat_n("-".to_owned(), 7);
             rows.push(
                 [number.clone()]
                     .into_iter()
@@ -239,7 +240,7 @@ fn print(
     show::table(&header, &rows);
 }
 
-fn cells(come: &Come) -> [String; 6] {
+fn cells(come: &Come) -> [String; 7] {
     let listed = |pairs: Vec<String>| match pairs.is_empty() {
         true => "-".to_owned(),
         false => pairs.join(" "),
@@ -252,6 +253,7 @@ fn cells(come: &Come) -> [String; 6] {
         listed(cursors.map(|(split, at)| format!("{split}:{at}")).collect()),
         come.watermark.map_or_else(|| "-".to_owned(), watermark),
         come.rows.map_or_else(|| "-".to_owned(), show::count),
+        (come.unfinished.as_ref()).map_or_else(|| "-".to_owned(), |it| show::count(it.kept)),
         listed(
             outbox
                 .map(|(name, owed)| format!("{name}:{owed}"))
@@ -328,6 +330,7 @@ fn come_json(come: &Come) -> Value {
         "watermark": come.watermark.map(watermark),
         "windows": come.windows,
         "rows": come.rows,
+        "unfinished_windows": come.unfinished.as_ref().map(unfinished_to_json),
         "outbox": outbox,
         "events": rows_to_json(accounting),
     })

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::show::{self, say};
 use crate::config::print_duration;
+use crate::pipeline::kept::UnfinishedCounts;
 use crate::pipeline::{Accounting, RunReport};
 
 pub(super) fn print(report: &RunReport, elapsed: Duration) {
@@ -185,6 +186,16 @@ pub(super) fn map_to_json(accounting: &Accounting) -> Option<serde_json::Value> 
         "late": accounting.late,
         "poisoned": accounting.poisoned,
     }))
+}
+
+/// Windows that could not be finished, and what became of them.
+pub(super) fn unfinished_to_json(counts: &UnfinishedCounts) -> serde_json::Value {
+    json!({
+        "kept": counts.kept,
+        "dropped": counts.dropped,
+        "tried_again": counts.tried,
+        "finished": counts.finished,
+    })
 }
 
 /// Rows by where they ended.

@@ -57,6 +57,8 @@ pub struct Limits {
     pub failures: u32,
     /// CPU time of finding out which rows of a batch fail.
     pub recovery_cpu: i64,
+    /// Bytes that a lane keeps of windows that cannot be finished, for the next version to try again.
+    pub unfinished_bytes: u64,
 }
 
 impl Default for Limits {
@@ -84,6 +86,7 @@ impl Default for Limits {
             compile_memory: 8 * GIB,
             failures: 64,
             recovery_cpu: 600_000_000,
+            unfinished_bytes: 16 * MIB,
         }
     }
 }
@@ -169,6 +172,7 @@ pub(super) fn read(node: &Node<'_>) -> Option<Limits> {
         ),
         failures: table.number("failures", default.failures, 0..=1_000_000),
         recovery_cpu: table.time("recovery_cpu", default.recovery_cpu, (1_000, "1ms")),
+        unfinished_bytes: table.bytes("unfinished_bytes", default.unfinished_bytes, 0..=GIB),
     };
     table.table.finish(&ROOT_KEYS, &[]);
     table.is_right.then_some(limits)

@@ -16,6 +16,7 @@ use crate::store::StoreError;
 use crate::store::embedded::{EmbeddedReader, Keyspace, LaneSize};
 use crate::text::record_lines;
 pub use crate::window::Fact;
+pub use crate::window::UnfinishedCounts;
 use crate::window::{Codec, StateError};
 
 /// Where lanes of both kinds say how far they have come.
@@ -68,6 +69,8 @@ pub struct Come {
     pub watermark: Option<i64>,
     /// Windows that closed.
     pub windows: u64,
+    /// Windows that could not be finished, and what became of them; none where they are not kept.
+    pub unfinished: Option<UnfinishedCounts>,
     /// Rows that it has emitted, where that is kept.
     pub rows: Option<u64>,
     /// What is committed and still to be sent, in entries of many messages each, by addressee; over recorded events

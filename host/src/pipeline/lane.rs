@@ -23,7 +23,7 @@ use super::commit::{LaneCommits, ToCommit};
 use super::delivery::ToDelivery;
 use super::heavy::HeavyKeys;
 use super::judged::refuse;
-use super::live::Wanted;
+use super::live::{self, Wanted};
 pub(super) use super::output::Output;
 pub(super) use super::place::{Place, Start};
 use super::plan::{Plan, WindowPlan};
@@ -37,7 +37,7 @@ use crate::sink::Mark;
 use crate::source::{Origin, Origins};
 use crate::stage::Stage;
 use crate::transform::{Figures, Windowed};
-use crate::window::{Calls, Emission, Emit, WindowError, Windows};
+use crate::window::{Calls, Emission, Emit, UnfinishedCounts, WindowError, Windows};
 
 /// What a reader sends to a lane.
 #[derive(Debug)]
@@ -147,6 +147,8 @@ pub(super) struct LaneReport {
     /// The watermark at the end of the source, before everything closed.
     pub(super) watermark: i64,
     pub(super) figures: Figures,
+    /// Windows that could not be finished, and what became of them.
+    pub(super) unfinished: UnfinishedCounts,
 }
 
 /// Why a lane cannot go on.
@@ -257,10 +259,12 @@ impl Lane {
         out: Outlet,
     ) -> Result<Self, LaneError> {
         let kept = commits.kept.take();
-        let residence = kept.map(|kept| Residence::new(windows, &plan.key_schema, kept));
+        let mut calls = Calls::new(transform, plan.call_bytes, plan.call_groups);
+        let residence =
+            kept.map(|kept| Residence::new(windows, &plan.key_schema, kept, &mut calls));
         Ok(Self {
             residence: residence.transpose()?,
-            calls: Calls::new(transform, plan.call_bytes, plan.call_groups),
+            calls,
             windows: Windows::new(&windows.shape, &plan.key_schema, &windows.spec)?,
             heavy: HeavyKeys::new(&plan.key_schema)?,
             revises: windows.shape.revises(),
@@ -287,6 +291,7 @@ impl Lane {
     /// Works until the source ends, or the lane is stopped.
     pub(super) async fn run(mut self, mut input: Receiver<ToLane>) -> Result<(), LaneError> {
         self.resume().await?;
+        self.try_again().await?;
         loop {
             self.out.telemetry.heartbeat.rest();
             let Some(message) = self.commits.unless_due(input.receive()).await else {
@@ -355,6 +360,7 @@ impl Lane {
         let mut report = self.report.clone();
         report.watermark = self.watermark;
         report.figures += &self.calls.figures();
+        report.unfinished.add(&self.calls.unfinished_counts());
         report
     }
 
@@ -370,6 +376,7 @@ impl Lane {
         telemetry
             .resident_keys
             .set_count(self.windows.keys() as u64);
+        telemetry.tell_unfinished(&self.calls.unfinished_counts());
     }
 
     /// Goes on where an earlier run stopped.
@@ -392,6 +399,32 @@ impl Lane {
         Ok(())
     }
 
+    /// Has the transform try windows again that another version could not finish, before it is given anything else. What
+    /// comes of them is committed at once, together with what is kept of them no longer: so it comes out once.
+    async fn try_again(&mut self) -> Result<(), LaneError> {
+        let Some(residence) = &mut self.residence else {
+            return Ok(());
+        };
+        // What works beside the lane has none of them.
+        let beside = self.out.beside.take();
+        let (windows, calls, out) = (&mut self.windows, &mut self.calls, &mut self.out);
+        let tried = residence.try_again(windows, calls, out).await?;
+        self.out.beside = beside;
+        let counts = self.calls.unfinished_counts();
+        self.out.telemetry.tell_unfinished(&counts);
+        if tried == 0 {
+            return Ok(());
+        }
+        tracing::info!(
+            tried,
+            kept = counts.kept,
+            "windows that another version could not finish were tried again"
+        );
+        live::step("tried again");
+        self.commits.open();
+        self.commit().await
+    }
+
     /// Commits if memory does not let it wait.
     async fn commit_if_it_must(&mut self) -> Result<(), LaneError> {
         let must = self.residence.as_ref();
@@ -407,7 +440,7 @@ impl Lane {
         let Some(residence) = &mut self.residence else {
             return Ok(());
         };
-        let kept = residence.changes(&mut self.windows)?;
+        let kept = residence.changes(&mut self.windows, &mut self.calls)?;
         let bytes = kept.bytes();
         let report = self.report();
         let mut commit = self.commits.take(Some(kept), report);
@@ -434,11 +467,15 @@ impl Lane {
         }
         self.report.figures += &self.calls.figures();
         self.calls.replace(switch.transform);
+        if let Some(unfinished) = self.calls.unfinished() {
+            unfinished.set_transform(&switch.running.digest);
+        }
         // That it is at work is committed soon, also where nothing comes.
         self.commits.open();
         self.out.send(FromLane::Switched(switch.running), 0).await?;
         self.out.telemetry.switched(began);
-        Ok(())
+        self.windows.mend(&mut self.calls).await?;
+        self.try_again().await
     }
 
     async fn batch(&mut self, mut batch: LaneBatch, may_commit: bool) -> Result<(), LaneError> {

@@ -415,12 +415,44 @@ fn lanes(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
         by_lane(seen, |lane| lane.outbox_entries.get()),
     )?;
     store::requests(families, seen)?;
+    unfinished(families, seen)?;
     families.counter(
         plain(
             "penstock_transform_traps",
             "Calls of the transform that trapped or broke a limit",
         ),
         by_lane(seen, |lane| load(&lane.traps)),
+    )
+}
+
+fn unfinished(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
+    families.gauge(
+        plain(
+            "penstock_lane_unfinished_windows",
+            "Windows that the transform could not finish and that are kept for its next version",
+        ),
+        by_lane(seen, |lane| lane.unfinished.get()),
+    )?;
+    families.counter(
+        plain(
+            "penstock_unfinished_windows_dropped",
+            "Windows that the transform could not finish and that were not kept, as there was no room",
+        ),
+        by_lane(seen, |lane| load(&lane.unfinished_dropped)),
+    )?;
+    families.counter(
+        plain(
+            "penstock_unfinished_windows_tried",
+            "Windows that another version could not finish and that were tried again",
+        ),
+        by_lane(seen, |lane| load(&lane.unfinished_tried)),
+    )?;
+    families.counter(
+        plain(
+            "penstock_unfinished_windows_finished",
+            "Windows that another version could not finish and that were finished after all",
+        ),
+        by_lane(seen, |lane| load(&lane.unfinished_finished)),
     )
 }
 

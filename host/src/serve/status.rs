@@ -129,6 +129,12 @@ fn of_lane(number: u32, lane: &LaneTelemetry) -> Value {
         "outbox_entries": lane.outbox_entries.get(),
         "store": lane.store_requests().map(|counts| of_store(&counts, lane.open_for().as_secs_f64())),
         "traps": load(&lane.traps),
+        "unfinished_windows": {
+            "kept": lane.unfinished.get(),
+            "dropped": load(&lane.unfinished_dropped),
+            "tried_again": load(&lane.unfinished_tried),
+            "finished": load(&lane.unfinished_finished),
+        },
         "queue": lane.queue.get().map(queue),
     })
 }

@@ -5,6 +5,7 @@
 //! pane has closed meets every window as it stood at that row: what closed before is emitted
 //! before the row is applied.
 
+mod again;
 mod kept;
 
 use std::cmp::Reverse;
@@ -467,6 +468,7 @@ impl Aligned {
         for (key, slots) in windows {
             let revision = self.revisions.at_close(end, (length, key), moment);
             finishing.push(key, slots, bounds, revision);
+            finishing.ids.push(RecordId::Revision(end, length as u32));
         }
         self.finish(length, &finishing, |_| end, calls, out).await
     }
@@ -481,11 +483,13 @@ impl Aligned {
         out: &mut dyn Emit,
     ) -> Result<(), WindowError> {
         let states = &self.states;
-        let silent = self
+        let ended = self
             .emitter
             .finish(length, finishing, states, calls, out)
             .await?;
-        let mut silent = silent.into_iter().peekable();
+        let parts = |at: usize| self.parts(length, finishing.keys[at], end(at));
+        calls.ended(finishing, &ended.failed, states, parts)?;
+        let mut silent = ended.silent.into_iter().peekable();
         for (at, revision) in finishing.revisions.iter().enumerate() {
             let of_window = (length, finishing.keys[at]);
             let is_silent = silent.next_if_eq(&at).is_some();

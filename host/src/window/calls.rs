@@ -7,6 +7,7 @@ use arrow::error::ArrowError;
 
 use super::WindowError;
 use super::states::{NONE, States};
+use super::unfinished::Unfinished;
 use crate::transform::{Figures, Finished, Groups, Merged, Reject, Rows, Windowed, bytes_of};
 
 /// What groups are gathered for. Those of one purpose take about as much, call after call.
@@ -28,6 +29,8 @@ pub struct Calls {
     rows: usize,
     /// Bytes of a group in the last call of each purpose.
     group_bytes: [usize; 3],
+    /// Windows that could not be finished, if they are kept.
+    pub(super) unfinished: Option<Box<Unfinished>>,
 }
 
 impl Calls {
@@ -39,6 +42,7 @@ impl Calls {
             groups: groups.max(1),
             rows: usize::MAX,
             group_bytes: [0; 3],
+            unfinished: None,
         }
     }
 
@@ -108,6 +112,11 @@ impl Calls {
             first += length;
         }
         Ok(rejects)
+    }
+
+    /// Whether nothing that fails from now on is held against the transform.
+    pub(super) fn forgive(&mut self, is_forgiven: bool) {
+        self.transform.forgive(is_forgiven);
     }
 
     /// Hears of a window that cannot be finished for a merge that failed.

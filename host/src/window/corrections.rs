@@ -18,6 +18,7 @@ use super::chains::{Chain, End, Link, fold};
 use super::emission::{Finishing, Moment};
 use super::open::{OpenPanes, panes_of_key};
 use super::skipped::emitted_at;
+use super::state::RecordId;
 use super::states::{BySlot, NONE, States};
 use super::work::Work;
 
@@ -218,6 +219,8 @@ impl Aligned {
             begun += u64::from(revision.number == 0);
             let bounds = (self.instant(piece.start), self.instant(piece.end));
             finishing.push(row.key, slots, bounds, Some(revision));
+            let id = RecordId::Revision(piece.end, length as u32);
+            finishing.ids.push(id);
             ends.push(piece.end);
         }
         self.finish(length, &finishing, |at| ends[at], work.calls, work.out)

@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 
 use super::WindowError;
 use super::calls::{Calls, Purpose};
+use super::state::RecordId;
 use super::states::{NONE, States};
 use crate::transform::{Finished, Groups, Reject, bounds_schema, bytes_of};
 
@@ -109,6 +110,8 @@ pub(super) struct Finishing {
     pub(super) bounds: Vec<(i64, i64)>,
     /// Empty where windows are emitted once.
     pub(super) revisions: Vec<Revision>,
+    /// By what they are kept if they cannot be finished; empty where they come out once more in any case.
+    pub(super) ids: Vec<RecordId>,
 }
 
 impl Finishing {
@@ -129,6 +132,15 @@ impl Finishing {
         self.bounds.push(bounds);
         self.revisions.extend(revision);
     }
+}
+
+/// What became of windows that were to be finished, by their places.
+#[derive(Debug, Default)]
+pub(super) struct Ended {
+    /// Those without a row, if windows may be emitted more than once.
+    pub(super) silent: Vec<usize>,
+    /// Those on which the transform failed.
+    pub(super) failed: Vec<usize>,
 }
 
 /// Windows whose emitted rows hold no longer.
@@ -163,8 +175,7 @@ impl Emitter {
     }
 
     /// Finishes windows, in as many calls as it takes. Where a window's earlier row stands and the
-    /// transform gives none now, that row is withdrawn. Gives the windows without a row, by their
-    /// places, if windows may be emitted more than once. A window on which the transform fails is emitted as such, and
+    /// transform gives none now, that row is withdrawn. A window on which the transform fails is emitted as such, and
     /// an earlier row of it stands.
     pub(super) async fn finish(
         &self,
@@ -173,9 +184,9 @@ impl Emitter {
         states: &States,
         calls: &mut Calls,
         out: &mut dyn Emit,
-    ) -> Result<Vec<usize>, WindowError> {
+    ) -> Result<Ended, WindowError> {
         let mut first = 0;
-        let mut silent = Vec::new();
+        let mut ended = Ended::default();
         while first < windows.len() {
             let (range, (keys, columns)) =
                 calls.fitting(Purpose::Finish, first..windows.len(), |range| {
@@ -193,6 +204,9 @@ impl Emitter {
             };
             let bounds = bounds_columns(&windows.bounds[range.clone()]);
             let finished = finish_but(lost, groups, &bounds, calls).await?;
+            let failed = finished.failed.iter();
+            let failed = failed.map(|it| range.start + it.row as usize);
+            ended.failed.extend(failed);
             let revisions = windows.revisions.get(range.clone());
             if let Some(revisions) = revisions.filter(|revisions| !revisions.is_empty()) {
                 let mut withdrawing = Withdrawing::default();
@@ -202,7 +216,7 @@ impl Emitter {
                     if is_failed && revisions[group].stands {
                         continue;
                     }
-                    silent.push(at);
+                    ended.silent.push(at);
                     if revisions[group].stands {
                         withdrawing.push(windows.keys[at], windows.bounds[at], revisions[group]);
                     }
@@ -216,7 +230,7 @@ impl Emitter {
             }
             first = range.end;
         }
-        Ok(silent)
+        Ok(ended)
     }
 
     /// What a call gave, with a row for each group on which the transform failed.

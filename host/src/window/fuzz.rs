@@ -32,6 +32,7 @@ fn fuzz_window_records() {
         let _ = Progress::decode(input);
         let (key, value) = input.split_at(input.len() / 2);
         let _ = codec.decode([(key, value)]);
+        let _ = codec.decode_unfinished([(key, value)]);
         let _ = codec.decode_instants([input]);
         let _ = Codec::instant(input);
     });

@@ -36,6 +36,7 @@ mod table;
 #[cfg(test)]
 pub(crate) mod tests;
 mod unbounded;
+mod unfinished;
 mod watermark;
 mod windows;
 mod work;
@@ -47,7 +48,9 @@ pub use partial::{PartialStates, TakenPartials};
 pub use rows::{Late, Outcome, Partials, RowBatch, Sequences};
 pub use state::{
     Changes, Codec, Described, Edit, Fact, Progress, RecordId, Records, Schedule, StateError,
+    UnfinishedWindow, UnfinishedWindows,
 };
+pub use unfinished::{Unfinished, UnfinishedChange, UnfinishedCounts};
 pub use watermark::Watermark;
 pub use windows::{Kind, Length, Shape, Windows};
 

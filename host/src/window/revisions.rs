@@ -74,6 +74,18 @@ impl Revisions {
         }
     }
 
+    /// Counts another emission of a window that was emitted before.
+    pub(super) fn count_again(&mut self, end: i64, of_window: (usize, u32)) {
+        let windows = self.windows.entry(end).or_default();
+        windows.entry(of_window).or_default().times += 1;
+        (self.changed.iter_mut()).for_each(|changed| changed.push((end, of_window)));
+    }
+
+    /// Whether they are wanted.
+    pub(super) fn are_wanted(&self) -> bool {
+        self.wanted
+    }
+
     /// Notes whether a window gave rows when it was emitted, if that is not what stood before.
     pub(super) fn note(
         &mut self,

@@ -4,6 +4,7 @@
 //! refuses belongs to none. So rows are applied in segments: a segment ends before a row whose
 //! session would depend on whether the transform takes the segment's own rows.
 
+mod again;
 mod emitting;
 mod kept;
 mod place;
@@ -15,7 +16,6 @@ use super::calls::Calls;
 use super::emission::{Emit, Emitter, Moment, Revision, Withdrawing};
 use super::rows::{Late, Outcome, RowBatch};
 use super::span::Span;
-use super::state::RecordId;
 use super::states::{BySlot, NONE, States};
 use super::windows::Shape;
 use super::work::Work;
@@ -200,7 +200,7 @@ impl Sessions {
             None => self.of_key[key as usize] = before,
         }
         self.sessions.set(slot, Session::default());
-        let id = RecordId::Session(*self.numbers.get(slot));
+        let id = self.id(slot);
         self.states.release_record(slot, id);
     }
 
@@ -370,6 +370,8 @@ impl Sessions {
             .withdraw(0, &withdrawing, &self.states, work.out)
             .await?;
         for absorbed in sessions {
+            let (key, id) = (self.states.key(absorbed), self.id(absorbed));
+            work.calls.forget_unfinished(key, id, &self.states)?;
             self.drop_session(absorbed);
         }
         Ok(())
@@ -391,6 +393,8 @@ impl Sessions {
             work.outcome.closed += self.emit(windows, true, work.calls, work.out).await?;
             due = end.saturating_add(self.lateness);
         } else if was_closed {
+            let (key, id) = (self.states.key(slot), self.id(slot));
+            work.calls.forget_unfinished(key, id, &self.states)?;
             self.session_mut(slot).closed = false;
             let emitted = self.emitted_mut(slot);
             let mut withdrawing = Withdrawing::default();

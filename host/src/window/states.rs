@@ -3,7 +3,7 @@
 //! What a slot's state is about (a pane, a part of a window, a session) is the business of the
 //! windows that asked for it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use arrow::array::{ArrayRef, RecordBatch, UInt32Array};
 use arrow::buffer::ScalarBuffer;
@@ -150,6 +150,11 @@ impl States {
     /// A slot's state is as good as any other again.
     pub(super) fn mend(&mut self, slot: u32) -> Option<Reject> {
         self.spoiled.remove(&slot)
+    }
+
+    /// The keys of slots for which there is no state, since a merge failed.
+    pub(super) fn spoiled_keys(&self) -> BTreeSet<u32> {
+        self.spoiled.keys().map(|slot| self.key(*slot)).collect()
     }
 
     /// Why there is no state for what comes of these slots, if it is so. [`NONE`] may be among them.

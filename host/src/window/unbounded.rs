@@ -5,6 +5,7 @@
 //! period that is not over are kept apart and merged in when it is. A row that comes when its
 //! period is over is added to the value itself.
 
+mod again;
 mod kept;
 mod life;
 
@@ -22,6 +23,7 @@ use super::panes::{Pane, Panes};
 use super::rows::{Late, Outcome, RowBatch};
 use super::state::{Marks, RecordId};
 use super::states::{NONE, States};
+use super::unfinished::Parts;
 use super::work::Work;
 
 /// Rows that are looked at together: so few that their lives stay in the processor's cache.
@@ -479,19 +481,31 @@ impl Unbounded {
         calls
             .merge(&mut self.states, &values, &periods, &values)
             .await?;
-        for slot in periods {
-            let id = RecordId::Period(boundary - 1);
-            self.states.release_record(slot, id);
-        }
         self.marks.mark_all(&changed);
         if self.watermark == i64::MAX {
             // At the input's end a value comes out once, with all of its key's events.
             changed.retain(|key| self.lives[*key as usize].pending == 0);
         }
         let finishing = self.finishing(changed, instant);
-        self.emitter
+        let ended = self
+            .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
+        let parts = |at: usize| {
+            // Where the period could not be added to the value, that is what it was before.
+            let value = finishing.earlier[at];
+            let failure = self.states.failure([value, NONE]);
+            let is_value = |(_, other): &(usize, &u32)| **other == value;
+            let period = failure.and_then(|_| values.iter().enumerate().find(is_value));
+            let mut slots = vec![value];
+            slots.extend(period.map(|(at, _)| periods[at]));
+            Parts::Slots(slots, 0)
+        };
+        calls.ended(&finishing, &ended.failed, &self.states, parts)?;
+        for slot in periods {
+            let id = RecordId::Period(boundary - 1);
+            self.states.release_record(slot, id);
+        }
         // What could not be merged has been told of; the values stay what they were before.
         for slot in &finishing.earlier {
             self.states.mend(*slot);
@@ -513,6 +527,7 @@ impl Unbounded {
         for (Reverse(first), key) in order {
             let value = self.lives[key as usize].value;
             finishing.push(key, (value, NONE), (first, instant), None);
+            finishing.ids.push(RecordId::Life);
         }
         finishing
     }
@@ -545,12 +560,15 @@ impl Unbounded {
             self.marks.mark(key);
             let bounds = (life.events.first, life.events.last + 1);
             finishing.push(key, (life.value, NONE), bounds, revision);
+            finishing.ids.push(RecordId::Life);
         }
-        let silent = self
+        let ended = self
             .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
-        for at in silent {
+        let parts = |at: usize| Parts::Slots(vec![finishing.earlier[at]], 0);
+        calls.ended(&finishing, &ended.failed, &self.states, parts)?;
+        for at in ended.silent {
             self.lives[finishing.keys[at] as usize].stands = false;
         }
         Ok(())

@@ -448,6 +448,19 @@ impl Windows {
         Ok(closed)
     }
 
+    /// Another transform works on them from now on, and what came of merges that failed is merged anew.
+    ///
+    /// # Errors
+    ///
+    /// As [`Windows::batch`].
+    pub async fn mend(&mut self, calls: &mut Calls) -> Result<(), WindowError> {
+        match self {
+            Self::Aligned(aligned) => aligned.mend(calls).await,
+            // Nothing is spoiled there between two batches.
+            Self::Sessions(_) | Self::Unbounded(_) => Ok(()),
+        }
+    }
+
     fn states_ref(&self) -> &States {
         match self {
             Self::Aligned(aligned) => &aligned.states,

@@ -122,6 +122,7 @@ pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
         cursors: vec![("all".to_owned(), meta.cursor.to_string())],
         watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
         windows: report.windows,
+        unfinished: None,
         rows: None,
         outbox: owed([("files", meta.entries)].into_iter()),
         accounting: report.accounting,

@@ -279,6 +279,8 @@ impl Commits {
     pub(super) fn kept(&self, lane: usize, memory: usize) -> Kept {
         let commits = &self.lanes[lane];
         Kept {
+            // A run over recorded events has one version, and closes everything once.
+            unfinished: None,
             state: commits.state.clone(),
             applied: commits.applied.subscribe(),
             io: self.io.clone(),

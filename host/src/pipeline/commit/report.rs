@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::pipeline::accounting::{Accounting, Mapped, Reason};
 use crate::pipeline::lane::LaneReport;
 use crate::transform::{Figures, Observations};
+use crate::window::UnfinishedCounts;
 
 /// The accounts of a lane, and what its transform told.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -30,6 +31,9 @@ pub(in crate::pipeline) struct KeptReport {
     mapped: Option<Mapped>,
     rejected: Vec<(Reason, u64)>,
     figures: Told,
+    /// Of windows that could not be finished: how many are kept, were not kept, were tried again, and finished then.
+    #[serde(default)]
+    unfinished: [u64; 4],
 }
 
 impl KeptReport {
@@ -54,6 +58,10 @@ impl KeptReport {
                 .map(|(reason, count)| (reason.clone(), *count))
                 .collect(),
             figures: Told::of(&report.figures),
+            unfinished: {
+                let counts = &report.unfinished;
+                [counts.kept, counts.dropped, counts.tried, counts.finished]
+            },
         }
     }
 
@@ -76,6 +84,15 @@ impl KeptReport {
             windows: self.windows,
             watermark: self.watermark,
             figures: self.figures.figures(),
+            unfinished: {
+                let [kept, dropped, tried, finished] = self.unfinished;
+                UnfinishedCounts {
+                    kept,
+                    dropped,
+                    tried,
+                    finished,
+                }
+            },
         }
     }
 }

@@ -9,6 +9,7 @@
 //! | `0x04`, `0x05` | of no meaning but to [`crate::pipeline::residence`] |
 //! | `0x06` | the epoch of who opened the lane last (8 bytes, big-endian) |
 //! | `0x07` | while states are being taken over: the snapshot from before, UTF-8 |
+//! | `0x08` | windows that could not be finished: see [`crate::window::Codec`] |
 //!
 //! All of it changes in one batch, together with the lane's features: a commit. There are two exceptions.
 //! An entry of the outbox may be there before the commit that counts it, and the epoch is written when
@@ -54,7 +55,16 @@ const EPOCH: &[u8] = &[6];
 const MIGRATING: &[u8] = &[7];
 
 /// What is forgotten where a lane begins anew.
-const FORGOTTEN: [&[u8]; 7] = [META, &[1], &[2], &[3], &[4], &[5], MIGRATING];
+const FORGOTTEN: [&[u8]; 8] = [
+    META,
+    &[1],
+    &[2],
+    &[3],
+    &[4],
+    &[5],
+    MIGRATING,
+    Codec::FIRST_UNFINISHED,
+];
 
 /// What stays the same for a pipeline as long as its lanes' state is of use.
 #[derive(Debug, Clone)]
@@ -354,9 +364,16 @@ impl Keeper {
         })
     }
 
-    /// Where the lane's windows find what is kept of them; they may take so many bytes in memory.
-    pub(super) fn kept(&self, memory: usize) -> kept::Kept {
+    /// Where the lane's windows find what is kept of them; they may take so many bytes in memory, and those that cannot be
+    /// finished so many bytes here.
+    pub(super) fn kept(&self, memory: usize, unfinished: u64) -> kept::Kept {
+        // Without generations there is no other transform that would try them again.
+        let running = self.expected.running.as_ref();
         kept::Kept {
+            unfinished: running.map(|_| kept::Retrying {
+                transform: self.expected.transform.clone(),
+                most: unfinished,
+            }),
             state: self.lane.state.clone(),
             applied: self.applied.subscribe(),
             io: self.io.clone(),

@@ -422,6 +422,7 @@ impl LaneAccount {
         Self {
             accounting: report.accounting,
             windows: report.windows,
+            unfinished: report.unfinished,
             watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
         }
     }

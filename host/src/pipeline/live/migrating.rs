@@ -30,6 +30,10 @@ use crate::window::{Codec, Edit, StateError};
 /// Records of each lane that a migration is tried on.
 const SAMPLE: usize = 1_000;
 
+/// What the keys of all records begin with that may have a state: those of windows, and of windows that could not be
+/// finished.
+const WITH_STATES: [&[u8]; 2] = [Codec::FIRST_RECORD, Codec::FIRST_UNFINISHED];
+
 /// States that one call takes over, at most.
 const STATES: usize = 1 << 13;
 
@@ -107,9 +111,23 @@ impl Migration {
     ) -> Result<u64, MigrationError> {
         io.block_on(settle(state, journal))?;
         let mut migrating = self.start(before)?;
+        let mut done = 0;
+        for prefix in WITH_STATES {
+            done += self.pass_over(prefix, state, &mut migrating, io)?;
+        }
+        Ok(done)
+    }
+
+    fn pass_over(
+        &self,
+        prefix: &[u8],
+        state: &LaneState,
+        migrating: &mut Migrating,
+        io: &Handle,
+    ) -> Result<u64, MigrationError> {
         let (mut done, mut after) = (0, None);
         loop {
-            let page = io.block_on(state.pairs(Codec::FIRST_RECORD, after.as_deref()))?;
+            let page = io.block_on(state.pairs(prefix, after.as_deref()))?;
             let Some((last, _)) = page.last() else {
                 return Ok(done);
             };
@@ -199,11 +217,15 @@ pub(super) fn try_on_lanes(
             continue;
         };
         migration.fits(&before)?;
-        let sample = reader.some_kept(pipeline, lane, Keyspace::Live, Codec::FIRST_RECORD, SAMPLE);
-        let sample = io.block_on(sample).map_err(unread)?;
-        let tried = migration
-            .start(&before)
-            .and_then(|mut migrating| migrating.records(&sample, &mut |_| {}));
+        let mut samples = Vec::new();
+        for prefix in WITH_STATES {
+            let sample = reader.some_kept(pipeline, lane, Keyspace::Live, prefix, SAMPLE);
+            samples.push(io.block_on(sample).map_err(unread)?);
+        }
+        let tried = migration.start(&before).and_then(|mut migrating| {
+            let mut samples = samples.iter();
+            samples.try_for_each(|sample| migrating.records(sample, &mut |_| {}).map(drop))
+        });
         tried.map_err(|error| Unfit::Migration { lane, error })?;
     }
     Ok(())

@@ -64,3 +64,4 @@ pub(super) use self::partial::check as check_repartition;
 pub use self::run::{LaneAccount, LiveError, LiveReport, run};
 pub(super) use self::shadowing::Wanted;
 pub use self::source::StreamFault;
+pub(super) use self::steps::done as step;

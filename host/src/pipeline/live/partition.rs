@@ -156,7 +156,8 @@ impl Partition {
                 error: Box::new(error),
             };
             let has_windows = shared.opened.plan.windows().is_some();
-            let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane()));
+            let unfinished = shared.opened.declaration.limits.unfinished_bytes;
+            let kept = has_windows.then(|| keeper.kept(shared.memory_of_a_lane(), unfinished));
             let waiting = Waiting {
                 clock: Arc::clone(&shared.clock),
                 stop: Arc::clone(&self.flags.leave),

@@ -30,6 +30,7 @@ use crate::store::declarations::FeatureDeclaration;
 use crate::store::dynamodb::DynamoDbStore;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{FeatureStore, StoreError, refuse_dropped};
+use crate::window::UnfinishedCounts;
 
 /// What a live pipeline did until it was stopped.
 #[derive(Debug, Clone)]
@@ -60,6 +61,8 @@ pub struct LaneAccount {
     pub accounting: Accounting,
     /// Windows that closed, counted for each key.
     pub windows: u64,
+    /// Windows that could not be finished, and what became of them.
+    pub unfinished: UnfinishedCounts,
     /// The watermark, in microseconds; none before there is one.
     pub watermark: Option<i64>,
 }

@@ -5,7 +5,7 @@
 const DIE_AT: &str = "PENSTOCK_DIE_AT";
 
 /// A step of a swap is done, for the first lane that comes to it.
-pub(super) fn done(step: &'static str) {
+pub(in crate::pipeline) fn done(step: &'static str) {
     #[cfg(debug_assertions)]
     if std::env::var_os(DIE_AT).is_some_and(|at| at == step) {
         use rustix::process::{Signal, getpid, kill_process};

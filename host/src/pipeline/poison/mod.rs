@@ -77,17 +77,21 @@ impl Recovery {
 
     /// Whether it is found out what of a call fails that failed so.
     pub(super) fn is_for(&self, error: &CallError) -> bool {
-        self.failures > 0
-            && match error {
-                CallError::Limit { .. }
-                | CallError::Trap { .. }
-                | CallError::Waits { .. }
-                | CallError::Failure { .. }
-                | CallError::Hostile { .. } => true,
-                CallError::Exhausted { .. }
-                | CallError::NoMemory { .. }
-                | CallError::NotExported { .. } => false,
-            }
+        self.failures > 0 && is_its_own(error)
+    }
+}
+
+/// Whether it may be for what a call was handed that it failed so.
+fn is_its_own(error: &CallError) -> bool {
+    match error {
+        CallError::Limit { .. }
+        | CallError::Trap { .. }
+        | CallError::Waits { .. }
+        | CallError::Failure { .. }
+        | CallError::Hostile { .. } => true,
+        CallError::Exhausted { .. }
+        | CallError::NoMemory { .. }
+        | CallError::NotExported { .. } => false,
     }
 }
 
@@ -127,6 +131,9 @@ pub(super) struct Recovering {
     recovery: Recovery,
     rows: Circuit,
     windows: Circuit,
+    /// CPU time that is left for finding out what of calls fails that nothing is held against it for; none where
+    /// everything is.
+    forgiven: Option<Duration>,
     /// What instances have told that are gone.
     figures: Figures,
     /// How many names of metrics there may be.
@@ -159,10 +166,26 @@ impl Recovering {
             digest: digest.into(),
             rows: recovery.circuit("accumulate"),
             windows: recovery.circuit_of_windows(),
+            forgiven: None,
             recovery,
             figures: Figures::default(),
             metric_names: usize::MAX,
             failed_calls: 0,
+        }
+    }
+
+    /// Whether it is found out which windows a call fails on that failed so.
+    ///
+    /// # Errors
+    ///
+    /// It is on probation, and no window may fail.
+    fn looks(&self, error: &CallError) -> Result<bool, CallError> {
+        if self.forgiven.is_some() {
+            return Ok(is_its_own(error));
+        }
+        match self.recovery.is_for(error) {
+            true => self.windows.look(error).map(|()| true),
+            false => Ok(false),
         }
     }
 
@@ -190,12 +213,17 @@ impl Recovering {
         }
         let permit = Arc::clone(&self.recovery.quarantine).acquire_owned().await;
         let permit = permit.expect("nobody closes it");
-        let incident = Incident::new(
-            Arc::clone(&self.open),
-            Arc::clone(&self.digest),
-            circuit(self).clone(),
-            self.recovery.cpu,
-        );
+        let incident = match self.forgiven {
+            None => Incident::new(
+                Arc::clone(&self.open),
+                Arc::clone(&self.digest),
+                circuit(self).clone(),
+                self.recovery.cpu,
+            ),
+            Some(left) => {
+                Incident::forgiven(Arc::clone(&self.open), Arc::clone(&self.digest), left)
+            }
+        };
         let (done, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("quarantine".into());
         let started = thread.spawn(move || {
@@ -211,7 +239,10 @@ impl Recovering {
         started.map_err(|error| broken(error.to_string()))?;
         let ended = ended.await;
         let ended = ended.map_err(|_| broken("a fault of Penstock; please report it".into()))?;
-        *circuit(self) = ended.circuit;
+        match &mut self.forgiven {
+            None => *circuit(self) = ended.circuit,
+            Some(left) => *left = left.saturating_sub(ended.took),
+        }
         self.figures.take_in(&ended.figures, self.metric_names);
         self.failed_calls += ended.failed_calls;
         self.transform = ended.transform;
@@ -245,7 +276,14 @@ impl Windowed for Recovering {
         self.failed_calls
     }
 
+    fn forgive(&mut self, is_forgiven: bool) {
+        self.forgiven = is_forgiven.then_some(self.recovery.cpu);
+    }
+
     fn lose(&mut self, last: &Reject) -> Result<(), CallError> {
+        if self.forgiven.is_some() {
+            return Ok(());
+        }
         self.windows.failed(&CallError::Trap {
             call: "merge",
             reason: last.detail.clone(),
@@ -285,8 +323,7 @@ impl Windowed for Recovering {
             let transform = self.transform("merge")?;
             let schema = transform.state();
             match transform.merge(earlier, later).await {
-                Err(error) if self.recovery.is_for(&error) => {
-                    self.windows.look(&error)?;
+                Err(error) if self.looks(&error)? => {
                     let work = Merging::new(earlier, later, schema);
                     let merged = self.recover(work, error, |it| &mut it.windows).await?;
                     warn("merge", &merged.failed);
@@ -307,11 +344,12 @@ impl Windowed for Recovering {
             let schema = transform.state();
             match transform.finish(groups, bounds).await {
                 Ok(finished) => {
-                    self.windows.passed(groups.len);
+                    if self.forgiven.is_none() {
+                        self.windows.passed(groups.len);
+                    }
                     Ok(finished)
                 }
-                Err(error) if self.recovery.is_for(&error) => {
-                    self.windows.look(&error)?;
+                Err(error) if self.looks(&error)? => {
                     let work = Finishing::new(groups, bounds, schema);
                     let finished = self.recover(work, error, |it| &mut it.windows).await?;
                     warn("finish", &finished.failed);

@@ -387,3 +387,51 @@ fn who_takes_too_long_to_be_understood_is_given_up() {
     let again = futures::executor::block_on(transform.accumulate(rows, groups));
     assert!(again.unwrap_err().to_string().contains("given up"));
 }
+
+/// Finishes groups with these sums, and says which failed.
+fn failed(transform: &mut Recovering, sums: Vec<f64>) -> Result<Vec<u32>, CallError> {
+    let len = sums.len();
+    let keys: Vec<ArrayRef> = vec![Arc::new(Int64Array::from_iter_values(0..len as i64))];
+    let states: Vec<ArrayRef> = vec![Arc::new(Float64Array::from(sums))];
+    let groups = Groups {
+        keys: &keys,
+        states: &states,
+        len,
+    };
+    let finished = futures::executor::block_on(transform.finish(groups, &[]))?;
+    Ok(finished.failed.iter().map(|it| it.row).collect())
+}
+
+#[test]
+fn what_it_is_forgiven_is_not_held_against_it() {
+    let mut transform = recovering(1, &Arc::default());
+    // On probation, where the first failed call is the end.
+    let probation = Arc::new(Probation::new(10, 0));
+    transform.windows = Circuit::of_windows(1).on_probation(Some(Arc::clone(&probation)));
+    transform.forgive(true);
+    for _ in 0..5 {
+        let sums = vec![13.0, 1.0, 13.0, 2.0];
+        assert_eq!(failed(&mut transform, sums).unwrap(), [0, 2]);
+    }
+    let lost = Reject {
+        row: 0,
+        code: "poison:trap".into(),
+        detail: "it fails".into(),
+    };
+    assert!(transform.lose(&lost).is_ok());
+    assert!(!probation.leads_back(11));
+    transform.forgive(false);
+    assert!(failed(&mut transform, vec![13.0, 1.0]).is_err());
+    assert!(probation.leads_back(11));
+}
+
+#[test]
+fn what_is_not_found_out_in_time_of_what_it_is_forgiven_fails() {
+    let mut transform = recovering(64, &Arc::default());
+    transform.recovery.cpu = Duration::ZERO;
+    transform.forgive(true);
+    let found = failed(&mut transform, vec![1.0, 13.0, 2.0]).unwrap();
+    assert_eq!(found, [0, 1, 2]);
+    transform.forgive(false);
+    assert_eq!(failed(&mut transform, vec![1.0, 2.0]).unwrap(), [0_u32; 0]);
+}

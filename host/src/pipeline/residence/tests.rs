@@ -116,7 +116,9 @@ impl<'a> Lane<'a> {
             applied: commits,
             io: io.handle().clone(),
             memory,
+            unfinished: None,
         };
+        let mut calls = calls(offered);
         let key: SchemaRef = offered.key();
         let mut lane = Self {
             offered,
@@ -126,8 +128,8 @@ impl<'a> Lane<'a> {
             codec: Codec::new(&key, &spec.state).unwrap(),
             applied,
             windows: windows(offered),
-            residence: Residence::new(&plan, &key, kept).unwrap(),
-            calls: calls(offered),
+            residence: Residence::new(&plan, &key, kept, &mut calls).unwrap(),
+            calls,
         };
         let started = lane
             .residence
@@ -187,7 +189,7 @@ async fn disturbed(
         let dies = step & BEFORE_COMMIT != 0 && committed.progress.is_some();
         let mut restarts = dies || step & RESTART != 0;
         if !dies && (residence.must_commit(windows) || step & COMMIT != 0) {
-            let kept = residence.changes(windows).unwrap();
+            let kept = residence.changes(windows, calls).unwrap();
             apply((&lane.codec, &lane.state, &lane.applied), io, &kept).await;
             committed = Committed {
                 next,

@@ -12,6 +12,7 @@ use crate::clock::Clock;
 use crate::pipeline::accounting::Accounting;
 use crate::pipeline::queue::QueueFill;
 use crate::store::embedded::{RequestCounts, StoreRequests};
+use crate::window::UnfinishedCounts;
 
 /// A key that many of a lane's rows have.
 #[derive(Debug, Clone, PartialEq)]
@@ -65,6 +66,14 @@ pub struct LaneTelemetry {
     opened_at: Duration,
     /// Calls of the transform that trapped or broke a limit.
     pub traps: AtomicU64,
+    /// Windows that could not be finished and are kept.
+    pub unfinished: Gauge,
+    /// Windows that could not be finished and were not kept, as there was no room.
+    pub unfinished_dropped: AtomicU64,
+    /// Windows that another version could not finish and that were tried again.
+    pub unfinished_tried: AtomicU64,
+    /// Those of them that were finished.
+    pub unfinished_finished: AtomicU64,
     /// The queue before it.
     pub queue: OnceLock<QueueFill>,
     heavy_keys: Mutex<Vec<HeavyKey>>,
@@ -93,6 +102,10 @@ impl LaneTelemetry {
             store: OnceLock::new(),
             opened_at: clock.now(),
             traps: AtomicU64::new(0),
+            unfinished: Gauge::default(),
+            unfinished_dropped: AtomicU64::new(0),
+            unfinished_tried: AtomicU64::new(0),
+            unfinished_finished: AtomicU64::new(0),
             queue: OnceLock::new(),
             heavy_keys: Mutex::default(),
             heartbeat: Heartbeat::new(clock),
@@ -147,6 +160,19 @@ impl LaneTelemetry {
         self.output_rows.fetch_add(rows, Ordering::Relaxed);
         self.values.fetch_add(values, Ordering::Relaxed);
         self.invalid.fetch_add(invalid, Ordering::Relaxed);
+    }
+
+    /// What became of windows that could not be finished, since the lane was opened.
+    pub fn tell_unfinished(&self, counts: &UnfinishedCounts) {
+        self.unfinished.set_count(counts.kept);
+        let counts = [
+            (&self.unfinished_dropped, counts.dropped),
+            (&self.unfinished_tried, counts.tried),
+            (&self.unfinished_finished, counts.finished),
+        ];
+        for (told, count) in counts {
+            told.store(count, Ordering::Relaxed);
+        }
     }
 
     /// The lane commits from now on, so that it can be told how long it has not.

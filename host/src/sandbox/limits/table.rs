@@ -61,7 +61,7 @@ const STOPS: &str = "the pipeline stops";
 
 /// All limits. The order is that of the documents.
 #[rustfmt::skip] // One line for each, so that it can be read as the table that it is.
-pub const LIMITS: [Limit; 31] = [
+pub const LIMITS: [Limit; 32] = [
     limit("cpu_per_call", "10s", "CPU time of a call, instantiation and post-return included", FAILS, SetBy::Pipeline),
     limit("wall_without_progress", "none", "a call that waits for a clock or a stream instead of working", FAILS, SetBy::Nobody),
     limit("memory", "256MiB", "linear memory of an instance", FAILS, SetBy::Pipeline),
@@ -93,4 +93,5 @@ pub const LIMITS: [Limit; 31] = [
     limit("imports", "none", "imports beside `log` and `metrics`, and WASI with nothing behind it", REFUSED, SetBy::Nobody),
     limit("failures", "64", "rows or windows on which a lane's transform may fail before it is given up; 1,024 rows that go well make up for one", STOPS, SetBy::Pipeline),
     limit("recovery_cpu", "10m", "CPU time of finding out which rows of a batch fail", STOPS, SetBy::Pipeline),
+    limit("unfinished_bytes", "16MiB", "bytes that a lane keeps of windows that cannot be finished, with their states, until the next version tries them again", "not kept, and counted", SetBy::Pipeline),
 ];

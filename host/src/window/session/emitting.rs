@@ -8,6 +8,7 @@ use crate::window::calls::Calls;
 use crate::window::emission::{Emit, Finishing, Moment, Revision, Withdrawing};
 use crate::window::rows::RowBatch;
 use crate::window::states::NONE;
+use crate::window::unfinished::Parts;
 
 impl Sessions {
     /// Emits the sessions that end up to `watermark`, and says how many.
@@ -166,16 +167,21 @@ impl Sessions {
             emitted.bounds = Some(bounds);
             emitted.revision += 1;
             finishing.push(key, (slot, NONE), bounds, revision);
+            if closing {
+                finishing.ids.push(self.id(slot));
+            }
             slots.push(slot);
         }
         self.emitter
             .withdraw(0, &withdrawing, &self.states, out)
             .await?;
-        let silent = self
+        let ended = self
             .emitter
             .finish(0, &finishing, &self.states, calls, out)
             .await?;
-        for at in silent {
+        let parts = |at: usize| Parts::Slots(vec![slots[at]], 0);
+        calls.ended(&finishing, &ended.failed, &self.states, parts)?;
+        for at in ended.silent {
             self.emitted_mut(slots[at]).bounds = None;
         }
         Ok(closed)

@@ -64,8 +64,8 @@ pub enum Edit<'a> {
 
 /// Turns the records of one lane into bytes and back.
 pub struct Codec {
-    key: RowConverter,
-    state: RowConverter,
+    pub(super) key: RowConverter,
+    pub(super) state: RowConverter,
 }
 
 impl Codec {
@@ -323,7 +323,10 @@ fn converter(what: &'static str, schema: &Schema) -> Result<RowConverter, StateE
     Ok(RowConverter::new(fields.collect::<Result<_, _>>()?)?)
 }
 
-fn columns(converter: &RowConverter, rows: BinaryArray) -> Result<Vec<ArrayRef>, StateError> {
+pub(super) fn columns(
+    converter: &RowConverter,
+    rows: BinaryArray,
+) -> Result<Vec<ArrayRef>, StateError> {
     // Rows are read by a decoder that trusts them, and panics where it should not have. It keeps nothing of
     // what it was doing, so that nothing is left half done.
     let decode = || converter.convert_rows(&converter.from_binary(rows));
@@ -334,6 +337,14 @@ fn columns(converter: &RowConverter, rows: BinaryArray) -> Result<Vec<ArrayRef>,
 }
 
 fn put_key(row: &[u8], id: RecordId, out: &mut Vec<u8>) {
+    out.clear();
+    out.push(RECORDS);
+    out.extend_from_slice(row);
+    put_id(id, out);
+}
+
+/// Puts an id behind what is there.
+pub(super) fn put_id(id: RecordId, out: &mut Vec<u8>) {
     let (kind, number, length) = match id {
         RecordId::Pane(pane) => (1, pane, 0),
         RecordId::Revision(end, length) => (2, end, length),
@@ -342,9 +353,6 @@ fn put_key(row: &[u8], id: RecordId, out: &mut Vec<u8>) {
         RecordId::Period(period) => (5, period, 0),
         RecordId::Due => (6, 0, 0),
     };
-    out.clear();
-    out.push(RECORDS);
-    out.extend_from_slice(row);
     out.push(kind);
     out.extend_from_slice(&(number ^ i64::MIN).to_be_bytes());
     out.extend_from_slice(&length.to_be_bytes());
@@ -357,7 +365,8 @@ fn put_instant(instant: i64, row: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(row);
 }
 
-fn split_key(key: &[u8]) -> Result<(&[u8], RecordId), StateError> {
+/// The key's row and the id, of a key that begins with one byte more.
+pub(super) fn split_key(key: &[u8]) -> Result<(&[u8], RecordId), StateError> {
     let key = key.get(1..).unwrap_or_default();
     let row = key.len().checked_sub(ID_BYTES);
     let row = row.ok_or_else(|| damaged(&"its key is too short"))?;
@@ -375,7 +384,7 @@ fn split_key(key: &[u8]) -> Result<(&[u8], RecordId), StateError> {
     Ok((row, id))
 }
 
-fn put_value(facts: &[u8], state: Option<&[u8]>, out: &mut Vec<u8>) {
+pub(super) fn put_value(facts: &[u8], state: Option<&[u8]>, out: &mut Vec<u8>) {
     out.clear();
     out.push(u8::from(state.is_some()));
     out.push(u8::try_from(facts.len()).expect("a record has a handful of facts"));
@@ -384,7 +393,7 @@ fn put_value(facts: &[u8], state: Option<&[u8]>, out: &mut Vec<u8>) {
 }
 
 /// Whether there is a state, the facts, and the state.
-fn split_value(value: &[u8]) -> Result<(bool, &[u8], &[u8]), StateError> {
+pub(super) fn split_value(value: &[u8]) -> Result<(bool, &[u8], &[u8]), StateError> {
     let short = || damaged(&"its value is too short");
     let (head, rest) = value.split_at_checked(2).ok_or_else(short)?;
     let (facts, state) = rest.split_at_checked(head[1].into()).ok_or_else(short)?;

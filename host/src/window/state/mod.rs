@@ -14,10 +14,12 @@ mod facts;
 mod marks;
 mod records;
 mod shown;
+mod unfinished;
 
 pub use codec::{Codec, Edit, StateError};
 pub use records::{Changes, Progress, RecordId, Records, Schedule};
 pub use shown::{Described, Fact};
+pub use unfinished::{UnfinishedWindow, UnfinishedWindows};
 
 pub(super) use codec::damaged;
 pub(super) use facts::{Reading, put};

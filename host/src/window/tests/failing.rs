@@ -24,24 +24,24 @@ const BAD: i64 = 1000;
 
 /// Where a transform fails on sums that something is wrong with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fails {
+pub(super) enum Fails {
     Nowhere,
     Merge,
     Finish,
 }
 
 /// Sums numbers, and fails as a transform does whose incidents are over.
-struct Fragile(Fails);
+pub(super) struct Fragile(pub(super) Fails);
 
 fn sums(columns: &[ArrayRef]) -> &[i64] {
     columns[0].as_primitive::<Int64Type>().values()
 }
 
-fn column(sums: impl IntoIterator<Item = i64>) -> Vec<ArrayRef> {
+pub(super) fn column(sums: impl IntoIterator<Item = i64>) -> Vec<ArrayRef> {
     vec![Arc::new(Int64Array::from_iter_values(sums))]
 }
 
-fn schema(name: &str) -> SchemaRef {
+pub(super) fn schema(name: &str) -> SchemaRef {
     Arc::new(Schema::new(vec![Field::new(name, DataType::Int64, false)]))
 }
 
@@ -111,7 +111,7 @@ impl Windowed for Fragile {
 }
 
 #[derive(Default)]
-struct Collected(Vec<Emission>);
+pub(super) struct Collected(pub(super) Vec<Emission>);
 
 impl Emit for Collected {
     fn emit(&mut self, emission: Emission) -> BoxFuture<'_, Result<(), WindowError>> {
@@ -121,24 +121,28 @@ impl Emit for Collected {
 }
 
 /// A row: its key, its time and a number.
-type Row = (i64, i64, i64);
+pub(super) type Row = (i64, i64, i64);
 
 /// What is told: rows of output by the texts in front of it, each with its sum or what went wrong; and the rows that were
 /// refused.
 type Told = (Vec<(Vec<String>, Result<i64, String>)>, Vec<u32>);
 
-/// Runs windows over rows, whose watermark is behind by `behind`, cut at some places.
-fn run(shape: &Shape, rows: &[Row], behind: i64, cuts: &[usize], fails: Fails) -> Told {
-    let spec = WindowedSpec {
+/// What the transform says of itself.
+pub(super) fn spec() -> WindowedSpec {
+    WindowedSpec {
         columns: vec!["number".into()],
         state: schema("sum"),
         state_version: 1,
         migrates_from: Vec::new(),
         initial: RecordBatch::try_new(schema("sum"), column([0])).unwrap(),
         output: schema("sum"),
-    };
+    }
+}
+
+/// Runs windows over rows, whose watermark is behind by `behind`, cut at some places.
+fn run(shape: &Shape, rows: &[Row], behind: i64, cuts: &[usize], fails: Fails) -> Told {
     let mut calls = Calls::new(Box::new(Fragile(fails)), 1 << 20, 5);
-    let mut windows = Windows::new(shape, &schema("key"), &spec).unwrap();
+    let mut windows = Windows::new(shape, &schema("key"), &spec()).unwrap();
     let (mut out, mut refused) = (Collected::default(), Vec::new());
     let (mut first, mut watermark) = (0, i64::MIN);
     for end in cuts.iter().copied().chain([rows.len()]) {
@@ -200,7 +204,7 @@ fn told_of(emission: &Emission) -> Vec<(Vec<String>, Result<i64, String>)> {
     told.collect()
 }
 
-fn rows() -> impl Strategy<Value = Vec<Row>> {
+pub(super) fn rows() -> impl Strategy<Value = Vec<Row>> {
     let number = prop_oneof![12 => 1..5_i64, 1 => Just(BAD)];
     let row = (0..3_i64, -2..4_i64, number);
     prop::collection::vec(row, 1..60).prop_map(|rows| {
@@ -213,7 +217,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     })
 }
 
-fn hopping(lateness: i64) -> Shape {
+pub(super) fn hopping(lateness: i64) -> Shape {
     let length = |panes, step| Length {
         panes,
         step,
@@ -229,7 +233,7 @@ fn hopping(lateness: i64) -> Shape {
     }
 }
 
-fn others() -> [Shape; 3] {
+pub(super) fn others() -> [Shape; 3] {
     let shape = |kind, lateness| Shape {
         kind,
         lateness,

@@ -5,6 +5,7 @@
 //! `docs/pipelines.md` and must never share code with the windows they judge. Cases are random;
 //! what fails is printed, shrunk, with the seed that brings it back.
 
+mod again;
 mod budgets;
 mod costs;
 mod drive;

@@ -70,6 +70,9 @@ impl Window for Versioned {
     }
 
     fn merge(&self, earlier: Page, later: Page) -> Page {
+        if knob(2) == 14 && (earlier.rows + later.rows) % 3 == 1 {
+            panic!("it cannot merge these");
+        }
         Page {
             rows: earlier.rows + later.rows,
             sum: earlier.sum + later.sum,
@@ -77,6 +80,9 @@ impl Window for Versioned {
     }
 
     fn finish(&self, page: &Page, _bounds: Bounds) -> Option<Total> {
+        if knob(2) == 13 && page.rows % 3 == 1 {
+            panic!("it cannot finish this");
+        }
         let is_silent = knob(2) == 12 && page.rows % 2 == 1;
         (!is_silent).then_some(Total {
             rows: page.rows,

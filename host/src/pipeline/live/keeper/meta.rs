@@ -76,6 +76,7 @@ pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
         cursors: cursors.collect(),
         watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
         windows: report.windows,
+        unfinished: Some(report.unfinished),
         rows: Some(meta.rows),
         outbox: kept_for_people::owed(owed.map(|(name, kept)| (name.as_str(), kept.owed()))),
         accounting: report.accounting,
