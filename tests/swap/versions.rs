@@ -70,8 +70,8 @@ fn of_guest(guest: &str, adds: u64, wrong: Wrong) -> Vec<u8> {
         Wrong::MigrationAddsRows => 9,
         Wrong::MigrationTakesMemory => 10,
         Wrong::MigrationTrapsAfterTheTrial => 11,
-        Wrong::FinishTraps => 12,
-        Wrong::MergeTraps => 13,
+        Wrong::FinishTraps => 13,
+        Wrong::MergeTraps => 14,
     };
     bytes[place + 8..place + 16].copy_from_slice(&adds.to_le_bytes());
     bytes[place + 16..place + 24].copy_from_slice(&wrong.to_le_bytes());

@@ -70,7 +70,7 @@ impl Window for Versioned {
     }
 
     fn merge(&self, earlier: Page, later: Page) -> Page {
-        if knob(2) == 13 && (earlier.rows + later.rows) % 3 == 1 {
+        if knob(2) == 14 && (earlier.rows + later.rows) % 3 == 1 {
             panic!("it cannot merge these");
         }
         Page {
@@ -80,7 +80,7 @@ impl Window for Versioned {
     }
 
     fn finish(&self, page: &Page, _bounds: Bounds) -> Total {
-        if knob(2) == 12 && page.rows % 3 == 1 {
+        if knob(2) == 13 && page.rows % 3 == 1 {
             panic!("it cannot finish this");
         }
         Total {
