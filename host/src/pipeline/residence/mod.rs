@@ -16,6 +16,8 @@
 //! This room must never decide by a clock or by the order of a hash map what comes out: only when
 //! something is read depends on memory.
 
+mod again;
+mod changes;
 mod journal;
 mod order;
 #[cfg(test)]
@@ -33,15 +35,16 @@ use bytes::Bytes;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
+pub(super) use self::again::Retrying;
+pub(super) use self::changes::KeptChanges;
 use self::journal::Journal;
 use self::order::InOrder;
 use super::plan::WindowPlan;
 use crate::store::StoreError;
-use crate::store::embedded::{LaneState, Pairs};
+use crate::store::embedded::LaneState;
 use crate::transform::WindowedSpec;
 use crate::window::{
-    Calls, Changes, Codec, Edit, Emit, Outcome, Progress, RowBatch, Schedule, Shape, StateError,
-    Unfinished, UnfinishedChange, WindowError, Windows,
+    Calls, Codec, Edit, Emit, Outcome, Progress, RowBatch, Shape, Unfinished, WindowError, Windows,
 };
 
 /// Groups that are loaded at once.
@@ -62,59 +65,6 @@ pub(super) struct Kept {
     pub(super) memory: usize,
     /// By whom windows fail, and how much may be kept of those, if the next version is to try them again.
     pub(super) unfinished: Option<Retrying>,
-}
-
-/// Windows that cannot be finished are kept.
-#[derive(Debug, Clone)]
-pub(super) struct Retrying {
-    /// The digest of the transform at work.
-    pub(super) transform: String,
-    /// Bytes that may be kept.
-    pub(super) most: u64,
-}
-
-/// What a lane's commit has of its windows.
-#[derive(Debug)]
-pub(super) struct KeptChanges {
-    /// What changed in them.
-    pub(super) changes: Changes,
-    /// When something of keys is due from now on, after that.
-    pub(super) schedules: Vec<Schedule>,
-    /// The number up to which entries of the journal count with this commit.
-    pub(super) journal: u64,
-    /// What changed of windows that cannot be finished.
-    pub(super) unfinished: Vec<UnfinishedChange>,
-}
-
-impl KeptChanges {
-    /// What is to be removed and put, in this order.
-    pub(super) fn encode(
-        &self,
-        codec: &Codec,
-        mut each: impl FnMut(Edit<'_>),
-    ) -> Result<(), StateError> {
-        codec.encode(&self.changes, &mut each)?;
-        for schedule in &self.schedules {
-            codec.encode_schedule(schedule, &mut each)?;
-        }
-        for (key, value) in &self.unfinished {
-            each(match value {
-                Some(value) => Edit::Put(key, value),
-                None => Edit::Remove(key),
-            });
-        }
-        Ok(())
-    }
-
-    /// About what they take in memory.
-    pub(super) fn bytes(&self) -> usize {
-        let schedules = self.schedules.iter();
-        let schedules = schedules.map(|schedule| 48 * schedule.from.len());
-        let unfinished = self.unfinished.iter();
-        let unfinished =
-            unfinished.map(|(key, value)| key.len() + value.as_ref().map_or(0, Vec::len));
-        self.changes.bytes() + schedules.sum::<usize>() + unfinished.sum::<usize>()
-    }
 }
 
 /// Has the records of a lane that nobody works on be as its last commit says, which declared entries of the journal
@@ -329,66 +279,6 @@ impl Residence {
         let closed = closed + self.aside(windows, &mut work, &mut ordered).await?;
         ordered.finish(out).await?;
         Ok(closed)
-    }
-
-    /// Has the transform try windows again that another one could not finish. What came of that counts with the next
-    /// commit. Gives how many they were.
-    pub(super) async fn try_again(
-        &mut self,
-        windows: &mut Windows,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<u64, WindowError> {
-        if calls.unfinished().is_none() {
-            return Ok(0);
-        }
-        self.applied().await?;
-        let mut tried = 0;
-        let (mut after, mut rest): (Option<Bytes>, Pairs) = (None, Vec::new());
-        loop {
-            let (state, from) = (self.kept.state.clone(), after.clone());
-            let page = async move { state.pairs(Codec::FIRST_UNFINISHED, from.as_deref()).await };
-            let page = self.on_io(page).await?;
-            let last = page.last().map(|(key, _)| key.clone());
-            rest.extend(page);
-            // The states of a window may go on with the next page.
-            let is_whole = |key: &Bytes| match &last {
-                Some(last) => !Codec::is_one_window(key, last),
-                None => true,
-            };
-            let whole = rest.partition_point(|(key, _)| is_whole(key));
-            let pairs: Pairs = rest.drain(..whole).collect();
-            if !pairs.is_empty() {
-                tried += self.try_these(&pairs, windows, calls, out).await?;
-            }
-            match last {
-                Some(last) => after = Some(last),
-                None => return Ok(tried),
-            }
-        }
-    }
-
-    async fn try_these(
-        &mut self,
-        pairs: &[(Bytes, Bytes)],
-        windows: &mut Windows,
-        calls: &mut Calls,
-        out: &mut dyn Emit,
-    ) -> Result<u64, WindowError> {
-        let Some(unfinished) = calls.unfinished() else {
-            return Ok(0);
-        };
-        let encoded = pairs.iter().map(|(key, value)| (&key[..], &value[..]));
-        let found = unfinished.codec().decode_unfinished(encoded)?;
-        let again = found.only(&unfinished.found(&found)?)?;
-        if again.windows.is_empty() {
-            return Ok(0);
-        }
-        if self.some_absent {
-            self.load_rows(windows, &again.keys, calls).await?;
-        }
-        windows.try_again(&again, calls, out).await?;
-        Ok(again.windows.len() as u64)
     }
 
     /// Whether a commit must not wait any longer.
