@@ -54,7 +54,7 @@ fn served(pipeline: &Pipeline, generation: u64) -> Vec<Value> {
     let number = generation.to_string();
     let listed = (pipeline.folder).penstock(&["history", "totals", "--served", &number]);
     let lines = listed.fine();
-    let lines = lines.lines().map(|line| serde_json::from_str(line));
+    let lines = lines.lines().map(serde_json::from_str);
     lines.collect::<Result<_, _>>().unwrap()
 }
 
