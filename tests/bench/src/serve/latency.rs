@@ -12,8 +12,9 @@ use super::server::Penstock;
 use super::{CONNECTIONS, FEATURES};
 use crate::Figures;
 
-/// Requests on their way at most.
-const MOST: usize = 256;
+/// Requests on their way at most: those of a second or two, so that a machine that stands still for a moment shows in how
+/// long answers took, and a server that cannot keep up ends it.
+const MOST: usize = 1 << 14;
 /// Requests on their way while it is found out what can be answered.
 const BUSY: usize = 8;
 
