@@ -30,7 +30,7 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
         "the workspace has no package {PACKAGE}, which does the measuring"
     );
     machine::prepare(&[LINKER, LIBRDKAFKA, WASM_TARGET])?;
-    if options.name == "kafka" {
+    if ["kafka", "swap"].contains(&options.name.as_str()) {
         services::install(workspace, &[Box::new(penstock_servers::Kafka)])?;
     }
     if options.name == "serve" {

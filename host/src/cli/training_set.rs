@@ -218,9 +218,11 @@ async fn places(
         let of = features[0];
         let span = needed(&features, span);
         let files = store.snapshot(&of.group, Some(&of.pipeline), span, scratch);
+        let files = files.await?;
         histories.push(json!({
             "keys": of.entity,
-            "files": files.await?,
+            "files": files,
+            "taken_back": store.taken_back(&of.pipeline).await?,
             // Of what is put, nobody says of what types the keys are.
             "keys_are_texts": of.pipeline == ELSEWHERE,
         }));

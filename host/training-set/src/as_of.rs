@@ -21,15 +21,16 @@ const HERE: usize = 1;
 /// How far the look has come.
 ///
 /// By event time the newest write is always the last one that was met. By write time it may not be: a correction of an old
-/// window that came late must not hide a newer window. So the greatest is remembered.
+/// window that came late must not hide a newer window. So the greatest is remembered; and, where writes were taken back, the
+/// greatest of those that count for longer than it does, and so on.
 #[derive(Debug)]
 pub(crate) struct AsOf {
     history: Arc<History>,
     keys: RowConverter,
-    /// The key of the last row, and the order of its newest write so far.
+    /// The key of the last row, and its newest writes so far.
     key: Option<OwnedRow>,
-    newest: Option<Order>,
-    /// The event time and the values of that write.
+    newest: Vec<Known>,
+    /// The event times and the values of these writes; none if there are none.
     carried: Option<Vec<ArrayRef>>,
     /// `row`, `f0` …
     pub(crate) schema: SchemaRef,
@@ -45,7 +46,7 @@ impl AsOf {
             keys: RowConverter::new(keys.collect())?,
             history,
             key: None,
-            newest: None,
+            newest: Vec::new(),
             carried: None,
             schema: Arc::new(Schema::new(fields)),
         })
@@ -71,17 +72,20 @@ impl AsOf {
                 Some(ttl) => nullif(&values, &past(times.as_primitive(), events, ttl))?,
             });
         }
-        self.carried = match seen.newest {
-            None => None,
-            Some((_, (CARRIED, _))) => carried,
-            // A copy, so that the batch need not stay.
-            Some((_, (_, row))) => {
-                let row = UInt32Array::from(vec![row as u32]);
-                let values = self.values(rows).map(|column| take(column, &row, None));
-                Some(values.collect::<Result<_, _>>()?)
-            }
+        let places: Vec<_> = seen.newest.iter().map(|known| known.place).collect();
+        // Copies, so that the batch need not stay.
+        let copied = self.values(rows).enumerate().map(|(at, here)| {
+            let carried = carried.as_ref().map_or(here, |carried| &carried[at]);
+            interleave(&[carried.as_ref(), here.as_ref()], &places)
+        });
+        self.carried = match places.is_empty() {
+            true => None,
+            false => Some(copied.collect::<Result<_, _>>()?),
         };
-        self.newest = seen.newest.map(|(order, _)| order);
+        self.newest = seen.newest;
+        for (at, known) in self.newest.iter_mut().enumerate() {
+            known.place = (CARRIED, at);
+        }
         self.key = seen.key;
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
@@ -89,34 +93,46 @@ impl AsOf {
     /// The event time and the values of rows.
     fn values<'a>(&self, rows: &'a RecordBatch) -> impl Iterator<Item = &'a ArrayRef> + use<'a> {
         let time = self.history.time();
-        std::iter::once(rows.column(time + 2)).chain(&rows.columns()[time + 5..])
+        std::iter::once(rows.column(time + 2)).chain(&rows.columns()[time + 6..])
     }
 
-    fn look(&self, rows: &RecordBatch) -> Result<Seen, ArrowError> {
+    fn look(&mut self, rows: &RecordBatch) -> Result<Seen, ArrowError> {
         let time = self.history.time();
+        let times = rows.column(time).as_primitive::<Int64Type>();
         let keys = self.keys.convert_columns(&rows.columns()[..time])?;
         let numbers = rows.column(time + 1);
         let events = rows.column(time + 2).as_primitive::<Int64Type>();
         let [epochs, sequences] =
             [3, 4].map(|at| rows.column(time + at).as_primitive::<UInt64Type>());
+        let untils = rows.column(time + 5).as_primitive::<Int64Type>();
         let mut last = self.key.as_ref().map(OwnedRow::row);
-        let mut newest = self.newest.map(|order| (order, (CARRIED, 0)));
+        let mut newest = std::mem::take(&mut self.newest);
         let (mut picks, mut asking) = (Vec::new(), Vec::new());
         for row in 0..rows.num_rows() {
             let key = keys.row(row);
             if last != Some(key) {
-                newest = None;
+                newest.clear();
             }
             last = Some(key);
             if numbers.is_valid(row) {
-                picks.push(newest.map_or((HERE, row), |(_, place)| place));
+                let at = times.value(row);
+                let counts = newest.iter().find(|known| known.until > at);
+                picks.push(counts.map_or((HERE, row), |known| known.place));
                 asking.push(row as u32);
                 continue;
             }
-            let order = (events.value(row), epochs.value(row), sequences.value(row));
-            if newest.is_none_or(|(greatest, _)| order >= greatest) {
-                newest = Some((order, (HERE, row)));
-            }
+            let until = match untils.is_valid(row) {
+                true => untils.value(row),
+                false => i64::MAX,
+            };
+            take_in(
+                &mut newest,
+                Known {
+                    order: (events.value(row), epochs.value(row), sequences.value(row)),
+                    until,
+                    place: (HERE, row),
+                },
+            );
         }
         Ok(Seen {
             picks,
@@ -133,9 +149,32 @@ struct Seen {
     picks: Vec<(usize, usize)>,
     /// Which rows these are.
     asking: UInt32Array,
-    /// The newest write of the last key, and where it is.
-    newest: Option<(Order, (usize, usize))>,
+    /// The newest writes of the last key.
+    newest: Vec<Known>,
     key: Option<OwnedRow>,
+}
+
+/// A write that was met.
+#[derive(Debug)]
+struct Known {
+    order: Order,
+    /// From when on it does not count any more; never, if that is the end of time.
+    until: i64,
+    place: (usize, usize),
+}
+
+/// Adds a write to those that may be the newest at some time: by falling orders, each counts for longer than those before
+/// it.
+fn take_in(newest: &mut Vec<Known>, write: Known) {
+    if newest
+        .iter()
+        .any(|known| known.order > write.order && known.until >= write.until)
+    {
+        return;
+    }
+    newest.retain(|known| known.order > write.order || known.until > write.until);
+    let at = newest.partition_point(|known| known.order > write.order);
+    newest.insert(at, write);
 }
 
 /// Which values are past their TTL at a row's time.

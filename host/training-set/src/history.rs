@@ -7,6 +7,7 @@
 //! time                  of the history: from when on it counts; of the spine: as of when it is joined
 //! row                   of the spine: its number; null in the history, so that what is of a row's own time comes before it
 //! event, epoch, sequence    of the history: which write it is
+//! until                 of the history: from when on it does not count any more; null if it always does
 //! f0 …                  of the history: the values
 //! ```
 
@@ -15,12 +16,12 @@ use std::sync::Arc;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, new_null_array};
-use arrow::compute::cast;
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
+use arrow::compute::{cast, filter_record_batch, is_null};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef, UInt32Type, UInt64Type};
 use arrow::error::ArrowError;
 
 use crate::spine::{KeyColumns, micros, open};
-use crate::{Request, TrainingError, Wanted};
+use crate::{Request, TakenBack, TrainingError, Wanted};
 
 /// Features that lie in the same files.
 #[derive(Debug)]
@@ -31,6 +32,7 @@ pub(crate) struct History {
     /// Whether these are the texts of what the spine may have as numbers.
     pub(crate) keys_are_texts: bool,
     pub(crate) features: Vec<Feature>,
+    taken_back: Vec<TakenBack>,
     by_write_time: bool,
     /// Of the rows that are sorted.
     pub(crate) schema: SchemaRef,
@@ -70,6 +72,7 @@ pub(crate) fn histories(request: &Request) -> Result<Vec<History>, TrainingError
             let history = History::new(request.by_write_time, files, keys, features);
             found.push(History {
                 keys_are_texts: place.keys_are_texts,
+                taken_back: place.taken_back.clone(),
                 ..history
             });
         }
@@ -147,6 +150,7 @@ impl History {
             ("event", DataType::Int64),
             ("epoch", DataType::UInt64),
             ("sequence", DataType::UInt64),
+            ("until", DataType::Int64),
         ] {
             fields.push(Field::new(name, data_type, true));
         }
@@ -156,12 +160,13 @@ impl History {
             keys,
             keys_are_texts: false,
             features,
+            taken_back: Vec::new(),
             by_write_time,
             schema: Arc::new(Schema::new(fields)),
         }
     }
 
-    /// Which column the time is; those of row, event time, epoch, sequence and values come after it.
+    /// Which column the time is; those of row, event time, epoch, sequence, until and values come after it.
     pub(crate) fn time(&self) -> usize {
         self.keys.len()
     }
@@ -190,10 +195,49 @@ impl History {
         ]);
         columns.push(cast(column("_epoch")?, &DataType::UInt64)?);
         columns.push(cast(column("_sequence")?, &DataType::UInt64)?);
+        let until = self.until(rows)?;
+        columns.push(match &until {
+            Some(until) => Arc::new(until.clone()),
+            None => new_null_array(&DataType::Int64, rows.num_rows()),
+        });
         for feature in &self.features {
             columns.push(cast(column(&feature.attribute)?, &feature.data_type)?);
         }
-        RecordBatch::try_new(Arc::clone(&self.schema), columns)
+        let known = RecordBatch::try_new(Arc::clone(&self.schema), columns)?;
+        match until {
+            Some(until) if !self.by_write_time => filter_record_batch(&known, &is_null(&until)?),
+            _ => Ok(known),
+        }
+    }
+
+    /// From when on rows of a file do not count any more; none where all of the history's do.
+    fn until(&self, rows: &RecordBatch) -> Result<Option<Int64Array>, ArrowError> {
+        if self.taken_back.is_empty() {
+            return Ok(None);
+        }
+        let column = |name: &str, data_type: DataType| match rows.column_by_name(name) {
+            Some(column) => cast(column, &data_type),
+            None => Err(ArrowError::SchemaError(format!(
+                "a file of the history has no `{name}`"
+            ))),
+        };
+        let pipelines = column("_pipeline", DataType::Utf8)?;
+        let lanes = column("_lane", DataType::UInt32)?;
+        let epochs = column("_epoch", DataType::UInt64)?;
+        let pipelines = pipelines.as_string::<i32>();
+        let lanes = lanes.as_primitive::<UInt32Type>();
+        let epochs = epochs.as_primitive::<UInt64Type>();
+        let until = (0..rows.num_rows()).map(|row| {
+            let (lane, epoch) = (lanes.value(row), epochs.value(row));
+            let taken_back = self.taken_back.iter().filter(|it| {
+                it.lane == lane
+                    && it.after < epoch
+                    && epoch <= it.until
+                    && it.pipeline == pipelines.value(row)
+            });
+            taken_back.map(|it| it.at).min()
+        });
+        Ok(Some(until.collect()))
     }
 
     /// Rows of the spine, of which the first has number `first`, to be sorted among those.

@@ -6,7 +6,8 @@
 //!
 //! What *newest* means is what the online store means: of the values whose event time is not after the row's, the one with
 //! the greatest (event time, epoch, sequence). With [`Request::by_write_time`] only of those that were written by then,
-//! too: what a model would have been answered at that moment.
+//! too: what a model would have been answered at that moment. Writes that were taken back count until then by write time,
+//! and not at all by event time.
 //!
 //! Rows of spine and history are sorted together, by key and time (`join`, `sorting`), and one look at them in that order
 //! says what each row gets (`as_of`). DataFusion sorts, and spills what does not fit into memory.
@@ -58,6 +59,25 @@ pub struct Place {
     /// Whether the history has the text of keys, whatever they are: `42` for the number.
     #[serde(default)]
     pub keys_are_texts: bool,
+    /// The writes in them that do not count any more.
+    #[serde(default)]
+    pub taken_back: Vec<TakenBack>,
+}
+
+/// Writes that were taken back: of a lane, with epochs above `after` up to `until`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TakenBack {
+    /// The pipeline.
+    pub pipeline: String,
+    /// Its lane.
+    pub lane: u32,
+    /// The last epoch before them.
+    pub after: u64,
+    /// Their last epoch.
+    pub until: u64,
+    /// When they were taken back, in microseconds since 1970-01-01T00:00:00Z.
+    pub at: i64,
 }
 
 /// A feature that is wanted.

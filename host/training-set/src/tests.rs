@@ -120,6 +120,7 @@ fn of_driver(files: &[PathBuf]) -> Place {
         keys: vec!["driver".to_owned()],
         files: files.to_vec(),
         keys_are_texts: false,
+        taken_back: Vec::new(),
     }
 }
 
@@ -155,12 +156,20 @@ fn oracle<'a>(
     writes: &'a [Write],
     is_of: impl Fn(&Write) -> bool,
     ttl: Option<i64>,
-    by_write_time: bool,
+    (by_write_time, taken_back): (bool, &[TakenBack]),
 ) -> Option<&'a Write> {
     let time = row.time?;
+    let counts = |write: &Write| {
+        let has = |it: &&TakenBack| {
+            (it.pipeline.as_str(), it.lane) == ("p", 0)
+                && (it.after + 1..=it.until).contains(&write.epoch)
+        };
+        let mut of_it = taken_back.iter().filter(has);
+        of_it.all(|it| by_write_time && time < it.at)
+    };
     let newest = writes
         .iter()
-        .filter(|write| is_of(write) && write.event_time <= time)
+        .filter(|write| is_of(write) && write.event_time <= time && counts(write))
         .filter(|write| !by_write_time || write.write_time <= time)
         .max_by_key(|write| (write.event_time, write.epoch, write.sequence))?;
     ttl.is_none_or(|ttl| time - newest.event_time < ttl)
@@ -194,6 +203,20 @@ fn writes() -> impl Strategy<Value = Vec<Write>> {
     })
 }
 
+/// Writes of a lane that were taken back, mostly of the one that there are writes of.
+fn taken_back() -> impl Strategy<Value = Vec<TakenBack>> {
+    let lane = prop::sample::select(vec![("p", 0), ("p", 0), ("p", 1), ("q", 0)]);
+    let taken_back = (lane, 0..3_u64, 0..3_u64, -5..30_i64);
+    let taken_back = taken_back.prop_map(|((pipeline, lane), after, count, at)| TakenBack {
+        pipeline: pipeline.to_owned(),
+        lane,
+        after,
+        until: after + count,
+        at,
+    });
+    prop::collection::vec(taken_back, 0..3)
+}
+
 fn rows() -> impl Strategy<Value = Vec<Row>> {
     let row = (
         prop::option::weighted(0.9, 0..5_i32),
@@ -219,6 +242,7 @@ proptest! {
         cut in 0..60_usize,
         ttl in prop::option::of(1..12_i64),
         (by_write_time, repeat) in any::<(bool, bool)>(),
+        taken_back in taken_back(),
     ) {
         let folder = TempDir::new().unwrap();
         let path = |name: &str| folder.path().join(name);
@@ -238,6 +262,7 @@ proptest! {
             keys: vec!["city".to_owned(), "driver".to_owned()],
             files: vec![cities],
             keys_are_texts: false,
+            taken_back: Vec::new(),
         };
         let features = vec![
             wanted("g", "g@2", ttl, 0),
@@ -246,8 +271,19 @@ proptest! {
         ];
         let request = Request {
             by_write_time,
-            ..request(folder.path(), vec![of_driver(&files), of_city], features)
+            ..request(
+                folder.path(),
+                vec![
+                    Place {
+                        taken_back: taken_back.clone(),
+                        ..of_driver(&files)
+                    },
+                    of_city,
+                ],
+                features,
+            )
         };
+        let of_drivers = (by_write_time, &taken_back[..]);
         let made = made(&request).unwrap();
         prop_assert_eq!(made.rows, rows.len() as u64);
         let out = read(&request.out);
@@ -260,13 +296,13 @@ proptest! {
             prop_assert_eq!(out.column(3).as_primitive::<Int64Type>().value(at), at as i64);
             let of_driver = |write: &Write| row.entity.map(i64::from) == Some(write.entity.0);
             let of_city = |write: &Write| of_driver(write) && row.city == Some(write.entity.1);
-            let wanted = oracle(row, &writes, of_driver, None, by_write_time);
+            let wanted = oracle(row, &writes, of_driver, None, of_drivers);
             let found = f.is_valid(at).then(|| f.value(at));
             prop_assert_eq!(found, wanted.and_then(|write| write.f), "f of row {}", at);
-            let wanted = oracle(row, second, of_driver, ttl, by_write_time);
+            let wanted = oracle(row, second, of_driver, ttl, of_drivers);
             let found = g.is_valid(at).then(|| g.value(at));
             prop_assert_eq!(found, wanted.and_then(|write| write.g), "g of row {}", at);
-            let wanted = oracle(row, &of_cities, of_city, ttl, by_write_time);
+            let wanted = oracle(row, &of_cities, of_city, ttl, (by_write_time, &[]));
             let found = c.is_valid(at).then(|| c.value(at));
             prop_assert_eq!(found, wanted.and_then(|write| write.f), "c of row {}", at);
         }
@@ -356,6 +392,7 @@ fn what_does_not_fit_is_refused_with_what_to_do() {
                 keys: vec![key.to_owned()],
                 files: files.to_vec(),
                 keys_are_texts: false,
+                taken_back: Vec::new(),
             }],
             vec![feature],
         )

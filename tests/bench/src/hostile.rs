@@ -52,16 +52,24 @@ fn neighbours(figures: &mut Figures, rounds: usize) -> anyhow::Result<()> {
         .filter(|attack| attack.name.starts_with("spin_in") && attack.host.is_none())
         .collect();
     let (mut with, mut without) = (Vec::new(), Vec::new());
+    // What is done for the first time belongs to neither.
+    timed_neighbours(1, || ());
     for _ in 0..rounds.max(1) {
-        without.extend(timed_neighbours(|| ()));
-        with.extend(timed_neighbours(|| {
+        let (calls, runs) = timed_neighbours(1, || {
             for attack in &spinning {
                 let folder = attack.folder();
                 // How it ends was looked at before.
                 let _ = attack.run(&support::HOST, &folder);
             }
-        }));
+        });
+        with.extend(calls);
+        without.extend(timed_neighbours(runs, || ()).0);
     }
+    println!(
+        "{} calls of the neighbours alone, {} beside others",
+        without.len(),
+        with.len()
+    );
     let (with, without) = (p99(with)?, p99(without)?);
     println!(
         "p99 of a call of the neighbours: {without:?} alone, {with:?} beside {} that spin",
@@ -72,20 +80,24 @@ fn neighbours(figures: &mut Figures, rounds: usize) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs the neighbours beside something, and says how long their calls took.
-fn timed_neighbours(beside: impl FnOnce() + Send) -> Vec<Duration> {
+/// Runs the neighbours so often at least, and for as long as something beside them takes, and says how long their calls took
+/// and how many runs there were.
+fn timed_neighbours(least: usize, beside: impl FnOnce() + Send) -> (Vec<Duration>, usize) {
+    let mut runs = 0;
     std::thread::scope(|scope| {
         let other = scope.spawn(beside);
         IS_TIMED.store(true, Ordering::Relaxed);
         IS_NEIGHBOUR.set(true);
         while {
             Neighbours::new().run(&support::HOST);
-            !other.is_finished()
+            runs += 1;
+            runs < least || !other.is_finished()
         } {}
         IS_NEIGHBOUR.set(false);
         IS_TIMED.store(false, Ordering::Relaxed);
     });
-    std::mem::take(&mut CALLS.lock().unwrap_or_else(PoisonError::into_inner))
+    let calls = std::mem::take(&mut *CALLS.lock().unwrap_or_else(PoisonError::into_inner));
+    (calls, runs)
 }
 
 fn p99(mut times: Vec<Duration>) -> anyhow::Result<Duration> {

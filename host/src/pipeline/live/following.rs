@@ -144,7 +144,17 @@ pub(super) fn begin(
             }
             Ok(opened)
         });
+        let found = found.and_then(|opened| {
+            host.io.block_on(desk.swaps.begins(wanted.number))?;
+            Ok(opened)
+        });
         match found {
+            // Another host was faster.
+            Err(Unfit::Swap(error)) if error.is_overtaken() => {
+                let read = host.io.block_on(desk.swaps.read());
+                let read = read.map_err(|error| failed(error.to_string(), error.is_bad_input()))?;
+                ledger = read.expect("nobody takes one away");
+            }
             Ok(mut opened) => {
                 opened.fresh = fresh;
                 opened.telemetry = telemetry;
@@ -241,8 +251,17 @@ impl Follower {
             component = wanted.component,
             "another generation is wanted"
         );
-        match self.prepare(host, &ledger, &wanted) {
-            Ok(change) => {
+        let prepared = self.prepare(host, &ledger, &wanted).and_then(|change| {
+            match host.io.block_on(self.desk.swaps.begins(wanted.number)) {
+                Ok(()) => Ok(Some(change)),
+                // It is looked at another time.
+                Err(error) if error.is_overtaken() => Ok(None),
+                Err(error) => Err(error.into()),
+            }
+        });
+        match prepared {
+            Ok(None) => self.tries = 0,
+            Ok(Some(change)) => {
                 self.have = wanted.number;
                 self.tries = 0;
                 self.state = state_of(&change.opened);

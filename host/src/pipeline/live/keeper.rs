@@ -10,10 +10,11 @@
 //! | `0x06` | the epoch of who opened the lane last (8 bytes, big-endian) |
 //! | `0x07` | while states are being taken over: the snapshot from before, UTF-8 |
 //! | `0x08` | windows that could not be finished: see [`crate::window::Codec`] |
+//! | `0x09`, the last epoch before and the last one of them (8 bytes each, big-endian) | writes that were taken back and of which the history has not heard yet; when that was (8 bytes, microseconds, big-endian) |
 //!
 //! All of it changes in one batch, together with the lane's features: a commit. There are two exceptions.
 //! An entry of the outbox may be there before the commit that counts it, and the epoch is written when
-//! the lane is opened. States are taken over in several batches, which are undone where `0x07` is left. The epoch outlives everything else, for what the lane has sent bears it.
+//! the lane is opened. States are taken over in several batches, which are undone where `0x07` is left. The epoch outlives everything else, for what the lane has sent bears it, and so does what the history has to hear.
 
 mod error;
 mod meta;
@@ -44,7 +45,7 @@ use crate::pipeline::residence as kept;
 use crate::pipeline::swap::Running;
 use crate::pipeline::telemetry::LaneTelemetry;
 use crate::store::embedded::{
-    EmbeddedStore, LiveLane, Restored, StateBatch, StoreRequests, WayBack,
+    EmbeddedStore, LaneState, LiveLane, Restored, StateBatch, StoreRequests, WayBack,
 };
 use crate::store::{FeatureStore, Items, StoreError};
 use crate::window::{Codec, Edit, Progress};
@@ -53,6 +54,7 @@ use crate::window::{Codec, Edit, Progress};
 pub(super) const META: &[u8] = &[0];
 const EPOCH: &[u8] = &[6];
 const MIGRATING: &[u8] = &[7];
+pub(super) const UNTOLD: &[u8] = &[9];
 
 /// What is forgotten where a lane begins anew.
 const FORGOTTEN: [&[u8]; 8] = [
@@ -82,6 +84,8 @@ pub(super) struct Expected {
     pub(super) state: Option<StateShape>,
     /// What takes over states of other versions.
     migration: Option<Migration>,
+    /// Whether what is written goes to a history as well.
+    has_history: bool,
 }
 
 impl Expected {
@@ -95,6 +99,7 @@ impl Expected {
             is_keyed: opened.plan.windows().or(opened.plan.partials()).is_some(),
             state: windows.map(|windows| StateShape::of(&windows.spec)),
             migration: windows.and_then(|_| Migration::of(opened)),
+            has_history: opened.outputs.offline().is_some(),
             running,
         }
     }
@@ -212,8 +217,9 @@ impl Keeper {
             // Who took its states over did not come to the end.
             self.restore(&String::from_utf8_lossy(&snapshot), None)?;
         }
+        let mut is_back = false;
         loop {
-            let Some(meta) = self.meta()? else {
+            let Some(mut meta) = self.meta()? else {
                 return Ok(None);
             };
             let Some(running) = self.expected.running.clone() else {
@@ -236,6 +242,10 @@ impl Keeper {
                 Step::Stay => {
                     self.check(&meta, &["features"])?;
                     self.undo.clone_from(&meta.undo);
+                    if is_back {
+                        // It has the generation from now on, and not since it had it before.
+                        meta.work = None;
+                    }
                     return Ok(Some(meta));
                 }
                 Step::Forward(from) => {
@@ -259,6 +269,7 @@ impl Keeper {
                     steps::done("restored");
                     let noted = noted(self.number, &undo, restored);
                     self.told.push((meta.generation, noted));
+                    is_back = true;
                 }
             }
         }
@@ -272,10 +283,20 @@ impl Keeper {
         let then = then.map(|bytes| self.decoded(&bytes)).transpose()?;
         // Everything that was written since bears a greater epoch.
         let epoch = then.map_or(0, |meta| meta.epoch);
+        if generation.is_some() && self.expected.has_history {
+            let until = self.opened()?.unwrap_or(epoch);
+            let mut batch = self.changes();
+            let (after, until) = (epoch.to_be_bytes(), until.to_be_bytes());
+            batch.put(
+                &[UNTOLD, &after, &until].concat(),
+                &self.clock.unix().to_be_bytes(),
+            );
+            self.apply_durably(batch)?;
+        }
         let way = WayBack {
             snapshot,
             last: META,
-            but: EPOCH,
+            but: &[EPOCH, UNTOLD],
             generation,
             apart: (self.apart.as_ref()).map(|(store, _)| (store.as_ref(), epoch)),
         };
@@ -314,6 +335,10 @@ impl Keeper {
             generation: running.number,
             undo: self.undo.clone(),
             state: self.expected.state.clone(),
+            work: meta.work.map(|work| LaneWork {
+                since: self.clock.unix(),
+                ..work
+            }),
             ..meta
         };
         let mut batch = self.changes();
@@ -344,6 +369,11 @@ impl Keeper {
         self.expected.running = Some(Arc::clone(running));
         steps::done("switched");
         Ok(())
+    }
+
+    /// The lane's state, for what is not part of its commits.
+    pub(super) fn state(&self) -> LaneState {
+        self.lane.state.clone()
     }
 
     /// Sets aside what was committed last.

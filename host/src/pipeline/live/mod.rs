@@ -11,7 +11,7 @@
 //! delivery (`delivery`) that commits what the lane
 //! did. All shards of a stream are at work as one partition is: `splits` says how far they are together. What a commit holds, and where a lane goes
 //! on, is in `keeper`; what is sent after a commit, and to whom, in `outbox` and `outputs`. Whoever has a pipeline's first
-//! lane compacts the history of its features (`compacting`).
+//! lane compacts the history of its features (`compacting`); each lane tells it what was taken back (`withdrawing`).
 //!
 //! A pipeline over a topic that is not divided by its key is two such members, one after the other: `partial`
 //! gives partial states to another topic, and `whole` has the windows (`stages`).
@@ -51,6 +51,7 @@ mod switching;
 mod telling;
 mod watching;
 mod whole;
+mod withdrawing;
 mod working;
 
 pub use self::error::PartitionError;

@@ -26,6 +26,7 @@ use super::splits::Splits;
 use super::stages::Stage;
 use super::switching::hand_over;
 use super::telling::PartitionTelling;
+use super::withdrawing::Withdrawing;
 use super::working::{Appeared, Flags, Incoming, Intake, PartitionEnd};
 use crate::pipeline::commit::LaneCommits;
 use crate::pipeline::dealer::Dealer;
@@ -79,6 +80,8 @@ pub(super) struct Lanes {
     are_told_idle: bool,
     /// Compaction of the pipeline's history, if this process does it: whoever has the first lane.
     compacting: Option<Compacting>,
+    /// What tells the history what was taken back; it ends with this.
+    _withdrawing: Vec<Withdrawing>,
 }
 
 impl Lanes {
@@ -138,6 +141,7 @@ impl Partition {
         let reached = Committed::before(lanes, only.as_deref());
 
         let (mut tasks, mut deliveries, mut to_lanes) = (Vec::new(), Vec::new(), Vec::new());
+        let mut withdrawing = Vec::new();
         for (index, (keeper, taken)) in taken.into_iter().enumerate() {
             let number = first + index as u32;
             let (to_delivery, from_lane) = queue(QUEUE);
@@ -164,6 +168,10 @@ impl Partition {
                 io: shared.io.clone(),
             };
             let outputs = &shared.opened.outputs;
+            withdrawing.extend(outputs.offline().map(|place| {
+                let of = (shared.name(), number);
+                Withdrawing::begin(of, keeper.state(), place, &shared.io)
+            }));
             let addressees = outputs.addressees(shared.name(), number, &shared.opened.telemetry);
             let outbox = Outbox::new(number, addressees, &taken.outbox, &waiting);
             let outbox = outbox.map_err(|error| undelivered(error.into()))?;
@@ -218,6 +226,7 @@ impl Partition {
             asked: shared.clock.now(),
             are_told_idle: false,
             compacting: (first == 0).then(|| self.compacting()).flatten(),
+            _withdrawing: withdrawing,
         };
         self.add(&mut lanes, &known)?;
         Ok(lanes)

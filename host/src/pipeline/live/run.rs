@@ -23,7 +23,7 @@ use crate::pipeline::commit::CommitTimer;
 use crate::pipeline::run::{declarations, state_memory};
 use crate::pipeline::spans;
 use crate::pipeline::swap::Running;
-use crate::pipeline::telemetry::PipelineState;
+use crate::pipeline::telemetry::{PipelineState, PipelineTelemetry};
 use crate::pipeline::wiring::Host;
 use crate::source::kafka::KafkaFault;
 use crate::store::declarations::FeatureDeclaration;
@@ -257,8 +257,11 @@ pub fn run(
         for opened in pipelines {
             let store = Arc::clone(&stores[&opened.store.to_string()]);
             let name = opened.plan.pipeline.clone();
+            let telemetry = Arc::clone(&opened.telemetry);
             if let Err(error) = refuse_less(host, &opened, &store) {
-                running.push((name, Err(error.into())));
+                let error = LiveError::from(error);
+                tell_failure(&telemetry, &name, &error);
+                running.push((name, Err(error)));
                 continue;
             }
             // Pipelines of two stages have one generation.
@@ -278,6 +281,9 @@ pub fn run(
                 })?;
                 Ok(thread)
             });
+            if let Err(error) = &begun {
+                tell_failure(&telemetry, &name, error);
+            }
             running.push((name, begun));
         }
         let reports = running.into_iter().map(|(pipeline, thread)| {
@@ -299,6 +305,12 @@ pub fn run(
         }
     }
     Ok(reports)
+}
+
+/// Says at once why a pipeline has ended: others in this process may work on for weeks.
+fn tell_failure(telemetry: &PipelineTelemetry, pipeline: &str, error: &LiveError) {
+    tracing::error!(pipeline, %error, "the pipeline has ended");
+    telemetry.set_state(PipelineState::Failed(error.to_string()));
 }
 
 /// Refuses a pipeline whose file declares less than what is served of it, before anything of it is written anywhere.
@@ -426,12 +438,13 @@ pub(super) fn start(
             shared.source = connect(&shared.opened, &shared.io, &shared.clock, &stop)?;
         }
     };
+    let name = pipeline.clone();
     let work = move || {
         let ended: Ended = span.in_scope(work);
-        telemetry.set_state(match &ended {
-            Ok(_) => PipelineState::Finished,
-            Err(error) => PipelineState::Failed(error.to_string()),
-        });
+        match &ended {
+            Ok(_) => telemetry.set_state(PipelineState::Finished),
+            Err(error) => tell_failure(&telemetry, &name, error),
+        }
         ended
     };
     thread

@@ -21,7 +21,7 @@ use crate::pipeline::lane::ToLane;
 use crate::pipeline::poison::Recovering;
 use crate::pipeline::reader::ReadError;
 use crate::pipeline::run::declarations;
-use crate::pipeline::swap::{Fate, LedgerError, Note, Running, SwapError, Swaps, Switch};
+use crate::pipeline::swap::{Fate, Note, Running, SwapError, Swaps, Switch};
 use crate::store::FeatureStore as _;
 
 /// What a pipeline's member and who looks after its generations have in common.
@@ -258,10 +258,7 @@ impl Shared {
                 true
             }
             // Somebody else was faster.
-            Err(SwapError::Ledger {
-                error: LedgerError::Moved { .. },
-                ..
-            }) => true,
+            Err(error) if error.is_overtaken() => true,
             Err(other) => {
                 tracing::error!(pipeline = self.name(), error = %other, "the generation cannot be taken back");
                 false

@@ -47,6 +47,12 @@ pub enum SwapError {
 }
 
 impl SwapError {
+    /// Whether another generation is wanted by now.
+    pub(in crate::pipeline) fn is_overtaken(&self) -> bool {
+        let moved = |error: &LedgerError| matches!(error, LedgerError::Moved { .. });
+        matches!(self, Self::Ledger { error, .. } if moved(error))
+    }
+
     /// Whether what was asked for is wrong, and not the moment.
     pub fn is_bad_input(&self) -> bool {
         match self {
@@ -208,6 +214,16 @@ impl Swaps {
             .filter_map(|text| serde_json::from_str(text).ok());
         reports.for_each(|report: Report| all.merge(&report));
         Ok(all)
+    }
+
+    /// Says that a host is about to take lanes to a generation: see [`Ledger::begins`].
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn begins(&self, number: u64) -> Result<(), SwapError> {
+        let begun = self.change_known(|ledger| ledger.begins(number));
+        begun.await.map(|_| ())
     }
 
     /// Says that a host has a generation at work.

@@ -40,18 +40,27 @@ pub struct Generation {
     pub component: String,
     /// The component's digest.
     pub digest: String,
-    /// The generation that was wanted before, to which a rollback leads; none for the first.
+    /// The last generation before it that a host had begun with, to which a rollback leads; none for the first.
     pub from: Option<u64>,
     /// When it was asked for, in microseconds since 1970-01-01T00:00:00Z.
     pub asked: i64,
     /// Whether nothing is taken over of the state before it.
     #[serde(default)]
     pub fresh: bool,
+    /// Whether a host has begun to take lanes to it. From then on they may have given up the snapshot of before, which leads
+    /// back from the generation before this one.
+    #[serde(default = "is_begun")]
+    pub begun: bool,
     /// What became of it.
     pub fate: Fate,
     /// What hosts have to say about it, in order.
     #[serde(default)]
     pub notes: Vec<Note>,
+}
+
+/// What is taken for granted of a generation of which nothing is said.
+fn is_begun() -> bool {
+    true
 }
 
 /// What became of a generation.
@@ -196,14 +205,17 @@ impl Ledger {
                 digest: asked.digest,
             });
         }
-        let (from, number) = (wanted.number, self.last() + 1);
+        // What no host has begun with is nothing to go back to.
+        let is_met = wanted.begun || wanted.from.is_none();
+        let from = wanted.from.filter(|_| !is_met).unwrap_or(wanted.number);
+        let (before, number) = (wanted.number, self.last() + 1);
         self.end_watched(|shadow| match shadow.digest == asked.digest {
             true => ShadowFate::Promoted(number),
             false => ShadowFate::Dropped(format!(
                 "generation {number} is wanted in place of the one beside which it was tried"
             )),
         });
-        self.set_fate(from, Fate::Replaced);
+        self.set_fate(before, Fate::Replaced);
         self.generations
             .push(Generation::new(number, Some(from), asked));
         self.wanted = number;
@@ -231,15 +243,38 @@ impl Ledger {
             let reason = "beside which it was tried, was taken back";
             ShadowFate::Dropped(format!("generation {number}, {reason}"))
         });
+        let begun = self.wanted().begun;
         self.set_fate(number, fate);
         self.set_fate(from, Fate::Running);
-        // Lanes have one snapshot, and it was used.
-        let mut generations = self.generations.iter_mut();
-        if let Some(before) = generations.find(|it| it.number == from) {
-            before.from = None;
+        if begun {
+            // Lanes have one snapshot, and it was used.
+            let mut generations = self.generations.iter_mut();
+            if let Some(before) = generations.find(|it| it.number == from) {
+                before.from = None;
+            }
         }
         self.wanted = from;
         Ok(from)
+    }
+
+    /// A host is about to take lanes to generation `number`.
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Moved`] when another one is wanted by now.
+    pub fn begins(&mut self, number: u64) -> Result<(), LedgerError> {
+        let wanted = self.wanted;
+        let mut generations = self.generations.iter_mut();
+        match generations.find(|it| it.number == number && number == wanted) {
+            Some(generation) => {
+                generation.begun = true;
+                Ok(())
+            }
+            None => Err(LedgerError::Moved {
+                asked: number,
+                wanted,
+            }),
+        }
     }
 
     /// A host has the wanted generation at work. Gives whether that is news.
@@ -303,6 +338,7 @@ impl Generation {
             from,
             asked: asked.at,
             fresh: asked.fresh,
+            begun: false,
             fate: Fate::Wanted,
             notes: Vec::new(),
         }

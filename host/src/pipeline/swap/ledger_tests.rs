@@ -16,9 +16,11 @@ fn asked(digest: u8, fresh: bool) -> Asked {
 #[test]
 fn a_swap_and_a_rollback() {
     let mut ledger = Ledger::begin(asked(1, false));
+    ledger.begins(1).unwrap();
     assert!(ledger.runs(1));
     assert!(!ledger.runs(1));
     assert_eq!(ledger.ask(asked(2, false)), Ok(2));
+    ledger.begins(2).unwrap();
     assert!(matches!(
         ledger.ask(asked(2, false)),
         Err(LedgerError::Same { number: 2, .. })
@@ -37,6 +39,32 @@ fn a_swap_and_a_rollback() {
     // Numbers are never used twice.
     assert_eq!(ledger.ask(asked(2, false)), Ok(3));
     assert_eq!(ledger.wanted().from, Some(1));
+}
+
+#[test]
+fn what_no_host_has_begun_with_leaves_the_way_back_as_it_was() {
+    let mut ledger = Ledger::begin(asked(1, false));
+    ledger.begins(1).unwrap();
+    ledger.ask(asked(2, false)).unwrap();
+    ledger.begins(2).unwrap();
+    // Refused before any lane heard of it.
+    ledger.ask(asked(3, false)).unwrap();
+    let refused = || Fate::Refused("it does not fit".to_owned());
+    assert_eq!(ledger.take_back(3, refused()), Ok(2));
+    assert_eq!(ledger.wanted().from, Some(1));
+    // Who was about to begin with it hears that it may not.
+    let moved = LedgerError::Moved {
+        asked: 3,
+        wanted: 2,
+    };
+    assert_eq!(ledger.begins(3), Err(moved));
+    // Replaced before any lane heard of it.
+    ledger.ask(asked(4, false)).unwrap();
+    assert_eq!(ledger.ask(asked(5, false)), Ok(5));
+    assert_eq!(ledger.wanted().from, Some(2));
+    ledger.begins(5).unwrap();
+    assert_eq!(ledger.take_back(5, refused()), Ok(2));
+    assert_eq!(ledger.wanted().from, None);
 }
 
 #[test]
@@ -71,7 +99,7 @@ fn another_layout_is_refused() {
 
 proptest! {
     #[test]
-    fn one_is_always_wanted_and_numbers_rise(steps in proptest::collection::vec((0..4u8, 0..4u8), 0..40)) {
+    fn one_is_always_wanted_and_numbers_rise(steps in proptest::collection::vec((0..5u8, 0..4u8), 0..40)) {
         let mut ledger = Ledger::begin(asked(0, false));
         let mut greatest = 1;
         for (what, digest) in steps {
@@ -87,6 +115,7 @@ proptest! {
                     let _ = ledger.take_back(wanted, Fate::Revoked("wrong".to_owned()));
                 }
                 2 => drop(ledger.runs(wanted)),
+                3 => ledger.begins(wanted).unwrap(),
                 _ => ledger.start(asked(digest, false)),
             }
             greatest = greatest.max(ledger.wanted().number);

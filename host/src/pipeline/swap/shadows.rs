@@ -90,6 +90,7 @@ impl Shadow {
             from: None,
             asked: self.asked,
             fresh: self.fresh,
+            begun: false,
             fate: Fate::Wanted,
             notes: Vec::new(),
         }

@@ -46,8 +46,8 @@ pub struct WayBack<'a> {
     pub snapshot: &'a str,
     /// The key of the live state that comes back after everything else.
     pub last: &'a [u8],
-    /// The key of the live state that stays as it is.
-    pub but: &'a [u8],
+    /// What keys of the live state begin with that stay as they are.
+    pub but: &'a [&'a [u8]],
     /// The generation that is taken back: what it had served last is listed under its number. None if nothing was served.
     pub generation: Option<u64>,
     /// Where features are served from, if not from the lane, and the last epoch that is not taken back.
@@ -94,7 +94,11 @@ impl EmbeddedStore {
         }
         let mut restored = Restored::default();
         let live = Keyspace::Live.prefix();
-        let (last, but) = ([&live, way.last].concat(), [&live, way.but].concat());
+        let last = [&live, way.last].concat();
+        let stays = |key: &[u8]| {
+            let key = key.strip_prefix(&live[..]);
+            key.is_some_and(|key| way.but.iter().any(|but| key.starts_with(but)))
+        };
         let mut put = Put {
             lane: opened,
             name: &lane.name,
@@ -111,7 +115,7 @@ impl EmbeddedStore {
             let now = opened.db.scan(range()).await.map_err(|e| fault(&e))?;
             let mut back = Back::new(then, now).await.map_err(|e| fault(&e))?;
             while let Some(difference) = back.next().await.map_err(|e| fault(&e))? {
-                if *difference.key == but[..] || *difference.key == last[..] {
+                if stays(&difference.key) || *difference.key == last[..] {
                     continue;
                 }
                 match (keyspace, &difference.then) {

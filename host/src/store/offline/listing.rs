@@ -11,7 +11,7 @@ use object_store::Error;
 
 use super::rows::DAY;
 use super::writer::plain;
-use super::{EXTENSION, OfflineStore};
+use super::{EXTENSION, OfflineStore, taken_back};
 use crate::store::StoreError;
 
 /// Event times from the first to the last, both of them within, in microseconds since 1970; all of them where there is no bound.
@@ -126,6 +126,6 @@ impl OfflineStore {
         let listed = listed.map_err(|error| self.explain("", &error))?;
         let names = listed.common_prefixes.iter();
         let names = names.filter_map(|path| path.filename().map(str::to_owned));
-        Ok(names.collect())
+        Ok(names.filter(|name| name != taken_back::FOLDER).collect())
     }
 }

@@ -19,12 +19,15 @@
 //! A file's name ends in a digest of its bytes. So whoever writes the same rows again, after a crash say, writes the same
 //! file, and no two writers ever write over each other's rows: not a pipeline that began anew, and not two of one name.
 //!
+//! Writes of a version that was taken back are named beside the groups: see [`TakenBack`].
+//!
 //! What it must never do: take a row away before another file has it.
 
 pub(crate) mod compact;
 mod listing;
 mod read;
 pub mod rows;
+mod taken_back;
 mod writer;
 
 use std::path::PathBuf;
@@ -36,6 +39,7 @@ use sha2::{Digest as _, Sha256};
 
 pub use self::compact::{Compacted, Compaction};
 pub use self::listing::{OfflineFile, Span};
+pub use self::taken_back::TakenBack;
 pub use self::writer::{OfflineWriter, check_schema};
 use super::StoreError;
 use crate::config::StorePlace;

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 
 use arrow::array::cast::AsArray;
 use arrow::array::{Array, ArrayRef, RecordBatch};
-use arrow::datatypes::{TimestampMicrosecondType, UInt64Type};
+use arrow::datatypes::{TimestampMicrosecondType, UInt32Type, UInt64Type};
 use sha2::{Digest as _, Sha256};
 
 use super::TestError;
@@ -13,8 +13,8 @@ use crate::store::StoreError;
 use crate::store::declarations::FeatureDeclaration;
 use crate::store::item::attribute_name;
 use crate::store::item::entity::EntityEncoder;
-use crate::store::offline::OfflineStore;
-use crate::store::offline::rows::{EPOCH, EVENT_TIME, PIPELINE, SEQUENCE, WINDOW};
+use crate::store::offline::rows::{EPOCH, EVENT_TIME, LANE, PIPELINE, SEQUENCE, WINDOW};
+use crate::store::offline::{OfflineStore, TakenBack};
 
 /// Which writes are looked at.
 pub(super) struct Chosen<'a> {
@@ -63,11 +63,16 @@ impl Writes {
         let span = span.unwrap_or(i64::MIN..=i64::MAX);
         let mut reading = Reading {
             chosen,
+            taken_back: BTreeSet::new(),
             span: *span.start()..=(*span.end()).min(chosen.until),
             seen: BTreeSet::new(),
             writes: Self::default(),
         };
-        for file in history.files(chosen.group).await? {
+        let files = history.files(chosen.group).await?;
+        if let Some(first) = chosen.features.first() {
+            reading.taken_back = history.taken_back(&first.pipeline).await?;
+        }
+        for file in files {
             let rows = history.read(&file.name).await?;
             reading.rows(&rows).map_err(|reason| StoreError::Damaged {
                 path: format!("{}/{}", history.shown(), file.name).into(),
@@ -127,6 +132,8 @@ impl Writes {
 struct Reading<'a> {
     chosen: &'a Chosen<'a>,
     span: RangeInclusive<i64>,
+    /// Writes that do not count any more.
+    taken_back: BTreeSet<TakenBack>,
     /// Entities of the pipeline.
     seen: BTreeSet<Vec<u8>>,
     writes: Writes,
@@ -151,12 +158,20 @@ impl Reading<'_> {
                 .ok_or("a column of numbers has none")
         });
         let (epoch, sequence) = (epoch?, sequence?);
+        let lane = column(LANE)?.as_primitive_opt::<UInt32Type>();
+        let lane = lane.ok_or("its lanes are no numbers")?;
         let Some(first) = self.chosen.features.first() else {
             return Ok(());
+        };
+        let counts = |row: usize| {
+            let of = (pipeline.value(row), lane.value(row), epoch.value(row));
+            let mut taken_back = self.taken_back.iter();
+            !taken_back.any(|writes| writes.has(of.0, of.1, of.2))
         };
         let own: Vec<usize> = (0..rows.num_rows())
             .filter(|row| pipeline.value(*row) == first.pipeline)
             .filter(|row| self.span.contains(&times.value(*row)))
+            .filter(|row| counts(*row))
             .collect();
         // A file of another pipeline may have another key.
         if own.is_empty() {

@@ -51,6 +51,7 @@ fn in_a_row(
     let versions = [one?, other?];
     let recorded = rides(&arguments.data, arguments.events)?;
     let process = Penstock::start(&folder)?;
+    process.wait_until(|| Ok(process.address().is_ok() && is_at_work(&process)?))?;
     let watch = broker.watch("swapped", "swapped")?;
     let over = AtomicBool::new(false);
     let mut after_few = None;
@@ -206,6 +207,13 @@ fn taken(process: &Penstock) -> Result<(f64, f64)> {
         figure("resident_bytes")? / f64::from(1 << 20),
         figure("open_files")?,
     ))
+}
+
+/// Whether its pipeline has all of its lanes.
+fn is_at_work(process: &Penstock) -> Result<bool> {
+    let status = status(process)?;
+    let lanes = status["pipelines"][0]["lanes"].as_array();
+    Ok(lanes.is_some_and(|lanes| lanes.len() == PARTITIONS as usize))
 }
 
 /// What the process tells of itself.

@@ -38,7 +38,7 @@ fn way(snapshot: &str) -> WayBack<'_> {
     WayBack {
         snapshot,
         last: &[0],
-        but: &[6],
+        but: &[&[6]],
         generation: Some(7),
         apart: None,
     }
