@@ -68,6 +68,11 @@ impl Topic {
 
     /// Whether a group has committed everything that is in it.
     pub(crate) fn is_done_by(&self, group: &str) -> bool {
+        has_committed(&self.bootstrap, &self.name, group, &self.ends())
+    }
+
+    /// The offset behind the last message of each partition.
+    pub(crate) fn ends(&self) -> Vec<i64> {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
         let consumer: BaseConsumer = config.create().unwrap();
@@ -75,8 +80,7 @@ impl Topic {
             let ends = consumer.fetch_watermarks(&self.name, partition, LIMIT);
             ends.unwrap().1
         });
-        let ends: Vec<i64> = ends.collect();
-        has_committed(&self.bootstrap, &self.name, group, &ends)
+        ends.collect()
     }
 }
 

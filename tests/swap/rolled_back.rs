@@ -4,12 +4,14 @@ use penstock::store::dynamodb::DynamoDbStore;
 use serde_json::Value;
 
 use super::versions::{
-    WINDOW, Wrong, ask, beginning_with, history, pipeline, swap, until_all_have, version,
+    WINDOW, Wrong, ask, beginning_with, generations, history, pipeline, swap, until_all_have,
+    version,
 };
 use crate::live::pipeline::{Pipeline, wait};
 use crate::live::topic::Topic;
 use crate::support::HOST;
 use crate::support::servers::dynamodb::{SHARED, settings, table};
+use crate::support::servers::kafka::delete_before;
 
 const RUN: &str = "lanes = 2\ncommit_every = \"5ms\"";
 
@@ -55,6 +57,35 @@ fn after_a_rollback_the_store_is_as_if_the_wrong_version_had_never_run() {
 
     let undisturbed = pipeline(&topic, "not-rolled-back", 0, RUN);
     left.is(&undisturbed.finish(&topic, "one"), "what was rolled back");
+}
+
+#[test]
+fn a_rollback_after_which_lanes_could_not_read_on_is_refused() {
+    let mut topic = Topic::new("rolled-back-gone", 2, 11);
+    let pipeline = pipeline(&topic, "rolled-back-gone", 0, RUN);
+    topic.write(1_000);
+    let mut process = pipeline.start_with_all(&topic, "one");
+    pipeline.catch_up(&topic, &mut [&mut process]);
+    swap(&pipeline, "wrong.wasm", version(1, Wrong::Nothing));
+    topic.write(1_000);
+    pipeline.catch_up(&topic, &mut [&mut process]);
+    let rollback = |more: &[&str]| {
+        let back = ["rollback", "totals", "--reason", "it is wrong"];
+        pipeline.folder.penstock(&[&back[..], more].concat())
+    };
+    // Of the second partition everything is gone, also what came after the swap.
+    let end = topic.ends()[1];
+    delete_before(&topic.bootstrap, &topic.name, 1, end);
+    let says = [
+        &*format!("partition 1 begins at offset {end}"),
+        "generation 1 would read again",
+        "--anyway",
+    ];
+    rollback(&[]).fails(2, &says);
+    assert_eq!(generations(&pipeline), [2; 4]);
+    assert!(history(&pipeline).iter().all(|it| it.1 != "revoked"));
+    assert!(rollback(&["--anyway"]).fine().contains("generation 1"));
+    process.kill();
 }
 
 /// What a generation had served when it was taken back, as it is listed.

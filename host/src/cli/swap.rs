@@ -80,8 +80,8 @@ pub(super) struct SwapArguments {
 /// Takes the last swap of a pipeline back: code, state and what was served.
 ///
 /// Each lane is put back as it was when it went over, and reads on from there: what it wrote since is withdrawn, or
-/// written again by the generation before. That needs the stream to hold what it has read since. There is one way back,
-/// to the generation before.
+/// written again by the generation before. That needs the stream to hold what it has read since, or it is refused. There is
+/// one way back, to the generation before.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Example:
@@ -92,6 +92,9 @@ pub(super) struct RollbackArguments {
     /// Why, for the history.
     #[arg(long, value_name = "TEXT", default_value = "by an operator")]
     reason: String,
+    /// Go back also if the topic no longer holds what has to be read again.
+    #[arg(long)]
+    anyway: bool,
 }
 
 /// Shows the generations of a pipeline's transform: what each was, when it was asked for, and what became of it.
@@ -285,8 +288,14 @@ fn settled(
 
 pub(super) fn rollback(arguments: &RollbackArguments) -> Result<(), Failure> {
     let opened = Opened::of(&arguments.of)?;
-    let taken = opened.operator.take_back(arguments.reason.clone());
-    let ledger = opened.io.block_on(taken)?;
+    let reason = arguments.reason.clone();
+    let taken = opened.operator.take_back(reason, arguments.anyway);
+    let (ledger, unseen) = opened.io.block_on(taken)?;
+    if let Some(unseen) = unseen {
+        logs::note(&format!(
+            "whether the stream holds what is read again could not be seen: {unseen}"
+        ));
+    }
     let generation = ledger.wanted();
     match arguments.of.json {
         true => show::json(&ledger.shown(generation)),

@@ -10,6 +10,7 @@ use arrow::datatypes::SchemaRef;
 use serde::{Deserialize, Serialize};
 
 use super::accounting::Accounting;
+use super::commit::Identity;
 use super::plan::Plan;
 use super::{commit, live};
 use crate::store::StoreError;
@@ -62,6 +63,10 @@ pub struct Come {
     pub work: Option<LaneWork>,
     /// The digest of the transform that worked on it, where that is kept.
     pub transform: Option<String>,
+    /// What stays the same as long as its state is of use, where that is kept.
+    pub(super) identity: Option<Identity>,
+    /// The way back from its generation, if there is one.
+    pub back: Option<Back>,
     /// The position after the last one that was judged, by split. Recorded events have one cursor for all of their
     /// splits, which is the row.
     pub cursors: Vec<(String, String)>,
@@ -78,6 +83,15 @@ pub struct Come {
     pub outbox: Vec<(String, u64)>,
     /// Rows by where they ended.
     pub accounting: Accounting,
+}
+
+/// Where a lane is led by the way back from its generation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Back {
+    /// The generation.
+    pub generation: u64,
+    /// The offset that it reads next then, by partition; nothing of streams that have no offsets.
+    pub offsets: Vec<(u32, i64)>,
 }
 
 /// A lane at work, as its host told with its last commit.

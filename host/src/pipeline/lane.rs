@@ -31,7 +31,7 @@ use super::queue::{Closed, Receiver, Sender};
 use super::residence::Residence;
 use super::staged::{Assemble, Relayed, received};
 use super::state_room::StateShare;
-use super::swap::{Running, Switch};
+use super::swap::Switch;
 use super::telemetry::LaneTelemetry;
 use crate::sink::Mark;
 use crate::source::{Origin, Origins};
@@ -110,8 +110,9 @@ pub(super) enum FromLane {
     Relayed(Relayed),
     /// What it has done so far is to be committed, with everything that it sent before.
     Commit(Box<ToCommit>),
-    /// What comes from now on is of this generation. What came before was committed.
-    Switched(Arc<Running>),
+    /// What comes from now on is of this generation. What came before was committed. The transform is the one before: to let go
+    /// of its memory takes a while, for which no lane is to stand still.
+    Switched(Box<Switch>),
     /// What was committed last is to be set aside for somebody.
     SetAside(Wanted),
     /// The lane is done.
@@ -458,7 +459,7 @@ impl Lane {
     /// Goes over to another generation, if it is to and a commit may end here. What was done before is committed
     /// first, so that a commit is of one generation.
     async fn switch_if_whole(&mut self) -> Result<(), LaneError> {
-        let Some(switch) = self.switch.take_if(|_| self.commits.is_whole()) else {
+        let Some(mut switch) = self.switch.take_if(|_| self.commits.is_whole()) else {
             return Ok(());
         };
         let began = self.out.telemetry.batch_begins();
@@ -466,13 +467,13 @@ impl Lane {
             self.commit().await?;
         }
         self.report.figures += &self.calls.figures();
-        self.calls.replace(switch.transform);
+        switch.transform = self.calls.replace(switch.transform);
         if let Some(unfinished) = self.calls.unfinished() {
             unfinished.set_transform(&switch.running.digest);
         }
         // That it is at work is committed soon, also where nothing comes.
         self.commits.open();
-        self.out.send(FromLane::Switched(switch.running), 0).await?;
+        self.out.send(FromLane::Switched(switch), 0).await?;
         self.out.telemetry.switched(began);
         self.windows.mend(&mut self.calls).await?;
         self.try_again().await

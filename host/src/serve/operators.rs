@@ -257,6 +257,17 @@ impl Trial {
 struct ToTakeBack {
     /// For the history.
     reason: String,
+    /// Also if the topic no longer holds what has to be read again.
+    #[serde(default)]
+    anyway: bool,
+}
+
+/// What is tried no longer.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ToDrop {
+    /// For the history.
+    reason: String,
 }
 
 async fn status(
@@ -316,7 +327,14 @@ async fn rollback(
 ) -> Answer {
     let operator = operators.operator(&pipeline, &headers).await?;
     let Json(asked) = asked?;
-    let ledger = operator.take_back(asked.reason).await?;
+    let (ledger, unseen) = operator.take_back(asked.reason, asked.anyway).await?;
+    if let Some(reason) = unseen {
+        tracing::warn!(
+            pipeline,
+            reason,
+            "whether the stream holds what is read again could not be seen"
+        );
+    }
     Ok(Json(ledger.shown(ledger.wanted())))
 }
 
@@ -324,7 +342,7 @@ async fn drop_shadow(
     State(operators): Shared,
     Path(pipeline): Path<String>,
     headers: HeaderMap,
-    asked: Result<Json<ToTakeBack>, JsonRejection>,
+    asked: Result<Json<ToDrop>, JsonRejection>,
 ) -> Answer {
     let operator = operators.operator(&pipeline, &headers).await?;
     let Json(asked) = asked?;

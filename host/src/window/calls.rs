@@ -46,9 +46,9 @@ impl Calls {
         }
     }
 
-    /// Puts another transform in the place of this one, which says of itself what this one did.
-    pub fn replace(&mut self, transform: Box<dyn Windowed>) {
-        self.transform = transform;
+    /// Puts another transform in the place of this one, which says of itself what this one did. Gives this one.
+    pub fn replace(&mut self, transform: Box<dyn Windowed>) -> Box<dyn Windowed> {
+        std::mem::replace(&mut self.transform, transform)
     }
 
     /// What the transform has told the operator so far.

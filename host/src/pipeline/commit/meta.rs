@@ -22,16 +22,14 @@ pub(in crate::pipeline) struct Identity(BTreeMap<String, String>);
 impl Identity {
     /// Of parts by their names; only whether they are the same is kept.
     pub(in crate::pipeline) fn of(parts: Vec<(&str, String)>) -> Self {
-        let digest = |text: String| {
-            let digest = Sha256::digest(text);
-            digest.iter().map(|byte| format!("{byte:02x}")).collect()
-        };
         let parts = parts.into_iter();
-        Self(
-            parts
-                .map(|(name, text)| (name.to_owned(), digest(text)))
-                .collect(),
-        )
+        let kept = parts.map(|(name, text)| (name.to_owned(), kept(&text)));
+        Self(kept.collect())
+    }
+
+    /// Whether a part is this.
+    pub(in crate::pipeline) fn has(&self, part: &str, text: &str) -> bool {
+        self.0.get(part).is_some_and(|digest| *digest == kept(text))
     }
 
     /// The same without some parts.
@@ -55,6 +53,12 @@ impl Identity {
         differ.dedup();
         (!differ.is_empty()).then(|| differ.join(" and "))
     }
+}
+
+/// What is kept of a text.
+fn kept(text: &str) -> String {
+    let digest = Sha256::digest(text);
+    digest.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A run that is not over.
@@ -114,6 +118,8 @@ pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
     let meta = LaneMeta::decode(bytes)?;
     let report = meta.report();
     Ok(Come {
+        identity: None,
+        back: None,
         input: Input::Run,
         epoch: meta.generation,
         generation: None,

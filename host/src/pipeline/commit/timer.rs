@@ -1,13 +1,18 @@
-//! When lanes commit: every so often by the clock. What they commit does not depend on that.
+//! When lanes commit: every so often by the clock, one after the other. What they commit does not depend on that.
+//!
+//! All lanes at one moment would wait for each other's processors and disk, and for nothing in between.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::watch;
 
 use crate::clock::Clock;
+
+/// Moments of a round at which lanes commit.
+const PHASES: usize = 4;
 
 /// Tells a lane when to commit.
 #[derive(Debug)]
@@ -25,7 +30,9 @@ impl CommitDue {
 
 /// Counts rounds as long as it is there.
 pub(in crate::pipeline) struct CommitTimer {
-    round: watch::Receiver<u64>,
+    rounds: [watch::Receiver<u64>; PHASES],
+    /// How many lanes there are.
+    lanes: AtomicUsize,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -35,26 +42,32 @@ impl CommitTimer {
         clock: Arc<dyn Clock>,
         every: Duration,
     ) -> std::io::Result<Self> {
-        let (counted, round) = watch::channel(0);
+        let counted = [(); PHASES].map(|()| watch::Sender::new(0));
+        let rounds = counted.each_ref().map(watch::Sender::subscribe);
         let over = Arc::new(AtomicBool::new(false));
         let ended = Arc::clone(&over);
         let count = move || {
-            while !ended.load(Ordering::Relaxed) {
-                clock.wait(clock.now().saturating_add(every), &ended);
+            for counted in counted.iter().cycle() {
+                clock.wait(clock.now().saturating_add(every / PHASES as u32), &ended);
+                if ended.load(Ordering::Relaxed) {
+                    break;
+                }
                 counted.send_modify(|round| *round += 1);
             }
         };
         let thread = std::thread::Builder::new().name("commits".into());
         Ok(Self {
             thread: Some(thread.spawn(count)?),
-            round,
+            rounds,
+            lanes: AtomicUsize::new(0),
             over,
         })
     }
 
     /// For one lane.
     pub(in crate::pipeline) fn due(&self) -> CommitDue {
-        CommitDue(self.round.clone())
+        let phase = self.lanes.fetch_add(1, Ordering::Relaxed) % PHASES;
+        CommitDue(self.rounds[phase].clone())
     }
 }
 

@@ -159,10 +159,10 @@ impl LaneDelivery {
                 FromLane::Refused(refused) => self.refused(&refused)?,
                 FromLane::Relayed(relayed) => self.relayed(&relayed)?,
                 FromLane::Progress { .. } => {}
-                FromLane::Switched(running) => {
+                FromLane::Switched(switch) => {
                     self.telemetry.heartbeat.wait();
-                    self.keeper.switch(&running)?;
-                    self.generation = running.number;
+                    self.keeper.switch(&switch.running)?;
+                    self.generation = switch.running.number;
                 }
                 FromLane::SetAside(wanted) => {
                     self.telemetry.heartbeat.wait();

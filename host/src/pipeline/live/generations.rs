@@ -5,6 +5,7 @@
 //! generation and the snapshot. If the lane's generation was taken back, everything of the lane is put back as it was
 //! at that snapshot, the cursors last: what the lane reads from there on, it reads once more, under a higher epoch.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
@@ -12,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::keeper::KeeperError;
 use crate::pipeline::swap::Running;
+use crate::source::live::SplitCursor;
 use crate::store::embedded::Restored;
 use crate::transform::WindowedSpec;
 
@@ -22,6 +24,9 @@ pub(super) struct Undo {
     pub(super) from: u64,
     /// What the lane was then.
     pub(super) snapshot: String,
+    /// How far each split was judged then.
+    #[serde(default)]
+    pub(super) splits: BTreeMap<String, SplitCursor>,
 }
 
 /// What states are, as a commit says it.
@@ -189,6 +194,7 @@ mod tests {
         let undo = Undo {
             from: 2,
             snapshot: "then".to_owned(),
+            splits: BTreeMap::new(),
         };
         let state = |version| StateShape {
             version,

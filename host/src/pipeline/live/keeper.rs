@@ -44,6 +44,7 @@ use crate::pipeline::plan::Plan;
 use crate::pipeline::residence as kept;
 use crate::pipeline::swap::Running;
 use crate::pipeline::telemetry::LaneTelemetry;
+use crate::source::live::SplitCursor;
 use crate::store::embedded::{
     EmbeddedStore, LaneState, LiveLane, Restored, StateBatch, StoreRequests, WayBack,
 };
@@ -250,16 +251,16 @@ impl Keeper {
                 }
                 Step::Forward(from) => {
                     self.check(&meta, &CHANGES)?;
-                    self.snapshot(from)?;
+                    self.snapshot(from, meta.splits.clone())?;
                     return Ok(Some(meta));
                 }
                 Step::Migrate(from) => {
                     self.check(&meta, &CHANGES)?;
-                    self.snapshot(from)?;
+                    self.snapshot(from, meta.splits.clone())?;
                     return self.migrate(meta, &running).map(Some);
                 }
                 Step::Anew(from) => {
-                    self.snapshot(from)?;
+                    self.snapshot(from, meta.splits)?;
                     let forgotten = Self::forget(&self.lane);
                     self.io.block_on(forgotten)?;
                     return Ok(None);
@@ -349,10 +350,18 @@ impl Keeper {
         Ok(meta)
     }
 
-    /// Notes what the lane is, before it goes over from a generation.
-    fn snapshot(&mut self, from: u64) -> Result<(), KeeperError> {
+    /// Notes what the lane is, before it goes over from a generation, in which it has judged splits so far.
+    fn snapshot(
+        &mut self,
+        from: u64,
+        splits: BTreeMap<String, SplitCursor>,
+    ) -> Result<(), KeeperError> {
         let snapshot = self.io.block_on(self.store.take_snapshot(&self.lane))?;
-        self.undo = Some(Undo { from, snapshot });
+        self.undo = Some(Undo {
+            from,
+            snapshot,
+            splits,
+        });
         steps::done("snapshot");
         Ok(())
     }
@@ -360,7 +369,9 @@ impl Keeper {
     /// Goes over to another generation after what was committed. Its epoch is higher, and the next commit names it.
     pub(super) fn switch(&mut self, running: &Arc<Running>) -> Result<(), KeeperError> {
         let from = self.expected.running.as_ref().map_or(0, |it| it.number);
-        self.snapshot(from)?;
+        let last = self.last.as_ref();
+        let splits = last.map_or_else(BTreeMap::new, |last| last.splits.clone());
+        self.snapshot(from, splits)?;
         self.epoch += 1;
         self.batch.put(EPOCH, &self.epoch.to_be_bytes());
         self.raise_epoch()?;

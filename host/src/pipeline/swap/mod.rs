@@ -68,7 +68,7 @@ impl Running {
     }
 }
 
-/// What a lane is handed to go over to another generation: an instance that was opened already.
+/// What a lane is handed to go over to another generation: an instance that was opened already. It hands on the one before.
 pub(super) struct Switch {
     /// The transform, opened. It says of itself what the one before it did.
     pub(super) transform: Box<dyn Windowed>,

@@ -1,15 +1,18 @@
 //! What an operator may have done with a pipeline's generations, whichever way they ask: by a command, or over HTTP.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{Asked, Fate, Ledger, Shadow, ShadowFate, SwapError, Swaps, ToTry};
+use super::{Asked, Fate, Ledger, Shadow, ShadowFate, SwapError, Swaps, ToTry, live};
 use crate::clock::Clock;
-use crate::config::{Environment, HeldComponent, VersionedName};
+use crate::config::{Environment, EventSource, HeldComponent, VersionedName};
 use crate::pipeline::kept::{self, KeptError, KeptLane};
 use crate::pipeline::shadow::Report;
 use crate::registry::{Registry, RegistryError, digest};
+use crate::source::kafka::oldest;
+use crate::source::live::StreamOptions;
 use crate::store::embedded::EmbeddedStore;
 use crate::store::{Before, StoreError};
 
@@ -33,6 +36,17 @@ pub enum OperatorError {
         "{0} is a file, and the environment requires signatures: push it with `penstock push {0} NAME@VERSION --sign KEY`, and swap to that"
     )]
     Unsigned(String),
+    /// The stream has deleted what would be read again.
+    #[error(
+        "the stream no longer holds what generation {generation} would read again after a rollback: {}; `--anyway` goes back all the same, and then the pipeline ends with that error or goes on with what there is, by `on_missing` of its event",
+        gone.join(", ")
+    )]
+    Gone {
+        /// The generation.
+        generation: u64,
+        /// What is gone, by partition.
+        gone: Vec<String>,
+    },
     /// Nothing that it served was taken back.
     #[error("generation {0} was not taken back: `penstock history` shows which ones were")]
     NotTakenBack(u64),
@@ -45,7 +59,7 @@ impl OperatorError {
             Self::Swap(error) => error.is_bad_input(),
             Self::Registry(error) => !error.is_of_the_system(),
             Self::Kept(_) => false,
-            Self::Unsigned(_) | Self::NotTakenBack(_) => true,
+            Self::Unsigned(_) | Self::NotTakenBack(_) | Self::Gone { .. } => true,
         }
     }
 }
@@ -298,13 +312,74 @@ impl Operator {
         Ok(self.swaps.ask(asked, bytes).await?)
     }
 
-    /// Has the wanted generation taken back. Gives the ledger, in which the one before it is wanted again.
+    /// Has the wanted generation taken back, if its stream holds what would be read again, or anyway. Gives the ledger, in
+    /// which the one before it is wanted again, and, if it could not be seen what the stream holds, why not.
     ///
     /// # Errors
     ///
-    /// See [`OperatorError`]; there is none before it.
-    pub async fn take_back(&self, reason: String) -> Result<Ledger, OperatorError> {
-        let taken = self.swaps.take_back(None, Fate::Revoked(reason)).await?;
-        Ok(taken.1)
+    /// See [`OperatorError`]; there is none before it, or it cannot read on.
+    pub async fn take_back(
+        &self,
+        reason: String,
+        anyway: bool,
+    ) -> Result<(Ledger, Option<String>), OperatorError> {
+        let wanted = self.ledger().await?.wanted().number;
+        let unseen = match anyway {
+            true => None,
+            false => self.check_way_back(wanted).await?,
+        };
+        let taken = self.swaps.take_back(Some(wanted), Fate::Revoked(reason));
+        Ok((taken.await?.1, unseen))
+    }
+
+    /// Refuses a rollback after which lanes could not read on. Gives why that could not be seen, if it could not.
+    async fn check_way_back(&self, wanted: u64) -> Result<Option<String>, OperatorError> {
+        let lanes = self.lanes().await?;
+        let come = lanes.iter().filter_map(live);
+        let come: Vec<_> = come.filter(|it| it.generation == Some(wanted)).collect();
+        let mut next = BTreeMap::<u32, i64>::new();
+        let backs = || come.iter().filter_map(|it| it.back.as_ref());
+        for (partition, offset) in backs().flat_map(|back| &back.offsets) {
+            let least = next.entry(*partition).or_insert(*offset);
+            *least = (*least).min(*offset);
+        }
+        let (Some(back), false) = (backs().next(), next.is_empty()) else {
+            return Ok(None);
+        };
+        let is_read = |event: &&EventSource| {
+            let mut identities = come.iter().filter_map(|it| it.identity.as_ref());
+            identities.all(|identity| identity.has("event", &event.name.value))
+        };
+        let Some(event) = self.environment.events.values().find(is_read) else {
+            let reason = "penstock.toml does not declare the event that it reads";
+            return Ok(Some(reason.to_owned()));
+        };
+        let options = match StreamOptions::of(&self.environment, event, &self.pipeline) {
+            Ok(Some(StreamOptions::Kafka(options))) => options,
+            Ok(_) => return Ok(None),
+            Err(error) => return Ok(Some(error.to_string())),
+        };
+        let partitions: Vec<u32> = next.keys().copied().collect();
+        let asked = tokio::task::spawn_blocking(move || oldest(&options, partitions));
+        let oldest = match asked.await {
+            Ok(Ok(oldest)) => oldest,
+            Ok(Err(fault)) => return Ok(Some(fault.to_string())),
+            Err(panic) => return Ok(Some(panic.to_string())),
+        };
+        let gone = oldest.into_iter().filter_map(|(partition, low)| {
+            // Below zero lies recorded history.
+            let next = next[&partition];
+            (0..low).contains(&next).then(|| {
+                format!("partition {partition} begins at offset {low}, and {next} would come next")
+            })
+        });
+        let gone: Vec<String> = gone.collect();
+        match gone.is_empty() {
+            true => Ok(None),
+            false => Err(OperatorError::Gone {
+                generation: back.generation,
+                gone,
+            }),
+        }
     }
 }

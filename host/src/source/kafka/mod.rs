@@ -33,7 +33,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use self::mailbox::{From, Mailbox, Order};
 use self::member::Member;
 use self::reader::Reader;
-pub use self::sampling::newest;
+pub use self::sampling::{newest, oldest};
 pub use self::settings::{KafkaSettings, Start};
 pub use self::status::{PartitionState, PartitionStatus};
 use super::messages::Messages;

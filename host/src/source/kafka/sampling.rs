@@ -1,4 +1,4 @@
-//! A look at the newest messages of a partition, by a client of its own that belongs to no group.
+//! A look at the newest messages of a partition, or for the oldest ones, by a client of its own that belongs to no group.
 
 use std::time::Duration;
 
@@ -26,14 +26,7 @@ pub fn newest(settings: &KafkaSettings, partition: u32, most: u16) -> Result<Mes
         let doing = format!("look at the newest messages of partition {partition} of `{topic}`");
         blame(&doing, error)
     };
-    let mut config = settings.consumer();
-    config.remove("group.instance.id");
-    config
-        .set("enable.auto.commit", "false")
-        .set("statistics.interval.ms", "0");
-    let consumer: BaseConsumer = config
-        .create()
-        .map_err(|error| ClientSettings::refuse(&error))?;
+    let consumer = onlooker(settings)?;
     let number = partition as i32;
     let watermarks = consumer.fetch_watermarks(topic, number, PATIENCE);
     let (low, high) = watermarks.map_err(|error| failed(&error))?;
@@ -53,4 +46,37 @@ pub fn newest(settings: &KafkaSettings, partition: u32, most: u16) -> Result<Mes
         }
     }
     Ok(batch.finish(partition))
+}
+
+/// The offsets of the oldest messages that partitions hold, or of the next one where they hold none.
+///
+/// # Errors
+///
+/// No broker answers in time, or it refuses.
+pub fn oldest(
+    settings: &KafkaSettings,
+    partitions: impl IntoIterator<Item = u32>,
+) -> Result<Vec<(u32, i64)>, KafkaFault> {
+    let topic = settings.topic.as_str();
+    let consumer = onlooker(settings)?;
+    let low = |partition: u32| {
+        let watermarks = consumer.fetch_watermarks(topic, partition as i32, PATIENCE);
+        let (low, _) = watermarks.map_err(|error| {
+            let doing = format!("ask what partition {partition} of `{topic}` holds");
+            blame(&doing, &error)
+        })?;
+        Ok((partition, low))
+    };
+    partitions.into_iter().map(low).collect()
+}
+
+/// A client that belongs to no group.
+fn onlooker(settings: &KafkaSettings) -> Result<BaseConsumer, KafkaFault> {
+    let mut config = settings.consumer();
+    config.remove("group.instance.id");
+    config
+        .set("enable.auto.commit", "false")
+        .set("statistics.interval.ms", "0");
+    let created = config.create();
+    created.map_err(|error| ClientSettings::refuse(&error))
 }

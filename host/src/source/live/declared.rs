@@ -60,6 +60,37 @@ pub enum StreamOptions {
     Kinesis(KinesisSettings),
 }
 
+impl StreamOptions {
+    /// What a client is made with that only looks at an event's stream; none if the event is recorded files. `group` is the
+    /// consumer group if none is declared. Nothing is asked of anybody.
+    ///
+    /// # Errors
+    ///
+    /// A finding at its line: a setting that is unknown or wrong, or a variable that is not there.
+    pub fn of(
+        environment: &Environment,
+        event: &EventSource,
+        group: &str,
+    ) -> Result<Option<Self>, DeclaredError> {
+        let Source::Live(live) = &event.source else {
+            return Ok(None);
+        };
+        // Which member of the group a process is has no meaning for others, and mostly stands in a variable of its own.
+        let mut live = live.clone();
+        if let Stream::Kafka(settings) = &mut live.stream {
+            settings
+                .entries
+                .retain(|(name, _)| name.value != "instance");
+        }
+        let declaring = Declaring {
+            environment,
+            event,
+            live: &live,
+        };
+        Ok(Some(declaring.stream(group)?.0))
+    }
+}
+
 /// Why a live event cannot be read as it is declared.
 #[derive(Debug, thiserror::Error)]
 #[error("{finding}")]

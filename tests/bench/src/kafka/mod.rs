@@ -59,10 +59,7 @@ pub(crate) fn measure(
 ) -> anyhow::Result<()> {
     let is_wanted = |part| parts.is_empty() || parts.contains(&part);
     let broker = Broker::start()?;
-    if [Part::Speed, Part::Fresh, Part::Many]
-        .into_iter()
-        .any(is_wanted)
-    {
+    if [Part::Speed, Part::Many].into_iter().any(is_wanted) {
         let rides = rides(&arguments.data, arguments.events)?;
         println!("producing {} rides …", arguments.events);
         broker.create("rides", PARTITIONS)?;
@@ -70,12 +67,12 @@ pub(crate) fn measure(
         if is_wanted(Part::Speed) {
             speed(&broker, figures, arguments)?;
         }
-        if is_wanted(Part::Fresh) {
-            fresh::measure(&broker, &rides, figures, arguments)?;
-        }
         if is_wanted(Part::Many) {
             many(&broker, figures, arguments)?;
         }
+    }
+    if is_wanted(Part::Fresh) {
+        fresh::measure(&broker, figures, arguments)?;
     }
     match is_wanted(Part::Restart) {
         true => restart::measure(&broker, figures, arguments),

@@ -93,5 +93,5 @@ pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> Result<()
     told("dynamodb_values", "DynamoDB Local", values);
     drop((of_table, table, redis));
     figures.insert("redis_values_per_s".into(), mget);
-    latency::measure(&warm, held, seconds, figures)
+    latency::measure(&warm, held, seconds, arguments.rounds, figures)
 }

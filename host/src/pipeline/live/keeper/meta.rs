@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::{Deserialize, Serialize};
 
 use crate::pipeline::commit::{Identity, KeptReport, decode_meta};
-use crate::pipeline::kept::{self as kept_for_people, Come, Input, LaneWork};
+use crate::pipeline::kept::{self as kept_for_people, Back, Come, Input, LaneWork};
 use crate::pipeline::live::generations::{StateShape, Undo};
 use crate::pipeline::live::outbox::Kept;
 use crate::source::live::SplitCursor;
@@ -66,6 +66,16 @@ pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
     let splits = meta.splits.iter();
     let cursors = splits.map(|(split, cursor)| (split.to_string(), cursor.position.to_string()));
     let owed = meta.outbox.iter();
+    let back = meta.undo.map(|undo| {
+        let splits = undo.splits.into_iter();
+        let offset = |(split, cursor): (String, SplitCursor)| {
+            Some((split.parse().ok()?, cursor.position.offset()?))
+        };
+        Back {
+            generation: undo.from,
+            offsets: splits.filter_map(offset).collect(),
+        }
+    });
     let report = meta.report.report();
     Ok(Come {
         input: Input::Live,
@@ -73,6 +83,8 @@ pub(in crate::pipeline) fn come(bytes: &[u8]) -> Result<Come, String> {
         generation: Some(meta.generation).filter(|number| *number > 0),
         work: meta.work,
         transform: Some(meta.transform),
+        identity: Some(meta.identity),
+        back,
         cursors: cursors.collect(),
         watermark: Some(report.watermark).filter(|watermark| *watermark != i64::MIN),
         windows: report.windows,

@@ -400,6 +400,9 @@ proptest! {
     ) {
         let syntax = if proto3 { "proto3" } else { "proto2" };
         let numbers: Vec<u32> = fields.iter().map(|(number, _)| *number).collect();
+        // Of a map it does not look which wire type it is written with, the low three bits, and takes whatever comes for the
+        // length of an entry.
+        let is_no_entry = fields.iter().any(|(number, field)| [38, 39].contains(number) && field[0] & 7 != 2);
         let mut bytes = fields.into_iter().map(|(_, field)| field).collect::<Vec<_>>().concat();
         if let Some(cut) = cut {
             bytes.truncate(cut.index(bytes.len() + 1));
@@ -408,6 +411,7 @@ proptest! {
         let oracle = DynamicMessage::decode(ride(syntax).message, &bytes[..]);
         let reasons: Vec<_> = decoded.rejects.iter().map(|reject| &reject.detail).collect();
         match &oracle {
+            Ok(_) if is_no_entry && !reasons.is_empty() => {}
             Ok(message) => {
                 prop_assert_eq!(&reasons, &Vec::<&String>::new());
                 // Numbers that are none of a closed enum's are kept there as if they were.
