@@ -8,8 +8,8 @@ use super::replayed::{RowsOfRun, figures, folder, rows_of_run};
 use super::versions::{
     WINDOW, Wrong, generations, pipeline, same_but, successor, until_all_have, version,
 };
-use crate::crash::stream::event;
-use crate::live::pipeline::{Pipeline, wait};
+use crate::crash::stream::{KEYS, event};
+use crate::live::pipeline::{Pipeline, Process, wait};
 use crate::live::topic::Topic;
 
 const RUN: &str = "lanes = 2\ncommit_every = \"5ms\"";
@@ -70,16 +70,24 @@ fn lines(seed: u64, count: u32, partition: u32, partitions: u32) -> String {
     of_partition.map(|(_, line)| line).collect()
 }
 
-#[test]
-fn a_shadow_finds_what_two_recorded_runs_show_and_leaves_no_trace() {
+/// A version that adds something to each row is tried by some hosts, of which each has a part of the topic.
+fn finds_what_two_recorded_runs_show(name: &str, hosts: &[&str]) {
     const SEED: u64 = 31;
-    let mut topic = Topic::new("shadowed", 2, SEED);
-    let watched = pipeline(&topic, "shadowed", 0, RUN);
-    let mut process = watched.start_with_all(&topic, "one");
+    let mut topic = Topic::new(name, 2, SEED);
+    let watched = pipeline(&topic, name, 0, RUN);
+    let mut processes: Vec<Process> = hosts.iter().map(|host| watched.start(host)).collect();
+    wait(
+        || {
+            processes.iter_mut().for_each(Process::is_alive);
+            let has_some = |process: &Process| (0..2).any(|it| process.was_given(it));
+            processes.iter().all(has_some)
+        },
+        || "each has a part".to_owned(),
+    );
     try_beside(&watched, version(3, Wrong::Nothing), &["--for", "1h"]);
     until_beside(&watched, 4);
     topic.write(3_000);
-    watched.catch_up(&topic, &mut [&mut process]);
+    watched.catch_up(&topic, &mut processes.iter_mut().collect::<Vec<_>>());
 
     let recorded = folder(WINDOW);
     let mut expected = 0;
@@ -116,11 +124,62 @@ fn a_shadow_finds_what_two_recorded_runs_show_and_leaves_no_trace() {
         .penstock(&["swap", "totals", "--drop-shadow"]);
     assert!(dropped.fine().contains("by an operator"));
     topic.write(500);
-    watched.catch_up(&topic, &mut [&mut process]);
-    let left = watched.left(&process.stop());
+    watched.catch_up(&topic, &mut processes.iter_mut().collect::<Vec<_>>());
     assert_eq!(generations(&watched), [1; 4]);
-    let alone = pipeline(&topic, "not-shadowed", 0, RUN);
-    left.is(&alone.finish(&topic, "one"), "what had a shadow");
+    let summaries: Vec<Value> = processes.into_iter().map(Process::stop).collect();
+    let alone = pipeline(&topic, &format!("{name}-alone"), 0, RUN);
+    let undisturbed = alone.finish(&topic, "one");
+    if let [summary] = &summaries[..] {
+        watched.left(summary).is(&undisturbed, name);
+    }
+    assert_eq!(watched.store(), alone.store());
+}
+
+#[test]
+fn a_shadow_finds_what_two_recorded_runs_show_and_leaves_no_trace() {
+    finds_what_two_recorded_runs_show("shadowed", &["one"]);
+}
+
+#[test]
+fn what_several_hosts_find_is_added_up() {
+    finds_what_two_recorded_runs_show("shadowed-by-two", &["one", "two"]);
+}
+
+#[test]
+fn a_fresh_shadow_differs_in_the_windows_that_were_open_when_it_began() {
+    let mut topic = Topic::new("shadowed-fresh", 1, 35);
+    let watched = pipeline(&topic, "shadowed-fresh", 0, RUN);
+    topic.write(1_000);
+    let mut process = watched.start_with_all(&topic, "one");
+    watched.catch_up(&topic, &mut [&mut process]);
+    let fresh = ["--for", "1h", "--fresh"];
+    try_beside(&watched, same_but("versioned", 1), &fresh);
+    until_beside(&watched, 2);
+    let compared = || {
+        let [equal, different, only_old, _] = figures(&shadow(&watched), "rows_1m");
+        (equal, different + only_old)
+    };
+    let mut last = (0, 0);
+    wait(
+        || {
+            topic.write(500);
+            last = compared();
+            last.0 > 100 && last.1 > 0
+        },
+        || {
+            format!(
+                "later windows are equal, and earlier ones are not: {:?}",
+                compared()
+            )
+        },
+    );
+    watched.catch_up(&topic, &mut [&mut process]);
+    // As many as there are keys, in the few minutes that windows are open for.
+    let (_, differ) = compared();
+    assert!(differ <= u64::from(KEYS) * 4, "{differ} differ");
+    let left = watched.left(&process.stop());
+    let alone = pipeline(&topic, "shadowed-fresh-alone", 0, RUN);
+    left.is(&alone.finish(&topic, "one"), "what had a fresh shadow");
 }
 
 #[test]
@@ -191,8 +250,12 @@ fn a_version_that_gives_other_values_is_dropped_with_the_reason() {
 }
 
 fn fails_and_is_ended(name: &str, wrong: Wrong, says: &str) {
+    fails_with(RUN, name, wrong, says);
+}
+
+fn fails_with(run: &str, name: &str, wrong: Wrong, says: &str) {
     let mut topic = Topic::new(name, 1, 34);
-    let watched = pipeline(&topic, &format!("{name}-watched"), 0, RUN);
+    let watched = pipeline(&topic, &format!("{name}-watched"), 0, run);
     topic.write(500);
     let mut process = watched.start_with_all(&topic, "one");
     watched.catch_up(&topic, &mut [&mut process]);
@@ -205,8 +268,43 @@ fn fails_and_is_ended(name: &str, wrong: Wrong, says: &str) {
     watched.catch_up(&topic, &mut [&mut process]);
     assert_eq!(generations(&watched), [1; 2]);
     let left = watched.left(&process.stop());
-    let alone = pipeline(&topic, &format!("{name}-alone"), 0, RUN);
+    let alone = pipeline(&topic, &format!("{name}-alone"), 0, run);
     left.is(&alone.finish(&topic, "one"), name);
+}
+
+#[test]
+fn a_shadow_whose_states_take_more_than_they_may_is_ended() {
+    // Those of the version at work need not be in memory.
+    let run = format!("{RUN}\nstate_memory = \"1KiB\"");
+    fails_with(&run, "shadow-memory", Wrong::Nothing, "state_bytes");
+}
+
+#[test]
+fn a_shadow_that_falls_behind_is_ended_and_holds_up_nothing() {
+    let mut topic = Topic::new("shadow-behind", 1, 36);
+    let run = format!("{RUN}\n[limits]\ncpu_per_call = \"60s\"");
+    let watched = pipeline(&topic, "shadow-behind", 0, &run);
+    topic.write(500);
+    let mut process = watched.start_with_all(&topic, "one");
+    watched.catch_up(&topic, &mut [&mut process]);
+    let never = version(0, Wrong::NeverAnswers);
+    try_beside(&watched, never, &["--for", "1h"]);
+    until_beside(&watched, 2);
+    let mut ended = Value::Null;
+    wait(
+        || {
+            topic.write(20_000);
+            watched.catch_up(&topic, &mut [&mut process]);
+            ended = shadow(&watched);
+            ended["fate"] != "watched"
+        },
+        || format!("the trial has ended: {}", shadow(&watched)),
+    );
+    let reason = ended["reason"].as_str().unwrap_or_default();
+    assert_eq!(ended["fate"], "failed", "{ended}");
+    assert!(reason.contains("fell behind"), "{reason}");
+    assert_eq!(generations(&watched), [1; 2]);
+    process.kill();
 }
 
 #[test]

@@ -81,15 +81,15 @@ type = "uint64"
         Ok(fs::write(self.folder.path().join(file), text)?)
     }
 
-    /// Has processes say what they do, on an address that they choose.
-    pub(super) fn listens(&self) -> Result<()> {
+    /// Has processes say what they do, on an address that they choose, and take the requests of who has this token.
+    pub(super) fn listens(&self, token: &str) -> Result<()> {
         let path = self.path("penstock.toml");
         let text = fs::read_to_string(&path)?;
-        let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\n";
-        Ok(fs::write(
-            path,
-            text.replacen("[environments.local]\n", listens, 1),
-        )?)
+        let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\nregistry = \"registry\"\n";
+        let text = text.replacen("[environments.local]\n", listens, 1);
+        let operators = "[environments.local.operators.bench]\nfile = \"token\"\n";
+        self.write("token", token.into())?;
+        Ok(fs::write(path, text + operators)?)
     }
 
     /// Changes the text of a pipeline.

@@ -1,7 +1,6 @@
 //! How long one entity's features take over gRPC, out of the cache, at half of the load that can be answered.
 
-use std::cell::RefCell;
-use std::rc::Rc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, ensure};
@@ -13,7 +12,6 @@ use rustix::time::{
     timerfd_settime,
 };
 use tokio::io::unix::AsyncFd;
-use tokio::task::{LocalSet, spawn_local};
 
 use super::client::batch_get;
 use super::server::Penstock;
@@ -45,11 +43,11 @@ pub(super) fn measure(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let (most, took) = LocalSet::new().block_on(&runtime, async {
+    let (most, took) = runtime.block_on(async {
         let clients = (0..CONNECTIONS).map(|_| Ok(client(server.grpc())?));
         // A fixed scramble in place of random numbers.
         let entity = |number: u64| (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 20) % held;
-        let asking = Rc::new(Asking {
+        let asking = Arc::new(Asking {
             clients: clients.collect::<Result<_>>()?,
             requests: (0..REQUESTS).map(|it| batch_get(&[entity(it)])).collect(),
         });
@@ -159,12 +157,12 @@ impl Asking {
 }
 
 /// How many requests are answered in a second, if a few are always on their way.
-async fn most_per_s(asking: &Rc<Asking>, seconds: f64) -> Result<f64> {
+async fn most_per_s(asking: &Arc<Asking>, seconds: f64) -> Result<f64> {
     let limit = Duration::from_secs_f64(seconds);
     let began = Instant::now();
     let busy = (0..BUSY as u64).map(|number| {
-        let asking = Rc::clone(asking);
-        spawn_local(async move {
+        let asking = Arc::clone(asking);
+        tokio::spawn(async move {
             let mut asked = 0;
             while began.elapsed() < limit {
                 asking.ask(number + asked * BUSY as u64).await?;
@@ -182,9 +180,9 @@ async fn most_per_s(asking: &Rc<Asking>, seconds: f64) -> Result<f64> {
 
 /// Asks so many times a second whether it is answered or not, and gives how many seconds each took from the moment at which
 /// it was due.
-async fn at_pace(asking: &Rc<Asking>, per_s: f64, seconds: f64) -> Result<Vec<f64>> {
+async fn at_pace(asking: &Arc<Asking>, per_s: f64, seconds: f64) -> Result<Vec<f64>> {
     let count = (per_s * seconds) as u64;
-    let took = Rc::new(RefCell::new(Vec::with_capacity(count as usize)));
+    let took = Arc::new(Mutex::new(Vec::with_capacity(count as usize)));
     let timer = Timer::new()?;
     let began = Instant::now();
     for asked in 0..count {
@@ -192,22 +190,27 @@ async fn at_pace(asking: &Rc<Asking>, per_s: f64, seconds: f64) -> Result<Vec<f6
         while let Some(early) = due.checked_sub(began.elapsed()) {
             timer.wait(early).await?;
         }
-        let waiting = asked as usize - took.borrow().len();
+        let waiting = asked as usize - answered(&took).len();
         ensure!(waiting < MOST, "half of the load is not kept up with");
-        let (asking, took) = (Rc::clone(asking), Rc::clone(&took));
-        spawn_local(async move {
+        let (asking, took) = (Arc::clone(asking), Arc::clone(&took));
+        tokio::spawn(async move {
             // What is not answered is as slow as can be.
             let seconds = match asking.ask(asked).await {
                 Ok(()) => (began.elapsed() - due).as_secs_f64(),
                 Err(_) => f64::INFINITY,
             };
-            took.borrow_mut().push(seconds);
+            answered(&took).push(seconds);
         });
     }
-    while took.borrow().len() < count as usize {
+    while answered(&took).len() < count as usize {
         timer.wait(Duration::from_millis(1)).await?;
     }
-    Ok(took.take())
+    Ok(std::mem::take(&mut *answered(&took)))
+}
+
+/// What took how long so far. A panic between two pushes spoils nothing.
+fn answered(took: &Mutex<Vec<f64>>) -> MutexGuard<'_, Vec<f64>> {
+    took.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The runtime's own timers are good to a millisecond, in which several requests would be sent at once.
