@@ -250,16 +250,16 @@ fn a_version_that_gives_other_values_is_dropped_with_the_reason() {
 }
 
 fn fails_and_is_ended(name: &str, wrong: Wrong, says: &str) {
-    fails_with(RUN, name, wrong, says);
+    fails_with(RUN, name, version(0, wrong), says);
 }
 
-fn fails_with(run: &str, name: &str, wrong: Wrong, says: &str) {
+fn fails_with(run: &str, name: &str, tried: Vec<u8>, says: &str) {
     let mut topic = Topic::new(name, 1, 34);
     let watched = pipeline(&topic, &format!("{name}-watched"), 0, run);
     topic.write(500);
     let mut process = watched.start_with_all(&topic, "one");
     watched.catch_up(&topic, &mut [&mut process]);
-    try_beside(&watched, version(0, wrong), &["--for", "1h"]);
+    try_beside(&watched, tried, &["--for", "1h"]);
     let ended = until_ended(&watched, &mut topic);
     let reason = ended["reason"].as_str().unwrap_or_default();
     assert_eq!(ended["fate"], "failed", "{ended}");
@@ -276,7 +276,8 @@ fn fails_with(run: &str, name: &str, wrong: Wrong, says: &str) {
 fn a_shadow_whose_states_take_more_than_they_may_is_ended() {
     // Those of the version at work need not be in memory.
     let run = format!("{RUN}\nstate_memory = \"1KiB\"");
-    fails_with(&run, "shadow-memory", Wrong::Nothing, "state_bytes");
+    let tried = same_but("versioned", 1);
+    fails_with(&run, "shadow-memory", tried, "state_bytes");
 }
 
 #[test]
