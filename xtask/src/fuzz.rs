@@ -126,6 +126,8 @@ fn fuzz(program: &Path, test: &str, options: &Options) -> Command {
     let mut fuzz = Command::new(program);
     fuzz.args(["--exact", test, "--nocapture"]);
     fuzz.env("PENSTOCK_FUZZ_SECONDS", options.seconds.to_string());
+    // Of a panic that the host catches, as those of a library are, pages would be printed each time.
+    fuzz.env("RUST_BACKTRACE", "0");
     if let Some(seed) = options.seed {
         fuzz.env("PENSTOCK_FUZZ_SEED", seed.to_string());
     }
