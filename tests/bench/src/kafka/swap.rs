@@ -25,7 +25,7 @@ const PER_SECOND: f64 = 5_000.0;
 const FEW: u64 = 10;
 
 /// What an operator shows.
-const TOKEN: &str = "an operator's";
+const TOKEN: &str = "the token of the operator of a benchmark";
 
 /// Keys of which states are taken over.
 const GROUPS: u64 = 100_000;
