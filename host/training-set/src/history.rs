@@ -173,12 +173,7 @@ impl History {
 
     /// Rows of a file, to be sorted among others.
     pub(crate) fn known(&self, rows: &RecordBatch) -> Result<RecordBatch, ArrowError> {
-        let column = |name: &str| {
-            let column = rows.column_by_name(name);
-            column.ok_or_else(|| {
-                ArrowError::SchemaError(format!("a file of the history has no `{name}`"))
-            })
-        };
+        let column = |name: &str| column(rows, name);
         let event = micros(column("_event_time")?)?;
         let time = match self.by_write_time {
             true => later(&event, &micros(column("_write_time")?)?),
@@ -215,15 +210,9 @@ impl History {
         if self.taken_back.is_empty() {
             return Ok(None);
         }
-        let column = |name: &str, data_type: DataType| match rows.column_by_name(name) {
-            Some(column) => cast(column, &data_type),
-            None => Err(ArrowError::SchemaError(format!(
-                "a file of the history has no `{name}`"
-            ))),
-        };
-        let pipelines = column("_pipeline", DataType::Utf8)?;
-        let lanes = column("_lane", DataType::UInt32)?;
-        let epochs = column("_epoch", DataType::UInt64)?;
+        let pipelines = cast(column(rows, "_pipeline")?, &DataType::Utf8)?;
+        let lanes = cast(column(rows, "_lane")?, &DataType::UInt32)?;
+        let epochs = cast(column(rows, "_epoch")?, &DataType::UInt64)?;
         let pipelines = pipelines.as_string::<i32>();
         let lanes = lanes.as_primitive::<UInt32Type>();
         let epochs = epochs.as_primitive::<UInt64Type>();
@@ -255,6 +244,11 @@ impl History {
         columns.extend(rest.iter().map(|it| new_null_array(it.data_type(), count)));
         RecordBatch::try_new(Arc::clone(&self.schema), columns)
     }
+}
+
+fn column<'a>(rows: &'a RecordBatch, name: &str) -> Result<&'a ArrayRef, ArrowError> {
+    let column = rows.column_by_name(name);
+    column.ok_or_else(|| ArrowError::SchemaError(format!("a file of the history has no `{name}`")))
 }
 
 /// Columns of values as they are called while joining.

@@ -206,8 +206,10 @@ impl Ledger {
             });
         }
         // What no host has begun with is nothing to go back to.
-        let is_met = wanted.begun || wanted.from.is_none();
-        let from = wanted.from.filter(|_| !is_met).unwrap_or(wanted.number);
+        let from = match wanted.from {
+            Some(before) if !wanted.begun => before,
+            _ => wanted.number,
+        };
         let (before, number) = (wanted.number, self.last() + 1);
         self.end_watched(|shadow| match shadow.digest == asked.digest {
             true => ShadowFate::Promoted(number),
