@@ -1,4 +1,4 @@
-//! Memory and tables of instances: what each may have, and what all have together.
+//! Memory and tables of instances: what each may have, what those of one component have, and what all have together.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,13 +29,15 @@ impl GuestMemory {
         self.most.store(most, Ordering::Relaxed);
     }
 
-    /// Takes `bytes`, or says how many are in use.
-    fn take(&self, bytes: usize) -> Result<(), usize> {
+    /// Takes `bytes` for somebody who has `own` with them, or says how many are in use.
+    fn take(&self, bytes: usize, own: usize) -> Result<(), usize> {
         let most = self.most.load(Ordering::Relaxed);
+        let leaves_enough =
+            |sum: &usize| *sum <= most && own <= (most - *sum).saturating_mul(TIMES_THE_REST);
         let taken = self
             .used
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |used| {
-                used.checked_add(bytes).filter(|sum| *sum <= most)
+                used.checked_add(bytes).filter(leaves_enough)
             })?;
         self.peak.fetch_max(taken + bytes, Ordering::Relaxed);
         Ok(())
@@ -49,6 +51,50 @@ impl GuestMemory {
     pub(super) fn figures(&self) -> (usize, usize, usize) {
         let read = |figure: &AtomicUsize| figure.load(Ordering::Relaxed);
         (read(&self.most), read(&self.used), read(&self.peak))
+    }
+}
+
+/// What the instances of one component have of the memory of all.
+///
+/// A component has no more than [`TIMES_THE_REST`] times what is left to all others, so one that takes all it gets cannot
+/// make another fail: that one still finds room to begin, and it is the large one that is refused. This is the dynamic
+/// threshold by which switches share their buffers (Choudhury and Hahne, "Dynamic queue length thresholds for shared-memory
+/// packet switches", 1998).
+#[derive(Debug)]
+pub(super) struct Share {
+    all: Arc<GuestMemory>,
+    used: AtomicUsize,
+}
+
+/// With 3, a quarter is left when one component has taken all it gets, and a quarter of that when another has then.
+const TIMES_THE_REST: usize = 3;
+
+impl Share {
+    pub(super) fn new(all: &Arc<GuestMemory>) -> Self {
+        Self {
+            all: Arc::clone(all),
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    fn take(&self, bytes: usize) -> Result<(), NoGuestMemory> {
+        // First for oneself: two instances that ask at once each see what the other asks for.
+        let before = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let own = before.saturating_add(bytes);
+        self.all.take(bytes, own).map_err(|used| {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+            NoGuestMemory {
+                most: self.all.figures().0,
+                used,
+                own: before,
+                requested: bytes,
+            }
+        })
+    }
+
+    fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.all.give_back(bytes);
     }
 }
 
@@ -68,13 +114,17 @@ fn kib_of(text: &str, key: &str) -> Option<usize> {
     line.split_whitespace().next()?.parse().ok()
 }
 
-/// The host has no memory for guests left. That is no fault of the one that asks.
+/// The host has no memory for guests left, or too little for one that has so much. That is no fault of the one that asks.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("all guests together have {used} of {most} bytes, and {requested} more are asked for")]
+#[error(
+    "all guests together have {used} of {most} bytes, {own} of them this transform, and {requested} more are asked for (one transform has no more than {TIMES_THE_REST} times what is left to others)"
+)]
 pub(super) struct NoGuestMemory {
-    pub(super) most: usize,
-    pub(super) used: usize,
-    pub(super) requested: usize,
+    most: usize,
+    used: usize,
+    /// What all instances of its component had before.
+    own: usize,
+    requested: usize,
 }
 
 /// Enforces memory and tables while an instance runs.
@@ -84,24 +134,24 @@ pub(super) struct Ceiling {
     table_elements: usize,
     memory_used: usize,
     tables_used: usize,
-    all: Arc<GuestMemory>,
+    share: Arc<Share>,
 }
 
 impl Ceiling {
-    pub(super) fn new(limits: &Limits, all: Arc<GuestMemory>) -> Self {
+    pub(super) fn new(limits: &Limits, share: Arc<Share>) -> Self {
         Self {
             memory: limits.memory,
             table_elements: limits.table_elements,
             memory_used: 0,
             tables_used: 0,
-            all,
+            share,
         }
     }
 }
 
 impl Drop for Ceiling {
     fn drop(&mut self) {
-        self.all.give_back(self.memory_used);
+        self.share.give_back(self.memory_used);
     }
 }
 
@@ -123,13 +173,7 @@ impl ResourceLimiter for Ceiling {
                 requested: format!("{growth} bytes"),
             }));
         }
-        self.all.take(growth).map_err(|used| {
-            wasmtime::Error::new(NoGuestMemory {
-                most: self.all.figures().0,
-                used,
-                requested: growth,
-            })
-        })?;
+        self.share.take(growth).map_err(wasmtime::Error::new)?;
         self.memory_used += growth;
         Ok(true)
     }
@@ -158,24 +202,52 @@ impl ResourceLimiter for Ceiling {
 mod tests {
     use super::*;
 
-    #[test]
-    fn all_instances_share_what_there_is_and_give_it_back() {
-        let all = Arc::new(GuestMemory::new(100));
-        let limits = Limits {
+    fn limits() -> Limits {
+        Limits {
             memory: 80,
             ..Limits::default()
-        };
-        let ceiling = || Ceiling::new(&limits, Arc::clone(&all));
-        let (mut one, mut other) = (ceiling(), ceiling());
-        assert!(one.memory_growing(0, 60, None).unwrap());
-        let error = other.memory_growing(0, 50, None).unwrap_err();
+        }
+    }
+
+    #[test]
+    fn all_instances_share_what_there_is_and_give_it_back() {
+        let all = Arc::new(GuestMemory::new(220));
+        let ceiling = |share: &Arc<Share>| Ceiling::new(&limits(), Arc::clone(share));
+        let share = Arc::new(Share::new(&all));
+        let (mut one, mut other, mut third) = (ceiling(&share), ceiling(&share), ceiling(&share));
+        assert!(one.memory_growing(0, 80, None).unwrap());
+        assert!(other.memory_growing(0, 80, None).unwrap());
+        let error = third.memory_growing(0, 50, None).unwrap_err();
         assert!(error.is::<NoGuestMemory>(), "{error}");
-        let error = one.memory_growing(60, 90, None).unwrap_err();
+        let error = one.memory_growing(80, 90, None).unwrap_err();
         assert!(error.is::<LimitExceeded>(), "its own limit comes first");
         drop(one);
-        assert!(other.memory_growing(0, 50, None).unwrap());
-        assert_eq!(all.figures(), (100, 50, 60));
-        drop(other);
+        assert!(third.memory_growing(0, 50, None).unwrap());
+        assert_eq!(all.figures(), (220, 130, 160));
+        drop((other, third));
         assert_eq!(all.figures().1, 0);
+        assert_eq!(share.used.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn who_takes_all_it_gets_leaves_room_to_others() {
+        const MOST: usize = 1 << 20;
+        let all = Arc::new(GuestMemory::new(MOST));
+        let hogs: Vec<_> = (0..5).map(|_| Share::new(&all)).collect();
+        for (at, hog) in hogs.iter().enumerate() {
+            while hog.take(64).is_ok() {}
+            let left = MOST - all.figures().1;
+            let least = MOST / (TIMES_THE_REST + 1).pow(at as u32 + 1);
+            assert!(left >= least, "{left} of {least} after {at} before");
+            let share = hog.used.load(Ordering::Relaxed);
+            assert!(
+                share + 64 > (left - 64) * TIMES_THE_REST,
+                "{share} beside {left}"
+            );
+        }
+        // Once a large one gives back, those that were refused get more.
+        hogs[0].give_back(MOST / 2);
+        assert!(hogs[4].take(MOST / 4).is_ok());
+        assert!(hogs[0].take(MOST / 2).is_err());
     }
 }

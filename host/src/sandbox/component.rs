@@ -9,7 +9,7 @@ use wasmtime::Engine;
 use wasmtime::component::{InstancePre, Linker};
 
 use super::bindings::{log, mapper, metrics, migration, windowed};
-use super::ceiling::GuestMemory;
+use super::ceiling::{GuestMemory, Share};
 use super::idle::Idle;
 use super::instance::Instance;
 use super::mapper::MapperInstance;
@@ -51,7 +51,8 @@ impl fmt::Display for Interface {
 /// A component whose imports are all granted and which exports something of the contract.
 pub struct Component {
     pub(super) pre: InstancePre<Data>,
-    pub(super) guest_memory: Arc<GuestMemory>,
+    /// What all its instances have of the memory of guests.
+    pub(super) memory: Arc<Share>,
     pub(super) idle: Arc<Idle>,
     digest: String,
     size: usize,
@@ -192,7 +193,7 @@ impl Component {
         }
         Ok(Self {
             pre,
-            guest_memory: Arc::clone(guest_memory),
+            memory: Arc::new(Share::new(guest_memory)),
             idle: Arc::clone(idle),
             digest,
             size,

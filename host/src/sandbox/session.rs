@@ -258,7 +258,7 @@ fn store(component: &Component, limits: &Limits) -> Store<Data> {
     let mut store = Store::new(
         component.pre.engine(),
         Data {
-            ceiling: Ceiling::new(limits, Arc::clone(&component.guest_memory)),
+            ceiling: Ceiling::new(limits, Arc::clone(&component.memory)),
             meter: Arc::clone(&meter),
             wasi: wasi::context(&wasi_shared),
             table,

@@ -65,7 +65,7 @@ pub const LIMITS: [Limit; 32] = [
     limit("cpu_per_call", "10s", "CPU time of a call, instantiation and post-return included", FAILS, SetBy::Pipeline),
     limit("wall_without_progress", "none", "a call that waits for a clock or a stream instead of working", FAILS, SetBy::Nobody),
     limit("memory", "256MiB", "linear memory of an instance", FAILS, SetBy::Pipeline),
-    limit("guest_memory", "three quarters of the machine's", "linear memory of all instances of the host together, taken before it is there", "the call fails, and that is no fault of the transform", SetBy::Operator),
+    limit("guest_memory", "three quarters of the machine's", "linear memory of all instances of the host together, taken before it is there; one component has no more than 3 times what is left to others", "the call fails, and that is no fault of the transform", SetBy::Operator),
     limit("stack", "1MiB", "stack of a call: recursion", FAILS, SetBy::Nobody),
     limit("table_elements", "100000", "elements of all tables of an instance", FAILS, SetBy::Pipeline),
     limit("instances", "1024", "instances of the host at once; of modules in them 40 times as many, of memories 1,280, of tables 8,192", "those that wait for their next call make room; else the call fails, and that is no fault of the transform", SetBy::Nobody),
