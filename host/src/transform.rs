@@ -239,7 +239,7 @@ pub enum CallError {
     },
     /// The host has no room for another instance. That is no fault of the transform.
     #[error(
-        "{call}: this host has room for {instances} instances of transforms at once, and no more is left ({what}); lower `run.lanes`, or run fewer pipelines in one process"
+        "{call}: this host has room for {instances} instances of transforms at once (`instances`), and no more is left ({what}); lower `run.lanes`, or run fewer pipelines in one process"
     )]
     Exhausted {
         /// The function that was called.
@@ -251,7 +251,7 @@ pub enum CallError {
     },
     /// The host has no memory left for transforms. That is no fault of this one.
     #[error(
-        "{call}: this host has no memory left for transforms: {what}; raise `PENSTOCK_GUEST_MEMORY` if the machine has more, lower `run.lanes`, or run fewer pipelines in one process"
+        "{call}: this host has no memory left for transforms (`guest_memory`): {what}; raise `PENSTOCK_GUEST_MEMORY` if the machine has more, lower `run.lanes`, or run fewer pipelines in one process"
     )]
     NoMemory {
         /// The function that was called.

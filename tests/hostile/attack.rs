@@ -8,7 +8,7 @@ use penstock::pipeline::{self, Host, Opened};
 
 use super::guest::{Entry, Guest};
 use super::{migrating, unfinished};
-use crate::support::{Folder, Tuning, transform};
+use crate::support::{Folder, HOST, Tuning, transform};
 
 /// Who attacks.
 pub(crate) enum Attacker {
@@ -264,49 +264,59 @@ fn events(folder: &Folder, rows: u32, keys: u32) {
 }
 
 /// Two pipelines that mean no harm.
-pub(crate) struct Neighbours {
-    folders: [Folder; 2],
+pub(crate) struct Neighbours([Neighbour; 2]);
+
+/// One of them.
+pub(crate) struct Neighbour {
+    name: &'static str,
+    folder: Folder,
+    undisturbed: &'static LazyLock<String>,
 }
 
-/// What they write when nobody disturbs them.
-static UNDISTURBED: LazyLock<[String; 2]> = LazyLock::new(|| {
-    let neighbours = Neighbours::new();
-    neighbours.run(&crate::support::HOST)
-});
-
-const NEIGHBOURS: [&str; 2] = ["orderly", "tidy"];
+static ORDERLY: LazyLock<String> = LazyLock::new(|| Neighbours::new().0[0].run(&HOST));
+static TIDY: LazyLock<String> = LazyLock::new(|| Neighbours::new().0[1].run(&HOST));
 
 impl Neighbours {
     pub(crate) fn new() -> Self {
-        let of = |name: &str, window: &str| {
+        let of = |name, window: &str, undisturbed| {
             let folder = Folder::new();
             let pipeline = pipeline(name, &transform("unruly"), "{}", window, "");
             folder.write("pipeline.toml", pipeline);
             events(&folder, 5_000, 50);
-            folder
+            Neighbour {
+                name,
+                folder,
+                undisturbed,
+            }
         };
         let hopping = "kind = \"hopping\"\nsize = \"60s\"\nslide = \"20s\"";
-        Self {
-            folders: [of(NEIGHBOURS[0], TUMBLING), of(NEIGHBOURS[1], hopping)],
-        }
+        Self([
+            of("orderly", TUMBLING, &ORDERLY),
+            of("tidy", hopping, &TIDY),
+        ])
     }
 
-    /// Runs both to their ends, one after the other, and gives what they wrote.
-    pub(crate) fn run(&self, host: &Host) -> [String; 2] {
+    /// Does something with each.
+    pub(crate) fn each<'a, T>(&'a self, does: impl Fn(&'a Neighbour) -> T) -> [T; 2] {
+        self.0.each_ref().map(does)
+    }
+}
+
+impl Neighbour {
+    /// What it writes when nobody disturbs it.
+    pub(crate) fn undisturbed(&self) -> &'static str {
+        self.undisturbed
+    }
+
+    /// Runs it to its end, and gives what it wrote.
+    pub(crate) fn run(&self, host: &Host) -> String {
         let tuning = Tuning {
             lanes: 2,
             batch_rows: 500,
         };
-        std::array::from_fn(|at| {
-            let (name, folder) = (NEIGHBOURS[at], &self.folders[at]);
-            let report = folder.run_in(host, tuning);
-            report.unwrap_or_else(|error| panic!("{name}: {error}"));
-            folder.text(&format!("out/{name}.ndjson"))
-        })
+        let name = self.name;
+        let report = self.folder.run_in(host, tuning);
+        report.unwrap_or_else(|error| panic!("{name}: {error}"));
+        self.folder.text(&format!("out/{name}.ndjson"))
     }
-}
-
-/// What the neighbours write when nobody disturbs them.
-pub(crate) fn undisturbed() -> &'static [String; 2] {
-    &UNDISTURBED
 }

@@ -119,7 +119,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         ),
         text(
             "another_contract",
-            "imports",
+            "checks",
             &["version 0.1.0"],
             "(component (import \"penstock:transform/log@0.9.0\" (instance)))",
         ),
@@ -150,10 +150,20 @@ pub(super) fn attacks() -> Vec<Attack> {
         text(
             "thousands_of_modules",
             "modules",
-            &["instances"],
+            &["`modules`: 64 instances", "200"],
             &format!(
                 "(component (core module $m) {})",
                 "(core instance (instantiate $m))".repeat(200)
+            ),
+        ),
+        text(
+            "elements_again_and_again",
+            "table_elements",
+            &["`table_elements`", "100000", "180000"],
+            &format!(
+                "(component (core module $m (func $f) (elem func {})) {})",
+                "$f ".repeat(3_000),
+                "(core instance (instantiate $m))".repeat(60)
             ),
         ),
         Attack::windowed(
@@ -172,7 +182,7 @@ pub(super) fn attacks() -> Vec<Attack> {
         in_child(
             "a_million_functions_in_little_memory",
             "compile_memory",
-            &["compil"],
+            &["`compile_memory`: 67108864 bytes"],
             "compile_memory = \"64MiB\"",
         ),
     ];

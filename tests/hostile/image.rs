@@ -40,6 +40,8 @@ pub(crate) struct Spec {
     pub(crate) event: String,
     pub(crate) needs: Vec<String>,
     pub(crate) state: Vec<Field>,
+    /// What is said of the first columns beside their types.
+    pub(crate) metadata: Vec<(String, String)>,
     /// The versions whose states it takes over; its own is 1.
     pub(crate) takes: Vec<u32>,
     pub(crate) initial: Cols,
@@ -88,17 +90,20 @@ impl Image {
         self.list(&items)
     }
 
-    fn schema(&mut self, fields: &[Field]) -> [u32; 2] {
+    /// Columns as `open` names them; all metadata is the first one's.
+    fn schema(&mut self, fields: &[Field], metadata: &[(String, String)]) -> [u32; 2] {
+        let entries: Vec<Words> = metadata
+            .iter()
+            .map(|(key, value)| [self.bytes(key.as_bytes()), self.bytes(value.as_bytes())].concat())
+            .collect();
+        let mut metadata = self.list(&entries);
         let items: Vec<Words> = fields
             .iter()
             .map(|Field(name, format, nullable, children)| {
                 let (name, format) = (self.bytes(name.as_bytes()), self.bytes(format.as_bytes()));
-                [
-                    &name[..],
-                    &format[..],
-                    &[u32::from(*nullable), *children, 0, 0],
-                ]
-                .concat()
+                let metadata = std::mem::take(&mut metadata);
+                let flags = [u32::from(*nullable), *children];
+                [&name[..], &format[..], &flags, &metadata].concat()
             })
             .collect();
         self.list(&items)
@@ -134,15 +139,18 @@ impl Image {
 
     pub(crate) fn windowed_spec(&mut self, spec: &Spec) -> u32 {
         let needs = self.needs(spec);
-        let (state, initial) = (self.schema(&spec.state), self.columns(&spec.initial));
-        let output = self.schema(&spec.output);
+        let (state, initial) = (
+            self.schema(&spec.state, &spec.metadata),
+            self.columns(&spec.initial),
+        );
+        let output = self.schema(&spec.output, &spec.metadata);
         let takes = [self.words(&spec.takes), spec.takes.len() as u32];
         let payload = [&needs[..], &state, &[1], &takes, &initial, &output, &[0, 0]];
         self.okay(&payload.concat())
     }
 
     pub(crate) fn mapper_spec(&mut self, spec: &Spec) -> u32 {
-        let (needs, output) = (self.needs(spec), self.schema(&spec.output));
+        let (needs, output) = (self.needs(spec), self.schema(&spec.output, &spec.metadata));
         self.okay(&[&needs[..], &output, &[0, 0]].concat())
     }
 

@@ -75,10 +75,20 @@ pub(super) fn attacks() -> Vec<Attack> {
             Guest::windowed().pages(5000),
         ),
         Attack::windowed(
+            "begin_with_huge_data",
+            Entry::Start,
+            "memory",
+            &["`memory`", "open"],
+            Guest::windowed().pages(5000).items(&format!(
+                "(data (i32.const 300000000) \"{}\")",
+                "x".repeat(1 << 20)
+            )),
+        ),
+        Attack::windowed(
             "many_memories",
             Entry::Start,
             "modules",
-            &["memories"],
+            &["`modules`: one memory of a module allowed", "21"],
             Guest::windowed().items(&"(memory 1)".repeat(20)),
         ),
         Attack::windowed(
@@ -103,7 +113,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             "begin_with_a_large_table",
             Entry::Load,
             "table_elements",
-            &["table", "100000"],
+            &["`table_elements`: 100000", "200000"],
             Guest::windowed().items("(table 200000 funcref)"),
         ),
     ];

@@ -21,15 +21,14 @@ use std::collections::BTreeSet;
 #[cfg(test)]
 use std::fmt::Write;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use penstock::clock::SystemClock;
 use penstock::pipeline::Host;
-#[cfg(test)]
-use penstock::sandbox::LIMITS;
-use penstock::sandbox::{Compiler, Sandbox};
+use penstock::sandbox::{Compiler, LIMITS, Sandbox};
 
 pub(crate) use self::attack::Neighbours;
-use self::attack::{Attack, Ends, undisturbed};
+use self::attack::{Attack, Ends};
 #[cfg(test)]
 use self::guest::Guest;
 use crate::support::{HOST, root};
@@ -66,29 +65,51 @@ fn host(guest_memory: usize) -> Host {
     }
 }
 
-/// Runs an attack beside two neighbours, and says what is wrong with how it ended.
+/// Bytes of this process beside those of guests that an attack may take: what the host reads, compiles and checks of it.
+const BESIDE_GUESTS: u64 = 512 << 20;
+
+/// Runs an attack beside two neighbours, which work for as long as it takes, and says what is wrong with how it ended.
 pub(crate) fn survive(attack: &Attack) -> Result<(), String> {
     let own = attack.host.map(host);
     let host = own.as_ref().unwrap_or(&HOST);
     let folder = attack.folder();
     let neighbours = Neighbours::new();
-    let (ended, beside) = std::thread::scope(|scope| {
-        let beside = scope.spawn(|| neighbours.run(host));
-        let ended = attack.run(host, &folder);
-        (ended, beside.join())
-    });
     let name = attack.name;
-    let beside = beside.map_err(|_| format!("{name}: its neighbours failed"))?;
-    if beside != *undisturbed() {
-        return Err(format!("{name}: its neighbours gave something else"));
+    forget_peak();
+    let before = resident("VmRSS:");
+    let is_over = AtomicBool::new(false);
+    let (ended, beside) = std::thread::scope(|scope| {
+        let beside = neighbours.each(|neighbour| {
+            scope.spawn(|| {
+                let expected = neighbour.undisturbed();
+                while {
+                    let is_last = is_over.load(Ordering::Relaxed);
+                    assert!(neighbour.run(host) == expected, "it gave something else");
+                    !is_last
+                } {}
+            })
+        });
+        let ended = attack.run(host, &folder);
+        is_over.store(true, Ordering::Relaxed);
+        (ended, beside.map(|neighbour| neighbour.join()))
+    });
+    if beside.iter().any(Result::is_err) {
+        return Err(format!(
+            "{name}: a neighbour failed, or gave something else"
+        ));
     }
-    let (most, _, peak) = host.sandbox.guest_memory();
-    if peak > most {
-        return Err(format!("{name}: guests had {peak} bytes of {most}"));
+    let (_, _, of_guests) = host.sandbox.guest_memory();
+    let grown = resident("VmHWM:").saturating_sub(before);
+    if grown > of_guests as u64 + BESIDE_GUESTS {
+        return Err(format!(
+            "{name}: the host took {grown} bytes, and guests at most {of_guests}"
+        ));
     }
+    let is_limit = LIMITS.iter().any(|limit| limit.name == attack.stopped_by);
     match (&attack.ends, ended) {
         (Ends::Fails(parts), Err(error)) => {
-            let parts = parts.iter().copied().chain([name]);
+            let limit = is_limit.then_some(attack.stopped_by);
+            let parts = parts.iter().copied().chain([name]).chain(limit);
             let missing: Vec<&str> = parts.filter(|part| !error.contains(part)).collect();
             match missing.is_empty() {
                 true => Ok(()),
@@ -100,6 +121,20 @@ pub(crate) fn survive(attack: &Attack) -> Result<(), String> {
         (Ends::Drops | Ends::Nothing, Ok(_)) => Ok(()),
         (Ends::Drops | Ends::Nothing, Err(error)) => Err(format!("{name}: {error}")),
     }
+}
+
+/// From now on the peak of this process' memory is that of what comes.
+fn forget_peak() {
+    std::fs::write("/proc/self/clear_refs", "5").expect("a process may look at itself");
+}
+
+/// A figure of this process' memory, in bytes.
+fn resident(figure: &str) -> u64 {
+    let status =
+        std::fs::read_to_string("/proc/self/status").expect("a process may look at itself");
+    let line = status.lines().find_map(|line| line.strip_prefix(figure));
+    let kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kib.expect("the system tells it") << 10
 }
 
 /// `PENSTOCK_ATTACK=spin` runs those alone that have it in their names.

@@ -11,7 +11,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             Entry::Open,
             limit,
             parts,
-            Guest::windowed().pages(40).spec(change),
+            Guest::windowed().pages(200).spec(change),
         )
     };
     vec![
@@ -114,6 +114,40 @@ pub(super) fn attacks() -> Vec<Attack> {
             &["breaks the contract", "no columns"],
             |spec| {
                 spec.output.clear();
+            },
+        ),
+        says(
+            "metadata_as_long_as_a_book",
+            "name_bytes",
+            &["`name_bytes`: 256"],
+            |spec| {
+                spec.metadata = vec![("about".into(), "b".repeat(100_000))];
+            },
+        ),
+        says(
+            "metadata_without_end",
+            "checks",
+            &["breaks the contract", "100000 entries of metadata"],
+            |spec| {
+                let entry = |at: u32| (at.to_string(), String::new());
+                spec.metadata = (0..100_000).map(entry).collect();
+            },
+        ),
+        says(
+            "metadata_for_terminals",
+            "checks",
+            &["breaks the contract", "control characters"],
+            |spec| {
+                spec.metadata = vec![("about".into(), "\u{1b}[2J".into())];
+            },
+        ),
+        says(
+            "begin_with_a_large_state",
+            "state_per_group",
+            &["`state_per_group`", "open"],
+            |spec| {
+                spec.state.push(field("much", "w:2000000", 0));
+                spec.initial = cols(1, [&[], &[0; 8], &[], &[0; 2_000_000]]);
             },
         ),
         says(

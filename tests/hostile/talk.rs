@@ -45,7 +45,7 @@ pub(super) fn attacks() -> Vec<Attack> {
             LOG,
             &often(a_line),
         )
-        .limits("log_bytes_per_second = \"1KiB\""),
+        .limits("log_bytes_per_second = \"1KiB\"\nlog_lines_per_call = 10_000"),
         talks("log_a_book", "log_line_bytes", LOG, &once(a_book)).ending(Ends::Nothing),
         fails(
             talks("log_a_library", "output_bytes", LOG, &once(a_book))
@@ -113,6 +113,24 @@ pub(super) fn attacks() -> Vec<Attack> {
                 &once("(call $random (i64.const 0x100000000000) (i32.const 48))"),
             ),
             &["accumulate", "trapped"],
+        ),
+        fails(
+            Attack::windowed(
+                "ask_for_random_bytes_again_and_again",
+                Entry::Accumulate,
+                "cpu_per_call",
+                &[],
+                Guest::windowed()
+                    .imports(RANDOM)
+                    .pages(40)
+                    .body(Entry::Realloc, "(i32.const 131072)")
+                    .body(
+                        Entry::Accumulate,
+                        "(loop $again (call $random (i64.const 1000000) (i32.const 48)) (br $again)) (unreachable)",
+                    ),
+            )
+            .limits("cpu_per_call = \"40ms\"\noutput_bytes = \"1GiB\""),
+            &["cpu_per_call", "accumulate"],
         ),
         fails(
             talks(

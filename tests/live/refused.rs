@@ -2,6 +2,7 @@
 
 use penstock::store::FeatureStore;
 use penstock::store::embedded::EmbeddedStore;
+use rustix::process::Signal;
 use serde_json::Value;
 
 use super::pipeline::{Pipeline, wait};
@@ -126,6 +127,32 @@ fn state_of_a_version_that_is_not_known_is_not_taken_over() {
     let store = pipeline.store();
     pipeline.start("one").fails(2, &["layout", "--fresh"]);
     assert_eq!(pipeline.store(), store, "what was there is there");
+}
+
+#[test]
+fn a_transform_that_is_refused_stops_no_other_pipeline() {
+    let name = "beside-a-refused-one";
+    let mut topic = Topic::new(name, 1, 1);
+    topic.write(200);
+    let pipeline = Pipeline::over(&topic, name, WINDOWS[0], RUN);
+    let good = pipeline.folder.text("pipeline.toml");
+    pipeline.folder.write("broken.wasm", "no component");
+    let lines = good.lines().map(|line| match line.split_once(" = ") {
+        Some(("name", "\"totals\"")) => "name = \"broken\"",
+        Some(("transform", _)) => "transform = \"broken.wasm\"",
+        Some(("group", _)) => "group = \"other\"",
+        _ => line,
+    });
+    let broken = lines.collect::<Vec<_>>().join("\n");
+    pipeline.folder.write("broken.toml", broken);
+    let mut process = pipeline.start_with("one", |command| {
+        command.arg("broken.toml");
+    });
+    pipeline.catch_up(&topic, &mut [&mut process]);
+    process.signal(Signal::TERM);
+    // That it ran without one of them is not forgotten at its end.
+    let told = ["the pipeline was not started", "broken.wasm"];
+    process.fails(2, &told);
 }
 
 #[test]

@@ -177,7 +177,10 @@ fn a_configuration_that_a_transform_refuses_is_told() {
 
 #[test]
 fn wasi_has_nothing_behind_it_and_reads_are_counted() {
-    let folder = folder("clockwatcher", "{}", "");
+    // Somebody listens there.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let reach = format!("{{ reach = \"{}\" }}", listener.local_addr().unwrap());
+    let folder = folder("clockwatcher", &reach, "");
     let report = folder
         .run(Tuning {
             lanes: 1,
@@ -188,7 +191,13 @@ fn wasi_has_nothing_behind_it_and_reads_are_counted() {
     let text = folder.text("out/out.ndjson");
     for line in text.lines() {
         let row: serde_json::Value = serde_json::from_str(line).unwrap();
-        for nothing in ["wall_seconds", "elapsed_nanos", "environment", "files"] {
+        for nothing in [
+            "wall_seconds",
+            "elapsed_nanos",
+            "environment",
+            "files",
+            "network",
+        ] {
             assert_eq!(row[nothing], 0, "{nothing} in {line}");
         }
     }

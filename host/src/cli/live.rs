@@ -12,7 +12,7 @@ use crate::config::{Environment, Pipeline};
 use crate::pipeline::Host;
 use crate::pipeline::kept::UnfinishedCounts;
 use crate::pipeline::live::{self, LaneAccount, LiveError, LiveReport};
-use crate::pipeline::telemetry::Telemetry;
+use crate::pipeline::telemetry::{PipelineState, Telemetry};
 
 /// How they are run.
 pub(super) struct How {
@@ -29,13 +29,19 @@ pub(super) fn run(
     pipelines: Vec<(Pipeline, Environment)>,
     how: How,
 ) -> Result<(), Failure> {
-    let mut opened = Vec::new();
+    let (mut opened, mut refused) = (Vec::new(), Vec::new());
     for (pipeline, environment) in pipelines {
+        let name = pipeline.name.value.clone();
         for line in live::unwritten(&pipeline) {
-            let name = &pipeline.name.value;
             logs::note(&format!("pipeline {name}: not written: {line}"));
         }
-        let mut pipeline = live::open(host, pipeline, &environment)?;
+        let mut pipeline = match live::open(host, pipeline, &environment) {
+            Ok(pipeline) => pipeline,
+            Err(error) => {
+                refused.push((name, error));
+                continue;
+            }
+        };
         pipeline.fresh = how.fresh;
         pipeline.telemetry = telemetry.pipeline(&pipeline.plan.pipeline);
         if let Some(upstream) = &mut pipeline.upstream {
@@ -43,12 +49,26 @@ pub(super) fn run(
         }
         opened.push(pipeline);
     }
+    // The others run: what one team's transform is like is no reason to stop those of others.
+    for (name, error) in refused.iter().skip(usize::from(opened.is_empty())) {
+        tracing::error!(pipeline = name, %error, "the pipeline was not started");
+        let state = PipelineState::Failed(error.to_string());
+        telemetry.pipeline(name).set_state(state);
+    }
+    let refused = refused
+        .into_iter()
+        .next()
+        .map_or(Ok(()), |(_, error)| Err(error.into()));
+    if opened.is_empty() {
+        return refused;
+    }
     let stop = signals.stop_work();
     let reports = live::run(host, opened, &stop).map_err(|error| match error.is_bad_input() {
         true => Failure::input(error),
         false => Failure::work(error),
     })?;
-    report(&reports, how.json)
+    report(&reports, how.json)?;
+    refused
 }
 
 fn report(reports: &[Result<LiveReport, LiveError>], as_json: bool) -> Result<(), Failure> {

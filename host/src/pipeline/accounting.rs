@@ -16,6 +16,10 @@ pub struct Reason {
     pub code: String,
 }
 
+/// Different reasons that a lane counts, each by itself; further ones are counted together, by stage.
+const MOST_REASONS: usize = 1_024;
+const OTHER_REASONS: &str = "other";
+
 /// What a mapper made of rows. It stands between two sums: what was read, and what lanes get.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mapped {
@@ -82,10 +86,14 @@ impl Accounting {
             Stage::Poison => return self.poisoned += 1,
             _ => {}
         }
-        let reason = Reason {
+        let mut reason = Reason {
             stage,
             code: code.into(),
         };
+        // Each commit has all of them, and a transform may think of new ones for as long as it runs.
+        if self.rejected.len() >= MOST_REASONS && !self.rejected.contains_key(&reason) {
+            reason.code = OTHER_REASONS.into();
+        }
         *self.rejected.entry(reason).or_default() += 1;
     }
 
@@ -234,6 +242,26 @@ mod tests {
         assert_eq!(sum.under_way(), 2);
         second.applied -= 1;
         assert!(!second.balances());
+    }
+
+    #[test]
+    fn reasons_without_end_are_counted_together() {
+        let mut accounting = Accounting::default();
+        for row in 0..3 * MOST_REASONS {
+            accounting.reject(Stage::Transform, &format!("code-{row}"));
+        }
+        accounting.reject(Stage::Transform, "code-7");
+        assert_eq!(accounting.rejected_in_all(), 3 * MOST_REASONS as u64 + 1);
+        assert_eq!(accounting.rejected.len(), MOST_REASONS + 1);
+        let count = |code: &str| {
+            let code = code.to_owned();
+            accounting.rejected[&Reason {
+                stage: Stage::Transform,
+                code,
+            }]
+        };
+        assert_eq!(count("code-7"), 2);
+        assert_eq!(count(OTHER_REASONS), 2 * MOST_REASONS as u64);
     }
 
     #[test]

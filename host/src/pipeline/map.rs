@@ -257,7 +257,8 @@ impl Mapping {
 
     /// Takes a fresh instance. Of what the spent one told, only what calls before the last told counts.
     fn open_again(&mut self) -> Result<(), CallError> {
-        self.figures += &self.mapper.figures();
+        let told = self.mapper.figures();
+        self.figures.take_in(&told, self.opener.metric_names());
         self.mapper = Box::new(block_on(self.opener.open_mapper(&self.label))?);
         Ok(())
     }

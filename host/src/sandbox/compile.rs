@@ -164,6 +164,11 @@ fn why(status: ExitStatus, message: String, limits: &Limits) -> ComponentError {
         };
     }
     match status.code() {
+        Some(EXHAUSTED) => ComponentError::Limit {
+            name: "compile_memory",
+            limit: format!("{} bytes", limits.compile_memory),
+            requested: "more".into(),
+        },
         Some(REFUSED) => ComponentError::Invalid(message),
         Some(FAILED) => ComponentError::Compile(message),
         _ => ComponentError::Compile(format!(
@@ -182,10 +187,15 @@ const REFUSED: i32 = 65;
 /// Exit code of the child when it could not do its work: `EX_OSERR` of sysexits.h.
 const FAILED: i32 = 71;
 
+/// Exit code of the child when the system gave it no more memory: `EX_TEMPFAIL` of sysexits.h.
+const EXHAUSTED: i32 = 75;
+
 /// Why the child ends without code.
 enum Ending {
     /// The component is not valid.
     Refused(String),
+    /// There is no memory left for it.
+    Exhausted(String),
     /// Something else went wrong.
     Failed(String),
 }
@@ -196,6 +206,7 @@ pub fn compile_stdin() -> i32 {
     let (code, message) = match compile_with_limits() {
         Ok(()) => return 0,
         Err(Ending::Refused(message)) => (REFUSED, message),
+        Err(Ending::Exhausted(message)) => (EXHAUSTED, message),
         Err(Ending::Failed(message)) => (FAILED, message),
     };
     eprintln!("{message}");
@@ -211,7 +222,14 @@ fn compile_with_limits() -> Result<(), Ending> {
     let mut component = Vec::new();
     std::io::stdin()
         .read_to_end(&mut component)
-        .map_err(|error| Ending::Failed(format!("cannot read the component: {error}")))?;
+        .map_err(|error| {
+            let is_exhausted = error.kind() == std::io::ErrorKind::OutOfMemory;
+            let message = format!("cannot read the component: {error}");
+            match is_exhausted {
+                true => Ending::Exhausted(message),
+                false => Ending::Failed(message),
+            }
+        })?;
     let engine = engine::engine(Pool::None)
         .map_err(|error: SandboxError| Ending::Failed(error.to_string()))?;
     let code = engine

@@ -1,7 +1,7 @@
 //! A component that was loaded and checked: what it is, what it imports, what it exports.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
@@ -13,6 +13,7 @@ use super::ceiling::{GuestMemory, Share};
 use super::idle::Idle;
 use super::instance::Instance;
 use super::mapper::MapperInstance;
+use super::meter::LogRate;
 use super::session::Data;
 use super::{ComponentError, Limits, text, wasi};
 use crate::transform::{CallError, Opening};
@@ -53,6 +54,8 @@ pub struct Component {
     pub(super) pre: InstancePre<Data>,
     /// What all its instances have of the memory of guests.
     pub(super) memory: Arc<Share>,
+    /// What all its instances log.
+    pub(super) log_rate: Arc<Mutex<LogRate>>,
     pub(super) idle: Arc<Idle>,
     digest: String,
     size: usize,
@@ -194,6 +197,7 @@ impl Component {
         Ok(Self {
             pre,
             memory: Arc::new(Share::new(guest_memory)),
+            log_rate: Arc::default(),
             idle: Arc::clone(idle),
             digest,
             size,

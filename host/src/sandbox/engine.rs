@@ -66,6 +66,9 @@ pub(super) fn engine(instances: Pool) -> Result<Engine, SandboxError> {
     Engine::new(&config).map_err(|error| SandboxError::Engine(format!("{error:#}")))
 }
 
+/// Instances of modules in an instance of a component, at most.
+pub(super) const CORE_INSTANCES_OF_ONE: u32 = 64;
+
 fn pool() -> PoolingAllocationConfig {
     let instances = MAX_INSTANCES as u32;
     let mut pool = PoolingAllocationConfig::new();
@@ -74,11 +77,11 @@ fn pool() -> PoolingAllocationConfig {
         .total_memories(instances + instances / 4)
         .total_tables(instances * TABLES)
         .total_stacks(instances)
-        .max_core_instances_per_component(64)
+        .max_core_instances_per_component(CORE_INSTANCES_OF_ONE)
         .max_memories_per_component(8)
         .max_tables_per_component(64)
-        .max_component_instance_size(16 << 20)
-        .max_core_instance_size(16 << 20)
+        .max_component_instance_size(2 << 20)
+        .max_core_instance_size(2 << 20)
         .table_elements(TABLE_ELEMENTS)
         .max_memory_size(MAX_MEMORY)
         .linear_memory_keep_resident(1 << 20);

@@ -98,6 +98,7 @@ pub(super) fn lift_spec(
     let state = Arc::new(state);
     let initial = lift_rows(&state, spec.initial, 1)
         .map_err(|fault| format!("its initial state: {fault}"))?;
+    refuse_large_states(&initial, limits.state_per_group)?;
     let initial = batch(&state, initial, 1)?;
     Ok(WindowedSpec {
         columns,

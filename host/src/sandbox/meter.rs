@@ -86,46 +86,29 @@ fn thread_cpu_ns() -> u64 {
 /// Seconds' worth of bytes that somebody may log at once who was silent before.
 const LOG_BURST: u64 = 8;
 
-/// How much an instance logs. What depends on it is shown to people and nobody else, so the clock is
+/// How much the instances of a component log. What depends on it is shown to people and nobody else, so the clock is
 /// that of the machine.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct LogRate {
-    per_second: u64,
-    /// In bytes.
-    left: u64,
-    filled_ns: u64,
+    /// Nanoseconds of the clock up to which what was said is paid for.
+    paid_ns: u64,
 }
 
 impl LogRate {
-    pub(super) fn new(per_second: usize) -> Self {
-        let per_second = per_second as u64;
-        Self {
-            per_second,
-            left: per_second.saturating_mul(LOG_BURST),
-            filled_ns: monotonic_ns(),
-        }
+    /// Whether a line of so many bytes may be shown now, where so many bytes a second may.
+    pub(super) fn lets(&mut self, bytes: usize, per_second: u64) -> bool {
+        self.lets_at(monotonic_ns(), bytes, per_second)
     }
 
-    /// Whether a line of so many bytes may be shown now.
-    pub(super) fn lets(&mut self, bytes: usize) -> bool {
-        self.lets_at(monotonic_ns(), bytes)
-    }
-
-    fn lets_at(&mut self, now_ns: u64, bytes: usize) -> bool {
-        let passed = u128::from(now_ns.saturating_sub(self.filled_ns));
-        let earned = passed * u128::from(self.per_second) / 1_000_000_000;
-        // Less than a byte's time is left to add up.
-        if earned > 0 {
-            self.filled_ns = now_ns;
-            let most = self.per_second.saturating_mul(LOG_BURST);
-            let earned = u64::try_from(earned).unwrap_or(u64::MAX);
-            self.left = self.left.saturating_add(earned).min(most);
-        }
+    fn lets_at(&mut self, now_ns: u64, bytes: usize, per_second: u64) -> bool {
         // A line counts for more than its text: time, level and name stand before it.
-        let cost = bytes as u64 + 64;
-        let is_let = cost <= self.left;
+        let cost = u128::from(bytes as u64 + 64) * 1_000_000_000 / u128::from(per_second.max(1));
+        let silent_since = now_ns.saturating_sub(LOG_BURST * 1_000_000_000);
+        let paid = u64::try_from(cost).unwrap_or(u64::MAX);
+        let paid = self.paid_ns.max(silent_since).saturating_add(paid);
+        let is_let = paid <= now_ns;
         if is_let {
-            self.left -= cost;
+            self.paid_ns = paid;
         }
         is_let
     }
@@ -143,17 +126,15 @@ mod tests {
 
     #[test]
     fn who_was_silent_may_say_more_at_once() {
-        let mut rate = LogRate::new(1000);
-        let began = rate.filled_ns;
-        assert!(rate.lets_at(began, 7936));
-        assert!(!rate.lets_at(began, 0));
-        assert!(rate.lets_at(began + 1_000_000_000, 936));
-        assert!(!rate.lets_at(began + 1_000_000_000, 0));
-        assert!(
-            rate.lets_at(began + 100_000_000_000, 7936),
-            "no more than a burst"
-        );
-        assert!(!rate.lets_at(began + 100_000_000_000, 0));
+        let mut rate = LogRate::default();
+        let mut lets =
+            |second: u64, bytes| rate.lets_at((100 + second) * 1_000_000_000, bytes, 1000);
+        assert!(lets(0, 7936));
+        assert!(!lets(0, 0));
+        assert!(lets(1, 936));
+        assert!(!lets(1, 0));
+        assert!(lets(100, 7936), "no more than a burst");
+        assert!(!lets(100, 0));
     }
 
     /// A guest that is pending `times` times, after an epoch's yield or of its own accord.

@@ -19,6 +19,7 @@ mod component;
 mod engine;
 mod exchange;
 mod fault;
+mod footprint;
 #[cfg(test)]
 mod fuzz;
 mod idle;
@@ -48,6 +49,7 @@ use std::sync::Arc;
 use cache::Cache;
 use ceiling::GuestMemory;
 use engine::{Pool, Ticker};
+use footprint::Footprint;
 use idle::Idle;
 
 /// The version of the contract that this host speaks; it takes components of any `0.1.x`.
@@ -117,7 +119,8 @@ pub enum ComponentError {
     },
     /// It is larger than it may be, or compiling it takes more than it may.
     #[error(
-        "this component ran into the limit `{name}`: {limit} allowed, {requested} asked for; raise `limits.{name}` in the pipeline if that is what it needs"
+        "this component ran into the limit `{name}`: {limit} allowed, {requested} asked for; {}",
+        what_raises(name)
     )]
     Limit {
         /// The limit's name in the pipeline's `[limits]`.
@@ -133,6 +136,15 @@ pub enum ComponentError {
     /// It cannot be instantiated.
     #[error("cannot instantiate this component: {0}")]
     Instantiate(String),
+}
+
+/// What the author of a pipeline can do about a limit.
+fn what_raises(limit: &str) -> String {
+    let is_set = |known: &&Limit| known.name == limit && known.set_by == SetBy::Pipeline;
+    match LIMITS.iter().find(is_set) {
+        Some(_) => format!("raise `limits.{limit}` in the pipeline if that is what it needs"),
+        None => "no setting raises it: build a smaller component".to_owned(),
+    }
 }
 
 /// The one engine of a process, with its ticks, its cache and its compiler.
@@ -204,6 +216,7 @@ impl Sandbox {
     pub fn load_within(&self, bytes: &[u8], limits: &Limits) -> Result<Component, ComponentError> {
         component::refuse_other_formats(bytes)?;
         refuse_large(bytes.len() as u64, limits)?;
+        refuse_footprint(bytes, limits)?;
         let digest = component::digest(bytes);
         let code = aot::load(
             &self.engine,
@@ -262,4 +275,34 @@ fn refuse_large(length: u64, limits: &Limits) -> Result<(), ComponentError> {
         limit: format!("{} bytes", limits.component_size),
         requested: format!("{length} bytes"),
     })
+}
+
+/// Refuses a component of which an instance would take too much before anything runs. What is refused here need not be
+/// compiled, and is told with the limit's name.
+fn refuse_footprint(bytes: &[u8], limits: &Limits) -> Result<(), ComponentError> {
+    // What cannot be read is for the compiler to refuse, which says more of it.
+    let found = Footprint::of(bytes).unwrap_or_default();
+    let most = limits.table_elements as u64;
+    let beyond = |name, limit: String, requested: u64| {
+        Err(ComponentError::Limit {
+            name,
+            limit,
+            requested: requested.to_string(),
+        })
+    };
+    if found.modules > u64::from(engine::CORE_INSTANCES_OF_ONE) {
+        let limit = format!("{} instances of modules", engine::CORE_INSTANCES_OF_ONE);
+        return beyond("modules", limit, found.modules);
+    }
+    if found.memories > 1 {
+        return beyond("modules", "one memory of a module".into(), found.memories);
+    }
+    if found.table > most {
+        return beyond("table_elements", format!("{most} of a table"), found.table);
+    }
+    if found.elements > most {
+        let limit = format!("{most} of all segments");
+        return beyond("table_elements", limit, found.elements);
+    }
+    Ok(())
 }

@@ -206,12 +206,38 @@ fn lift_field(
         .map(|_| lift_field(rest, limits, depth + 1))
         .collect::<Result<Vec<_>, _>>()?;
     let data_type = lift_type(field, children)?;
-    let metadata: HashMap<String, String> = field
-        .metadata
-        .iter()
-        .map(|(key, value)| (key.clone(), value.clone()))
-        .collect();
+    let metadata = lift_metadata(field, limits)?;
     Ok(Field::new(&field.name, data_type, field.nullable).with_metadata(metadata))
+}
+
+/// Entries of a column's metadata.
+const MOST_METADATA: usize = 64;
+
+/// What is said of a column beside its type, within the limits of names: each instance keeps it, and people see it.
+fn lift_metadata(
+    field: &types::FieldResult,
+    limits: &Limits,
+) -> Result<HashMap<String, String>, Fault> {
+    if field.metadata.len() > MOST_METADATA {
+        return Err(Fault::Breaks(format!(
+            "column `{}` has {} entries of metadata, and {MOST_METADATA} are the most",
+            field.name,
+            field.metadata.len()
+        )));
+    }
+    for (key, value) in &field.metadata {
+        let longest = key.len().max(value.len());
+        if longest > limits.name_bytes {
+            return Err(beyond("name_bytes", limits.name_bytes, longest));
+        }
+        if !key.chars().chain(value.chars()).all(text::is_harmless) {
+            return Err(Fault::Breaks(format!(
+                "the metadata of column `{}` has control characters",
+                field.name
+            )));
+        }
+    }
+    Ok(field.metadata.iter().cloned().collect())
 }
 
 fn lift_type(field: &types::FieldResult, children: Vec<Field>) -> Result<DataType, SchemaFault> {

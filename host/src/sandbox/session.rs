@@ -1,7 +1,7 @@
 //! What every opened instance has, whatever it exports: a store with its limits, the account of a
 //! call, what the guest said, and the checks around a call.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use wasmtime::component::ResourceTable;
 use wasmtime::{Store, UpdateDeadline};
@@ -113,7 +113,8 @@ pub(super) struct Session {
     figures: Figures,
     reject_codes: RejectCodes,
     label: Arc<str>,
-    log_rate: LogRate,
+    /// Of all instances of the component: one that begins anew may not say as much again.
+    log_rate: Arc<Mutex<LogRate>>,
     spent: bool,
 }
 
@@ -137,7 +138,7 @@ impl Session {
             figures: Figures::default(),
             reject_codes: RejectCodes::default(),
             label: label.into(),
-            log_rate: LogRate::new(limits.log_bytes_per_second),
+            log_rate: Arc::clone(&component.log_rate),
             spent: true,
         };
         Ok((session, started))
@@ -194,11 +195,16 @@ impl Session {
 
     fn keep_what_was_said(&mut self) {
         let data = self.store.data_mut();
+        let per_second = data.limits.log_bytes_per_second as u64;
         for (level, line) in data.lines.drain(..) {
-            if !self.log_rate.lets(line.len()) {
+            // Nobody panics while they hold it.
+            let rate = self.log_rate.lock();
+            let mut rate = rate.unwrap_or_else(PoisonError::into_inner);
+            if !rate.lets(line.len(), per_second) {
                 self.figures.dropped += 1;
                 continue;
             }
+            drop(rate);
             let line = text::shown(&line);
             let transform = &*self.label;
             match level {

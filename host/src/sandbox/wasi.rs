@@ -36,6 +36,9 @@ impl Shared {
     }
 }
 
+/// Random bytes that a guest gets at once: they are made within one call of the host, where no clock looks.
+const RANDOM_BYTES: u64 = 1 << 20;
+
 /// A context that grants nothing.
 pub(super) fn context(shared: &Arc<Shared>) -> WasiCtx {
     WasiCtxBuilder::new()
@@ -44,6 +47,7 @@ pub(super) fn context(shared: &Arc<Shared>) -> WasiCtx {
         .secure_random(FixedStream(Arc::clone(shared)))
         .insecure_random(FixedStream(Arc::clone(shared)))
         .insecure_random_seed(0)
+        .max_random_size(RANDOM_BYTES)
         .allow_tcp(false)
         .allow_udp(false)
         .allow_ip_name_lookup(false)

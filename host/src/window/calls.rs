@@ -79,7 +79,7 @@ impl Calls {
                 columns.map(|column| column.slice(first, length)).collect()
             };
             let (input, keys) = (slice(input), slice(keys));
-            let touched = match states.touch(&slots[first..first + length], &keys) {
+            let touched = match states.touch(&slots[first..first + length], &keys, self.bytes) {
                 Err(error) if length > 1 && is_overflow(&error) => {
                     self.rows = length.div_ceil(2);
                     continue;
@@ -207,7 +207,8 @@ impl Calls {
         later: &[u32],
         first: usize,
     ) -> Result<(Range<usize>, Merged), WindowError> {
-        let later = |range: Range<usize>| states.gather(&later[range]);
+        let bytes = self.bytes;
+        let later = |range: Range<usize>| states.gather_within(&later[range], bytes);
         self.merged_with(states, earlier, first, later).await
     }
 
@@ -219,11 +220,12 @@ impl Calls {
         first: usize,
         later: impl Fn(Range<usize>) -> Result<Vec<ArrayRef>, ArrowError>,
     ) -> Result<(Range<usize>, Merged), WindowError> {
+        let within = self.bytes;
         let (range, (keys, earlier, later)) =
             self.fitting(Purpose::Merge, first..earlier.len(), |range| {
                 let keys = earlier[range.clone()].iter().map(|slot| states.key(*slot));
                 let keys = states.keys.gather(&keys.collect::<Vec<u32>>())?;
-                let earlier = states.gather(&earlier[range.clone()])?;
+                let earlier = states.gather_within(&earlier[range.clone()], within)?;
                 let later = later(range)?;
                 let bytes = bytes_of(&keys) + bytes_of(&earlier) + bytes_of(&later);
                 Ok((bytes, (keys, earlier, later)))
@@ -244,10 +246,10 @@ impl Calls {
         from: &[u32],
         into: &[u32],
     ) -> Result<(), WindowError> {
-        let mut first = 0;
+        let (mut first, within) = (0, self.bytes);
         while first < from.len() {
             let (range, columns) = self.fitting(Purpose::Copy, first..from.len(), |range| {
-                let columns = states.gather(&from[range])?;
+                let columns = states.gather_within(&from[range], within)?;
                 Ok((bytes_of(&columns), columns))
             })?;
             states.put(into[range.clone()].to_vec(), columns)?;
@@ -268,6 +270,11 @@ impl Calls {
         bounds: &[ArrayRef],
     ) -> Result<Finished, WindowError> {
         Ok(self.transform.finish(groups, bounds).await?)
+    }
+
+    /// Bytes of rows and states of one call, at most.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// Takes of `range` as much as one call takes. `gather` gives columns and their bytes.

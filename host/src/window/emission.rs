@@ -187,11 +187,12 @@ impl Emitter {
     ) -> Result<Ended, WindowError> {
         let mut first = 0;
         let mut ended = Ended::default();
+        let within = calls.bytes();
         while first < windows.len() {
             let (range, (keys, columns)) =
                 calls.fitting(Purpose::Finish, first..windows.len(), |range| {
                     let keys = states.keys.gather(&windows.keys[range.clone()])?;
-                    let columns = states.gather(&windows.earlier[range])?;
+                    let columns = states.gather_within(&windows.earlier[range], within)?;
                     let bytes = bytes_of(&keys) + bytes_of(&columns);
                     Ok((bytes, (keys, columns)))
                 })?;

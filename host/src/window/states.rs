@@ -15,7 +15,7 @@ use super::WindowError;
 use super::runs::{Place, Runs};
 use super::state::{Marks, RecordId, Schedule};
 use super::table::Keys;
-use crate::transform::Reject;
+use crate::transform::{Reject, bytes_of};
 
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
@@ -55,6 +55,7 @@ pub(super) struct States {
     runs: Runs,
     stamp: u32,
     initial: Vec<ArrayRef>,
+    initial_bytes: usize,
     /// Slots whose states differ from what is kept of them.
     pub(super) marks: Marks,
     /// Records that are kept and no longer wanted. Their keys are held.
@@ -75,6 +76,7 @@ impl States {
             runs: Runs::default(),
             stamp: 0,
             initial: initial.columns().to_vec(),
+            initial_bytes: bytes_of(initial.columns()),
             marks: Marks::default(),
             gone: Vec::new(),
             spoiled: BTreeMap::new(),
@@ -245,11 +247,12 @@ impl States {
     ///
     /// # Errors
     ///
-    /// Arrow cannot hold the gathered columns, because their bytes overflow its offsets.
+    /// As [`Self::gather_within`].
     pub(super) fn touch(
         &mut self,
         slots: &[u32],
         keys: &[ArrayRef],
+        bytes: usize,
     ) -> Result<Touched, ArrowError> {
         self.stamp = self.stamp.wrapping_add(1);
         if self.stamp == 0 {
@@ -274,7 +277,7 @@ impl States {
         Ok(Touched {
             group_of_row: group_of_row.into(),
             keys: keys.collect::<Result<_, _>>()?,
-            states: self.gather(&touched)?,
+            states: self.gather_within(&touched, bytes)?,
             slots: touched,
         })
     }
@@ -366,6 +369,25 @@ impl States {
     /// Arrow cannot hold the columns.
     pub(super) fn gather(&self, slots: &[u32]) -> Result<Vec<ArrayRef>, ArrowError> {
         self.runs.gather(&self.places, slots, &self.initial)
+    }
+
+    /// The same, where fewer slots would do as well.
+    ///
+    /// # Errors
+    ///
+    /// There are several, and Arrow cannot hold the columns, or copies of the initial state alone would take more than
+    /// `bytes`: a state that has begun takes the memory that it has anyway, but of one that has not a lane has none yet.
+    pub(super) fn gather_within(
+        &self,
+        slots: &[u32],
+        bytes: usize,
+    ) -> Result<Vec<ArrayRef>, ArrowError> {
+        let fresh = slots.iter().filter(|slot| self.is_initial(**slot)).count();
+        let fresh_bytes = fresh.saturating_mul(self.initial_bytes);
+        if slots.len() > 1 && fresh_bytes > bytes {
+            return Err(ArrowError::OffsetOverflowError(fresh_bytes));
+        }
+        self.gather(slots)
     }
 }
 

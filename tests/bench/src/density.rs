@@ -1,4 +1,5 @@
-//! How many pipelines a host has room for: many distinct components, three lanes each, and nothing to do.
+//! How many pipelines a host has room for: many distinct components, three lanes each with its database of states open, and
+//! nothing to do.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,6 +7,7 @@ use std::time::Instant;
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::executor::block_on;
 use penstock::sandbox::{Compiler, Limits, Resting, Sandbox};
+use penstock::store::embedded::{EmbeddedStore, PipelineLanes};
 use penstock::transform::Opening;
 
 use crate::{Figures, support};
@@ -56,16 +58,34 @@ pub(crate) fn measure(figures: &mut Figures, quick: bool) -> anyhow::Result<()> 
             ))?);
         }
     }
-    let seconds = began.elapsed().as_secs_f64();
+    let of_components = began.elapsed().as_secs_f64();
+    let runtime = tokio::runtime::Runtime::new()?;
+    let pipelines: Vec<PipelineLanes> = (0..components)
+        .map(|number| PipelineLanes {
+            pipeline: format!("pipeline_{number}"),
+            lanes: LANES as u32,
+        })
+        .collect();
+    let place = folder.path().join("state");
+    // As it was left the last time.
+    let new = runtime.block_on(EmbeddedStore::open(&place, &pipelines))?;
+    runtime.block_on(new.close())?;
+    drop(new);
+    let without_states = resident()?;
+    let began = Instant::now();
+    let store = runtime.block_on(EmbeddedStore::open(&place, &pipelines))?;
+    let seconds = of_components + began.elapsed().as_secs_f64();
+    let of_states = resident()?.saturating_sub(without_states) as f64 / 1024.0 / components as f64;
     let each = |kib: u64| kib.saturating_sub(before) as f64 / 1024.0 / components as f64;
     let awake = each(resident()?);
     // As they do by themselves after a minute.
     let gone = sandbox.let_go();
     let idle = each(resident()?);
     println!(
-        "{components} components ({of_python} of Python) with {LANES} lanes each: {seconds:.2} s to open warm, {awake:.2} MiB \
-         each at once, {idle:.2} MiB after {gone} instances have gone"
+        "{components} components ({of_python} of Python) with {LANES} lanes each: {seconds:.2} s to open warm ({of_components:.2} of that the components), {awake:.2} MiB \
+         each at once, {idle:.2} MiB after {gone} instances have gone, of which {of_states:.2} MiB are of open states"
     );
+    runtime.block_on(store.close())?;
     assert_eq!(lanes.len(), components * LANES);
     figures.insert("density_components".into(), components as f64);
     figures.insert("density_open_warm_s".into(), seconds);

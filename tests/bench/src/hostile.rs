@@ -3,30 +3,30 @@
 #[path = "../../hostile/mod.rs"]
 mod guests;
 
-use std::cell::RefCell;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arrow::array::ArrayRef;
-use futures::future::BoxFuture;
-use penstock::transform::{
-    CallError, Figures as Told, Finished, Groups, Merged, Rows, Updated, Windowed,
-};
+use anyhow::{Context as _, Result};
+use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{DataType, Field, Schema};
+use penstock::sandbox::{Limits, Resting};
+use penstock::transform::{Groups, Opening, Rows, Windowed as _};
+use tokio::sync::mpsc;
 
-use self::guests::{Neighbours, attacks, survive};
-use crate::{Arguments, Figures, support};
+use self::guests::{Attack, attacks, survive};
+use crate::support::{HOST, transform};
+use crate::{Arguments, Figures};
 
-/// How long the calls of neighbours took, while they are looked at.
-static CALLS: Mutex<Vec<Duration>> = Mutex::new(Vec::new());
-static IS_TIMED: AtomicBool = AtomicBool::new(false);
+/// Neighbours whose batches are looked at, the time between two batches of each, and their rows and keys: with two
+/// processors, a tenth of what they could do.
+const NEIGHBOURS: usize = 2;
+const EVERY: Duration = Duration::from_millis(5);
+const ROWS: usize = 2_000;
+const KEYS: usize = 50;
 
-thread_local! {
-    /// Whether the pipeline that this thread opens is a neighbour's.
-    static IS_NEIGHBOUR: RefCell<bool> = const { RefCell::new(false) };
-}
-
-pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> anyhow::Result<()> {
+pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> Result<()> {
     let attacks = attacks();
     let (mut contained, mut escaped) = (0.0, 0.0);
     for attack in &attacks {
@@ -41,118 +41,137 @@ pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> anyhow::R
     println!("{contained} attacks contained, {escaped} escaped");
     figures.insert("attacks_contained".into(), contained);
     figures.insert("attacks_escaped".into(), escaped);
-    neighbours(figures, arguments.rounds)
+    neighbours(figures, &attacks, arguments.rounds)
 }
 
-/// What neighbours feel of one that spins, in turns with and without it.
-fn neighbours(figures: &mut Figures, rounds: usize) -> anyhow::Result<()> {
-    let all = attacks();
-    let spinning: Vec<_> = all
+/// What neighbours feel of all attacks that share a host with them, one after the other, in turns with and without.
+fn neighbours(figures: &mut Figures, attacks: &[Attack], rounds: usize) -> Result<()> {
+    let beside: Vec<&Attack> = attacks
         .iter()
-        .filter(|attack| attack.name.starts_with("spin_in") && attack.host.is_none())
+        .filter(|attack| attack.host.is_none() && !attack.is_compiled_in_child)
         .collect();
     let (mut with, mut without) = (Vec::new(), Vec::new());
     // What is done for the first time belongs to neither.
-    timed_neighbours(1, || ());
+    latencies(|| std::thread::park_timeout(Duration::from_secs(1)))?;
     for _ in 0..rounds.max(1) {
-        let (calls, runs) = timed_neighbours(1, || {
-            for attack in &spinning {
+        let began = Instant::now();
+        with.extend(latencies(|| {
+            for attack in &beside {
                 let folder = attack.folder();
                 // How it ends was looked at before.
-                let _ = attack.run(&support::HOST, &folder);
+                let _ = attack.run(&HOST, &folder);
             }
-        });
-        with.extend(calls);
-        without.extend(timed_neighbours(runs, || ()).0);
+        })?);
+        let as_long = began.elapsed();
+        without.extend(latencies(|| {
+            let began = Instant::now();
+            while let Some(left) = as_long.checked_sub(began.elapsed()) {
+                std::thread::park_timeout(left);
+            }
+        })?);
     }
     println!(
-        "{} calls of the neighbours alone, {} beside others",
+        "{} batches of {NEIGHBOURS} neighbours alone, {} beside {} attacks one after the other",
         without.len(),
-        with.len()
+        with.len(),
+        beside.len()
     );
-    let (with, without) = (p99(with)?, p99(without)?);
-    println!(
-        "p99 of a call of the neighbours: {without:?} alone, {with:?} beside {} that spin",
-        spinning.len()
-    );
-    let ratio = with.as_secs_f64() / without.as_secs_f64();
-    figures.insert("neighbour_p99_ratio".into(), ratio);
+    for (percent, name) in [(50, "half"), (99, "99 of 100"), (100, "all")] {
+        let (with, without) = (part(&mut with, percent)?, part(&mut without, percent)?);
+        println!("  {name} within {without:?} alone, {with:?} beside them");
+        let ratio = with.as_secs_f64() / without.as_secs_f64();
+        if percent == 99 {
+            figures.insert("neighbour_p99_ratio".into(), ratio);
+            figures.insert("neighbour_p99_ms".into(), with.as_secs_f64() * 1e3);
+        }
+    }
     Ok(())
 }
 
-/// Runs the neighbours so often at least, and for as long as something beside them takes, and says how long their calls took
-/// and how many runs there were.
-fn timed_neighbours(least: usize, beside: impl FnOnce() + Send) -> (Vec<Duration>, usize) {
-    let mut runs = 0;
-    std::thread::scope(|scope| {
-        let other = scope.spawn(beside);
-        IS_TIMED.store(true, Ordering::Relaxed);
-        IS_NEIGHBOUR.set(true);
-        while {
-            Neighbours::new().run(&support::HOST);
-            runs += 1;
-            runs < least || !other.is_finished()
-        } {}
-        IS_NEIGHBOUR.set(false);
-        IS_TIMED.store(false, Ordering::Relaxed);
-    });
-    let calls = std::mem::take(&mut *CALLS.lock().unwrap_or_else(PoisonError::into_inner));
-    (calls, runs)
-}
-
-fn p99(mut times: Vec<Duration>) -> anyhow::Result<Duration> {
+/// The time within which so many in a hundred lie.
+fn part(times: &mut [Duration], percent: usize) -> Result<Duration> {
     times.sort_unstable();
-    let at = times.len() * 99 / 100;
-    times
-        .get(at)
-        .copied()
-        .ok_or_else(|| anyhow::anyhow!("the neighbours made no calls"))
+    let last = times
+        .len()
+        .checked_sub(1)
+        .context("neighbours had batches")?;
+    Ok(times[(times.len() * percent / 100).min(last)])
 }
 
-/// Notes how long calls take if the pipeline is a neighbour's.
-pub(crate) fn timed(transform: Box<dyn Windowed>) -> Box<dyn Windowed> {
-    match IS_NEIGHBOUR.with_borrow(|is_neighbour| *is_neighbour) {
-        true => Box::new(Timed(transform)),
-        false => transform,
-    }
+/// Hands each neighbour a batch now and then while something else is done, and gives the times from when each batch was
+/// due until it was worked on.
+fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
+    let is_over = AtomicBool::new(false);
+    let path = transform("driver_accept_proportion");
+    std::thread::scope(|scope| {
+        let neighbours: Vec<_> = (0..NEIGHBOURS)
+            .map(|number| {
+                let (due, batches) = mpsc::unbounded_channel();
+                let component = Arc::new(HOST.sandbox.load_file(&path)?);
+                let task = HOST.lanes.spawn(work(component, batches));
+                let is_over = &is_over;
+                scope.spawn(move || {
+                    let mut next = Instant::now() + EVERY * number as u32 / NEIGHBOURS as u32;
+                    while !is_over.load(Ordering::Relaxed) {
+                        std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
+                        if Instant::now() >= next && due.send(next).is_ok() {
+                            next += EVERY;
+                        }
+                    }
+                });
+                Ok(task)
+            })
+            .collect::<Result<_>>()?;
+        beside();
+        is_over.store(true, Ordering::Relaxed);
+        let took = neighbours.into_iter().map(|task| HOST.io.block_on(task)?);
+        let took: Vec<Vec<Duration>> = took.collect::<Result<_>>()?;
+        Ok(took.concat())
+    })
 }
 
-struct Timed(Box<dyn Windowed>);
-
-impl Windowed for Timed {
-    fn figures(&self) -> Told {
-        self.0.figures()
+/// Works on a batch whenever one is due, as a lane does, and gives how long after that each was done.
+async fn work(
+    component: Arc<penstock::sandbox::Component>,
+    mut batches: mpsc::UnboundedReceiver<Instant>,
+) -> Result<Vec<Duration>> {
+    let column = |name, data_type| Field::new(name, data_type, false);
+    let opening = Arc::new(Opening {
+        config: "{}".into(),
+        event: "ride_offer".into(),
+        event_schema: Schema::new(vec![column("accepted", DataType::Boolean)]).into(),
+        key: Schema::new(vec![column("driver_id", DataType::Int64)]).into(),
+    });
+    let limits = Limits::default();
+    let mut transform = Resting::open(&component, &opening, &limits, "neighbour").await?;
+    let columns: [ArrayRef; 1] = [Arc::new(BooleanArray::from_iter(
+        (0..ROWS).map(|row| Some(row % 3 == 0)),
+    ))];
+    let group_of_row = (0..ROWS)
+        .map(|row| (row % KEYS) as u32)
+        .collect::<Vec<_>>()
+        .into();
+    let keys: [ArrayRef; 1] = [Arc::new(Int64Array::from_iter_values(0..KEYS as i64))];
+    let first = UInt32Array::from(vec![0; KEYS]);
+    let initial = transform.spec().initial.columns().iter();
+    let initial = initial.map(|column| take(column, &first, None));
+    let mut states = initial.collect::<Result<Vec<_>, _>>()?;
+    let mut took = Vec::new();
+    while let Some(due) = batches.recv().await {
+        let rows = Rows {
+            columns: &columns,
+            group_of_row: &group_of_row,
+        };
+        let groups = Groups {
+            keys: &keys,
+            states: &states,
+            len: KEYS,
+        };
+        let updated = transform.accumulate(rows, groups).await?;
+        took.push(due.elapsed());
+        if updated.changed.is_none() {
+            states = updated.states;
+        }
     }
-
-    fn accumulate<'a>(
-        &'a mut self,
-        rows: Rows<'a>,
-        groups: Groups<'a>,
-    ) -> BoxFuture<'a, Result<Updated, CallError>> {
-        Box::pin(async move {
-            let began = Instant::now();
-            let updated = self.0.accumulate(rows, groups).await;
-            if IS_TIMED.load(Ordering::Relaxed) {
-                let mut calls = CALLS.lock().unwrap_or_else(PoisonError::into_inner);
-                calls.push(began.elapsed());
-            }
-            updated
-        })
-    }
-
-    fn merge<'a>(
-        &'a mut self,
-        earlier: Groups<'a>,
-        later: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Merged, CallError>> {
-        self.0.merge(earlier, later)
-    }
-
-    fn finish<'a>(
-        &'a mut self,
-        groups: Groups<'a>,
-        bounds: &'a [ArrayRef],
-    ) -> BoxFuture<'a, Result<Finished, CallError>> {
-        self.0.finish(groups, bounds)
-    }
+    Ok(took)
 }

@@ -70,7 +70,6 @@ impl Folder {
         let environment = environment.map_err(|error| error.to_string())?;
         let opened = pipeline::open(host, pipeline, &environment);
         let opened = opened.map_err(|error| error.to_string())?;
-        let opened = opened.map_transforms(crate::hostile::timed);
         let stop = Arc::new(AtomicBool::new(false));
         let runs = vec![(opened, Arc::new(Progress::default()))];
         let mut reports = pipeline::run(host, runs, &stop).map_err(|error| error.to_string())?;

@@ -4,19 +4,24 @@ use super::{Finding, Tree};
 
 /// Where limits are declared.
 const TABLE: &str = "host/src/sandbox/limits/table.rs";
-/// Where those live that attack.
-const ATTACKS: &str = "tests/hostile/";
+/// Where attacks are listed, each with what stops it: the test that runs them sees to it that the list is theirs, and that
+/// the limit is named by what an operator sees.
+const ATTACKS: &str = "docs/security.md";
+const BEGIN: &str = "<!-- attacks -->";
+const END: &str = "<!-- end of attacks -->";
 
 pub(super) fn have_attackers(tree: &Tree) -> Vec<Finding> {
-    let Some(table) = tree.files.iter().find(|file| file.path == TABLE) else {
+    let file = |path| tree.files.iter().find(|file| file.path == path);
+    let Some(table) = file(TABLE) else {
         return Vec::new();
     };
+    let page = file(ATTACKS).map_or("", |page| page.text.as_str());
+    let attacks = page.split_once(BEGIN).map_or("", |(_, rest)| rest);
+    let attacks = attacks.split_once(END).map_or("", |(attacks, _)| attacks);
     let is_tried = |name: &str| {
-        let named = format!("\"{name}\"");
-        tree.files
-            .iter()
-            .filter(|file| file.path.starts_with(ATTACKS))
-            .any(|file| file.text.contains(&named))
+        let named = format!("`{name}`");
+        let mut stopped_by = attacks.lines().filter_map(|line| line.split('|').nth(3));
+        stopped_by.any(|limit| limit.trim() == named)
     };
     let lines = (1..).zip(table.text.lines());
     let limits = lines.filter_map(|(line, text)| {
@@ -27,7 +32,7 @@ pub(super) fn have_attackers(tree: &Tree) -> Vec<Finding> {
         .filter(|(_, name)| !is_tried(name))
         .map(|(line, name)| {
             let message = format!(
-                "no guest in {ATTACKS} runs into the limit `{name}`: add an attack that it stops"
+                "no attack in {ATTACKS} is stopped by the limit `{name}`: add one to tests/hostile/"
             );
             table.finding(line, message)
         })
@@ -42,12 +47,13 @@ mod tests {
     #[test]
     fn a_limit_that_nobody_tries_is_found() {
         let table = "//! Limits.\n    limit(\"memory\", \"1\"),\n    limit(\"stack\", \"1\"),\n";
-        let files = [(TABLE, table), ("tests/hostile/memory.rs", "(\"memory\")")];
+        let page = "`stack`\n<!-- attacks -->\n| grow | `open` | `memory` | `stack` |\n<!-- end of attacks -->\n";
+        let files = [(TABLE, table), (ATTACKS, page)];
         assert_found(
             have_attackers,
             &files,
             &[
-                "host/src/sandbox/limits/table.rs:3: no guest in tests/hostile/ runs into the limit `stack`",
+                "host/src/sandbox/limits/table.rs:3: no attack in docs/security.md is stopped by the limit `stack`",
             ],
         );
     }

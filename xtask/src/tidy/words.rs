@@ -8,7 +8,7 @@ use super::{
 /// Names, where they may or may not stand, and why. Places are the beginnings of paths.
 const KNOWN_NAMES: [(&[&str], Where, &str); 10] = [
     (
-        &["wasmtime", "wasmtime_"],
+        &["wasmparser", "wasmtime", "wasmtime_"],
         Where::Only(&["host/src/sandbox/"]),
         "only the sandbox knows the Wasm engine: use what crate::transform declares",
     ),

@@ -1,8 +1,9 @@
-//! A transform that reads clocks, random bytes, the environment and files, and sleeps if its
+//! A transform that reads clocks, random bytes, the environment and files, connects to an address, and sleeps if its
 //! configuration says so. Built for WASI, where it finds nothing behind any of them.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::net::{TcpStream, ToSocketAddrs};
 use std::time::{Duration, Instant, SystemTime};
 
 use penstock_sdk::prelude::*;
@@ -23,6 +24,7 @@ pub struct Seen {
     random: u64,
     environment: u64,
     files: u64,
+    network: u64,
 }
 
 /// What comes out.
@@ -34,12 +36,15 @@ pub struct Told {
     random: u64,
     environment: u64,
     files: u64,
+    network: u64,
 }
 
 /// The transform.
 #[derive(Default)]
 pub struct Clockwatcher {
     nap: Option<Duration>,
+    /// Whom it connects to: `127.0.0.1:80`.
+    reach: Option<String>,
 }
 
 impl Window for Clockwatcher {
@@ -57,8 +62,11 @@ impl Window for Clockwatcher {
         let nap = naps
             .into_iter()
             .find(|(name, _)| config.json().contains(&format!("\"{name}\"")));
+        let reach = config.json().split_once("\"reach\":\"");
+        let reach = reach.and_then(|(_, rest)| rest.split_once('"'));
         Ok(Self {
             nap: nap.map(|(_, nap)| nap),
+            reach: reach.map(|(address, _)| address.to_owned()),
         })
     }
 
@@ -75,6 +83,12 @@ impl Window for Clockwatcher {
         seen.random = RandomState::new().hash_one(1);
         seen.environment = std::env::vars().count() as u64;
         seen.files = u64::from(std::fs::read_dir("/").is_ok());
+        if let Some(address) = &self.reach {
+            let resolved = "localhost:80".to_socket_addrs();
+            let is_known = resolved.is_ok_and(|mut addresses| addresses.next().is_some());
+            let is_reached = TcpStream::connect(address).is_ok();
+            seen.network += u64::from(is_known) + u64::from(is_reached);
+        }
         seen.elapsed_nanos = began.elapsed().as_nanos() as u64;
         Ok(())
     }
@@ -91,6 +105,7 @@ impl Window for Clockwatcher {
             random: seen.random,
             environment: seen.environment,
             files: seen.files,
+            network: seen.network,
         }
     }
 }
