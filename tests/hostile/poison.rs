@@ -8,7 +8,18 @@ pub(super) fn attacks() -> Vec<Attack> {
         let guest = Guest::windowed().body(entry, body);
         Attack::windowed(name, entry, limit, parts, guest).tolerating(tolerance)
     };
+    let inside = Guest::windowed()
+        .items("(func $inner (unreachable)) (func $outer (call $inner))")
+        .body(Entry::Accumulate, "(call $outer) (unreachable)");
     vec![
+        // It has names, so it is told where it was.
+        Attack::windowed(
+            "trap_deep_inside",
+            Entry::Accumulate,
+            "checks",
+            &["trapped", "in inner, called by outer", "lane 0", "sha256:"],
+            inside,
+        ),
         of(
             "fail_on_every_row",
             Entry::Accumulate,

@@ -36,12 +36,18 @@ impl<'a> Pieces<'a> {
     }
 
     fn fields(&mut self) -> Vec<types::FieldResult> {
-        let fields = (0..self.byte() % 8).map(|_| types::FieldResult {
-            name: self.text(),
-            format: self.text(),
-            nullable: self.byte().is_multiple_of(2),
-            children: u32::from(self.byte()),
-            metadata: Vec::new(),
+        let fields = (0..self.byte() % 8).map(|_| {
+            let (name, format, flags) = (self.text(), self.text(), self.byte());
+            let children = u32::from(self.byte());
+            let entries = if flags < 0x80 { 0 } else { self.byte() };
+            let metadata = (0..entries).map(|_| (self.text(), self.text()));
+            types::FieldResult {
+                name,
+                format,
+                nullable: flags.is_multiple_of(2),
+                children,
+                metadata: metadata.collect(),
+            }
         });
         fields.collect()
     }
@@ -129,6 +135,20 @@ fn read(columns: &[arrow::array::ArrayRef]) {
             let _ = shown.value(column.len() - 1).try_to_string();
         }
     }
+}
+
+/// What is seen of a component before it is compiled.
+#[test]
+fn fuzz_component() {
+    let texts = [
+        "(component (core module $m (memory 1) (table 3 funcref) (func $f) (elem func $f $f)) (core instance (instantiate $m)))",
+        "(component $o (core module $m) (component $c (alias outer $o $m (core module $n)) (core instance (instantiate $n))) (instance (instantiate $c)) (export \"c\" (component $c)))",
+        "(component (import \"m\" (core module $m)) (core instance $i (instantiate $m)) (alias core export $i \"f\" (core func)))",
+    ];
+    let seeds = texts.map(|text| wat::parse_str(text).expect("it is a component"));
+    crate::fuzz::run("component", seeds.to_vec(), |input| {
+        let _ = super::footprint::Footprint::of(input);
+    });
 }
 
 #[test]
