@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int64Array, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema};
+use futures::FutureExt as _;
 use penstock::sandbox::{Compiler, Limits, MAX_INSTANCES, Resting, Sandbox};
 use penstock::transform::{CallError, Groups, Opening, Windowed};
 
@@ -389,4 +390,39 @@ fn lanes_that_rest_hold_no_instance_and_tell_all_that_they_told() {
             .iter()
             .all(|lane| lane.figures().counts["groups"] == 2)
     );
+}
+
+#[test]
+fn a_call_waits_for_room_that_others_give_back() {
+    let sandbox = Sandbox::start(Compiler::InProcess, None).unwrap();
+    let component = Arc::new(sandbox.load_file(&transform("unruly")).unwrap());
+    let columns = |name, data_type| Arc::new(Schema::new(vec![Field::new(name, data_type, false)]));
+    let opening = Arc::new(Opening {
+        config: "{}".into(),
+        event: "entry".into(),
+        event_schema: columns("amount", DataType::Float64),
+        key: columns("key", DataType::Int64),
+    });
+    let limits = Limits::default();
+    let lane = Resting::open(&component, &opening, &limits, "unruly");
+    let mut lane = futures::executor::block_on(lane).unwrap();
+    let states = lane.spec().initial.columns().to_vec();
+    let keys: Vec<ArrayRef> = vec![Arc::new(Int64Array::from(vec![1]))];
+    let bounds = TimestampMicrosecondArray::from(vec![0]).with_timezone("UTC");
+    let bounds: Vec<ArrayRef> = vec![Arc::new(bounds.clone()), Arc::new(bounds)];
+    sandbox.let_go();
+    // Others are at work, and have all that there is.
+    let open = || component.open_windowed(&opening, &limits, "unruly");
+    let others = (0..MAX_INSTANCES).map(|_| futures::executor::block_on(open()).unwrap());
+    let others: Vec<_> = others.collect();
+    let groups = Groups {
+        keys: &keys,
+        states: &states,
+        len: 1,
+    };
+    let mut call = std::pin::pin!(lane.finish(groups, &bounds));
+    assert!(call.as_mut().now_or_never().is_none(), "there is no room");
+    drop(others);
+    let finished = futures::executor::block_on(call).unwrap();
+    assert_eq!(finished.output.num_rows(), 1);
 }

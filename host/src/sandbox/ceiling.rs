@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use tokio::sync::Notify;
 use wasmtime::ResourceLimiter;
 
 use super::limits::{LimitExceeded, Limits};
@@ -13,6 +14,7 @@ pub(super) struct GuestMemory {
     most: AtomicUsize,
     used: AtomicUsize,
     peak: AtomicUsize,
+    room: Notify,
 }
 
 impl GuestMemory {
@@ -21,6 +23,7 @@ impl GuestMemory {
             most: AtomicUsize::new(most),
             used: AtomicUsize::new(0),
             peak: AtomicUsize::new(0),
+            room: Notify::new(),
         }
     }
 
@@ -45,6 +48,17 @@ impl GuestMemory {
 
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.tell_room();
+    }
+
+    /// Wakes those that wait for room.
+    pub(super) fn tell_room(&self) {
+        self.room.notify_waiters();
+    }
+
+    /// Waits until there may be more room than there was: an instance has gone, or a while has passed.
+    pub(super) async fn room(&self) {
+        self.room.notified().await;
     }
 
     /// Bytes that are allowed, in use, and were in use at most.
@@ -95,6 +109,11 @@ impl Share {
     fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         self.all.give_back(bytes);
+    }
+
+    /// As [`GuestMemory::room`].
+    pub(super) async fn room(&self) {
+        self.all.room().await;
     }
 }
 

@@ -15,7 +15,7 @@ use super::limits::TABLE_ELEMENTS;
 const TICK: Duration = Duration::from_millis(5);
 
 /// Every so many ticks it is looked after instances that wait.
-const SWEEP: u64 = 1000;
+const SWEEP: u64 = 200;
 
 /// The largest linear memory that the pool has room for; a pipeline's limit is at or below it.
 pub const MAX_MEMORY: usize = 4 << 30;

@@ -158,8 +158,9 @@ impl Idle {
         std::iter::from_fn(|| self.let_go(Duration::ZERO).then_some(())).count()
     }
 
-    /// Lets all go that have waited for a minute.
+    /// Lets all go that have waited for a minute, and has those look again that wait for room.
     pub(super) fn sweep(&self) {
         while self.let_go(LONG) {}
+        self.memory.tell_room();
     }
 }

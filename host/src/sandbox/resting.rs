@@ -4,6 +4,7 @@
 //! that has gone is made again at the next call.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::ArrayRef;
 use arrow::datatypes::SchemaRef;
@@ -13,9 +14,13 @@ use super::component::Component;
 use super::idle::Place;
 use super::instance::Instance;
 use super::limits::Limits;
+use super::meter::monotonic_ns;
 use crate::transform::{
     CallError, Figures, Finished, Groups, Merged, Opening, Rows, Updated, Windowed, WindowedSpec,
 };
+
+/// How long a call waits for room that others have.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A windowed transform in the sandbox, with an instance or without.
 ///
@@ -28,8 +33,8 @@ pub struct Resting {
     spec: WindowedSpec,
     place: Arc<Place>,
     is_spent: bool,
-    /// Whether the call at hand is made once more, since the host had no room for it.
-    is_again: bool,
+    /// Since when the host has no room for the call at hand, in nanoseconds of a clock that never goes back.
+    waits_since: Option<u64>,
 }
 
 impl Resting {
@@ -53,7 +58,7 @@ impl Resting {
             spec: instance.spec().clone(),
             place: Arc::default(),
             is_spent: false,
-            is_again: false,
+            waits_since: None,
         };
         component.idle.put(&resting.place, instance);
         Ok(resting)
@@ -75,9 +80,14 @@ impl Resting {
         if let Some(instance) = self.component.idle.take(&self.place) {
             return Ok(instance);
         }
-        let (opening, limits) = (&self.opening, &self.limits);
-        let opened = self.component.open_windowed(opening, limits, &self.label);
-        let instance = opened.await?;
+        let instance = loop {
+            let (opening, limits) = (&self.opening, &self.limits);
+            let opened = self.component.open_windowed(opening, limits, &self.label);
+            match opened.await {
+                Err(error) if error.is_pressure() && self.waits_for_room(&error).await => {}
+                opened => break opened?,
+            }
+        };
         let (before, now) = (&self.spec, instance.spec());
         let is_same = before.columns == now.columns
             && before.state == now.state
@@ -93,14 +103,14 @@ impl Resting {
     }
 
     /// What came of a call; none if the host had no room for it, and may have some now.
-    fn after<T>(
+    async fn after<T>(
         &mut self,
         instance: Instance,
         called: Result<T, CallError>,
     ) -> Result<Option<T>, CallError> {
         let error = match called {
             Ok(made) => {
-                self.is_again = false;
+                self.waits_since = None;
                 self.component.idle.put(&self.place, instance);
                 return Ok(Some(made));
             }
@@ -109,13 +119,30 @@ impl Resting {
         self.place.take_over(&instance);
         // Before others are asked for room, it gives back what it has itself.
         drop(instance);
-        // Once only: who asks for more than there is must not have others go again and again.
-        if error.is_pressure() && !self.is_again && self.component.idle.let_all_go() > 0 {
-            self.is_again = true;
+        if error.is_pressure() && self.waits_for_room(&error).await {
             return Ok(None);
         }
         self.is_spent = true;
         Err(error)
+    }
+
+    /// Sees to it that there may be room: those that wait for their next call go, and then what others have at work is
+    /// waited for. Not for ever: who asks for more than there will be must hear of it.
+    async fn waits_for_room(&mut self, error: &CallError) -> bool {
+        let now = monotonic_ns();
+        let Some(since) = self.waits_since else {
+            self.waits_since = Some(now);
+            if self.component.idle.let_all_go() == 0 {
+                tracing::warn!(transform = &*self.label, %error, "waiting for room");
+                self.component.memory.room().await;
+            }
+            return true;
+        };
+        if Duration::from_nanos(now.saturating_sub(since)) > PATIENCE {
+            return false;
+        }
+        self.component.memory.room().await;
+        true
     }
 }
 
@@ -137,7 +164,7 @@ impl Windowed for Resting {
             loop {
                 let mut instance = self.wake("accumulate").await?;
                 let called = instance.accumulate(rows, groups).await;
-                if let Some(updated) = self.after(instance, called)? {
+                if let Some(updated) = self.after(instance, called).await? {
                     return Ok(updated);
                 }
             }
@@ -153,7 +180,7 @@ impl Windowed for Resting {
             loop {
                 let mut instance = self.wake("merge").await?;
                 let called = instance.merge(earlier, later).await;
-                if let Some(merged) = self.after(instance, called)? {
+                if let Some(merged) = self.after(instance, called).await? {
                     return Ok(merged);
                 }
             }
@@ -169,7 +196,7 @@ impl Windowed for Resting {
             loop {
                 let mut instance = self.wake("finish").await?;
                 let called = instance.finish(groups, bounds).await;
-                if let Some(finished) = self.after(instance, called)? {
+                if let Some(finished) = self.after(instance, called).await? {
                     return Ok(finished);
                 }
             }
