@@ -84,8 +84,10 @@ fn read_node(cursor: &mut Cursor<'_>, depth: usize) -> Result<FFI_ArrowSchema, V
         f if f.starts_with("+w:") => Some(1),
         _ => Some(0),
     };
+    // Those of kinds without a layout as well, of which it takes the children for granted.
+    let is_other = expected == Some(0) && format.starts_with('+');
     let negative = format.contains(":-") && (format.starts_with("+w") || format.starts_with("w"));
-    if format.contains('\0') || negative || expected.is_some_and(|n| n != children) {
+    if format.contains('\0') || negative || is_other || expected.is_some_and(|n| n != children) {
         return Err(damaged(&format!(
             "{format:?} with {children} children is no type"
         )));
