@@ -27,8 +27,8 @@ use penstock::clock::SystemClock;
 use penstock::pipeline::Host;
 use penstock::sandbox::{Compiler, LIMITS, Sandbox};
 
-pub(crate) use self::attack::Neighbours;
-use self::attack::{Attack, Ends};
+pub(crate) use self::attack::Attack;
+use self::attack::{Ends, Neighbours};
 #[cfg(test)]
 use self::guest::Guest;
 use crate::support::{HOST, root};

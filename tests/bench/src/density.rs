@@ -7,6 +7,7 @@ use std::time::Instant;
 use arrow::datatypes::{DataType, Field, Schema};
 use futures::executor::block_on;
 use penstock::sandbox::{Compiler, Limits, Resting, Sandbox};
+use penstock::store::FeatureStore as _;
 use penstock::store::embedded::{EmbeddedStore, PipelineLanes};
 use penstock::transform::Opening;
 

@@ -25,6 +25,8 @@ const NEIGHBOURS: usize = 2;
 const EVERY: Duration = Duration::from_millis(5);
 const ROWS: usize = 2_000;
 const KEYS: usize = 50;
+/// Batches that may wait; who is so far behind is not sent more.
+const WAITING: usize = 1_000;
 
 pub(crate) fn measure(figures: &mut Figures, arguments: &Arguments) -> Result<()> {
     let attacks = attacks();
@@ -106,7 +108,7 @@ fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
     std::thread::scope(|scope| {
         let neighbours: Vec<_> = (0..NEIGHBOURS)
             .map(|number| {
-                let (due, batches) = mpsc::unbounded_channel();
+                let (due, batches) = mpsc::channel(WAITING);
                 let component = Arc::new(HOST.sandbox.load_file(&path)?);
                 let task = HOST.lanes.spawn(work(component, batches));
                 let is_over = &is_over;
@@ -114,9 +116,13 @@ fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
                     let mut next = Instant::now() + EVERY * number as u32 / NEIGHBOURS as u32;
                     while !is_over.load(Ordering::Relaxed) {
                         std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
-                        if Instant::now() >= next && due.send(next).is_ok() {
-                            next += EVERY;
+                        if Instant::now() < next {
+                            continue;
                         }
+                        if due.blocking_send(next).is_err() {
+                            break;
+                        }
+                        next += EVERY;
                     }
                 });
                 Ok(task)
@@ -133,7 +139,7 @@ fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
 /// Works on a batch whenever one is due, as a lane does, and gives how long after that each was done.
 async fn work(
     component: Arc<penstock::sandbox::Component>,
-    mut batches: mpsc::UnboundedReceiver<Instant>,
+    mut batches: mpsc::Receiver<Instant>,
 ) -> Result<Vec<Duration>> {
     let column = |name, data_type| Field::new(name, data_type, false);
     let opening = Arc::new(Opening {
