@@ -6,6 +6,7 @@ mod logs;
 mod program;
 mod put;
 mod put_history;
+mod put_large;
 mod refused;
 mod training;
 mod training_days;

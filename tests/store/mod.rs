@@ -3,5 +3,6 @@
 mod backends;
 mod declared;
 mod faults;
+mod oversized;
 mod promises;
 mod refused;

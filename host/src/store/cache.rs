@@ -482,6 +482,18 @@ impl<S: FeatureStore + ?Sized> FeatureStore for Cached<S> {
             }
             Ok(())
         }
+    fn check(&self, items: &Items) -> Result<(), StoreError> {
+        self.store.check(items)
+    }
+
+    fn put(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            self.store.put(lane, items.clone()).await?;
+            self.written(&items).await
+        }
+        .boxed()
+    }
+
         .boxed()
     }
 

@@ -72,8 +72,9 @@ pub trait PutStore: FeatureReader {
     /// # Errors
     ///
     /// [`StoreError::Busy`] and [`StoreError::Fenced`] where another process takes values for this store,
-    /// [`StoreError::Unrecorded`] when they are not in the history, and so not in the store either; others when it
-    /// cannot be written: some of the values may be there then, and putting them again is harmless.
+    /// [`StoreError::Unrecorded`] when they are not in the history, and so not in the store either,
+    /// [`StoreError::TooLarge`] when the store takes no item so large; others when it cannot be written: some of the
+    /// values may be there then, and putting them again is harmless.
     fn put(&self, batch: PutBatch) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
@@ -202,11 +203,7 @@ impl ServedStore {
             let kept = rows_of(&stored, &batch.entities, &declared, written)?;
             history.keep(kept).await?;
         }
-        let stored = async {
-            self.cached.write(LANE, items).await?;
-            self.cached.flush_lane(ELSEWHERE, LANE).await
-        };
-        let stored = stored.await;
+        let stored = self.cached.put(LANE, items).await;
         if let Err(StoreError::Fenced { path, .. }) = &stored {
             // The history must not have what is refused from now on.
             let _ = self.fenced.set(path.clone());
@@ -215,6 +212,7 @@ impl ServedStore {
     }
 }
 
+        self.store.check(&items)?;
 /// What is put as rows of the history: keys as texts, since nobody says of what types they are. Features whose keys are called
 /// otherwise lie apart.
 fn rows_of(
