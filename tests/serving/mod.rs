@@ -8,6 +8,7 @@ mod put;
 mod put_history;
 mod put_large;
 mod refused;
+mod told;
 mod training;
 mod training_days;
 mod training_stopped;

@@ -28,6 +28,7 @@ use self::history::{PutHistory, PutRows};
 use super::declarations::{ELSEWHERE, NO_WINDOW};
 use super::dynamodb::DynamoDbStore;
 use super::embedded::{EmbeddedStore, LiveLane};
+use super::figures::{CacheFigures, StoreFigures};
 use super::item::entity;
 use super::offline::OfflineStore;
 use super::offline::rows::rows;
@@ -84,6 +85,8 @@ pub struct ServedStore {
     cached: Cached<dyn FeatureStore>,
     /// Where a lane has to be taken before anything is put.
     embedded: Option<Arc<EmbeddedStore>>,
+    /// What is told of a table.
+    table: Option<Arc<StoreFigures>>,
     /// Where the history of features is, if there is one.
     offline: Option<StorePlace>,
     writer: OnceCell<Writer>,
@@ -114,21 +117,36 @@ impl ServedStore {
         cache: CacheSettings,
         offline: Option<StorePlace>,
     ) -> Result<Self, StoreError> {
-        let (store, embedded): (Arc<dyn FeatureStore>, _) = match place {
+        let (store, embedded, table): (Arc<dyn FeatureStore>, _, _) = match place {
             FeaturePlace::Embedded(place) => {
                 let store = Arc::new(EmbeddedStore::open_existing(place).await?);
-                (Arc::clone(&store) as _, Some(store))
+                (Arc::clone(&store) as _, Some(store), None)
             }
-            FeaturePlace::Table(place) => (Arc::new(DynamoDbStore::open(place).await?), None),
+            FeaturePlace::Table(place) => {
+                let store = Arc::new(DynamoDbStore::open(place).await?);
+                let figures = Arc::clone(store.figures());
+                (store as _, None, Some(figures))
+            }
         };
         Ok(Self {
             cached: Cached::new(Arc::clone(&store), cache.bytes, cache.max_age),
             store,
             embedded,
+            table,
             offline,
             writer: OnceCell::new(),
             fenced: OnceLock::new(),
         })
+    }
+
+    /// What the cache tells while it works.
+    pub fn cache_figures(&self) -> &Arc<CacheFigures> {
+        self.cached.figures()
+    }
+
+    /// What the table tells while it works, if values go to one.
+    pub fn table_figures(&self) -> Option<&Arc<StoreFigures>> {
+        self.table.as_ref()
     }
 
     async fn writer(&self) -> Result<Writer, StoreError> {
@@ -198,6 +216,7 @@ impl ServedStore {
             features: &features,
         };
         let items = Items::encode(&stored)?;
+        self.store.check(&items)?;
         if let Some(history) = &writer.history {
             let written = self.store.unix();
             let kept = rows_of(&stored, &batch.entities, &declared, written)?;
@@ -212,7 +231,6 @@ impl ServedStore {
     }
 }
 
-        self.store.check(&items)?;
 /// What is put as rows of the history: keys as texts, since nobody says of what types they are. Features whose keys are called
 /// otherwise lie apart.
 fn rows_of(
