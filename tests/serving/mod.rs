@@ -12,6 +12,7 @@ mod told;
 mod training;
 mod training_days;
 mod training_stopped;
+mod wire;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};
