@@ -6,3 +6,4 @@ mod faults;
 mod oversized;
 mod promises;
 mod refused;
+mod ttl;
