@@ -176,7 +176,7 @@ fn health_is_asked_by_the_name_of_the_service_and_ends_with_the_process() {
     let of = |service: &str| HealthCheckRequest {
         service: service.to_owned(),
     };
-    let watching = HOST.io.block_on(async {
+    let mut told = HOST.io.block_on(async {
         for service in ["", SERVICE] {
             let answer = health.check(of(service)).await.unwrap().into_inner();
             assert_eq!(answer.status(), ServingStatus::Serving, "{service}");
@@ -186,8 +186,9 @@ fn health_is_asked_by_the_name_of_the_service_and_ends_with_the_process() {
         let mut told = health.watch(of(SERVICE)).await.unwrap().into_inner();
         let first = told.next().await.unwrap().unwrap();
         assert_eq!(first.status(), ServingStatus::Serving);
-        HOST.io.spawn(async move { told.next().await })
+        told
     });
+    let watching = HOST.io.spawn(async move { told.next().await });
     serving.stop();
     let last = HOST.io.block_on(watching).unwrap().unwrap().unwrap();
     assert_eq!(last.status(), ServingStatus::NotServing);
