@@ -6,10 +6,13 @@ mod logs;
 mod program;
 mod put;
 mod put_history;
+mod put_large;
 mod refused;
+mod told;
 mod training;
 mod training_days;
 mod training_stopped;
+mod wire;
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, ChildStderr, Command, Stdio};

@@ -3,8 +3,8 @@
 use serde_json::Value;
 
 use crate::serving::flights;
-use crate::support::Folder;
 use crate::support::servers::dynamodb::{SHARED, settings};
+use crate::support::{Folder, transform};
 
 const PROFILES: &str = r#"
 group = "driver"
@@ -207,5 +207,32 @@ fn what_a_pipeline_does_not_declare_any_more_is_shown_before_a_run_refuses_it() 
         let shown = folder.penstock(&diff).fine();
         assert!(shown.contains("airport/late_1d@1: retired"), "{shown}");
         folder.penstock(&run).fine();
+    }
+}
+
+#[test]
+fn a_pipelines_feature_shows_where_it_comes_from() {
+    let folder = flights("");
+    folder.penstock(&["run", "--quiet", "pipeline.toml"]).fine();
+    let shown = folder.penstock(&["features", "show", "airport/flights_1d", "--json"]);
+    let shown: Value = serde_json::from_str(&shown.fine()).unwrap();
+    let told = shown.to_string();
+    let lineage = &shown["declaration"]["lineage"];
+    assert_eq!(shown["pipeline"], "pipeline", "{told}");
+    assert_eq!(lineage["event"], "flight", "{told}");
+    let columns = serde_json::json!(["at", "origin", "delay_minutes"]);
+    assert_eq!(lineage["columns"], columns, "{told}");
+    let digest = lineage["transform"].as_str().unwrap();
+    let component = folder.penstock(&["inspect", &transform("flights_daily").to_string_lossy()]);
+    assert!(digest.starts_with("sha256:"), "{told}");
+    assert!(component.fine().contains(digest), "{told}");
+    // And to people.
+    let text = folder.penstock(&["features", "show", "flights_1d"]).fine();
+    for part in [
+        digest,
+        "from event   flight",
+        "from columns at, origin, delay_minutes",
+    ] {
+        assert!(text.contains(part), "{text}");
     }
 }

@@ -3,5 +3,7 @@
 mod backends;
 mod declared;
 mod faults;
+mod oversized;
 mod promises;
 mod refused;
+mod ttl;

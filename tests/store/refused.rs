@@ -6,9 +6,7 @@ use arrow::array::{ArrayRef, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::DataType;
 use penstock::config::TablePlace;
 use penstock::store::dynamodb::DynamoDbStore;
-use penstock::store::{
-    FeatureBatch, FeatureColumn, FeatureName, FeatureReader, FeatureStore, Items, StoreError,
-};
+use penstock::store::{FeatureBatch, FeatureColumn, FeatureName, Items, StoreError};
 
 use super::backends::{Backend, GROUP, PIPELINE, declaration, items};
 use crate::kinesis::proxy::{Fate, Proxy};
@@ -118,52 +116,6 @@ fn a_stored_value_of_another_type_is_an_error_and_no_answer() {
             error.contains("the stored value is Utf8 where Int64 is declared"),
             "{error}"
         );
-    });
-}
-
-#[test]
-fn a_value_that_a_table_takes_no_item_of_is_removed_and_counted() {
-    let place = table("oversized");
-    HOST.io.block_on(async {
-        DynamoDbStore::init(&place).await.unwrap();
-        let store = DynamoDbStore::open(&place).await.unwrap();
-        let mut text = declaration("text", 1, "10m", "");
-        text.data_type = DataType::Utf8;
-        let mut small = text.clone();
-        small.feature = "small".to_owned();
-        store.declare(&[text, small]).await.unwrap();
-        let keys: [ArrayRef; 1] = [Arc::new(StringArray::from(vec!["e"]))];
-        let large: ArrayRef = Arc::new(StringArray::from(vec!["x".repeat(500_000)]));
-        let short: ArrayRef = Arc::new(StringArray::from(vec!["x"]));
-        let features = [
-            FeatureColumn {
-                name: "small",
-                version: 1,
-                values: &short,
-            },
-            FeatureColumn {
-                name: "text",
-                version: 1,
-                values: &large,
-            },
-        ];
-        let items = Items::encode(&FeatureBatch {
-            group: GROUP,
-            pipeline: PIPELINE,
-            window: "10m",
-            keys: &keys,
-            event_time: &TimestampMicrosecondArray::from(vec![1]),
-            epoch: 1,
-            first_sequence: 0,
-            features: &features,
-        });
-        store.write(0, items.unwrap()).await.unwrap();
-        store.flush().await.unwrap();
-        assert_eq!(store.figures().oversized.get(), 1);
-        let names = ["small", "text"].map(FeatureName::parse);
-        let found = store.get(GROUP, "e", &names).await.unwrap();
-        assert!(found[0].as_ref().unwrap().value.is_some());
-        assert_eq!(found[1].as_ref().unwrap().value, None);
     });
 }
 

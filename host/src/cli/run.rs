@@ -222,7 +222,7 @@ fn start_server<'a>(
             "these pipelines are to listen on {address} and on {other}, and a process listens once; choose one with --listen"
         )));
     }
-    let features = served(&environments, admin.is_some())?;
+    let features = served(&environments, admin.is_some(), telemetry)?;
     if admin.is_none() && features.is_none() {
         return Ok(None);
     }
@@ -243,6 +243,7 @@ fn start_server<'a>(
 fn served(
     environments: &[&Environment],
     has_admin: bool,
+    telemetry: &Arc<Telemetry>,
 ) -> Result<Option<ServedFeatures>, Failure> {
     let mut serving = environments
         .iter()
@@ -268,6 +269,7 @@ fn served(
             features,
             environment.cache,
             environment.offline.clone(),
+            Arc::clone(telemetry),
         )),
     }))
 }

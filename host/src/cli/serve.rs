@@ -81,15 +81,17 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         .map_err(|error| Failure::work(format!("cannot start threads: {error}")))?;
     let signals = Signals::catch_on(runtime.handle())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
+    let telemetry = Arc::new(Telemetry::new(Arc::clone(&clock)));
+    let store = Opening::new(place, cache, offline, Arc::clone(&telemetry));
     let what = Answering {
         operations: None,
-        telemetry: Arc::new(Telemetry::new(Arc::clone(&clock))),
+        telemetry,
         stopping: signals.stopping(),
         is_run: false,
         admin: None,
         features: Some(ServedFeatures {
             settings,
-            store: Arc::new(Opening::new(place, cache, offline)),
+            store: Arc::new(store),
         }),
     };
     let server = Server::start(runtime.handle(), what).map_err(refused)?;

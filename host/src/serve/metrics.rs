@@ -93,6 +93,7 @@ impl Collector for PipelineMetrics {
         source::source(&mut families, &seen)?;
         lanes(&mut families, &seen)?;
         times(&mut families, &seen)?;
+        store::tables(&mut families, &seen, self.0.puts())?;
         store::cache(&mut families, self.0.cache())?;
         queues_and_parts(&mut families, &seen)
     }

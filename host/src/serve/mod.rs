@@ -174,7 +174,7 @@ impl Server {
                 at_admin = at_admin.merge(rest::routes(Arc::clone(&answers)));
             }
             if let Some(address) = grpc {
-                let routes = grpc::routes(answers)
+                let routes = grpc::routes(io, answers, Arc::clone(&what.stopping))
                     .map_err(|error| ServeError::Reflection(error.to_string()))?;
                 server.grpc = Some(Listening::start(io, address, routes, tls)?);
             }

@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use tokio::sync::OnceCell;
 
 use crate::config::{CacheSettings, FeaturePlace, StorePlace};
+use crate::pipeline::telemetry::Telemetry;
 use crate::store::{
     Declaration, FeatureName, FeatureReader, ItemPlace, PutBatch, PutStore, ServedStore, StoreError,
 };
@@ -19,23 +20,38 @@ pub struct Opening {
     place: FeaturePlace,
     cache: CacheSettings,
     offline: Option<StorePlace>,
+    telemetry: Arc<Telemetry>,
     store: OnceCell<ServedStore>,
 }
 
 impl Opening {
-    /// A store that is opened later, with the history that what is put goes to.
+    /// A store that is opened later, with the history that what is put goes to. What its cache and its table tell is in
+    /// `telemetry` from then on.
     #[must_use]
-    pub fn new(place: FeaturePlace, cache: CacheSettings, offline: Option<StorePlace>) -> Self {
+    pub fn new(
+        place: FeaturePlace,
+        cache: CacheSettings,
+        offline: Option<StorePlace>,
+        telemetry: Arc<Telemetry>,
+    ) -> Self {
         Self {
             place,
             cache,
             offline,
+            telemetry,
             store: OnceCell::new(),
         }
     }
 
     async fn store(&self) -> Result<&ServedStore, StoreError> {
-        let open = || ServedStore::open(&self.place, self.cache, self.offline.clone());
+        let open = async || {
+            let store = ServedStore::open(&self.place, self.cache, self.offline.clone()).await?;
+            self.telemetry.set_cache(Arc::clone(store.cache_figures()));
+            if let Some(figures) = store.table_figures() {
+                self.telemetry.set_puts(Arc::clone(figures));
+            }
+            Ok(store)
+        };
         self.store.get_or_try_init(open).await
     }
 }

@@ -53,6 +53,8 @@ struct Entry {
 struct Loading {
     /// What was written since it began, merged.
     written: Option<Vec<u8>>,
+    /// Whether something was taken back since it began, which it may have read before: then it is not held.
+    taken_back: bool,
     /// Becomes true when it is over, however it ended.
     done: watch::Sender<bool>,
 }
@@ -193,6 +195,7 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
                     self.figures.misses.one();
                     let load = Loading {
                         written: None,
+                        taken_back: false,
                         done: watch::Sender::new(false),
                     };
                     loading.insert(keys[at].clone(), load);
@@ -239,6 +242,7 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
         asked: Instant,
         place: &ItemPlace<'_>,
     ) -> Result<Entry, StoreError> {
+        let mut answer = None;
         let put = |before: Option<moka::Entry<Key, Entry>>| {
             let now = (|| {
                 let mut entry = Entry {
@@ -249,7 +253,9 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
                 // Here and no sooner: the changes of one key happen one after the other, and a write leaves itself with
                 // the load before it changes what is held. So either it is here, or its change comes after this one.
                 let mut loading = self.loading();
-                let written = loading.get_mut(key).and_then(|load| load.written.take());
+                let load = loading.get_mut(key);
+                let load = load.map(|load| (load.written.take(), load.taken_back));
+                let (written, taken_back) = load.unwrap_or_default();
                 drop(loading);
                 if let Some(written) = written {
                     entry.item = merged(entry.item.as_ref(), &written, place)?;
@@ -266,20 +272,22 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
                     entry.asked = before.asked.max(asked);
                     entry.touched = before.touched.max(asked);
                 }
-                Ok::<_, StoreError>(Op::Put(entry))
+                answer = Some(entry.clone());
+                Ok::<_, StoreError>(match taken_back {
+                    true => Op::Nop,
+                    false => Op::Put(entry),
+                })
             })();
             std::future::ready(now)
         };
-        let held = self
-            .held
+        self.held
             .entry_by_ref(key)
             .and_try_compute_with(put)
             .await?;
         if let Some(load) = self.loading().remove(key) {
             load.done.send_replace(true);
         }
-        let held = held.into_entry().map(moka::Entry::into_value);
-        Ok(held.expect("it was put"))
+        Ok(answer.expect("it was made"))
     }
 
     /// Merges what was written into what is held, or is being loaded.
@@ -326,6 +334,17 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
                 .await?;
         }
         Ok(())
+    }
+
+    /// Holds nothing of an item any more, and nothing of what a load brings that is under way.
+    async fn forget(&self, key: &Key) {
+        if let Some(load) = self.loading().get_mut(key) {
+            load.written = None;
+            load.taken_back = true;
+        }
+        // As the changes of one key happen one after the other: a load ends before this, or sees what was said to it.
+        let gone = |_| std::future::ready(Op::Remove);
+        self.held.entry_by_ref(key).and_compute_with(gone).await;
     }
 
     async fn group(&self, group: &str, good_for: Duration) -> Result<Known, StoreError> {
@@ -463,6 +482,18 @@ impl<S: FeatureStore + ?Sized> FeatureStore for Cached<S> {
         .boxed()
     }
 
+    fn check(&self, items: &Items) -> Result<(), StoreError> {
+        self.store.check(items)
+    }
+
+    fn put(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            self.store.put(lane, items.clone()).await?;
+            self.written(&items).await
+        }
+        .boxed()
+    }
+
     fn take_back<'a>(
         &'a self,
         lane: (&'a str, u32),
@@ -478,7 +509,7 @@ impl<S: FeatureStore + ?Sized> FeatureStore for Cached<S> {
                     window: &item.window,
                     entity: &item.entity,
                 };
-                self.held.invalidate(&key_of(&place)).await;
+                self.forget(&key_of(&place)).await;
             }
             Ok(())
         }

@@ -173,6 +173,40 @@ async fn what_was_taken_back_from_the_store_is_not_answered_beyond_the_bound() {
 }
 
 #[tokio::test]
+async fn what_is_taken_back_does_not_come_back_with_a_load_that_was_under_way() {
+    for is_written_meanwhile in [false, true] {
+        let store = Slow::new();
+        let then = item(&[("a@1", 1)]);
+        store.put("e", &item(&[("a@1", 2)]));
+        let cache = cached(&store, LONG);
+        let loading = {
+            let cache = Arc::clone(&cache);
+            tokio::spawn(async move { read(&cache, "e").await })
+        };
+        // The load has read what is then taken back, and so has been told what was written.
+        store.has_read.acquire().await.unwrap().forget();
+        if is_written_meanwhile {
+            cache.write(0, items("e", &[("a@1", 3)])).await.unwrap();
+        }
+        (store.items.lock().unwrap()).insert("e".to_owned(), then.clone());
+        let before = Before {
+            group: "g".to_owned(),
+            pipeline: "p".to_owned(),
+            window: "w".to_owned(),
+            entity: "e".to_owned(),
+            item: Some(then.clone().into()),
+        };
+        cache.take_back(("p", 0), &[before], 0).await.unwrap();
+        store.answers.add_permits(2);
+        loading.await.unwrap();
+        assert_eq!(read(&cache, "e").await, Some(then.clone()));
+        // What is loaded after it is held as ever.
+        assert_eq!(read(&cache, "e").await, Some(then));
+        assert_eq!(store.asked(), 2);
+    }
+}
+
+#[tokio::test]
 async fn a_load_in_flight_does_not_take_the_place_of_a_newer_write() {
     let store = Slow::new();
     store.put("e", &item(&[("a@1", 1), ("b@1", 1)]));

@@ -4,6 +4,8 @@
 //! Readers may rely on a feature's type, its entity and what it is computed from and over, and on every rule of its
 //! validation: a value that could not come must not come under the same version. Everything else may change.
 
+use std::cmp::Ordering;
+
 use arrow::datatypes::DataType;
 
 use super::declarations::FeatureDeclaration;
@@ -82,8 +84,8 @@ fn shown(validation: &Validation) -> String {
 /// Whether there may be values that there could not be before.
 fn admits_more(was: &Validation, now: &Validation) -> bool {
     let nulls = now.nulls && !was.nulls;
-    let below = is_looser(was.min.as_ref(), now.min.as_ref(), |was, now| now < was);
-    let above = is_looser(was.max.as_ref(), now.max.as_ref(), |was, now| now > was);
+    let below = is_looser(was.min.as_ref(), now.min.as_ref(), Ordering::Less);
+    let above = is_looser(was.max.as_ref(), now.max.as_ref(), Ordering::Greater);
     let longer = match (was.max_length, now.max_length) {
         (None, _) => false,
         (Some(_), None) => true,
@@ -97,25 +99,39 @@ fn admits_more(was: &Validation, now: &Validation) -> bool {
     nulls || below || above || longer || others
 }
 
-/// Whether a bound lets more through. Bounds that are no numbers are not compared: any other one may.
-fn is_looser(
-    was: Option<&Literal>,
-    now: Option<&Literal>,
-    is_wider: impl Fn(f64, f64) -> bool,
-) -> bool {
-    let number = |literal: &Literal| match literal {
-        Literal::Integer(value) => Some(*value as f64),
-        Literal::Float(value) => Some(*value),
-        Literal::Text(_) | Literal::Boolean(_) => None,
-    };
+/// Whether a bound lets more through: one that is `wider` than it was. Bounds that are no numbers are not compared: any
+/// other one may.
+fn is_looser(was: Option<&Literal>, now: Option<&Literal>, wider: Ordering) -> bool {
     match (was, now) {
         (None, _) => false,
         (Some(_), None) => true,
-        (Some(was), Some(now)) => match (number(was), number(now)) {
-            (Some(was), Some(now)) => is_wider(was, now),
-            _ => was != now,
+        (Some(was), Some(now)) => match compared(now, was) {
+            Some(ordering) => ordering == wider,
+            None => was != now,
         },
     }
+}
+
+/// Which of two numbers is the greater, exactly: a float has not all whole numbers.
+fn compared(one: &Literal, other: &Literal) -> Option<Ordering> {
+    match (one, other) {
+        (Literal::Integer(one), Literal::Integer(other)) => Some(one.cmp(other)),
+        (Literal::Float(one), Literal::Float(other)) => one.partial_cmp(other),
+        (Literal::Integer(whole), Literal::Float(float)) => Some(against(*whole, *float)),
+        (Literal::Float(float), Literal::Integer(whole)) => Some(against(*whole, *float).reverse()),
+        _ => None,
+    }
+}
+
+/// A float that is beyond every whole number counts as the furthest.
+fn against(whole: i64, float: f64) -> Ordering {
+    let floor = float.floor();
+    let rest = if float > floor {
+        Ordering::Less
+    } else {
+        Ordering::Equal
+    };
+    i128::from(whole).cmp(&(floor as i128)).then(rest)
 }
 
 #[cfg(test)]
@@ -175,6 +191,33 @@ mod tests {
                 found.len() == 1 && found[0].what == what && !found[0].breaks,
                 "{found:?}"
             );
+        }
+    }
+
+    #[test]
+    fn bounds_are_compared_exactly() {
+        let whole = |number: i64| Literal::Integer(number);
+        // As floats, these would be equal.
+        let (one, other) = (whole((1 << 53) + 1), whole(1 << 53));
+        assert_eq!(compared(&one, &other), Some(Ordering::Greater));
+        let mut was = declared();
+        was.feature_type = DataType::Int64;
+        was.validation.min = Some(one);
+        let mut now = was.clone();
+        now.validation.min = Some(other);
+        assert!(changes(&was, &now)[0].breaks);
+        assert!(!changes(&now, &was)[0].breaks);
+        for (number, float, ordering) in [
+            (i64::MAX, 2_f64.powi(63), Ordering::Less),
+            (i64::MIN, -2_f64.powi(63), Ordering::Equal),
+            (i64::MIN, -1e300, Ordering::Greater),
+            (2, 2.0, Ordering::Equal),
+            (2, 2.5, Ordering::Less),
+            (-2, -2.5, Ordering::Greater),
+        ] {
+            let float = Literal::Float(float);
+            assert_eq!(compared(&whole(number), &float), Some(ordering), "{float}");
+            assert_eq!(compared(&float, &whole(number)), Some(ordering.reverse()));
         }
     }
 }

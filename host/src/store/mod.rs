@@ -301,6 +301,31 @@ pub trait FeatureStore: FeatureReader {
     /// [`StoreError`] when the lane cannot be written to any more. Writing the same items again is harmless.
     fn write(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>>;
 
+    /// Whether the store takes items so large, wherever it has a bound. What lies there already is not looked at.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] for the first that it does not take.
+    fn check(&self, _items: &Items) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Writes items that somebody waits for, durably; through a lane where lanes are what is written through. What has
+    /// failed is not written later, and what is too large is refused rather than removed.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError::TooLarge`] when an item would be larger than the store takes, with what it has already; others when
+    /// they cannot be written. Other items may be there then, and to write them again is harmless.
+    fn put(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            let pipeline = items.pipeline.clone();
+            self.write(lane, items).await?;
+            self.flush_lane(&pipeline, lane).await
+        }
+        .boxed()
+    }
+
     /// Takes back what a lane of a pipeline wrote to these items under epochs after `epoch`, durably: such attributes are
     /// as they were before. What the lane wrote and did not flush is forgotten. Where lanes' databases are what is read
     /// from, they are put back themselves, and there is nothing to do.
@@ -350,6 +375,8 @@ pub enum TableFault {
     Missing,
     /// There are no credentials, or the service does not accept them or what they are used for.
     Denied,
+    /// It takes nothing so large.
+    TooLarge,
     /// The service refuses for another reason.
     Refused,
     /// The service does not answer, or not to so much. The same may work later.
@@ -389,6 +416,16 @@ pub enum StoreError {
         entity: String,
         /// What is wrong.
         source: item::ItemError,
+    },
+    /// The store takes no item so large.
+    #[error("entity {entity:?} of group {group:?}: {reason}")]
+    TooLarge {
+        /// The feature group.
+        group: String,
+        /// The entity.
+        entity: String,
+        /// What is too large, how large it may be, and what can be done about it.
+        reason: String,
     },
     /// Nobody declared the group.
     #[error(
@@ -552,7 +589,10 @@ impl StoreError {
     /// Whether the store was given something that it cannot work with, rather than that something failed.
     pub fn is_bad_input(&self) -> bool {
         match self {
-            Self::Redeclared { .. } | Self::Dropped { .. } | Self::NotAStore { .. } => true,
+            Self::Redeclared { .. }
+            | Self::Dropped { .. }
+            | Self::NotAStore { .. }
+            | Self::TooLarge { .. } => true,
             Self::Table { fault, .. } => *fault != TableFault::Unreachable,
             Self::Objects(error) => !error.is_of_the_system(),
             _ => false,

@@ -28,6 +28,7 @@ use self::history::{PutHistory, PutRows};
 use super::declarations::{ELSEWHERE, NO_WINDOW};
 use super::dynamodb::DynamoDbStore;
 use super::embedded::{EmbeddedStore, LiveLane};
+use super::figures::{CacheFigures, StoreFigures};
 use super::item::entity;
 use super::offline::OfflineStore;
 use super::offline::rows::rows;
@@ -72,8 +73,9 @@ pub trait PutStore: FeatureReader {
     /// # Errors
     ///
     /// [`StoreError::Busy`] and [`StoreError::Fenced`] where another process takes values for this store,
-    /// [`StoreError::Unrecorded`] when they are not in the history, and so not in the store either; others when it
-    /// cannot be written: some of the values may be there then, and putting them again is harmless.
+    /// [`StoreError::Unrecorded`] when they are not in the history, and so not in the store either,
+    /// [`StoreError::TooLarge`] when the store takes no item so large; others when it cannot be written: some of the
+    /// values may be there then, and putting them again is harmless.
     fn put(&self, batch: PutBatch) -> BoxFuture<'_, Result<(), StoreError>>;
 }
 
@@ -83,6 +85,8 @@ pub struct ServedStore {
     cached: Cached<dyn FeatureStore>,
     /// Where a lane has to be taken before anything is put.
     embedded: Option<Arc<EmbeddedStore>>,
+    /// What is told of a table.
+    table: Option<Arc<StoreFigures>>,
     /// Where the history of features is, if there is one.
     offline: Option<StorePlace>,
     writer: OnceCell<Writer>,
@@ -113,21 +117,36 @@ impl ServedStore {
         cache: CacheSettings,
         offline: Option<StorePlace>,
     ) -> Result<Self, StoreError> {
-        let (store, embedded): (Arc<dyn FeatureStore>, _) = match place {
+        let (store, embedded, table): (Arc<dyn FeatureStore>, _, _) = match place {
             FeaturePlace::Embedded(place) => {
                 let store = Arc::new(EmbeddedStore::open_existing(place).await?);
-                (Arc::clone(&store) as _, Some(store))
+                (Arc::clone(&store) as _, Some(store), None)
             }
-            FeaturePlace::Table(place) => (Arc::new(DynamoDbStore::open(place).await?), None),
+            FeaturePlace::Table(place) => {
+                let store = Arc::new(DynamoDbStore::open(place).await?);
+                let figures = Arc::clone(store.figures());
+                (store as _, None, Some(figures))
+            }
         };
         Ok(Self {
             cached: Cached::new(Arc::clone(&store), cache.bytes, cache.max_age),
             store,
             embedded,
+            table,
             offline,
             writer: OnceCell::new(),
             fenced: OnceLock::new(),
         })
+    }
+
+    /// What the cache tells while it works.
+    pub fn cache_figures(&self) -> &Arc<CacheFigures> {
+        self.cached.figures()
+    }
+
+    /// What the table tells while it works, if values go to one.
+    pub fn table_figures(&self) -> Option<&Arc<StoreFigures>> {
+        self.table.as_ref()
     }
 
     async fn writer(&self) -> Result<Writer, StoreError> {
@@ -197,16 +216,13 @@ impl ServedStore {
             features: &features,
         };
         let items = Items::encode(&stored)?;
+        self.store.check(&items)?;
         if let Some(history) = &writer.history {
             let written = self.store.unix();
             let kept = rows_of(&stored, &batch.entities, &declared, written)?;
             history.keep(kept).await?;
         }
-        let stored = async {
-            self.cached.write(LANE, items).await?;
-            self.cached.flush_lane(ELSEWHERE, LANE).await
-        };
-        let stored = stored.await;
+        let stored = self.cached.put(LANE, items).await;
         if let Err(StoreError::Fenced { path, .. }) = &stored {
             // The history must not have what is refused from now on.
             let _ = self.fenced.set(path.clone());

@@ -38,6 +38,8 @@ pub struct Telemetry {
     pipelines: Mutex<BTreeMap<String, Arc<PipelineTelemetry>>>,
     /// Of the cache that readers are answered from.
     cache: OnceLock<Arc<CacheFigures>>,
+    /// Of the table that values go to which are put here.
+    puts: OnceLock<Arc<StoreFigures>>,
 }
 
 /// Asks a live stream how far its splits were read.
@@ -112,6 +114,7 @@ impl Telemetry {
             clock,
             pipelines: Mutex::default(),
             cache: OnceLock::new(),
+            puts: OnceLock::new(),
         }
     }
 
@@ -124,6 +127,17 @@ impl Telemetry {
     /// What the cache tells that readers are answered from, if there is one.
     pub fn cache(&self) -> Option<&Arc<CacheFigures>> {
         self.cache.get()
+    }
+
+    /// Notes what the table tells that values go to which are put here.
+    pub fn set_puts(&self, figures: Arc<StoreFigures>) {
+        // There is one in a process.
+        let _ = self.puts.set(figures);
+    }
+
+    /// What the table tells that values go to which are put here, if there is one.
+    pub fn puts(&self) -> Option<&Arc<StoreFigures>> {
+        self.puts.get()
     }
 
     /// The clock that the parts go by.

@@ -23,6 +23,8 @@ use crate::store::{Declaration, FeatureName, FeatureReader};
 pub(super) const REFRESH: Duration = Duration::from_secs(10);
 /// How often the store is looked at for names that are not known, at most.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
+/// Of how many groups it is remembered that there is none.
+pub(super) const MOST_UNKNOWN: usize = 1_024;
 
 /// Where items of one pipeline and window are.
 #[derive(Debug, PartialEq, Eq)]
@@ -100,6 +102,8 @@ impl Group {
 /// What is known of groups.
 pub(super) struct Catalogue {
     groups: RwLock<HashMap<String, (Duration, Arc<Group>)>>,
+    /// Groups that there were not when they were looked for, and when that was.
+    unknown: Mutex<HashMap<String, Duration>>,
     places: Mutex<HashMap<[String; 3], Arc<Place>>>,
     clock: Arc<dyn Clock>,
 }
@@ -108,6 +112,7 @@ impl Catalogue {
     pub(super) fn new(clock: Arc<dyn Clock>) -> Self {
         Self {
             groups: RwLock::default(),
+            unknown: Mutex::default(),
             places: Mutex::default(),
             clock,
         }
@@ -129,6 +134,13 @@ impl Catalogue {
         name: &str,
     ) -> Result<Arc<Group>, Refusal> {
         self.within(reader, name, LOOK_AGAIN).await
+    }
+
+    /// How many groups it is remembered of that there is none.
+    #[cfg(test)]
+    pub(super) fn unknown(&self) -> usize {
+        let unknown = self.unknown.lock();
+        unknown.unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Every feature of a group, or of all, in order.
@@ -163,8 +175,12 @@ impl Catalogue {
         {
             return Ok(group);
         }
+        if self.is_unknown(name, now) {
+            return Err(unknown(name));
+        }
         let declarations = reader.declarations(Some(name)).await.map_err(unreadable)?;
         if declarations.is_empty() {
+            self.remember_unknown(name, now);
             return Err(unknown(name));
         }
         let mut group = Group {
@@ -180,6 +196,24 @@ impl Catalogue {
         let mut groups = self.groups.write().unwrap_or_else(PoisonError::into_inner);
         groups.insert(name.to_owned(), (now, Arc::clone(&group)));
         Ok(group)
+    }
+
+    /// Whether there was no such group a moment ago.
+    fn is_unknown(&self, name: &str, now: Duration) -> bool {
+        let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        let looked = unknown.get(name);
+        looked.is_some_and(|at| now.saturating_sub(*at) < LOOK_AGAIN)
+    }
+
+    /// Where there are more than may be, the others are looked for each time.
+    fn remember_unknown(&self, name: &str, now: Duration) {
+        let mut unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner);
+        if unknown.len() >= MOST_UNKNOWN {
+            unknown.retain(|_, at| now.saturating_sub(*at) < LOOK_AGAIN);
+        }
+        if unknown.len() < MOST_UNKNOWN {
+            unknown.insert(name.to_owned(), now);
+        }
     }
 
     fn describe(&self, declaration: &Declaration) -> Result<Described, Refusal> {

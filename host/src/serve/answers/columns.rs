@@ -267,11 +267,14 @@ impl Values {
 /// Puts the values of a place's items, one an entity, into the columns that are of that place.
 ///
 /// An item's attributes come by rising name. So the columns are gone through by name as well, once an item.
+///
+/// Gives whether the values had `room`, of which their bytes are taken.
 pub(super) fn fill(
     columns: &mut [Column],
     place: &Place,
     items: &[Option<Bytes>],
-) -> Result<(), StoreError> {
+    room: &mut usize,
+) -> Result<bool, StoreError> {
     let mut own: Vec<&mut Column> = columns
         .iter_mut()
         .filter(|column| column.feature.place.number == place.number)
@@ -280,6 +283,7 @@ pub(super) fn fill(
     for (row, item) in items.iter().enumerate() {
         let Some(item) = item else { continue };
         let mut at = 0;
+        let mut bytes = 0;
         let mut failed = None;
         let read = Attribute::each(item, |attribute| {
             while let Some(column) = own.get_mut(at) {
@@ -288,6 +292,7 @@ pub(super) fn fill(
                     std::cmp::Ordering::Greater => break,
                     // The same feature may be asked for twice.
                     std::cmp::Ordering::Equal => {
+                        bytes += attribute.value.map_or(0, <[u8]>::len);
                         failed = failed.take().or(column.set(row, attribute).err());
                         at += 1;
                     }
@@ -302,8 +307,12 @@ pub(super) fn fill(
         if let Some(error) = failed {
             return Err(error);
         }
+        match room.checked_sub(bytes) {
+            Some(left) => *room = left,
+            None => return Ok(false),
+        }
     }
-    Ok(())
+    Ok(true)
 }
 
 fn put(

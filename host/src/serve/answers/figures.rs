@@ -122,6 +122,10 @@ impl Collector for ServingMetrics {
             one(&figures.values),
         )?;
         families.counter(
+            plain("penstock_serve_put_values", "Values that were put"),
+            one(&figures.put),
+        )?;
+        families.counter(
             plain(
                 "penstock_serve_shed",
                 "Requests that were turned away for want of room",

@@ -38,6 +38,8 @@ pub(super) const MOST_ENTITIES: usize = 1_000;
 pub(super) const MOST_FEATURES: usize = 500;
 /// Values of a request at most: entities times features.
 pub(super) const MOST_VALUES: usize = 50_000;
+/// Bytes that the values of an answer may have together, as they are stored.
+pub(super) const MOST_BYTES: usize = 64 << 20;
 /// Bytes of an entity's text at most: what DynamoDB takes as a key.
 pub(super) const LONGEST_ENTITY: usize = 2_048;
 
@@ -160,9 +162,18 @@ impl Answers {
                 places.push(Arc::clone(place));
             }
         }
+        let mut room = MOST_BYTES;
         for place in places {
             let items = self.items(&place, &entities).await?;
-            fill(&mut columns, &place, &items).map_err(unreadable)?;
+            let filled = fill(&mut columns, &place, &items, &mut room);
+            if !filled.map_err(unreadable)? {
+                return Err(Refusal::new(
+                    Kind::TooLarge,
+                    format!(
+                        "the values have more than {MOST_BYTES} bytes together, which is as many as an answer may have: ask for fewer entities or features at once"
+                    ),
+                ));
+            }
         }
         let answered_at = self.clock.unix();
         for column in &mut columns {

@@ -222,6 +222,7 @@ fn checker(feature: &Described) -> Result<Checker, Refusal> {
 fn unwritten(error: StoreError) -> Refusal {
     match &error {
         StoreError::UnknownGroup { .. } | StoreError::UnknownFeature { .. } => unreadable(error),
+        StoreError::TooLarge { .. } => Refusal::new(Kind::TooLarge, error.to_string()),
         StoreError::Busy { .. } | StoreError::Fenced { .. } => {
             tracing::warn!(%error, "values are not taken");
             Refusal::new(

@@ -26,6 +26,8 @@ struct Shelf {
     declarations: Vec<Declaration>,
     items: Mutex<BTreeMap<String, Bytes>>,
     looks: AtomicUsize,
+    /// How often declarations were asked for.
+    listed: AtomicUsize,
     /// Reading never ends.
     hangs: bool,
 }
@@ -35,6 +37,7 @@ impl FeatureReader for Shelf {
         &'a self,
         group: Option<&'a str>,
     ) -> BoxFuture<'a, Result<Vec<Declaration>, StoreError>> {
+        self.listed.fetch_add(1, Ordering::Relaxed);
         let declarations = self.declarations.iter();
         let found = declarations.filter(|it| group.is_none_or(|group| it.group == group));
         let found = found.cloned().collect();
@@ -386,6 +389,52 @@ fn bad_requests_are_refused_with_what_to_do() {
     let mut elsewhere = ask(&["int64"], &["a"], Style::Plain);
     elsewhere.group = "h".into();
     assert_eq!(get(&answers, &elsewhere).unwrap_err().kind, Kind::NotFound);
+}
+
+#[test]
+fn an_answer_of_too_many_bytes_is_refused_and_a_smaller_one_given() {
+    let text: ArrayRef = Arc::new(StringArray::from(vec![
+        Some("x".repeat(1 << 20)),
+        None,
+        None,
+    ]));
+    let shelf = Arc::new(shelf(&[("text", text)], 0));
+    let answers = answers(shelf, &Serving::default(), Arc::default());
+    let ask_for = |entities: usize, features: usize| {
+        let asked = ask(&vec!["text"; features], &vec!["a"; entities], Style::Plain);
+        get(&answers, &asked)
+    };
+    for (entities, features) in [(64, 1), (16, 4)] {
+        let refusal = ask_for(entities, features).unwrap_err();
+        assert_eq!(refusal.kind, Kind::TooLarge);
+        assert!(refusal.message.contains("fewer entities"), "{refusal}");
+    }
+    let answer = ask_for(63, 1).unwrap();
+    assert_eq!(answer.columns[0].states, [3; 63]);
+}
+
+#[test]
+fn an_unknown_group_is_looked_for_once_a_second_however_many_ask() {
+    let shelf = Arc::new(shelf(&every_type(), 0));
+    let clock = Arc::new(ByHand::default());
+    let answers = answers(Arc::clone(&shelf), &Serving::default(), Arc::clone(&clock));
+    let mut asked = ask(&["int64"], &["a"], Style::Plain);
+    asked.group = "h".into();
+    let times = || shelf.listed.load(Ordering::Relaxed);
+    for _ in 0..5 {
+        assert_eq!(get(&answers, &asked).unwrap_err().kind, Kind::NotFound);
+    }
+    assert_eq!(times(), 1);
+    // It may have been declared since.
+    clock.pass(Duration::from_secs(1));
+    assert_eq!(get(&answers, &asked).unwrap_err().kind, Kind::NotFound);
+    assert_eq!(times(), 2);
+    // Names that nobody will ask for again do not fill the memory.
+    for name in 0..5_000 {
+        asked.group = name.to_string();
+        get(&answers, &asked).unwrap_err();
+    }
+    assert!(answers.catalogue.unknown() <= catalogue::MOST_UNKNOWN);
 }
 
 #[test]

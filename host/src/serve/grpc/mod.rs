@@ -1,6 +1,8 @@
 //! Features over gRPC: `proto/penstock/v1/features.proto`, with reflection and health.
 //!
 //! Columns are moved into messages as they are; what is packed in the protocol is one copy of memory.
+//!
+//! A request passes its token, and has its place and its deadline, before its message is read ([`admit`]).
 
 /// What is made of the protocol by `cargo run -p penstock-proto`: messages, the service, and a client for tests and
 /// measurements.
@@ -9,6 +11,7 @@
 pub mod v1;
 
 mod client;
+mod health;
 
 pub use self::client::{FeatureClient, client};
 
@@ -17,9 +20,16 @@ const DESCRIPTORS: &[u8] = include_bytes!("features.bin");
 
 use std::future::Future;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use axum::Router;
+use axum::extract::State;
+use axum::http::header::AUTHORIZATION;
+use axum::http::{HeaderMap, HeaderValue};
+use axum::routing::any;
+use tokio::runtime::Handle;
+use tonic::codegen::Service as _;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
@@ -38,10 +48,22 @@ use super::answers::put::Put;
 use super::answers::refusal::{Kind, Refusal};
 use super::answers::{Answer, Answers, BatchGet};
 
-/// The services, for a listener that speaks HTTP/2.
-pub(super) fn routes(answers: Arc<Answers>) -> Result<Router, tonic_reflection::server::Error> {
+/// The methods, and what they are counted as.
+const METHODS: [(&str, &str); 4] = [
+    ("BatchGet", "batch_get"),
+    ("Put", "put"),
+    ("ListFeatures", "list_features"),
+    ("DescribeFeature", "describe_feature"),
+];
+
+/// The services, for a listener that speaks HTTP/2. They say that they are not well once the process is `stopping`.
+pub(super) fn routes(
+    io: &Handle,
+    answers: Arc<Answers>,
+    stopping: Arc<AtomicBool>,
+) -> Result<Router, tonic_reflection::server::Error> {
     let most = answers.max_body;
-    let features = FeaturesServer::new(Service(answers))
+    let features = FeaturesServer::new(Service(Arc::clone(&answers)))
         .max_decoding_message_size(most)
         .max_encoding_message_size(usize::MAX);
     let reflection = || {
@@ -49,10 +71,10 @@ pub(super) fn routes(answers: Arc<Answers>) -> Result<Router, tonic_reflection::
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
     };
-    // The process as a whole is well for as long as it answers.
-    let (_, health) = tonic_health::server::health_reporter();
+    let health = health::health(io, stopping);
     Ok(Router::new()
-        .route_service("/penstock.v1.Features/{method}", features)
+        .route("/penstock.v1.Features/{method}", any(admit))
+        .with_state((answers, features))
         .route_service("/grpc.health.v1.Health/{method}", health)
         .route_service(
             "/grpc.reflection.v1.ServerReflection/{method}",
@@ -65,6 +87,39 @@ pub(super) fn routes(answers: Arc<Answers>) -> Result<Router, tonic_reflection::
         .fallback(elsewhere))
 }
 
+/// Lets a request in before its message is read: whoever sends slowly, or more than there is room for, has no more of
+/// the server's memory than a connection has.
+async fn admit(
+    State((answers, mut features)): State<(Arc<Answers>, FeaturesServer<Service>)>,
+    request: axum::extract::Request,
+) -> axum::response::Response {
+    let began = answers.now();
+    let name = request.uri().path().rsplit('/').next();
+    let Some((_, method)) = METHODS.iter().find(|(it, _)| Some(*it) == name) else {
+        return elsewhere().await;
+    };
+    let headers = request.headers();
+    let asked = timeout(headers);
+    let token = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes);
+    let done = match answers.caller(token).map(|_| ()) {
+        Ok(()) => {
+            let work = async { Ok(features.call(request).await) };
+            answers.within(asked, work).await
+        }
+        Err(refusal) => Err(refusal),
+    };
+    match done {
+        Ok(Ok(response)) => response.map(axum::body::Body::new),
+        Ok(Err(never)) => match never {},
+        Err(refusal) => {
+            let refused: Result<(), Refusal> = Err(refusal.clone());
+            let took = answers.now().saturating_sub(began);
+            answers.figures.ended(GRPC, method, &refused, took);
+            status(refusal).into_http()
+        }
+    }
+}
+
 /// A method that nobody has.
 async fn elsewhere() -> axum::response::Response {
     Status::unimplemented("there are penstock.v1.Features, and health and reflection of gRPC")
@@ -74,7 +129,7 @@ async fn elsewhere() -> axum::response::Response {
 struct Service(Arc<Answers>);
 
 impl Service {
-    /// Answers a request within its deadline, and counts it.
+    /// Answers a request that was let in, and counts it.
     async fn answer<'a, T, W>(
         &'a self,
         method: &'static str,
@@ -88,7 +143,7 @@ impl Service {
         let began = self.0.now();
         let token = metadata.get("authorization").map(|it| it.as_bytes());
         let done = match self.0.caller(token) {
-            Ok(caller) => self.0.within(timeout(metadata), work(caller)).await,
+            Ok(caller) => work(caller).await,
             Err(refusal) => Err(refusal),
         };
         let took = self.0.now().saturating_sub(began);
@@ -257,8 +312,8 @@ fn status(refusal: Refusal) -> Status {
 }
 
 /// `grpc-timeout`, as <https://grpc.io/docs/guides/wire> has it: at most eight digits and a unit.
-fn timeout(metadata: &MetadataMap) -> Option<Duration> {
-    let text = metadata.get("grpc-timeout")?.to_str().ok()?;
+fn timeout(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("grpc-timeout")?.to_str().ok()?;
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
     let amount: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
     Some(match unit {
@@ -279,12 +334,9 @@ mod tests {
     #[test]
     fn timeouts_are_read_as_grpc_writes_them() {
         let read = |text: &'static str| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert(
-                "grpc-timeout",
-                tonic::metadata::AsciiMetadataValue::from_static(text),
-            );
-            timeout(&metadata)
+            let value = HeaderValue::from_static(text);
+            let headers = HeaderMap::from_iter([("grpc-timeout".parse().unwrap(), value)]);
+            timeout(&headers)
         };
         assert_eq!(read("50m"), Some(Duration::from_millis(50)));
         let hours = Duration::from_secs(99_999_999 * 3_600);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use super::{Seen, by_lane};
 use crate::pipeline::telemetry::{CacheFigures, HistoryFigures, StoreFigures};
 use crate::serve::families::{Families, Labels, bytes, plain, seconds};
+use crate::store::declarations::ELSEWHERE;
 
 pub(super) fn requests(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
     let requests = seen.iter().flat_map(|seen| {
@@ -40,20 +41,27 @@ pub(super) fn requests(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Resul
         ),
         by_lane(seen, |lane| Some(lane.store_requests()?.written_bytes)),
     )?;
-    table(families, seen)?;
     history(families, seen)
 }
 
-/// What the tables tell that features go to.
-fn table(families: &mut Families<'_>, seen: &[Seen]) -> fmt::Result {
+/// What the tables tell that features go to: those of pipelines, and what is put here.
+pub(super) fn tables(
+    families: &mut Families<'_>,
+    seen: &[Seen],
+    puts: Option<&Arc<StoreFigures>>,
+) -> fmt::Result {
+    let of_pipelines = seen
+        .iter()
+        .filter_map(|seen| Some((seen.labels(), seen.pipeline.store()?)));
+    let of_puts = puts.map(|figures| (vec![("pipeline", ELSEWHERE.to_owned())], figures));
+    let all: Vec<(Labels, &Arc<StoreFigures>)> = of_pipelines.chain(of_puts).collect();
     let of = |figure: fn(&StoreFigures) -> u64| {
-        let seen = seen.iter();
-        seen.filter_map(move |seen| Some((seen.labels(), figure(seen.pipeline.store()?))))
+        let all = all.iter();
+        all.map(move |(labels, figures)| (labels.clone(), figure(figures)))
     };
-    let lag = seen.iter().filter_map(|seen| {
-        let figures = seen.pipeline.store()?;
-        Some((seen.labels(), figures.lag().as_secs_f64()))
-    });
+    let lag = all
+        .iter()
+        .map(|(labels, figures)| (labels.clone(), figures.lag().as_secs_f64()));
     families.gauge(
         seconds(
             "penstock_store_lag",

@@ -87,10 +87,13 @@ impl Catalog {
         pipeline: &str,
         window: &str,
     ) -> Result<Option<i64>, StoreError> {
-        // Whoever writes has declared what it writes, and does not stop for an outage.
-        let known = match self.groups.any(group) {
+        let known = match self.groups.get(group, GOOD_FOR) {
             Some(known) => known,
-            None => self.look(group, None).await?,
+            // Somebody may have raised it. Whoever writes has declared what it writes, and does not stop for an outage.
+            None => match (self.groups.any(group), self.look(group, Some(1)).await) {
+                (_, Ok(known)) | (Some(known), Err(_)) => known,
+                (None, Err(_)) => self.look(group, None).await?,
+            },
         };
         Ok(ttl_of(&known, pipeline, window))
     }

@@ -53,6 +53,8 @@ impl Failure {
 
 const THROTTLED: &str = "the table has too little capacity for what is asked of it: let it be on demand, or give it more";
 const UNWELL: &str = "check `endpoint` and `region`, and that the service can be reached from here";
+/// What is said of an item that would be too large, such as `Item size to update has exceeded the maximum allowed size`.
+const OUTGROWN: &str = "exceeded the maximum allowed size";
 pub(super) const MISSING: &str = "make it with `penstock store init`, or correct the table's name, `region` or the account of the credentials";
 const HINTS: Hints = Hints {
     rights: "allow this identity what docs/feature-store.md lists under rights",
@@ -94,6 +96,12 @@ fn named(name: &str, reason: String) -> Failure {
         return stop(TableFault::Denied, reason, hint);
     }
     match name {
+        // Nothing but its words tells this one from other requests that make no sense.
+        "Validation" if reason.contains(OUTGROWN) => stop(
+            TableFault::TooLarge,
+            reason,
+            "DynamoDB takes items of 400 KB: keep such values in the embedded store, or make them smaller",
+        ),
         "ResourceNotFound" | "TableNotFound" => stop(TableFault::Missing, reason, MISSING),
         "Validation" | "ItemCollectionSizeLimitExceeded" | "Serialization" => stop(
             TableFault::Refused,
@@ -129,6 +137,11 @@ mod tests {
             };
             assert_eq!(fault, wanted, "{name}");
         }
+        let outgrown = "Item size to update has exceeded the maximum allowed size";
+        let Failure::Final { fault, .. } = named("Validation", outgrown.to_owned()) else {
+            panic!("it is not final");
+        };
+        assert_eq!(fault, TableFault::TooLarge);
         let told = of("ResourceNotFound")
             .into_error("read items", "features")
             .to_string();

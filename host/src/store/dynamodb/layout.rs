@@ -89,6 +89,12 @@ impl ItemKey {
             entity: Some(place.entity.to_owned()),
         }
     }
+
+    /// The entity's text.
+    pub(super) fn entity(&self) -> &str {
+        let in_key = || self.pk.splitn(5, '/').nth(4).unwrap_or_default();
+        self.entity.as_deref().unwrap_or_else(in_key)
+    }
 }
 
 fn put_name(name: &str, out: &mut String) {
@@ -271,5 +277,8 @@ mod tests {
         assert!(key.pk.starts_with("F/g/p/w/") && key.pk.len() < 100);
         assert_eq!(key.entity.as_deref(), Some(long.as_str()));
         assert_eq!(ItemKey::of(&place("")).pk, "f/g/p/w/");
+        for entity in [long.as_str(), "", "a/b/c%2F"] {
+            assert_eq!(ItemKey::of(&place(entity)).entity(), entity);
+        }
     }
 }

@@ -7,6 +7,7 @@
 //! every write has a condition (`writing.rs`), unless the newer one is taken back (`taking_back.rs`); or be asked for more at a time than it was allowed (`client.rs`).
 //! `layout.rs` says how things lie in the table.
 
+mod bounds;
 mod catalog;
 mod client;
 mod fault;
@@ -17,6 +18,7 @@ mod taking_back;
 mod writing;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use bytes::Bytes;
@@ -39,6 +41,8 @@ pub struct DynamoDbStore {
     service: Arc<Service>,
     catalog: Catalog,
     lanes: RwLock<BTreeMap<(String, u32), Arc<Outgoing>>>,
+    /// Numbers what is put, to tell since when each waits.
+    puts: AtomicU32,
 }
 
 impl DynamoDbStore {
@@ -54,6 +58,7 @@ impl DynamoDbStore {
             catalog: Catalog::new(Arc::clone(&service)),
             service,
             lanes: RwLock::default(),
+            puts: AtomicU32::default(),
         })
     }
 
@@ -160,6 +165,28 @@ impl FeatureStore for DynamoDbStore {
                 true => self.send(&items.pipeline, lane).await,
                 false => Ok(()),
             }
+        }
+        .boxed()
+    }
+
+    fn check(&self, items: &Items) -> Result<(), StoreError> {
+        bounds::check(items)
+    }
+
+    /// Many put at once, and each is to hear what became of its own: so they are not sent together.
+    fn put(&self, _: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
+        async move {
+            bounds::check(&items)?;
+            let ttl = self
+                .catalog
+                .ttl(&items.group, &items.pipeline, &items.window)
+                .await?;
+            let number = self.puts.fetch_add(1, Ordering::Relaxed);
+            let figures = &self.service.figures;
+            figures.waits(&items.pipeline, number, items.len());
+            let put = writing::put_all(&self.service, &items, ttl).await;
+            figures.waits_no_more(&items.pipeline, number);
+            put
         }
         .boxed()
     }

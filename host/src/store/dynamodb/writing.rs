@@ -15,12 +15,10 @@ use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::Mutex as AsyncMutex;
 
+use super::bounds::{Sent, bounded, is_outgrown, removals_of};
 use super::client::Service;
 use super::fault::judge;
-use super::layout::{
-    ENTITY, EXPIRES, ITEM, ITEM_BYTES, ItemKey, NEWEST, Row, binary, encode, encode_order,
-    encode_removal, key,
-};
+use super::layout::{ENTITY, EXPIRES, ITEM, ItemKey, NEWEST, Row, binary, encode_order, key};
 use crate::store::item::{self, Attribute};
 use crate::store::{ItemPlace, Items, Order, StoreError};
 
@@ -132,7 +130,7 @@ impl Outgoing {
                 (memory.leaving.clone(), last)
             };
             if let Some(leaving) = leaving {
-                send_all(service, &leaving).await?;
+                send_all(service, leaving.iter(), Outgrown::Removed).await?;
                 self.memory().leaving = None;
             }
             if last {
@@ -159,7 +157,47 @@ impl Outgoing {
     }
 }
 
-async fn send_all(service: &Service, items: &Held) -> Result<(), StoreError> {
+/// What becomes of an item that would be larger than the service takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outgrown {
+    /// What was sent of it is removed, so that no old value stands under a newer time.
+    Removed,
+    /// It stays as it is, and whoever sent it hears so.
+    Refused,
+}
+
+/// Puts items in their places, and returns when all are acknowledged.
+pub(super) async fn put_all(
+    service: &Service,
+    items: &Items,
+    ttl: Option<i64>,
+) -> Result<(), StoreError> {
+    let group: Arc<str> = items.group.as_str().into();
+    let items: Vec<(ItemKey, Pending)> = (items.iter())
+        .map(|(entity, item)| {
+            let place = ItemPlace {
+                group: &items.group,
+                pipeline: &items.pipeline,
+                window: &items.window,
+                entity: std::str::from_utf8(entity).expect("entities are texts"),
+            };
+            let pending = Pending {
+                item: item.to_vec(),
+                ttl,
+                group: Arc::clone(&group),
+            };
+            (ItemKey::of(&place), pending)
+        })
+        .collect();
+    let items = items.iter().map(|(key, item)| (key, item));
+    send_all(service, items, Outgrown::Refused).await
+}
+
+async fn send_all(
+    service: &Service,
+    items: impl Iterator<Item = (&ItemKey, &Pending)>,
+    outgrown: Outgrown,
+) -> Result<(), StoreError> {
     let mut sending = FuturesUnordered::new();
     let mut failed = None;
     // Their order is that of a hash map, and so spread over the table's partitions.
@@ -172,7 +210,7 @@ async fn send_all(service: &Service, items: &Held) -> Result<(), StoreError> {
         {
             failed = Some(error);
         }
-        sending.push(put(service, key, item));
+        sending.push(put(service, key, item, outgrown));
     }
     // All are waited for, also after a failure: none may arrive behind the caller's back.
     while let Some(sent) = sending.next().await {
@@ -183,14 +221,13 @@ async fn send_all(service: &Service, items: &Held) -> Result<(), StoreError> {
     failed.map_or(Ok(()), Err)
 }
 
-/// An attribute as it is sent.
-struct Sent<'a> {
-    name: &'a str,
-    bytes: Vec<u8>,
-}
-
 /// Puts an item in its place.
-async fn put(service: &Service, key: &ItemKey, pending: &Pending) -> Result<(), StoreError> {
+async fn put(
+    service: &Service,
+    key: &ItemKey,
+    pending: &Pending,
+    outgrown: Outgrown,
+) -> Result<(), StoreError> {
     let read = Attribute::read_all(&pending.item);
     let attributes = read.map_err(|source| StoreError::Item {
         group: pending.group.to_string(),
@@ -207,8 +244,53 @@ async fn put(service: &Service, key: &ItemKey, pending: &Pending) -> Result<(), 
         newest,
         expires: pending.ttl.map(|ttl| newest.event_time.saturating_add(ttl)),
     };
+    match (place(service, key, &ages, &sent).await, outgrown) {
+        (Err(error), Outgrown::Removed) if is_outgrown(&error) => {}
+        (Err(error), Outgrown::Refused) if is_outgrown(&error) => {
+            return Err(StoreError::TooLarge {
+                group: pending.group.to_string(),
+                entity: key.entity().to_owned(),
+                reason: "with what it has already it would be larger than the 400 KB that a table of DynamoDB takes of an entity. Put smaller values, or remove others first: a null does. Other entities of the request may have been stored".to_owned(),
+            });
+        }
+        (placed, _) => return placed,
+    }
+    removed(service, key, &ages, &attributes).await
+}
+
+/// Removes the values of an item that would be too large with them and what it has already. Removals are so small that
+/// they fit, unless others have filled the item to its last bytes and nothing of these features is there yet.
+async fn removed(
+    service: &Service,
+    key: &ItemKey,
+    ages: &Ages,
+    attributes: &[Attribute<'_>],
+) -> Result<(), StoreError> {
+    let values = attributes.iter().filter(|it| it.value.is_some());
+    let names: Vec<&str> = values.map(|it| it.name).collect();
+    service.figures.oversized.add(names.len() as u64);
+    tracing::error!(
+        table = service.table,
+        key = key.pk,
+        features = names.join(", "),
+        "values were removed: DynamoDB takes items of 400 KB, and with them and what others have written the item would be larger. Keep such features in the embedded store, or make them smaller"
+    );
+    match place(service, key, ages, &removals_of(attributes)).await {
+        Err(error) if is_outgrown(&error) => Ok(()),
+        placed => placed,
+    }
+}
+
+/// Has attributes be in an item, as far as they are newer than what is there.
+async fn place(
+    service: &Service,
+    key: &ItemKey,
+    ages: &Ages,
+    sent: &[Sent<'_>],
+) -> Result<(), StoreError> {
+    let newest = ages.newest;
     let first = &sent[..sent.len().min(ATTRIBUTES)];
-    let mut there = whole(service, key, &ages, first).await?;
+    let mut there = whole(service, key, ages, first).await?;
     let mut wrote = there.is_none();
     loop {
         let known = there.get_or_insert_with(|| row_of(first, newest));
@@ -223,10 +305,10 @@ async fn put(service: &Service, key: &ItemKey, pending: &Pending) -> Result<(), 
             }
             return Ok(());
         }
-        match part(service, key, &ages, &newer, known).await? {
+        match part(service, key, ages, &newer, known).await? {
             None => {
                 wrote = true;
-                if raises(&ages, known) {
+                if raises(ages, known) {
                     known.insert(NEWEST.to_owned(), binary(encode_order(newest)));
                 }
                 known.extend(
@@ -237,7 +319,7 @@ async fn put(service: &Service, key: &ItemKey, pending: &Pending) -> Result<(), 
             }
             // It is gone, since its time was up: all of it is new again.
             Some(now) if now.is_empty() => {
-                there = whole(service, key, &ages, first).await?;
+                there = whole(service, key, ages, first).await?;
                 wrote |= there.is_none();
             }
             Some(now) => there = Some(now),
@@ -273,41 +355,6 @@ fn is_newer(sent: &Sent<'_>, there: &Row) -> bool {
         Some(AttributeValue::B(bytes)) => bytes.as_ref() < sent.bytes.as_slice(),
         _ => true,
     }
-}
-
-/// Attributes that fit into an item of the service. The largest values that do not are removed rather than left under
-/// a newer time, as values that fail their validation are.
-fn bounded<'a>(service: &Service, key: &ItemKey, attributes: &[Attribute<'a>]) -> Vec<Sent<'a>> {
-    let mut sent: Vec<Sent<'_>> = attributes
-        .iter()
-        .map(|attribute| Sent {
-            name: attribute.name,
-            bytes: encode(attribute),
-        })
-        .collect();
-    let size = |sent: &Sent<'_>| sent.name.len() + sent.bytes.len() + 3;
-    let mut bytes: usize = sent.iter().map(size).sum();
-    bytes += key.entity.as_ref().map_or(0, String::len);
-    while bytes > ITEM_BYTES {
-        let Some(largest) = (0..sent.len()).max_by_key(|at| sent[*at].bytes.len()) else {
-            break;
-        };
-        let before = size(&sent[largest]);
-        sent[largest].bytes = encode_removal(attributes[largest].order);
-        if size(&sent[largest]) == before {
-            break;
-        }
-        bytes = bytes - before + size(&sent[largest]);
-        service.figures.oversized.one();
-        tracing::error!(
-            table = service.table,
-            key = key.pk,
-            feature = sent[largest].name,
-            bytes = before,
-            "a value was removed: DynamoDB takes items of 400 KB, and with it the item would be larger. Keep it in the embedded store, or make it smaller"
-        );
-    }
-    sent
 }
 
 /// Sets attributes if nothing in the item is as new as the oldest of them. Gives what is there if something is.

@@ -1,5 +1,6 @@
 //! Reading files of the history back.
 
+use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,6 +34,43 @@ impl OfflineStore {
     pub async fn read(&self, name: &str) -> Result<RecordBatch, StoreError> {
         let bytes = self.get(name).await?;
         decode(bytes).map_err(|reason| self.damaged(name, reason))
+    }
+
+    /// Hands on the rows of every file of a group, with the file's name, whatever is compacted meanwhile. Some rows may be
+    /// handed on twice then: those of a file, and of the one that it was compacted into.
+    ///
+    /// # Errors
+    ///
+    /// What `take` says; [`StoreError`] when files cannot be listed or read, or one is not Parquet.
+    pub async fn read_all(
+        &self,
+        group: &str,
+        mut take: impl FnMut(&str, &RecordBatch) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let mut taken = HashSet::new();
+        loop {
+            let mut is_all = true;
+            for OfflineFile { name, .. } in self.files(group).await? {
+                if taken.contains(&name) {
+                    continue;
+                }
+                let bytes = match self.got(&name).await {
+                    Ok(bytes) => bytes,
+                    // It is in a file that the next listing shows.
+                    Err(Error::NotFound { .. }) => {
+                        is_all = false;
+                        continue;
+                    }
+                    Err(error) => return Err(self.explain(&name, &error)),
+                };
+                let rows = decode(bytes).map_err(|reason| self.damaged(&name, reason))?;
+                take(&name, &rows)?;
+                taken.insert(name);
+            }
+            if is_all {
+                return Ok(());
+            }
+        }
     }
 
     /// Files of this machine with all rows that a group has of a span, and others, in the folder `into`, where they stay

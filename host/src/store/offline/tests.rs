@@ -309,3 +309,27 @@ fn a_key_may_not_be_called_as_a_column_of_the_history_is() {
     let error = rows(&batch, &["_lane".to_owned()], 0, 0).unwrap_err();
     assert!(error.to_string().contains("another name"), "{error}");
 }
+
+#[test]
+fn every_row_is_read_although_files_are_compacted_while_others_are_read() {
+    let folder = TempDir::new().unwrap();
+    let store = opened(&folder);
+    write(&store, "one", &[batch(0, &[1, 2], 1)]);
+    write(&store, "other", &[batch(2, &[3], 1)]);
+    let names = futures::executor::block_on(store.files("driver")).unwrap();
+    assert_eq!(names.len(), 2);
+    let mut found = BTreeSet::new();
+    let read = store.read_all("driver", |name, rows| {
+        // The other one goes when it was listed and is not read yet, as if into a new file.
+        if name == names[0].name && found.is_empty() {
+            let path = |name: &str| folder.path().join("offline").join(name);
+            let made = names[1].name.replace("other", "compacted");
+            std::fs::rename(path(&names[1].name), path(&made)).unwrap();
+        }
+        let sequences = rows.column_by_name(SEQUENCE).unwrap();
+        found.extend(sequences.as_primitive::<UInt64Type>().values());
+        Ok(())
+    });
+    futures::executor::block_on(read).unwrap();
+    assert_eq!(found, BTreeSet::from([0, 1, 2]));
+}

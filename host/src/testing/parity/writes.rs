@@ -68,17 +68,17 @@ impl Writes {
             seen: BTreeSet::new(),
             writes: Self::default(),
         };
-        let files = history.files(chosen.group).await?;
         if let Some(first) = chosen.features.first() {
             reading.taken_back = history.taken_back(&first.pipeline).await?;
         }
-        for file in files {
-            let rows = history.read(&file.name).await?;
-            reading.rows(&rows).map_err(|reason| StoreError::Damaged {
-                path: format!("{}/{}", history.shown(), file.name).into(),
+        let take = |file: &str, rows: &RecordBatch| {
+            let taken = reading.rows(rows);
+            taken.map_err(|reason| StoreError::Damaged {
+                path: format!("{}/{file}", history.shown()).into(),
                 reason,
-            })?;
-        }
+            })
+        };
+        history.read_all(chosen.group, take).await?;
         let mut writes = reading.writes;
         writes.entities = reading.seen.len() as u64;
         writes.sampled = writes.known().len() as u64;
