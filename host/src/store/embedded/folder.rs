@@ -95,7 +95,10 @@ impl Folder {
                 .await?
                 .into_iter()
                 .find(|name| !name.ends_with(".partial") && name != MARKER);
-            if let Some(stray) = stray {
+            // Another process may have made the store since it was looked for.
+            if let Some(stray) = stray
+                && folder.read(MARKER).await?.is_none()
+            {
                 return Err(StoreError::NotAStore {
                     folder: folder.shown,
                     reason: format!(
