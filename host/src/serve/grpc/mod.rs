@@ -2,7 +2,7 @@
 //!
 //! Columns are moved into messages as they are; what is packed in the protocol is one copy of memory.
 //!
-//! A request passes its token, and has its place and its deadline, before its message is read ([`admit`]).
+//! A request passes its token, and has its place and its deadline, before its message is read (`admit`).
 
 /// What is made of the protocol by `cargo run -p penstock-proto`: messages, the service, and a client for tests and
 /// measurements.
