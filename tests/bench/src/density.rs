@@ -39,13 +39,7 @@ pub(crate) fn measure(figures: &mut Figures, quick: bool) -> anyhow::Result<()> 
         cold.load(&distinct(number))?;
     }
     drop(cold);
-    let column = |name, data_type| Field::new(name, data_type, false);
-    let opening = Arc::new(Opening {
-        config: "{}".into(),
-        event: "ride_offer".into(),
-        event_schema: Schema::new(vec![column("accepted", DataType::Boolean)]).into(),
-        key: Schema::new(vec![column("driver_id", DataType::Int64)]).into(),
-    });
+    let opening = opening();
     let limits = Limits::default();
     let before = resident()?;
     let sandbox = Sandbox::start(Compiler::InProcess, Some(&cache))?;
@@ -92,6 +86,17 @@ pub(crate) fn measure(figures: &mut Figures, quick: bool) -> anyhow::Result<()> 
     figures.insert("density_open_warm_s".into(), seconds);
     figures.insert("density_mib_per_idle_pipeline".into(), idle);
     Ok(())
+}
+
+/// What `driver_accept_proportion` is opened with.
+pub(crate) fn opening() -> Arc<Opening> {
+    let column = |name, data_type| Field::new(name, data_type, false);
+    Arc::new(Opening {
+        config: "{}".into(),
+        event: "ride_offer".into(),
+        event_schema: Schema::new(vec![column("accepted", DataType::Boolean)]).into(),
+        key: Schema::new(vec![column("driver_id", DataType::Int64)]).into(),
+    })
 }
 
 /// Memory of this process, in KiB.

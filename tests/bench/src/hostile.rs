@@ -10,9 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result};
 use arrow::array::{ArrayRef, BooleanArray, Int64Array, UInt32Array};
 use arrow::compute::take;
-use arrow::datatypes::{DataType, Field, Schema};
 use penstock::sandbox::{Limits, Resting};
-use penstock::transform::{Groups, Opening, Rows, Windowed as _};
+use penstock::transform::{Groups, Rows, Windowed as _};
 use tokio::sync::mpsc;
 
 use self::guests::{Attack, attacks, survive};
@@ -141,13 +140,7 @@ async fn work(
     component: Arc<penstock::sandbox::Component>,
     mut batches: mpsc::Receiver<Instant>,
 ) -> Result<Vec<Duration>> {
-    let column = |name, data_type| Field::new(name, data_type, false);
-    let opening = Arc::new(Opening {
-        config: "{}".into(),
-        event: "ride_offer".into(),
-        event_schema: Schema::new(vec![column("accepted", DataType::Boolean)]).into(),
-        key: Schema::new(vec![column("driver_id", DataType::Int64)]).into(),
-    });
+    let opening = crate::density::opening();
     let limits = Limits::default();
     let mut transform = Resting::open(&component, &opening, &limits, "neighbour").await?;
     let columns: [ArrayRef; 1] = [Arc::new(BooleanArray::from_iter(
