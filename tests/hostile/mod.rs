@@ -145,7 +145,7 @@ fn forget_peak() -> &'static str {
 }
 
 /// A figure of this process' memory, in bytes.
-fn resident(figure: &str) -> u64 {
+pub(crate) fn resident(figure: &str) -> u64 {
     let status =
         std::fs::read_to_string("/proc/self/status").expect("a process may look at itself");
     let line = status.lines().find_map(|line| line.strip_prefix(figure));

@@ -327,17 +327,22 @@ fn a_window_on_which_a_transform_fails_goes_to_the_invalid_values_and_the_others
     }
 }
 
-#[test]
-fn a_pool_without_room_is_no_fault_of_the_transform() {
-    let sandbox = Sandbox::start(Compiler::InProcess, None).unwrap();
-    let component = sandbox.load_file(&transform("unruly")).unwrap();
+/// What `unruly` is opened with.
+fn opening() -> Opening {
     let columns = |name, data_type| Arc::new(Schema::new(vec![Field::new(name, data_type, false)]));
-    let opening = Opening {
+    Opening {
         config: "{}".into(),
         event: "entry".into(),
         event_schema: columns("amount", DataType::Float64),
         key: columns("key", DataType::Int64),
-    };
+    }
+}
+
+#[test]
+fn a_pool_without_room_is_no_fault_of_the_transform() {
+    let sandbox = Sandbox::start(Compiler::InProcess, None).unwrap();
+    let component = sandbox.load_file(&transform("unruly")).unwrap();
+    let opening = opening();
     let limits = Limits::default();
     let open = || futures::executor::block_on(component.open_windowed(&opening, &limits, "unruly"));
     let instances: Vec<_> = (0..MAX_INSTANCES).map(|_| open().unwrap()).collect();
@@ -355,13 +360,7 @@ fn a_pool_without_room_is_no_fault_of_the_transform() {
 fn lanes_that_rest_hold_no_instance_and_tell_all_that_they_told() {
     let sandbox = Sandbox::start(Compiler::InProcess, None).unwrap();
     let component = Arc::new(sandbox.load_file(&transform("unruly")).unwrap());
-    let columns = |name, data_type| Arc::new(Schema::new(vec![Field::new(name, data_type, false)]));
-    let opening = Arc::new(Opening {
-        config: "{}".into(),
-        event: "entry".into(),
-        event_schema: columns("amount", DataType::Float64),
-        key: columns("key", DataType::Int64),
-    });
+    let opening = Arc::new(opening());
     let limits = Limits::default();
     let open = || Resting::open(&component, &opening, &limits, "unruly");
     // More than there is room for.
@@ -396,13 +395,7 @@ fn lanes_that_rest_hold_no_instance_and_tell_all_that_they_told() {
 fn a_call_waits_for_room_that_others_give_back() {
     let sandbox = Sandbox::start(Compiler::InProcess, None).unwrap();
     let component = Arc::new(sandbox.load_file(&transform("unruly")).unwrap());
-    let columns = |name, data_type| Arc::new(Schema::new(vec![Field::new(name, data_type, false)]));
-    let opening = Arc::new(Opening {
-        config: "{}".into(),
-        event: "entry".into(),
-        event_schema: columns("amount", DataType::Float64),
-        key: columns("key", DataType::Int64),
-    });
+    let opening = Arc::new(opening());
     let limits = Limits::default();
     let lane = Resting::open(&component, &opening, &limits, "unruly");
     let mut lane = futures::executor::block_on(lane).unwrap();

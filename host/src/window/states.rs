@@ -382,10 +382,13 @@ impl States {
         slots: &[u32],
         bytes: usize,
     ) -> Result<Vec<ArrayRef>, ArrowError> {
-        let fresh = slots.iter().filter(|slot| self.is_initial(**slot)).count();
-        let fresh_bytes = fresh.saturating_mul(self.initial_bytes);
-        if slots.len() > 1 && fresh_bytes > bytes {
-            return Err(ArrowError::OffsetOverflowError(fresh_bytes));
+        let of = |slots: usize| slots.saturating_mul(self.initial_bytes);
+        // Most states are so small that nobody need count.
+        if slots.len() > 1 && of(slots.len()) > bytes {
+            let fresh = slots.iter().filter(|slot| self.is_initial(**slot)).count();
+            if of(fresh) > bytes {
+                return Err(ArrowError::OffsetOverflowError(of(fresh)));
+            }
         }
         self.gather(slots)
     }

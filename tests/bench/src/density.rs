@@ -11,12 +11,16 @@ use penstock::store::FeatureStore as _;
 use penstock::store::embedded::{EmbeddedStore, PipelineLanes};
 use penstock::transform::Opening;
 
+use crate::hostile::resident;
 use crate::{Figures, support};
 
 /// Components, those of Python among them, and lanes of each.
 const COMPONENTS: usize = 1000;
 const OF_PYTHON: usize = 50;
 const LANES: usize = 3;
+
+/// Bytes.
+const MIB: f64 = 1_048_576.0;
 
 /// What each takes, and how long loading takes that were compiled before.
 pub(crate) fn measure(figures: &mut Figures, quick: bool) -> anyhow::Result<()> {
@@ -41,7 +45,7 @@ pub(crate) fn measure(figures: &mut Figures, quick: bool) -> anyhow::Result<()> 
     drop(cold);
     let opening = opening();
     let limits = Limits::default();
-    let before = resident()?;
+    let before = resident("VmRSS:");
     let sandbox = Sandbox::start(Compiler::InProcess, Some(&cache))?;
     let began = Instant::now();
     let mut lanes = Vec::new();
@@ -66,16 +70,17 @@ pub(crate) fn measure(figures: &mut Figures, quick: bool) -> anyhow::Result<()> 
     let new = runtime.block_on(EmbeddedStore::open(&place, &pipelines))?;
     runtime.block_on(new.close())?;
     drop(new);
-    let without_states = resident()?;
+    let without_states = resident("VmRSS:");
     let began = Instant::now();
     let store = runtime.block_on(EmbeddedStore::open(&place, &pipelines))?;
     let seconds = of_components + began.elapsed().as_secs_f64();
-    let of_states = resident()?.saturating_sub(without_states) as f64 / 1024.0 / components as f64;
-    let each = |kib: u64| kib.saturating_sub(before) as f64 / 1024.0 / components as f64;
-    let awake = each(resident()?);
+    let of_states =
+        resident("VmRSS:").saturating_sub(without_states) as f64 / MIB / components as f64;
+    let each = |bytes: u64| bytes.saturating_sub(before) as f64 / MIB / components as f64;
+    let awake = each(resident("VmRSS:"));
     // As they do by themselves after a minute.
     let gone = sandbox.let_go();
-    let idle = each(resident()?);
+    let idle = each(resident("VmRSS:"));
     println!(
         "{components} components ({of_python} of Python) with {LANES} lanes each: {seconds:.2} s to open warm ({of_components:.2} of that the components), {awake:.2} MiB \
          each at once, {idle:.2} MiB after {gone} instances have gone, of which {of_states:.2} MiB are of open states"
@@ -97,12 +102,4 @@ pub(crate) fn opening() -> Arc<Opening> {
         event_schema: Schema::new(vec![column("accepted", DataType::Boolean)]).into(),
         key: Schema::new(vec![column("driver_id", DataType::Int64)]).into(),
     })
-}
-
-/// Memory of this process, in KiB.
-fn resident() -> anyhow::Result<u64> {
-    let status = std::fs::read_to_string("/proc/self/status")?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.unwrap_or("0").trim().trim_end_matches(" kB");
-    Ok(kib.parse()?)
 }

@@ -14,6 +14,7 @@ use penstock::sandbox::{Limits, Resting};
 use penstock::transform::{Groups, Rows, Windowed as _};
 use tokio::sync::mpsc;
 
+pub(crate) use self::guests::resident;
 use self::guests::{Attack, attacks, survive};
 use crate::support::{HOST, transform};
 use crate::{Arguments, Figures};
@@ -104,15 +105,18 @@ fn part(times: &mut [Duration], percent: usize) -> Result<Duration> {
 fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
     let is_over = AtomicBool::new(false);
     let path = transform("driver_accept_proportion");
+    // Before anybody is handed batches: whoever does that goes on until it is over.
+    let components = (0..NEIGHBOURS).map(|_| Ok(Arc::new(HOST.sandbox.load_file(&path)?)));
+    let components = components.collect::<Result<Vec<_>>>()?;
     std::thread::scope(|scope| {
-        let neighbours: Vec<_> = (0..NEIGHBOURS)
-            .map(|number| {
+        let neighbours: Vec<_> = (0..)
+            .zip(components)
+            .map(|(number, component)| {
                 let (due, batches) = mpsc::channel(WAITING);
-                let component = Arc::new(HOST.sandbox.load_file(&path)?);
                 let task = HOST.lanes.spawn(work(component, batches));
                 let is_over = &is_over;
                 scope.spawn(move || {
-                    let mut next = Instant::now() + EVERY * number as u32 / NEIGHBOURS as u32;
+                    let mut next = Instant::now() + EVERY * number / NEIGHBOURS as u32;
                     while !is_over.load(Ordering::Relaxed) {
                         std::thread::park_timeout(next.saturating_duration_since(Instant::now()));
                         if Instant::now() < next {
@@ -124,9 +128,9 @@ fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
                         next += EVERY;
                     }
                 });
-                Ok(task)
+                task
             })
-            .collect::<Result<_>>()?;
+            .collect();
         beside();
         is_over.store(true, Ordering::Relaxed);
         let took = neighbours.into_iter().map(|task| HOST.io.block_on(task)?);
