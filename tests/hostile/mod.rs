@@ -62,6 +62,7 @@ fn host(guest_memory: usize) -> Host {
         lanes: runtime(),
         io: runtime(),
         clock: Arc::new(SystemClock::start()),
+        stores: Arc::default(),
     }
 }
 

@@ -53,6 +53,12 @@ impl Left {
         self
     }
 
+    /// Without the lines of the store that say something.
+    pub(crate) fn without(mut self, what: &str) -> Self {
+        self.store.retain(|line| !line.contains(what));
+        self
+    }
+
     /// Fails with what is different.
     #[track_caller]
     pub(crate) fn is(&self, expected: &Self, what: &str) {

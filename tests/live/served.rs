@@ -1,11 +1,13 @@
 //! What live pipelines tell of themselves over HTTP.
 
-use serde_json::Value;
+use penstock::store::dynamodb::DynamoDbStore;
+use serde_json::{Value, json};
 
 use super::pipeline::{Pipeline, Process, wait};
 use super::topic::Topic;
-use crate::crash::stream::WINDOWS;
-use crate::support::ask;
+use crate::crash::stream::{KEYS, WINDOWS};
+use crate::support::servers::dynamodb::{self, SHARED};
+use crate::support::{HOST, ask};
 
 const RUN: &str = "commit_every = \"20ms\"";
 
@@ -86,6 +88,68 @@ fn what_is_told_while_it_works_is_what_is_reported_at_the_end() {
     let summary = process.stop();
     assert_eq!(summary[0]["events"], told["events"]);
     assert_eq!(summary[0]["rejected_by_reason"], told["rejected_by_reason"]);
+}
+
+/// What is answered of a feature of every key: when each value is of, and the value.
+fn answered(address: &str, feature: &str) -> Vec<Option<(String, u64)>> {
+    let keys: Vec<String> = (0..KEYS).map(|key| key.to_string()).collect();
+    let body = json!({"entities": keys, "features": [feature]});
+    let url = format!("http://{address}/v1/groups/key/batch-get");
+    let answer = HOST.io.block_on(async {
+        let request = reqwest::Client::new().post(url);
+        let request = request.header("content-type", "application/json");
+        let answer = request.body(body.to_string()).send().await.unwrap();
+        let (code, text) = (answer.status().as_u16(), answer.text().await.unwrap());
+        assert_eq!(code, 200, "{text}");
+        serde_json::from_str::<Value>(&text).unwrap()
+    });
+    let told = &answer["features"][0];
+    let times = told["event_times"].as_array().unwrap().iter();
+    let values = times.zip(told["values"].as_array().unwrap());
+    let values = values.map(|(time, value)| Some((time.as_str()?.to_owned(), value.as_u64()?)));
+    values.collect()
+}
+
+#[test]
+fn what_is_committed_is_served_at_once_however_old_the_cache_may_be() {
+    for (name, is_table) in [("served-cached", false), ("served-cached-table", true)] {
+        let mut topic = Topic::new(name, 2, 302);
+        topic.write(300);
+        let (mut store, mut settings) = ("store".to_owned(), String::new());
+        if is_table {
+            let table = dynamodb::table(name);
+            HOST.io.block_on(DynamoDbStore::init(&table)).unwrap();
+            store = format!("dynamodb://{name}\"\nstate = \"state");
+            settings = dynamodb::settings(&format!("http://127.0.0.1:{}", SHARED.port()));
+        }
+        let pipeline = listening_with(&topic, name, (&store, &settings));
+        let with_cache = |max_age: &str| {
+            let environment = pipeline.folder.text("penstock.toml");
+            let cache = format!("[environments.local]\ncache = {{ max_age = \"{max_age}\" }}");
+            let environment = environment.replacen("[environments.local]", &cache, 1);
+            environment.replacen("output =", "serving = {}\noutput =", 1)
+        };
+        pipeline.folder.write("penstock.toml", with_cache("1h"));
+        let mut process = pipeline.start("one");
+        let address = process.address();
+        wait_for_ready(&address);
+        let (mut answers, feature) = (Vec::new(), "rows_1m");
+        for _ in 0..4 {
+            pipeline.catch_up(&topic, &mut [&mut process]);
+            answers.push(answered(&address, feature));
+            topic.write(600);
+        }
+        pipeline.catch_up(&topic, &mut [&mut process]);
+        answers.push(answered(&address, feature));
+        assert!(answers.windows(2).all(|pair| pair[0] != pair[1]));
+        process.stop();
+        // Another process, which has never seen any of it.
+        let mut other = pipeline.start("one");
+        let address = other.address();
+        wait_for_ready(&address);
+        assert_eq!(answers.last(), Some(&answered(&address, feature)));
+        other.stop();
+    }
 }
 
 #[test]

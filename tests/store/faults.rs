@@ -61,7 +61,7 @@ fn nothing_is_lost_where_requests_are_cut_stalled_throttled_and_refused() {
             .collect();
         let written = items("10m", &[("f", 1)], (1, round.cast_unsigned() * 1000), &rows);
         HOST.io.block_on(async {
-            cache.write(0, written).await.unwrap();
+            store.write(0, written).await.unwrap();
             // What was written through the cache is never missing in it, whatever the service does.
             let asked: Vec<&str> = entities.iter().map(String::as_str).take(5).collect();
             if let Ok(found) = cache.batch_get(GROUP, &asked, &feature).await {
@@ -69,7 +69,7 @@ fn nothing_is_lost_where_requests_are_cut_stalled_throttled_and_refused() {
                     assert_eq!(values[0].as_ref().unwrap().order.event_time, round);
                 }
             }
-            cache.flush_lane(PIPELINE, 0).await.unwrap();
+            store.flush_lane(PIPELINE, 0).await.unwrap();
         });
     }
     let figures = store.figures();

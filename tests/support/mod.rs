@@ -33,6 +33,7 @@ pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
         lanes: runtime(),
         io: runtime(),
         clock: Arc::new(SystemClock::start()),
+        stores: Arc::default(),
     }
 });
 

@@ -11,7 +11,7 @@ use crate::support::transform;
 /// The mark before the knobs in the guest `versioned`.
 const MARK: u64 = 0x5eed_ba5e_0dd5_ca1e;
 
-/// What a version of the guest `versioned` does wrong.
+/// What a version of the guest `versioned` does wrong, or otherwise than usual.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Wrong {
     Nothing,
@@ -30,6 +30,8 @@ pub(super) enum Wrong {
     IsSilentAtTimes,
     FinishTraps,
     MergeTraps,
+    /// The sum of each window that it finishes is what it adds to rows: so that each output says who made it.
+    Signs,
 }
 
 /// Windows whose features the guest `versioned` has.
@@ -75,6 +77,7 @@ fn of_guest(guest: &str, adds: u64, wrong: Wrong) -> Vec<u8> {
         Wrong::IsSilentAtTimes => 12,
         Wrong::FinishTraps => 13,
         Wrong::MergeTraps => 14,
+        Wrong::Signs => 15,
     };
     bytes[place + 8..place + 16].copy_from_slice(&adds.to_le_bytes());
     bytes[place + 16..place + 24].copy_from_slice(&wrong.to_le_bytes());

@@ -9,8 +9,8 @@ use penstock::config::{CacheSettings, FeaturePlace, StorePlace};
 use penstock::simulate::{RidesSpec, write_rides};
 use penstock::store::embedded::{EmbeddedStore, PipelineLanes};
 use penstock::store::{
-    FeatureBatch, FeatureColumn, FeatureStore, Items, PutBatch, PutColumn, PutStore as _,
-    ServedStore,
+    FeatureBatch, FeatureColumn, FeatureStore, Items, OpenStores, PutBatch, PutColumn,
+    PutStore as _, ServedStore,
 };
 use serde_json::{Value, json};
 
@@ -107,7 +107,8 @@ fn values_that_are_put_to_the_same_group_are_no_difference() {
     HOST.io.block_on(async {
         let place = FeaturePlace::Embedded(StorePlace::Folder(folder.path("store")));
         let history = StorePlace::Folder(folder.path("history"));
-        let store = ServedStore::open(&place, CacheSettings::default(), Some(history));
+        let (stores, cache) = (OpenStores::default(), CacheSettings::default());
+        let store = ServedStore::open(&stores, &place, cache, Some(history));
         let put = PutBatch {
             group: "driver".to_owned(),
             entities: StringArray::from(vec![driver]),

@@ -228,6 +228,7 @@ fn host() -> Result<Host, Failure> {
         lanes: runtime("lane", threads)?,
         io: runtime("io", IO_THREADS)?,
         clock: Arc::new(SystemClock::start()),
+        stores: Arc::default(),
     })
 }
 

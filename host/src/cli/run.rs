@@ -222,7 +222,7 @@ fn start_server<'a>(
             "these pipelines are to listen on {address} and on {other}, and a process listens once; choose one with --listen"
         )));
     }
-    let features = served(&environments, admin.is_some(), telemetry)?;
+    let features = served(&environments, admin.is_some(), host, telemetry)?;
     if admin.is_none() && features.is_none() {
         return Ok(None);
     }
@@ -243,6 +243,7 @@ fn start_server<'a>(
 fn served(
     environments: &[&Environment],
     has_admin: bool,
+    host: &Host,
     telemetry: &Arc<Telemetry>,
 ) -> Result<Option<ServedFeatures>, Failure> {
     let mut serving = environments
@@ -266,6 +267,7 @@ fn served(
     Ok(Some(ServedFeatures {
         settings: settings.clone(),
         store: Arc::new(Opening::new(
+            Arc::clone(&host.stores),
             features,
             environment.cache,
             environment.offline.clone(),

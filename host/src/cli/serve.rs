@@ -14,6 +14,7 @@ use crate::config::{
 };
 use crate::pipeline::telemetry::Telemetry;
 use crate::serve::{Answering, Opening, ServedFeatures, Server, USUAL_FEATURES};
+use crate::store::OpenStores;
 
 /// Serves the features of a store to models, over REST and gRPC, until it is stopped.
 ///
@@ -82,7 +83,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let signals = Signals::catch_on(runtime.handle())?;
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::start());
     let telemetry = Arc::new(Telemetry::new(Arc::clone(&clock)));
-    let store = Opening::new(place, cache, offline, Arc::clone(&telemetry));
+    let stores = Arc::new(OpenStores::default());
+    let store = Opening::new(stores, place, cache, offline, Arc::clone(&telemetry));
     let what = Answering {
         operations: None,
         telemetry,

@@ -105,7 +105,7 @@ pub fn run(
         .into_iter()
         .map(|(opened, progress)| {
             let place = opened.place().map(ToString::to_string);
-            let store = place.map(|place| Arc::clone(&stores[&place]));
+            let store = place.map(|place| Arc::clone(&stores[&place].0));
             let telemetry = Arc::clone(&progress.telemetry);
             (start(host, opened, store, &progress, stop), telemetry)
         })
@@ -121,15 +121,16 @@ pub fn run(
             report
         })
         .collect();
-    // All are closed, whatever becomes of one; a pipeline whose store does not close has not ended well.
-    for (place, store) in stores {
-        if let Err(error) = host.io.block_on(store.close()) {
-            let wrote_there = |report: &&mut Result<RunReport, RunError>| {
-                report
-                    .as_ref()
-                    .is_ok_and(|report| report.store.as_ref() == Some(&place))
+    // All are closed, whatever becomes of one; a pipeline whose lanes do not close has not ended well.
+    for (store, lanes) in stores.into_values() {
+        for of in lanes {
+            let Err(error) = host.io.block_on(store.close_lanes(&of.pipeline)) else {
+                continue;
             };
-            if let Some(report) = reports.iter_mut().find(wrote_there) {
+            let is_of = |report: &&mut Result<RunReport, RunError>| {
+                (report.as_ref()).is_ok_and(|report| report.pipeline == of.pipeline)
+            };
+            if let Some(report) = reports.iter_mut().find(is_of) {
                 *report = Err(error.into());
             }
         }
@@ -137,8 +138,8 @@ pub fn run(
     Ok(reports)
 }
 
-/// Stores by where they are.
-type Stores = HashMap<String, Arc<EmbeddedStore>>;
+/// Stores by where they are, with the lanes that are open in them.
+type Stores = HashMap<String, (Arc<EmbeddedStore>, Vec<PipelineLanes>)>;
 
 /// Opens each store once, however many pipelines write to it.
 fn open_stores<'a>(
@@ -158,8 +159,12 @@ fn open_stores<'a>(
         }
     }
     let open = lanes.into_iter().map(|(name, (place, lanes))| {
-        let store = host.io.block_on(EmbeddedStore::open(place, &lanes))?;
-        Ok((name, Arc::new(store)))
+        let store = host.io.block_on(async {
+            let store = host.stores.make_embedded(place).await?;
+            store.open_lanes(&lanes).await?;
+            Ok::<_, StoreError>(store)
+        })?;
+        Ok((name, (store, lanes)))
     });
     open.collect()
 }
@@ -197,8 +202,8 @@ fn start(
     let source = Replay::open_until(opened.replay.clone(), Arc::clone(&progress.read), stop)
         .map_err(|error| read(error.into()))?;
     let table = opened.table.as_ref();
-    let table = table.map(|place| host.io.block_on(DynamoDbStore::open(place)));
-    let table = table.transpose()?.map(Arc::new);
+    let table = table.map(|place| host.io.block_on(host.stores.table(place)));
+    let table = table.transpose()?;
     let store: Option<Arc<dyn FeatureStore>> = match (&table, &lanes_at) {
         (Some(table), _) => Some(Arc::clone(table) as Arc<dyn FeatureStore>),
         (None, Some(lanes_at)) if opened.store.is_some() => {

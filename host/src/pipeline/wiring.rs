@@ -31,6 +31,7 @@ use crate::source::live::DeclaredError;
 use crate::source::prepared::TimeRange;
 use crate::source::recording::Recording;
 use crate::source::replay::ReplaySpec;
+use crate::store::OpenStores;
 use crate::store::validation::Checker;
 use crate::transform::{CallError, HOST_COLUMNS, Mapper, MapperSpec, Windowed};
 
@@ -51,6 +52,8 @@ pub struct Host {
     pub io: tokio::runtime::Runtime,
     /// The clock by which lanes commit.
     pub clock: Arc<dyn Clock>,
+    /// The stores that are open, shared with who serves them.
+    pub stores: Arc<OpenStores>,
 }
 
 /// Why a pipeline cannot be put together: bad input, unless [`WiringError::is_of_the_system`].

@@ -12,11 +12,13 @@ use tokio::sync::OnceCell;
 use crate::config::{CacheSettings, FeaturePlace, StorePlace};
 use crate::pipeline::telemetry::Telemetry;
 use crate::store::{
-    Declaration, FeatureName, FeatureReader, ItemPlace, PutBatch, PutStore, ServedStore, StoreError,
+    Declaration, FeatureName, FeatureReader, ItemPlace, OpenStores, PutBatch, PutStore,
+    ServedStore, StoreError,
 };
 
 /// The store at a place, behind a cache, opened or not yet.
 pub struct Opening {
+    stores: Arc<OpenStores>,
     place: FeaturePlace,
     cache: CacheSettings,
     offline: Option<StorePlace>,
@@ -25,16 +27,18 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// A store that is opened later, with the history that what is put goes to. What its cache and its table tell is in
+    /// A store that is opened later, as one of those that are open in this process, with the history that what is put goes to. What its cache and its table tell is in
     /// `telemetry` from then on.
     #[must_use]
     pub fn new(
+        stores: Arc<OpenStores>,
         place: FeaturePlace,
         cache: CacheSettings,
         offline: Option<StorePlace>,
         telemetry: Arc<Telemetry>,
     ) -> Self {
         Self {
+            stores,
             place,
             cache,
             offline,
@@ -45,7 +49,8 @@ impl Opening {
 
     async fn store(&self) -> Result<&ServedStore, StoreError> {
         let open = async || {
-            let store = ServedStore::open(&self.place, self.cache, self.offline.clone()).await?;
+            let (stores, offline) = (&self.stores, self.offline.clone());
+            let store = ServedStore::open(stores, &self.place, self.cache, offline).await?;
             self.telemetry.set_cache(Arc::clone(store.cache_figures()));
             if let Some(figures) = store.table_figures() {
                 self.telemetry.set_puts(Arc::clone(figures));

@@ -1,8 +1,8 @@
 //! A cache of items in front of any store.
 //!
-//! In come lookups, of which each missing item is loaded once however many ask for it, and writes, which go through to
-//! the store and into what is held. Out go items that are never behind what was written through this cache, and behind
-//! what others have written by at most the `max_age` that it was made with.
+//! In come lookups, of which each missing item is loaded once however many ask for it, and what is written to the store,
+//! which tells the caches in front of it ([`Caches`]). Out go items that are never behind what was written through this
+//! store, and behind what others have written by at most the `max_age` that the cache was made with.
 //!
 //! What it must never do: let what a load brings take the place of something newer. A load reads the store at some
 //! moment, and a write may come after that moment and before the load is done. So whatever meets is *merged* as items
@@ -11,7 +11,7 @@
 //! into for longer than `max_age` meets nothing any more: a rollback may have taken it back from the store.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, Weak};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -26,9 +26,7 @@ use super::declared::resolve;
 use super::figures::CacheFigures;
 use super::item;
 use super::known::{GOOD_FOR, Known, KnownGroups};
-use super::{
-    Before, Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError,
-};
+use super::{Before, Declaration, FeatureName, FeatureReader, ItemPlace, Items, StoreError};
 
 /// What an entry costs beside its key and its item, about.
 const ENTRY_BYTES: u64 = 128;
@@ -59,50 +57,96 @@ struct Loading {
     done: watch::Sender<bool>,
 }
 
-/// A store behind a cache.
+/// Items that were read or written a short while ago.
 #[derive(Debug)]
-pub struct Cached<S: ?Sized> {
+struct ItemCache {
     max_age: Duration,
     held: Held<Key, Entry, DefaultHashBuilder>,
     loading: Mutex<HashMap<Key, Loading>>,
-    groups: KnownGroups,
     figures: Arc<CacheFigures>,
+}
+
+/// The caches in front of a store, which hear of what is written there once it can be read.
+#[derive(Debug, Default, Clone)]
+pub struct Caches(Arc<RwLock<Vec<Weak<ItemCache>>>>);
+
+/// A store behind a cache.
+#[derive(Debug)]
+pub struct Cached<S: ?Sized> {
+    cache: Arc<ItemCache>,
+    groups: KnownGroups,
     store: Arc<S>,
 }
 
-impl<S: FeatureReader + ?Sized> Cached<S> {
-    /// A cache of at most so many bytes. An item that was read longer than `max_age` ago is read again before it is
-    /// answered with: the bound on how far answers are behind what others write.
-    #[must_use]
-    pub fn new(store: Arc<S>, bytes: u64, max_age: Duration) -> Self {
+impl Caches {
+    fn add(&self, cache: &Arc<ItemCache>) {
+        let mut caches = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        caches.retain(|cache| cache.strong_count() > 0);
+        caches.push(Arc::downgrade(cache));
+    }
+
+    fn all(&self) -> Vec<Arc<ItemCache>> {
+        let caches = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        caches.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    /// Whether there are none: then nobody need be told of anything.
+    pub(super) fn is_empty(&self) -> bool {
+        let caches = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        caches.is_empty()
+    }
+
+    /// Items were written, and can be read.
+    pub(super) async fn written(&self, items: &Items) {
+        for cache in self.all() {
+            for (entity, item) in items.iter() {
+                let place = ItemPlace {
+                    group: &items.group,
+                    pipeline: &items.pipeline,
+                    window: &items.window,
+                    entity: std::str::from_utf8(entity).expect("entities are texts"),
+                };
+                cache.written(&place, item).await;
+            }
+        }
+    }
+
+    /// An item was written, and can be read.
+    pub(super) async fn written_one(&self, place: &ItemPlace<'_>, item: &[u8]) {
+        for cache in self.all() {
+            cache.written(place, item).await;
+        }
+    }
+
+    /// What was written of items has been taken back.
+    pub(super) async fn taken_back(&self, items: &[Before]) {
+        for cache in self.all() {
+            for item in items {
+                cache.forget(&key_of(&item.place())).await;
+            }
+        }
+    }
+}
+
+impl ItemCache {
+    /// A cache of at most so many bytes.
+    fn new(bytes: u64, max_age: Duration) -> Self {
         let weigh = |key: &Key, entry: &Entry| {
             let item = entry.item.as_ref().map_or(0, Bytes::len);
             let bytes = (key.len() + item) as u64 + ENTRY_BYTES;
             u32::try_from(bytes).unwrap_or(u32::MAX)
         };
         Self {
-            store,
             max_age,
             held: (Held::builder().max_capacity(bytes).weigher(weigh))
                 .build_with_hasher(DefaultHashBuilder::default()),
             loading: Mutex::default(),
-            groups: KnownGroups::default(),
             figures: Arc::default(),
         }
     }
 
-    /// What it tells while it works.
-    pub fn figures(&self) -> &Arc<CacheFigures> {
-        &self.figures
-    }
-
-    /// The bound on how far answers are behind what others write.
-    pub fn max_age(&self) -> Duration {
-        self.max_age
-    }
-
     /// How many items are held, and their bytes, about.
-    pub fn size(&self) -> (u64, u64) {
+    fn size(&self) -> (u64, u64) {
         (self.held.entry_count(), self.held.weighted_size())
     }
 
@@ -121,7 +165,12 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
         None
     }
 
-    async fn read(&self, places: &[ItemPlace<'_>]) -> Result<Vec<Option<Bytes>>, StoreError> {
+    /// The items at some places: those that are held, and others from the store.
+    async fn read(
+        &self,
+        store: &(impl FeatureReader + ?Sized),
+        places: &[ItemPlace<'_>],
+    ) -> Result<Vec<Option<Bytes>>, StoreError> {
         let mut found: Vec<Option<Entry>> = Vec::with_capacity(places.len());
         // Most are there: one moment and one buffer are enough for all of them.
         let (now, mut key) = (Instant::now(), Key::new());
@@ -151,7 +200,7 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
                 return Ok(items.collect());
             }
             if !ours.is_empty() {
-                let loaded = self.load(&ours, &keys, places).await?;
+                let loaded = self.load(store, &ours, &keys, places).await?;
                 for (at, entry) in loaded {
                     // A key may be there twice.
                     let same = (0..keys.len()).filter(|other| keys[*other] == keys[at]);
@@ -209,6 +258,7 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
     /// Loads items that were said to be loaded here.
     async fn load(
         &self,
+        store: &(impl FeatureReader + ?Sized),
         ours: &[usize],
         keys: &[Key],
         places: &[ItemPlace<'_>],
@@ -220,7 +270,7 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
         };
         let asked = Instant::now();
         let wanted: Vec<ItemPlace<'_>> = ours.iter().map(|at| places[*at]).collect();
-        let loaded = self.store.items(&wanted).await;
+        let loaded = store.items(&wanted).await;
         let loaded = loaded.inspect_err(|_| self.figures.failed.one())?;
         let mut entries = Vec::with_capacity(ours.len());
         for (at, item) in ours.iter().zip(loaded) {
@@ -291,48 +341,47 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
     }
 
     /// Merges what was written into what is held, or is being loaded.
-    async fn written(&self, items: &Items) -> Result<(), StoreError> {
-        let now = Instant::now();
-        for (entity, item) in items.iter() {
-            let place = ItemPlace {
-                group: &items.group,
-                pipeline: &items.pipeline,
-                window: &items.window,
-                entity: std::str::from_utf8(entity).expect("entities are texts"),
-            };
-            let key = key_of(&place);
-            let mut is_loading = false;
-            if let Some(load) = self.loading().get_mut(&key) {
-                let before = load.written.take();
-                let before = before.map(Bytes::from);
-                load.written = merged(before.as_ref(), item, &place)?.map(Vec::from);
-                is_loading = true;
-            }
-            // What is not held stays so, because an item that was written need not be all that there is. Where it is
-            // being loaded, it may be held at any moment, without this if its load did not find this any more.
-            if !is_loading && !self.held.contains_key(&key) {
-                continue;
-            }
-            let put = |before: Option<moka::Entry<Key, Entry>>| {
-                let op = match before.map(moka::Entry::into_value) {
-                    None => Ok(Op::Nop),
-                    Some(Entry {
-                        item: held, asked, ..
-                    }) => merged(held.as_ref(), item, &place).map(|item| {
-                        Op::Put(Entry {
-                            item,
-                            asked,
-                            touched: now,
-                        })
-                    }),
-                };
-                std::future::ready(op)
-            };
-            self.held
-                .entry_by_ref(&key)
-                .and_try_compute_with(put)
-                .await?;
+    async fn written(&self, place: &ItemPlace<'_>, item: &[u8]) {
+        let key = key_of(place);
+        if self.merge(&key, place, item).await.is_err() {
+            // What cannot be merged is damaged, here or in the store, which will say so to whoever reads it.
+            self.forget(&key).await;
         }
+    }
+
+    async fn merge(&self, key: &Key, place: &ItemPlace<'_>, item: &[u8]) -> Result<(), StoreError> {
+        let now = Instant::now();
+        let mut is_loading = false;
+        if let Some(load) = self.loading().get_mut(key) {
+            let before = load.written.take();
+            let before = before.map(Bytes::from);
+            load.written = merged(before.as_ref(), item, place)?.map(Vec::from);
+            is_loading = true;
+        }
+        // What is not held stays so, because an item that was written need not be all that there is. Where it is
+        // being loaded, it may be held at any moment, without this if its load did not find this any more.
+        if !is_loading && !self.held.contains_key(key) {
+            return Ok(());
+        }
+        let put = |before: Option<moka::Entry<Key, Entry>>| {
+            let op = match before.map(moka::Entry::into_value) {
+                None => Ok(Op::Nop),
+                Some(Entry {
+                    item: held, asked, ..
+                }) => merged(held.as_ref(), item, place).map(|item| {
+                    Op::Put(Entry {
+                        item,
+                        asked,
+                        touched: now,
+                    })
+                }),
+            };
+            std::future::ready(op)
+        };
+        self.held
+            .entry_by_ref(key)
+            .and_try_compute_with(put)
+            .await?;
         Ok(())
     }
 
@@ -345,6 +394,30 @@ impl<S: FeatureReader + ?Sized> Cached<S> {
         // As the changes of one key happen one after the other: a load ends before this, or sees what was said to it.
         let gone = |_| std::future::ready(Op::Remove);
         self.held.entry_by_ref(key).and_compute_with(gone).await;
+    }
+}
+
+impl<S: FeatureReader + ?Sized> Cached<S> {
+    /// A cache of at most so many bytes in front of a store, which tells it of what is written through it. An item that
+    /// was read longer than `max_age` ago is read again before it is answered with: the bound on how far answers are
+    /// behind what others write.
+    #[must_use]
+    pub fn new(store: Arc<S>, bytes: u64, max_age: Duration) -> Self {
+        let cache = Arc::new(ItemCache::new(bytes, max_age));
+        // Before anything is loaded: of what is written from now on it hears.
+        if let Some(caches) = store.caches() {
+            caches.add(&cache);
+        }
+        Self {
+            cache,
+            groups: KnownGroups::default(),
+            store,
+        }
+    }
+
+    /// What the cache tells while it works.
+    pub fn figures(&self) -> &Arc<CacheFigures> {
+        &self.cache.figures
     }
 
     async fn group(&self, group: &str, good_for: Duration) -> Result<Known, StoreError> {
@@ -439,97 +512,11 @@ impl<S: FeatureReader + ?Sized> FeatureReader for Cached<S> {
         &'a self,
         places: &'a [ItemPlace<'a>],
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
-        self.read(places).boxed()
+        self.cache.read(self.store.as_ref(), places).boxed()
     }
 
     fn unix(&self) -> i64 {
         self.store.unix()
-    }
-}
-
-impl<S: FeatureStore + ?Sized> FeatureStore for Cached<S> {
-    fn declare<'a>(
-        &'a self,
-        declarations: &'a [Declaration],
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            let declared = self.store.declare(declarations).await;
-            self.groups.clear();
-            declared
-        }
-        .boxed()
-    }
-
-    fn begin_epoch<'a>(&'a self, pipeline: &'a str) -> BoxFuture<'a, Result<u64, StoreError>> {
-        self.store.begin_epoch(pipeline)
-    }
-
-    fn raise_epoch<'a>(
-        &'a self,
-        pipeline: &'a str,
-        epoch: u64,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.store.raise_epoch(pipeline, epoch)
-    }
-
-    fn write(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move {
-            // The store first: a load that begins after this reads what was written, and one that began before finds
-            // it here.
-            self.store.write(lane, items.clone()).await?;
-            self.written(&items).await
-        }
-        .boxed()
-    }
-
-    fn check(&self, items: &Items) -> Result<(), StoreError> {
-        self.store.check(items)
-    }
-
-    fn put(&self, lane: u32, items: Items) -> BoxFuture<'_, Result<(), StoreError>> {
-        async move {
-            self.store.put(lane, items.clone()).await?;
-            self.written(&items).await
-        }
-        .boxed()
-    }
-
-    fn take_back<'a>(
-        &'a self,
-        lane: (&'a str, u32),
-        items: &'a [Before],
-        epoch: u64,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        async move {
-            self.store.take_back(lane, items, epoch).await?;
-            for item in items {
-                let place = ItemPlace {
-                    group: &item.group,
-                    pipeline: &item.pipeline,
-                    window: &item.window,
-                    entity: &item.entity,
-                };
-                self.forget(&key_of(&place)).await;
-            }
-            Ok(())
-        }
-        .boxed()
-    }
-
-    fn flush_lane<'a>(
-        &'a self,
-        pipeline: &'a str,
-        lane: u32,
-    ) -> BoxFuture<'a, Result<(), StoreError>> {
-        self.store.flush_lane(pipeline, lane)
-    }
-
-    fn flush(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.store.flush()
-    }
-
-    fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
-        self.store.close()
     }
 }
 

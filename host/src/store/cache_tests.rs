@@ -6,12 +6,13 @@ use proptest::prelude::*;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::store::Order;
 use crate::store::item::{Attribute, merge};
+use crate::store::{FeatureStore, Order};
 
 /// A store of one window, whose answers wait until they are let go.
 #[derive(Debug)]
 struct Slow {
+    caches: Caches,
     items: Mutex<BTreeMap<String, Vec<u8>>>,
     asked: Mutex<Vec<String>>,
     /// A permit for each load: it has read the store, and may bring what it read.
@@ -23,6 +24,7 @@ struct Slow {
 impl Slow {
     fn new() -> Arc<Self> {
         Arc::new(Self {
+            caches: Caches::default(),
             items: Mutex::default(),
             asked: Mutex::default(),
             answers: Semaphore::new(0),
@@ -84,6 +86,10 @@ impl FeatureReader for Slow {
         }
         .boxed()
     }
+
+    fn caches(&self) -> Option<&Caches> {
+        Some(&self.caches)
+    }
 }
 
 impl FeatureStore for Slow {
@@ -99,7 +105,24 @@ impl FeatureStore for Slow {
         for (entity, item) in items.iter() {
             self.put(std::str::from_utf8(entity).unwrap(), item);
         }
-        std::future::ready(Ok(())).boxed()
+        async move {
+            self.caches.written(&items).await;
+            Ok(())
+        }
+        .boxed()
+    }
+
+    fn take_back<'a>(
+        &'a self,
+        _: (&'a str, u32),
+        items: &'a [Before],
+        _: u64,
+    ) -> BoxFuture<'a, Result<(), StoreError>> {
+        async move {
+            self.caches.taken_back(items).await;
+            Ok(())
+        }
+        .boxed()
     }
 
     fn flush_lane<'a>(&'a self, _: &'a str, _: u32) -> BoxFuture<'a, Result<(), StoreError>> {
@@ -186,7 +209,7 @@ async fn what_is_taken_back_does_not_come_back_with_a_load_that_was_under_way() 
         // The load has read what is then taken back, and so has been told what was written.
         store.has_read.acquire().await.unwrap().forget();
         if is_written_meanwhile {
-            cache.write(0, items("e", &[("a@1", 3)])).await.unwrap();
+            store.write(0, items("e", &[("a@1", 3)])).await.unwrap();
         }
         (store.items.lock().unwrap()).insert("e".to_owned(), then.clone());
         let before = Before {
@@ -196,7 +219,7 @@ async fn what_is_taken_back_does_not_come_back_with_a_load_that_was_under_way() 
             entity: "e".to_owned(),
             item: Some(then.clone().into()),
         };
-        cache.take_back(("p", 0), &[before], 0).await.unwrap();
+        store.take_back(("p", 0), &[before], 0).await.unwrap();
         store.answers.add_permits(2);
         loading.await.unwrap();
         assert_eq!(read(&cache, "e").await, Some(then.clone()));
@@ -217,7 +240,7 @@ async fn a_load_in_flight_does_not_take_the_place_of_a_newer_write() {
     };
     // The load has read the old item, and has not brought it yet.
     store.has_read.acquire().await.unwrap().forget();
-    cache.write(0, items("e", &[("a@1", 2)])).await.unwrap();
+    store.write(0, items("e", &[("a@1", 2)])).await.unwrap();
     store.answers.add_permits(1);
     let newest = item(&[("a@1", 2), ("b@1", 1)]);
     assert_eq!(loading.await.unwrap(), Some(newest.clone()));
@@ -247,7 +270,7 @@ async fn a_missing_item_is_loaded_once_however_many_ask_and_absence_is_held() {
     // What is absent is older than anything.
     assert_eq!(read(&cache, "e").await, None);
     assert!(cache.figures().absent_hits.get() > 0);
-    cache.write(0, items("e", &[("a@1", 1)])).await.unwrap();
+    store.write(0, items("e", &[("a@1", 1)])).await.unwrap();
     assert_eq!(read(&cache, "e").await, Some(item(&[("a@1", 1)])));
     assert_eq!(store.asked(), 2);
 }
@@ -279,7 +302,7 @@ async fn a_load_that_fails_or_is_given_up_leaves_nobody_waiting() {
     second.abort();
     store.answers.add_permits(1);
     assert!(third.await.unwrap());
-    assert!(cache.loading().is_empty());
+    assert!(cache.cache.loading().is_empty());
 }
 
 #[tokio::test]
@@ -309,8 +332,8 @@ async fn it_holds_no_more_than_it_may() {
         store.put(&entity, &item(&[("a@1", number)]));
         cache.items(&[place(&entity)]).await.unwrap();
     }
-    cache.held.run_pending_tasks().await;
-    let (count, bytes) = cache.size();
+    cache.cache.held.run_pending_tasks().await;
+    let (count, bytes) = cache.cache.size();
     assert!(
         bytes <= 20_000 && count > 20,
         "{count} items of {bytes} bytes"
@@ -353,7 +376,7 @@ proptest! {
                 tokio::spawn(async move {
                     match step {
                         Step::Write(entity, time) => {
-                            cache.write(0, items(&entity.to_string(), &[("a@1", time)])).await.unwrap();
+                            store.write(0, items(&entity.to_string(), &[("a@1", time)])).await.unwrap();
                             let mut written = written.lock().unwrap();
                             let newest = written.entry(entity).or_insert(time);
                             *newest = time.max(*newest);
@@ -376,7 +399,7 @@ proptest! {
                 let found = read(&cache, &entity.to_string()).await.unwrap();
                 assert!(Attribute::read_all(&found).unwrap()[0].order.event_time >= least);
             }
-            assert!(cache.loading().is_empty());
+            assert!(cache.cache.loading().is_empty());
         });
     }
 }

@@ -31,11 +31,11 @@ mod tables;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
-use futures::future::{BoxFuture, try_join_all};
+use futures::future::{BoxFuture, join_all, try_join_all};
 
 pub use self::aside::Aside;
 use self::catalog::Catalog;
@@ -49,7 +49,9 @@ pub use self::snapshot::{Restored, WayBack};
 pub use self::state::{LaneState, Pairs, StateBatch};
 use self::storage::Storage;
 pub use self::swaps::SaidOfSwaps;
-use super::{Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError};
+use super::{
+    Caches, Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError,
+};
 use crate::config::{StorePlace, is_url};
 
 /// The lanes that a pipeline has, from 0 on.
@@ -95,8 +97,9 @@ pub struct EmbeddedStore {
     /// Lanes of other pipelines, and those that an earlier run with more lanes left behind: they are read, not
     /// written.
     others: LaneReaders,
-    /// Of lanes that were opened with the store, until it is closed.
-    locks: Mutex<Vec<File>>,
+    /// Of lanes that [`EmbeddedStore::open_lanes`] opened, until they are closed.
+    locks: Mutex<Vec<(LaneName, File)>>,
+    caches: Caches,
 }
 
 impl EmbeddedStore {
@@ -111,49 +114,85 @@ impl EmbeddedStore {
         place: impl Into<StorePlace>,
         pipelines: &[PipelineLanes],
     ) -> Result<Self, StoreError> {
-        let names = lane_names(pipelines);
         let folder = Folder::create(&place.into()).await?;
-        let locking = folder.clone();
-        let locks: Vec<File> = blocking(move || {
-            let locks = names
-                .iter()
-                .filter_map(|lane| locking.lock(lane).transpose());
-            locks.collect()
-        })
-        .await?;
         let storage = Storage::open(&folder)?;
-        let store = Self::open_on(folder, storage, pipelines).await?;
-        *store.locks.lock().unwrap_or_else(PoisonError::into_inner) = locks;
+        let store = Self::on(folder, storage);
+        store.open_lanes(pipelines).await?;
         Ok(store)
     }
 
-    async fn open_on(
-        folder: Folder,
-        storage: Storage,
-        pipelines: &[PipelineLanes],
-    ) -> Result<Self, StoreError> {
-        let names = lane_names(pipelines).into_iter();
-        let opening = names.map(|name| {
-            let (folder, storage) = (&folder, &storage);
-            async move {
-                let lane = Lane::open(folder, storage, &name).await?;
-                Ok::<_, StoreError>((name, Arc::new(lane)))
-            }
-            .boxed()
-        });
-        let lanes: BTreeMap<LaneName, Arc<Lane>> =
-            try_join_all(opening).await?.into_iter().collect();
-        Ok(Self {
+    fn on(folder: Folder, storage: Storage) -> Self {
+        Self {
             catalog: Catalog::new(folder.clone()),
             others: LaneReaders::new(folder.clone(), storage.clone()),
             folder,
             storage,
-            lanes: RwLock::new(lanes),
+            lanes: RwLock::default(),
             locks: Mutex::default(),
-        })
+            caches: Caches::default(),
+        }
     }
 
-    /// Opens a store that is there, without lanes: for reading, and for lanes that are opened one by one.
+    /// Opens some pipelines' lanes for writing.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when another process has one of the lanes, or it cannot be opened. Then none is open.
+    pub async fn open_lanes(&self, pipelines: &[PipelineLanes]) -> Result<(), StoreError> {
+        let names = lane_names(pipelines);
+        let locking = self.folder.clone();
+        let locks = blocking(move || {
+            let locks = names.into_iter().filter_map(|lane| {
+                let lock = locking.lock(&lane).transpose()?;
+                Some(lock.map(|lock| (lane, lock)))
+            });
+            locks.collect::<Result<Vec<_>, StoreError>>()
+        })
+        .await?;
+        self.open_unlocked(&lane_names(pipelines)).await?;
+        self.locks().extend(locks);
+        Ok(())
+    }
+
+    async fn open_unlocked(&self, names: &[LaneName]) -> Result<(), StoreError> {
+        let opening = names.iter().map(|name| {
+            async move {
+                let lane = Lane::open(&self.folder, &self.storage, name, &self.caches).await?;
+                Ok::<_, StoreError>((name.clone(), Arc::new(lane)))
+            }
+            .boxed()
+        });
+        let opened = try_join_all(opening).await?;
+        self.lanes_mut().extend(opened);
+        Ok(())
+    }
+
+    /// Closes what is open of a pipeline's lanes. They can be read still, as others' can.
+    ///
+    /// # Errors
+    ///
+    /// [`StoreError`] when one could not be made durable. The others are closed.
+    pub async fn close_lanes(&self, pipeline: &str) -> Result<(), StoreError> {
+        self.close_those(|name| name.pipeline == pipeline).await
+    }
+
+    async fn close_those(&self, which: impl Fn(&LaneName) -> bool) -> Result<(), StoreError> {
+        let closing: Vec<Arc<Lane>> = {
+            let mut lanes = self.lanes_mut();
+            let (gone, kept) = std::mem::take(&mut *lanes)
+                .into_iter()
+                .partition(|(name, _)| which(name));
+            *lanes = kept;
+            let gone: BTreeMap<LaneName, Arc<Lane>> = gone;
+            gone.into_values().collect()
+        };
+        // Every lane is closed, also when one of them fails: the first failure is reported at the end.
+        let closed = join_all(closing.iter().map(|lane| lane.close())).await;
+        self.locks().retain(|(name, _)| !which(name));
+        closed.into_iter().collect()
+    }
+
+    /// Opens a store that is there, without lanes: for reading, and for lanes that are opened later.
     ///
     /// # Errors
     ///
@@ -161,7 +200,7 @@ impl EmbeddedStore {
     pub async fn open_existing(place: impl Into<StorePlace>) -> Result<Self, StoreError> {
         let folder = Folder::open(&place.into()).await?;
         let storage = Storage::open(&folder)?;
-        Self::open_on(folder, storage, &[]).await
+        Ok(Self::on(folder, storage))
     }
 
     /// Opens the store at a place for reading, while this or another process may be writing to it. Nothing is
@@ -228,7 +267,7 @@ impl EmbeddedStore {
         name: LaneName,
         lock: Option<File>,
     ) -> Result<LiveLane, StoreError> {
-        let opened = Arc::new(Lane::open(&self.folder, &self.storage, &name).await?);
+        let opened = Arc::new(Lane::open(&self.folder, &self.storage, &name, &self.caches).await?);
         let state = LaneState::of(Arc::clone(&opened), Keyspace::Live);
         self.lanes_mut().insert(name.clone(), opened);
         Ok(LiveLane {
@@ -259,6 +298,10 @@ impl EmbeddedStore {
 
     fn lanes_mut(&self) -> RwLockWriteGuard<'_, BTreeMap<LaneName, Arc<Lane>>> {
         self.lanes.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn locks(&self) -> MutexGuard<'_, Vec<(LaneName, File)>> {
+        self.locks.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn all_lanes(&self) -> Vec<Arc<Lane>> {
@@ -306,10 +349,28 @@ impl EmbeddedStore {
         let names = own.keys().cloned().collect();
         let mut found = self.others.get_all(pipeline, &keys, &names).await?;
         for (key, found) in keys.iter().zip(&mut found) {
-            let own = own.values().map(|lane| lane.get(key));
+            let own = own
+                .iter()
+                .map(|(name, lane)| self.read_own(name, lane, key));
             found.extend(try_join_all(own).await?.into_iter().flatten());
         }
         Ok(found)
+    }
+
+    /// What there is at a key of a lane that is open here, or was a moment ago.
+    async fn read_own(
+        &self,
+        name: &LaneName,
+        lane: &Lane,
+        key: &[u8],
+    ) -> Result<Vec<Bytes>, StoreError> {
+        match lane.get(key).await {
+            Err(_) if lane.is_closed() => {
+                let found = self.others.get_of(name, key).await?;
+                Ok(found.into_iter().collect())
+            }
+            found => found,
+        }
     }
 }
 
@@ -334,6 +395,10 @@ impl FeatureReader for EmbeddedStore {
         places: &'a [ItemPlace<'a>],
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
         reader::items(places, |pipeline, keys| self.read(pipeline, keys)).boxed()
+    }
+
+    fn caches(&self) -> Option<&Caches> {
+        Some(&self.caches)
     }
 }
 
@@ -373,15 +438,7 @@ impl FeatureStore for EmbeddedStore {
     fn close(&self) -> BoxFuture<'_, Result<(), StoreError>> {
         async move {
             self.others.close().await;
-            // Every lane is closed, also when one of them fails: the first failure is reported at the end.
-            let lanes = self.all_lanes();
-            let closing = futures::future::join_all(lanes.iter().map(|lane| lane.close()));
-            let closed = closing.await.into_iter().collect();
-            self.locks
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
-            closed
+            self.close_those(|_| true).await
         }
         .boxed()
     }

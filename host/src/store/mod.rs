@@ -34,12 +34,12 @@ use bytes::Bytes;
 use futures::FutureExt as _;
 use futures::future::BoxFuture;
 
-pub use self::cache::Cached;
+pub use self::cache::{Cached, Caches};
 pub(crate) use self::declared::{dropped, is_retired, refuse_dropped};
 pub use self::error::{StoreError, TableFault};
 pub use self::item::Items;
 pub use self::item::value::Value;
-pub use self::opening::{open_reader, open_store};
+pub use self::opening::{OpenStores, open_reader, open_store};
 pub use self::puts::{PutBatch, PutColumn, PutStore, ServedStore};
 pub use self::reading::EntityValues;
 
@@ -174,6 +174,18 @@ pub struct Before {
     pub item: Option<Bytes>,
 }
 
+impl Before {
+    /// Which item it is.
+    pub fn place(&self) -> ItemPlace<'_> {
+        ItemPlace {
+            group: &self.group,
+            pipeline: &self.pipeline,
+            window: &self.window,
+            entity: &self.entity,
+        }
+    }
+}
+
 /// The reading half of a store.
 pub trait FeatureReader: Send + Sync {
     /// The declarations of one group, or of all, ordered by group, feature and version.
@@ -208,6 +220,11 @@ pub trait FeatureReader: Send + Sync {
         &'a self,
         places: &'a [ItemPlace<'a>],
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>>;
+
+    /// The caches in front of it, which it tells of what is written through it. None if nothing ever is.
+    fn caches(&self) -> Option<&Caches> {
+        None
+    }
 
     /// The newest values of an entity's features, in the order asked; `None` where nothing was ever written.
     /// The entity is in the text form of [`item::entity`].
@@ -292,8 +309,8 @@ pub trait FeatureStore: FeatureReader {
         std::future::ready(Ok(())).boxed()
     }
 
-    /// Writes items of a lane of their pipeline. They are visible to this store's readers when it returns, and durable after the next
-    /// flush.
+    /// Writes items of a lane of their pipeline. They are visible to this store's readers when it returns, also through the
+    /// caches in front of it, and durable after the next flush.
     ///
     /// # Errors
     ///

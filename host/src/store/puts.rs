@@ -26,7 +26,6 @@ use tokio::sync::OnceCell;
 
 use self::history::{PutHistory, PutRows};
 use super::declarations::{ELSEWHERE, NO_WINDOW};
-use super::dynamodb::DynamoDbStore;
 use super::embedded::{EmbeddedStore, LiveLane};
 use super::figures::{CacheFigures, StoreFigures};
 use super::item::entity;
@@ -34,7 +33,7 @@ use super::offline::OfflineStore;
 use super::offline::rows::rows;
 use super::{
     Cached, Declaration, FeatureBatch, FeatureColumn, FeatureName, FeatureReader, FeatureStore,
-    ItemPlace, Items, StoreError,
+    ItemPlace, Items, OpenStores, StoreError,
 };
 use crate::config::{CacheSettings, FeaturePlace, StorePlace};
 
@@ -106,24 +105,25 @@ struct Writer {
 }
 
 impl ServedStore {
-    /// Opens the store at a place. Nothing is written there before something is put; and what is put goes to the history at
+    /// Opens the store at a place, as one of those that are open in this process. Nothing is written there before something is put; and what is put goes to the history at
     /// `offline` as well.
     ///
     /// # Errors
     ///
     /// [`StoreError`] when there is no store, or it cannot be read.
     pub async fn open(
+        stores: &OpenStores,
         place: &FeaturePlace,
         cache: CacheSettings,
         offline: Option<StorePlace>,
     ) -> Result<Self, StoreError> {
         let (store, embedded, table): (Arc<dyn FeatureStore>, _, _) = match place {
             FeaturePlace::Embedded(place) => {
-                let store = Arc::new(EmbeddedStore::open_existing(place).await?);
+                let store = stores.embedded(place).await?;
                 (Arc::clone(&store) as _, Some(store), None)
             }
             FeaturePlace::Table(place) => {
-                let store = Arc::new(DynamoDbStore::open(place).await?);
+                let store = stores.table(place).await?;
                 let figures = Arc::clone(store.figures());
                 (store as _, None, Some(figures))
             }
@@ -222,7 +222,7 @@ impl ServedStore {
             let kept = rows_of(&stored, &batch.entities, &declared, written)?;
             history.keep(kept).await?;
         }
-        let stored = self.cached.put(LANE, items).await;
+        let stored = self.store.put(LANE, items).await;
         if let Err(StoreError::Fenced { path, .. }) = &stored {
             // The history must not have what is refused from now on.
             let _ = self.fenced.set(path.clone());

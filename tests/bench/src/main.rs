@@ -23,6 +23,10 @@ use std::path::PathBuf;
 
 use clap::Parser;
 
+/// As in the program: what is measured in this process is to take memory as it does there.
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 /// Figures by name.
 type Figures = BTreeMap<String, f64>;
 

@@ -160,6 +160,7 @@ pub(crate) fn host() -> anyhow::Result<Host> {
         lanes: runtime()?,
         io,
         clock: Arc::new(SystemClock::start()),
+        stores: Arc::default(),
     })
 }
 

@@ -247,16 +247,17 @@ pub fn run(
     let mut stores: HashMap<String, Arc<EmbeddedStore>> = HashMap::new();
     for opened in &pipelines {
         if let Entry::Vacant(entry) = stores.entry(opened.store.to_string()) {
-            let store = host.io.block_on(EmbeddedStore::open(&opened.store, &[]))?;
-            entry.insert(Arc::new(store));
+            entry.insert(host.io.block_on(host.stores.make_embedded(&opened.store))?);
         }
     }
     let over = AtomicBool::new(false);
+    let mut used = Vec::new();
     let mut reports: Vec<_> = std::thread::scope(|scope| {
         let mut running = Vec::new();
         for opened in pipelines {
             let store = Arc::clone(&stores[&opened.store.to_string()]);
             let name = opened.plan.pipeline.clone();
+            used.push((Arc::clone(&store), name.clone()));
             let telemetry = Arc::clone(&opened.telemetry);
             if let Err(error) = refuse_less(host, &opened, &store) {
                 let error = LiveError::from(error);
@@ -294,12 +295,13 @@ pub fn run(
         over.store(true, Ordering::Relaxed);
         reports
     });
-    for (place, store) in stores {
-        if let Err(error) = host.io.block_on(store.close()) {
-            let wrote_there = |report: &&mut Result<LiveReport, LiveError>| {
-                report.as_ref().is_ok_and(|report| report.store == place)
+    // Who had a lane has closed it; what somebody who failed left open is not to be written to any more.
+    for (store, name) in used {
+        if let Err(error) = host.io.block_on(store.close_lanes(&name)) {
+            let is_of = |report: &&mut Result<LiveReport, LiveError>| {
+                report.as_ref().is_ok_and(|report| report.pipeline == name)
             };
-            if let Some(report) = reports.iter_mut().find(wrote_there) {
+            if let Some(report) = reports.iter_mut().find(is_of) {
                 *report = Err(error.into());
             }
         }
@@ -329,8 +331,8 @@ fn refuse_less(
     host.io.block_on(async {
         match &opened.table {
             Some(place) => {
-                let table = DynamoDbStore::open(place).await?;
-                refuse_dropped(&table, pipeline, &now, retired).await
+                let table = host.stores.table(place).await?;
+                refuse_dropped(table.as_ref(), pipeline, &now, retired).await
             }
             None => refuse_dropped(store.as_ref(), pipeline, &now, retired).await,
         }
@@ -367,6 +369,7 @@ pub(super) fn start(
 ) -> Result<std::thread::JoinHandle<Ended>, LiveError> {
     let pipeline = opened.plan.pipeline.clone();
     let (clock, stop) = (Arc::clone(&host.clock), Arc::clone(stop));
+    let stores = Arc::clone(&host.stores);
     let (lanes, io) = (host.lanes.handle().clone(), host.io.handle().clone());
     let thread = std::thread::Builder::new().name(pipeline.clone());
     let telemetry = Arc::clone(&opened.telemetry);
@@ -374,8 +377,8 @@ pub(super) fn start(
     let work = move || {
         let pipeline = opened.plan.pipeline.clone();
         let table = opened.table.as_ref();
-        let table = table.map(|place| io.block_on(DynamoDbStore::open(place)));
-        let table = table.transpose()?.map(Arc::new);
+        let table = table.map(|place| io.block_on(stores.table(place)));
+        let table = table.transpose()?;
         if opened.serves {
             let declarations = declarations(opened.features.all(), &opened.lineage);
             io.block_on(match &table {

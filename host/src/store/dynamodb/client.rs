@@ -75,17 +75,34 @@ impl Service {
             };
             failure.into_error("connect to the service", &place.table)
         })?;
-        Ok(Self {
-            client: Client::new(&config),
-            table: place.table.clone(),
-            consistent_reads: place.consistent_reads,
-            in_flight: place.in_flight.max(1),
+        let table = place.table.clone();
+        let (consistent_reads, in_flight) = (place.consistent_reads, place.in_flight.max(1));
+        Ok(Self::new(
+            Client::new(&config),
+            table,
+            consistent_reads,
+            in_flight,
+        ))
+    }
+
+    fn new(client: Client, table: String, consistent_reads: bool, in_flight: usize) -> Self {
+        Self {
+            client,
+            table,
+            consistent_reads,
+            in_flight,
             figures: Arc::default(),
-            patient: Semaphore::new(place.in_flight.max(1)),
-            hurried: Semaphore::new(place.in_flight.max(1)),
+            patient: Semaphore::new(in_flight),
+            hurried: Semaphore::new(in_flight),
             waits: Waits::default(),
             trouble: Mutex::default(),
-        })
+        }
+    }
+
+    /// The same table for somebody else, over the same connections.
+    pub(super) fn beside(&self) -> Self {
+        let (client, table) = (self.client.clone(), self.table.clone());
+        Self::new(client, table, self.consistent_reads, self.in_flight)
     }
 
     /// Asks until there is an answer, or it is clear that there never will be one; with `tries` at most so often.

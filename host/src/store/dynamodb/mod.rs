@@ -19,7 +19,7 @@ mod writing;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 
 use bytes::Bytes;
 use futures::FutureExt as _;
@@ -30,7 +30,8 @@ use self::client::Service;
 use self::writing::Outgoing;
 use super::figures::StoreFigures;
 use super::{
-    Before, Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items, StoreError,
+    Before, Caches, Declaration, FeatureName, FeatureReader, FeatureStore, ItemPlace, Items,
+    StoreError,
 };
 use crate::config::TablePlace;
 
@@ -40,10 +41,18 @@ use crate::config::TablePlace;
 pub struct DynamoDbStore {
     service: Arc<Service>,
     catalog: Catalog,
-    lanes: RwLock<BTreeMap<(String, u32), Arc<Outgoing>>>,
+    lanes: RwLock<BTreeMap<LaneKey, Arc<Outgoing>>>,
+    /// What all of this process have to send, to be read by any of them.
+    outgoing: Arc<RwLock<Vec<(String, Weak<Outgoing>)>>>,
+    caches: Caches,
+    /// What it was opened beside: kept, so that who opens the table next comes beside it too.
+    first: Option<Arc<Self>>,
     /// Numbers what is put, to tell since when each waits.
     puts: AtomicU32,
 }
+
+/// A pipeline and the number of a lane.
+type LaneKey = (String, u32);
 
 impl DynamoDbStore {
     /// Opens a table that [`DynamoDbStore::init`] made.
@@ -58,8 +67,27 @@ impl DynamoDbStore {
             catalog: Catalog::new(Arc::clone(&service)),
             service,
             lanes: RwLock::default(),
+            outgoing: Arc::default(),
+            caches: Caches::default(),
+            first: None,
             puts: AtomicU32::default(),
         })
+    }
+
+    /// The same table for another pipeline of this process, with figures of its own. What either has to send is seen by
+    /// readers of both, and heard of by the caches in front of both.
+    #[must_use]
+    pub fn beside(self: &Arc<Self>) -> Self {
+        let service = Arc::new(self.service.beside());
+        Self {
+            catalog: Catalog::new(Arc::clone(&service)),
+            service,
+            lanes: RwLock::default(),
+            outgoing: Arc::clone(&self.outgoing),
+            caches: self.caches.clone(),
+            first: Some(Arc::clone(self.first.as_ref().unwrap_or(self))),
+            puts: AtomicU32::default(),
+        }
     }
 
     /// Makes a table, paid for by request and with a TTL, or sees that one that is there is right. Gives whether it
@@ -85,14 +113,25 @@ impl DynamoDbStore {
         }
         drop(lanes);
         let mut lanes = self.lanes.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(lanes.entry(name).or_default())
+        let lane = lanes.entry(name).or_insert_with(|| {
+            let lane = Arc::default();
+            let mut outgoing = self
+                .outgoing
+                .write()
+                .unwrap_or_else(PoisonError::into_inner);
+            outgoing.retain(|(_, lane)| lane.strong_count() > 0);
+            outgoing.push((pipeline.to_owned(), Arc::downgrade(&lane)));
+            lane
+        });
+        Arc::clone(lane)
     }
 
     /// What is on its way to an item.
     fn outgoing(&self, place: &ItemPlace<'_>, key: &layout::ItemKey) -> Vec<Vec<u8>> {
-        let lanes = self.lanes.read().unwrap_or_else(PoisonError::into_inner);
-        let of_pipeline = lanes.iter().filter(|((name, _), _)| name == place.pipeline);
-        of_pipeline.flat_map(|(_, lane)| lane.get(key)).collect()
+        let outgoing = self.outgoing.read().unwrap_or_else(PoisonError::into_inner);
+        let of_pipeline = outgoing.iter().filter(|(name, _)| name == place.pipeline);
+        let lanes = of_pipeline.filter_map(|(_, lane)| lane.upgrade());
+        lanes.flat_map(|lane| lane.get(key)).collect()
     }
 
     async fn send(&self, pipeline: &str, lane: u32) -> Result<(), StoreError> {
@@ -127,6 +166,10 @@ impl FeatureReader for DynamoDbStore {
     ) -> BoxFuture<'a, Result<Vec<Option<Bytes>>, StoreError>> {
         reading::items(self, places).boxed()
     }
+
+    fn caches(&self) -> Option<&Caches> {
+        Some(&self.caches)
+    }
 }
 
 impl FeatureStore for DynamoDbStore {
@@ -160,6 +203,7 @@ impl FeatureStore for DynamoDbStore {
                 .await?;
             let outgoing = self.lane(&items.pipeline, lane);
             let (is_full, waiting) = outgoing.take(&items, ttl)?;
+            self.caches.written(&items).await;
             self.service.figures.waits(&items.pipeline, lane, waiting);
             match is_full {
                 true => self.send(&items.pipeline, lane).await,
@@ -186,7 +230,9 @@ impl FeatureStore for DynamoDbStore {
             figures.waits(&items.pipeline, number, items.len());
             let put = writing::put_all(&self.service, &items, ttl).await;
             figures.waits_no_more(&items.pipeline, number);
-            put
+            put?;
+            self.caches.written(&items).await;
+            Ok(())
         }
         .boxed()
     }
@@ -200,7 +246,9 @@ impl FeatureStore for DynamoDbStore {
         async move {
             self.lane(pipeline, lane).forget().await;
             self.service.figures.waits_no_more(pipeline, lane);
-            taking_back::take_back(&self.service, items, epoch).await
+            taking_back::take_back(&self.service, items, epoch).await?;
+            self.caches.taken_back(items).await;
+            Ok(())
         }
         .boxed()
     }

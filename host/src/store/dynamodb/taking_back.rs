@@ -15,7 +15,7 @@ use super::client::Service;
 use super::fault::judge;
 use super::layout::{ITEM, ItemKey, Row, binary, decode, encode, key};
 use crate::store::item::Attribute;
-use crate::store::{Before, ItemPlace, StoreError};
+use crate::store::{Before, StoreError};
 
 /// Attributes of one update, each with a condition.
 const ATTRIBUTES: usize = 80;
@@ -48,12 +48,7 @@ pub(super) async fn take_back(
 }
 
 async fn take_one_back(service: &Service, before: &Before, epoch: u64) -> Result<(), StoreError> {
-    let place = ItemPlace {
-        group: &before.group,
-        pipeline: &before.pipeline,
-        window: &before.window,
-        entity: &before.entity,
-    };
+    let place = before.place();
     let fault = |source| StoreError::Item {
         group: before.group.clone(),
         entity: before.entity.clone(),

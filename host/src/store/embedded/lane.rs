@@ -17,11 +17,12 @@ use tokio::time::timeout;
 use super::counted::StoreRequests;
 use super::folder::{Folder, LaneName, parsed};
 use super::groups::filters;
+use super::keys::{ITEM_PREFIX, item_parts};
 use super::merge::NewestWins;
 use super::pending::Pending;
 use super::storage::Storage;
 use super::{compaction, engine};
-use crate::store::{Items, StoreError};
+use crate::store::{Caches, ItemPlace, Items, StoreError};
 
 /// A lane holds this many bytes of items before it hands them to the engine without being asked.
 const PENDING_BYTES: usize = 8 << 20;
@@ -69,6 +70,8 @@ pub(super) struct Lane {
     pub(super) path: PathBuf,
     /// What it has asked of the disk or the bucket.
     pub(super) requests: Arc<StoreRequests>,
+    /// Told of every item that can be read from now on, and of what is taken back.
+    pub(super) caches: Caches,
     /// Flushes of the log since the last table, in a bucket.
     flushes: Option<AtomicU32>,
     memory: Mutex<Memory>,
@@ -89,6 +92,7 @@ impl Lane {
         folder: &Folder,
         storage: &Storage,
         lane: &LaneName,
+        caches: &Caches,
     ) -> Result<Self, StoreError> {
         let path = folder.lane(lane);
         let (objects, requests) = storage.counted();
@@ -120,6 +124,7 @@ impl Lane {
             db,
             path,
             requests,
+            caches: caches.clone(),
             flushes: is_remote.then(AtomicU32::default),
             memory: Mutex::default(),
             draining: AsyncMutex::default(),
@@ -133,6 +138,7 @@ impl Lane {
             memory.pending.take(items)?;
             memory.pending.bytes() >= PENDING_BYTES
         };
+        self.caches.written(items).await;
         match full {
             true => self.drain().await,
             false => Ok(()),
@@ -186,6 +192,11 @@ impl Lane {
         let options = CloseOptions::default().with_flush_type(None);
         let closed = self.db.close_with_options(options).await;
         flushed.and(closed.map_err(|e| engine("close", &self.path, &e)))
+    }
+
+    /// Whether it is closed, or somebody else's by now: what is there is read elsewhere.
+    pub(super) fn is_closed(&self) -> bool {
+        self.db.status().close_reason.is_some()
     }
 
     /// Hands everything that was pending at the call to the engine.
@@ -244,6 +255,24 @@ impl Lane {
                 Ok(written) => return written.map(drop).map_err(fault),
                 Err(_) => self.db.flush().await.map_err(fault)?,
             }
+        }
+    }
+
+    /// Tells caches of items that the engine has now, at their keys.
+    pub(super) async fn tell(&self, items: &Pending) {
+        if self.caches.is_empty() {
+            return;
+        }
+        for (key, item) in items.sorted() {
+            let parts = item_parts(&key[ITEM_PREFIX..]).expect("keys are of items");
+            let [group, entity, pipeline, window] = &parts;
+            let place = ItemPlace {
+                group,
+                pipeline,
+                window,
+                entity,
+            };
+            self.caches.written_one(&place, item).await;
         }
     }
 

@@ -231,7 +231,7 @@ struct Put<'a> {
     way: &'a WayBack<'a>,
     batch: WriteBatch,
     bytes: usize,
-    /// Items that are served from elsewhere.
+    /// Items that are put back, for who serves them: a table, or caches.
     before: Vec<Before>,
 }
 
@@ -257,7 +257,7 @@ impl Put<'_> {
             self.bytes += key.len() + now.len();
             self.batch.put(key, now);
         }
-        if self.way.apart.is_some() {
+        if self.way.apart.is_some() || !self.lane.caches.is_empty() {
             let parts = item_parts(bare).ok_or_else(|| StoreError::Damaged {
                 path: self.lane.path.clone(),
                 reason: "the key of an item cannot be read".to_owned(),
@@ -279,13 +279,15 @@ impl Put<'_> {
         if let Some((store, epoch)) = self.way.apart {
             let lane = (self.name.pipeline.as_str(), self.name.number);
             store.take_back(lane, &self.before, epoch).await?;
-            self.before.clear();
         }
         self.bytes = 0;
-        match std::mem::take(&mut self.batch) {
-            batch if batch.is_empty() => Ok(()),
-            batch => self.lane.put(batch).await,
+        let batch = std::mem::take(&mut self.batch);
+        if !batch.is_empty() {
+            self.lane.put(batch).await?;
         }
+        self.lane.caches.taken_back(&self.before).await;
+        self.before.clear();
+        Ok(())
     }
 }
 

@@ -265,7 +265,9 @@ impl LaneState {
         if batch.is_empty() {
             return Ok(());
         }
-        self.lane.put(batch).await
+        self.lane.put(batch).await?;
+        self.lane.tell(&items).await;
+        Ok(())
     }
 
     /// Makes everything durable that the lane wrote.

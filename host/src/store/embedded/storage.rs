@@ -19,7 +19,7 @@ const INDEX_BYTES: u64 = 48 << 20;
 
 /// The same for blocks. They have a cache of their own: one that counts how often its entries are used never takes
 /// an index of a megabyte in place of hundreds of blocks.
-const BLOCK_BYTES: u64 = 12 << 20;
+const BLOCK_BYTES: u64 = 6 << 20;
 
 /// The objects and the cache of one open store.
 #[derive(Clone)]

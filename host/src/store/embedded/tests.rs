@@ -1,5 +1,6 @@
 //! The embedded store against an oracle, over restarts, kills, readers and a disk that fills up.
 
+mod cached;
 mod failing;
 mod snapshots;
 
@@ -400,9 +401,8 @@ async fn a_second_writer_is_refused_or_takes_over_and_the_first_is_told() {
     // As on a file system that knows no locks.
     let store_folder = Folder::open(&folder.path().into()).await.unwrap();
     let storage = Storage::open(&store_folder).unwrap();
-    let second = EmbeddedStore::open_on(store_folder, storage, &rides(1))
-        .await
-        .unwrap();
+    let second = EmbeddedStore::on(store_folder, storage);
+    second.open_unlocked(&lane_names(&rides(1))).await.unwrap();
     first
         .write(0, items(1, 1, 1, &[row(1, 2, 20)]))
         .await
@@ -536,9 +536,8 @@ async fn a_full_disk_is_an_error_that_leaves_what_was_flushed() {
         let disk = FailingDisk::open(&store_folder.path().join("lanes"));
         let full = Arc::clone(&disk.full);
         let storage = Storage::on(Arc::new(disk::Disk::on(disk)));
-        let store = EmbeddedStore::open_on(store_folder, storage, &rides(1))
-            .await
-            .unwrap();
+        let store = EmbeddedStore::on(store_folder, storage);
+        store.open_lanes(&rides(1)).await.unwrap();
         store.declare(&[declaration("f", 1)]).await.unwrap();
         store
             .write(0, items(1, 1, 0, &[row(1, 1, 10)]))

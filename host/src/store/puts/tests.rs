@@ -51,7 +51,8 @@ async fn opened(folder: &Path) -> ServedStore {
     store.close().await.unwrap();
     let offline = Some(StorePlace::Folder(folder.join("history")));
     let place = FeaturePlace::Embedded(place);
-    ServedStore::open(&place, CacheSettings::default(), offline)
+    let stores = OpenStores::default();
+    ServedStore::open(&stores, &place, CacheSettings::default(), offline)
         .await
         .unwrap()
 }

@@ -1,4 +1,5 @@
-//! From an event that is produced to its feature that can be read by another process.
+//! From an event that is produced to its feature that can be read: as the process serves it that computes it, and by
+//! another process.
 
 use std::cell::RefCell;
 use std::sync::Mutex;
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
 use penstock::store::embedded::EmbeddedStore;
-use penstock::store::{FeatureName, FeatureReader};
+use penstock::store::{FeatureName, FeatureReader as _};
+use serde_json::json;
 
 use super::broker::{self, Broker, Message, Producer, send};
 use super::process::{Folder, Penstock};
@@ -24,8 +26,8 @@ const PROBES: u64 = 1 << 40;
 /// How many probes come in a second.
 const PROBES_PER_S: f64 = 100.0;
 
-/// How often it is looked, for how many seconds at most; the best counts.
-const ROUNDS: usize = 5;
+/// How often each way of reading is looked at, for how many seconds at most; the best counts.
+const ROUNDS: usize = 4;
 const SECONDS: f64 = 10.0;
 
 /// Rides before anything is measured.
@@ -51,6 +53,7 @@ pub(super) fn measure(broker: &Broker, figures: &mut Figures, arguments: &Argume
     broker.create("fresh", PARTITIONS)?;
     let folder = Folder::new(broker, "fresh", RIDES)?;
     folder.pipeline("fresh", WINDOW)?;
+    folder.listens()?;
     let process = Penstock::start(&folder)?;
     let watch = broker.watch("fresh", "fresh")?;
     // The first of all makes the lanes and their databases.
@@ -69,13 +72,17 @@ pub(super) fn measure(broker: &Broker, figures: &mut Figures, arguments: &Argume
     ensure!(sustained > 0.0, "{SLOWEST} events/s are not kept up with");
     let per_second = sustained / 2.0;
     println!("\nhow fresh features are at {per_second:.0} events/s, half of what is kept up with");
-    let seconds = (0.9 * left as f64 / per_second / ROUNDS as f64).min(SECONDS);
+    let seconds = (0.9 * left as f64 / per_second / (2 * ROUNDS) as f64).min(SECONDS);
     ensure!(seconds > 1.0, FEW);
-    let (mut probed, mut best) = (0, None::<[f64; 3]>);
-    for _ in 0..ROUNDS {
+    let (mut probed, mut best) = (0, [None::<[f64; 3]>; 2]);
+    for round in 0..2 * ROUNDS {
         let (probes, done) = (Mutex::new(Vec::new()), AtomicBool::new(false));
+        let is_elsewhere = round % 2 == 1;
         let mut seen = std::thread::scope(|scope| {
-            let reading = scope.spawn(|| read(&folder, &probes, &done));
+            let reading = scope.spawn(|| match is_elsewhere {
+                true => read_elsewhere(&folder, &probes, &done),
+                false => read(&process, &probes, &done),
+            });
             let produced = load(
                 &producer,
                 &mut lines,
@@ -92,18 +99,29 @@ pub(super) fn measure(broker: &Broker, figures: &mut Figures, arguments: &Argume
         let at = |share: f64| seen[((seen.len() - 1) as f64 * share) as usize];
         let [half, most, all] = [0.5, 0.99, 1.0].map(at);
         println!(
-            "  {} probes: half within {half:.0} ms, 99 of 100 within {most:.0} ms, all within {all:.0} ms",
-            seen.len()
+            "  {} probes, read {}: half within {half:.0} ms, 99 of 100 within {most:.0} ms, all within {all:.0} ms",
+            seen.len(),
+            if is_elsewhere {
+                "by another process"
+            } else {
+                "over REST"
+            },
         );
-        best = best
+        let best = &mut best[usize::from(is_elsewhere)];
+        *best = best
             .filter(|best| best[1] <= most)
             .or(Some([half, most, all]));
     }
     process.stop()?;
-    let [half, most, all] = best.context("there are rounds")?;
-    figures.insert("freshness_p50_ms".into(), half);
-    figures.insert("freshness_p99_ms".into(), most);
-    figures.insert("freshness_max_ms".into(), all);
+    for (best, of) in best.into_iter().zip(["", "elsewhere_"]) {
+        for (figure, name) in best
+            .context("there are rounds")?
+            .into_iter()
+            .zip(["p50", "p99", "max"])
+        {
+            figures.insert(format!("freshness_{of}{name}_ms"), figure);
+        }
+    }
     figures.insert("freshness_events_per_s".into(), per_second);
     Ok(())
 }
@@ -170,62 +188,89 @@ fn time(message: &Message) -> Option<&str> {
     text.get(..24)
 }
 
-/// Looks for all probes that are not there yet, again and again; gives milliseconds.
-fn read(folder: &Folder, probes: &Mutex<Vec<Probe>>, done: &AtomicBool) -> Result<Vec<f64>> {
+/// What is looked for of each probe.
+const FEATURE: &str = "driver_offers_10m";
+
+/// Looks for all probes that are not there yet, again and again, over REST; gives milliseconds.
+fn read(process: &Penstock, probes: &Mutex<Vec<Probe>>, done: &AtomicBool) -> Result<Vec<f64>> {
+    let (mut seen, mut awaited) = (Vec::new(), Vec::<Probe>::new());
+    while is_awaited(&mut awaited, probes, done)? {
+        if !awaited.is_empty() {
+            let drivers = awaited.iter().map(|probe| probe.driver.to_string());
+            let drivers: Vec<String> = drivers.collect();
+            let asked = json!({"entities": drivers, "features": [FEATURE]}).to_string();
+            let answer = process.ask("POST", "/v1/groups/fresh/batch-get", &asked)?;
+            let values = answer["features"][0]["values"].as_array();
+            let values = values.context("an answer has values")?.iter();
+            look(
+                values.map(|value| !value.is_null()),
+                &mut awaited,
+                &mut seen,
+            );
+        }
+        std::thread::park_timeout(MOMENT);
+    }
+    Ok(seen)
+}
+
+/// The same in the store, as another process does.
+fn read_elsewhere(
+    folder: &Folder,
+    probes: &Mutex<Vec<Probe>>,
+    done: &AtomicBool,
+) -> Result<Vec<f64>> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .enable_all()
         .build()?;
-    let name = FeatureName {
-        name: "driver_offers_10m".into(),
-        version: None,
-    };
-    let names = [name];
-    runtime.block_on(async {
-        let reader = EmbeddedStore::open_reader(&folder.store()).await?;
-        let (mut seen, mut awaited) = (Vec::new(), Vec::<Probe>::new());
-        loop {
-            let is_done = done.load(Ordering::Relaxed);
-            awaited.append(&mut *probes.lock().expect("nobody panics with it"));
-            if is_done && awaited.is_empty() {
-                break;
+    let names = [FeatureName::parse(FEATURE)];
+    let reader = runtime.block_on(EmbeddedStore::open_reader(&folder.store()))?;
+    let (mut seen, mut awaited) = (Vec::new(), Vec::<Probe>::new());
+    while is_awaited(&mut awaited, probes, done)? {
+        let looks = awaited.iter().map(|probe| {
+            let entity = probe.driver.to_string();
+            let (reader, names) = (&reader, &names);
+            async move {
+                let found = reader.get("fresh", &entity, names).await?;
+                anyhow::Ok(found[0].is_some())
             }
-            let looks = awaited.iter().map(|probe| {
-                let entity = probe.driver.to_string();
-                let (reader, names) = (&reader, &names);
-                async move {
-                    let found = reader.get("fresh", &entity, names).await?;
-                    anyhow::Ok(found[0].is_some())
-                }
-            });
-            let are_there: Vec<bool> = try_join_all(looks).await?;
-            let mut are_there = are_there.into_iter();
-            awaited.retain(|probe| {
-                let is_there = are_there.next() == Some(true);
-                if is_there {
-                    seen.push(probe.at.elapsed().as_secs_f64() * 1e3);
-                }
-                !is_there
-            });
-            if let Some(probe) = awaited.first() {
-                ensure!(
-                    probe.at.elapsed() < Duration::from_secs(30),
-                    "probe {} cannot be read after half a minute",
-                    probe.driver
-                );
-            }
-            a_moment().await;
-        }
-        reader.close().await;
-        Ok(seen)
-    })
+        });
+        let are_there: Vec<bool> = runtime.block_on(try_join_all(looks))?;
+        look(are_there.into_iter(), &mut awaited, &mut seen);
+        std::thread::park_timeout(MOMENT);
+    }
+    runtime.block_on(reader.close());
+    Ok(seen)
 }
 
-/// So long a look at the store costs nothing to speak of.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "nobody tells when a feature can be read: that is what is measured"
-)]
-async fn a_moment() {
-    tokio::time::sleep(Duration::from_millis(5)).await;
+/// Takes in what was produced since, and says whether anything is to be looked for still.
+fn is_awaited(
+    awaited: &mut Vec<Probe>,
+    probes: &Mutex<Vec<Probe>>,
+    done: &AtomicBool,
+) -> Result<bool> {
+    let is_done = done.load(Ordering::Relaxed);
+    awaited.append(&mut *probes.lock().expect("nobody panics with it"));
+    if let Some(probe) = awaited.first() {
+        ensure!(
+            probe.at.elapsed() < Duration::from_secs(30),
+            "probe {} cannot be read after half a minute",
+            probe.driver
+        );
+    }
+    Ok(!is_done || !awaited.is_empty())
 }
+
+/// Notes how long it took of those probes that are there.
+fn look(mut are_there: impl Iterator<Item = bool>, awaited: &mut Vec<Probe>, seen: &mut Vec<f64>) {
+    awaited.retain(|probe| {
+        let is_there = are_there.next() == Some(true);
+        if is_there {
+            seen.push(probe.at.elapsed().as_secs_f64() * 1e3);
+        }
+        !is_there
+    });
+}
+
+/// Between two looks: so long a look costs nothing to speak of.
+const MOMENT: Duration = Duration::from_millis(5);

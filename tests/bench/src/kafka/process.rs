@@ -1,6 +1,8 @@
 //! `penstock run` in a process of its own, over the pipelines of a folder.
 
 use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -15,6 +17,9 @@ use crate::transform;
 
 /// How often somebody looks who waits for something.
 const GLANCE: Duration = Duration::from_millis(20);
+
+/// What an operator shows.
+const TOKEN: &str = "the token of the operator of a benchmark";
 
 /// Nothing takes longer than this.
 const LIMIT: Duration = Duration::from_secs(1200);
@@ -81,14 +86,15 @@ type = "uint64"
         Ok(fs::write(self.folder.path().join(file), text)?)
     }
 
-    /// Has processes say what they do, on an address that they choose, and take the requests of who has this token.
-    pub(super) fn listens(&self, token: &str) -> Result<()> {
+    /// Has processes say what they do, on an address that they choose, serve features there, and take the requests of
+    /// who has the bench's token.
+    pub(super) fn listens(&self) -> Result<()> {
         let path = self.path("penstock.toml");
         let text = fs::read_to_string(&path)?;
-        let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\nregistry = \"registry\"\n";
+        let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\nregistry = \"registry\"\nserving = {}\n";
         let text = text.replacen("[environments.local]\n", listens, 1);
         let operators = "[environments.local.operators.bench]\nfile = \"token\"\n";
-        self.write("token", token.into())?;
+        self.write("token", TOKEN.into())?;
         Ok(fs::write(path, text + operators)?)
     }
 
@@ -189,6 +195,23 @@ impl Penstock {
         let told = lines.find_map(|line| line.strip_prefix("listening on http://"));
         let address = told.and_then(|line| Some(line.split_once(": ")?.0.to_owned()));
         address.context("it says where it listens")
+    }
+
+    /// Asks it over HTTP as who has the bench's token, and gives the JSON of a good answer.
+    pub(super) fn ask(&self, method: &str, path: &str, body: &str) -> Result<Value> {
+        let address = self.address()?;
+        let mut stream = TcpStream::connect(&address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        let length = body.len();
+        write!(
+            stream,
+            "{method} {path} HTTP/1.0\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
+        )?;
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer)?;
+        let (head, body) = answer.split_once("\r\n\r\n").context("an answer of HTTP")?;
+        ensure!(head.contains(" 200 "), "{path} says {head} {body}");
+        Ok(serde_json::from_str(body)?)
     }
 
     /// Seconds since it was started.

@@ -1,14 +1,14 @@
 //! Swaps under load: how long lanes stand still, whether an event is lost or counted twice, what is left behind after many
 //! of them, and what it costs to take over states of another version.
 
+use std::collections::HashMap;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use penstock::store::embedded::EmbeddedStore;
+use penstock::store::{FeatureName, FeatureReader as _};
 use serde_json::Value;
 
 use super::broker::{self, Broker, Message, flush, send};
@@ -16,16 +16,14 @@ use super::process::{Folder, Penstock};
 use super::{PARTITIONS, RIDES, load, rides};
 use crate::{Arguments, Figures, component, transform};
 
-const WINDOW: &str = "[window]\nkind = \"tumbling\"\nsize = \"10m\"\ndisorder = \"30s\"\n[swap]\nlook_every = \"20ms\"";
+/// All that there ever was of each key, so that nothing that is lost or counted twice goes unseen.
+const WINDOW: &str = "[window]\nkind = \"unbounded\"\nttl = \"36500d\"\nemit = \"batch\"\n[swap]\nlook_every = \"20ms\"";
 
 /// Events a second while versions change.
 const PER_SECOND: f64 = 5_000.0;
 
 /// Swaps after which it is first looked what the process takes.
 const FEW: u64 = 10;
-
-/// What an operator shows.
-const TOKEN: &str = "the token of the operator of a benchmark";
 
 /// Keys of which states are taken over.
 const GROUPS: u64 = 100_000;
@@ -47,7 +45,7 @@ fn in_a_row(
     println!("{swaps} swaps at {PER_SECOND} events/s");
     broker.create("swapped", PARTITIONS)?;
     let folder = Folder::new(broker, "swapped", RIDES)?;
-    folder.listens(TOKEN)?;
+    folder.listens()?;
     folder.pipeline("swapped", WINDOW)?;
     for number in [0, 1] {
         let file = folder.write("version.wasm", same_but(number)?)?;
@@ -65,7 +63,8 @@ fn in_a_row(
         let loading = scope.spawn(|| {
             let producer = broker.producer()?;
             let mut lines = broker::lines(&recorded)?;
-            let sent = load::pace(
+            let mut sent = HashMap::<u64, u64>::new();
+            load::pace(
                 PER_SECOND,
                 |_| over.load(Ordering::Relaxed),
                 || {
@@ -77,17 +76,18 @@ fn in_a_row(
                             lines.next().context("there are rides")??
                         }
                     };
+                    *sent.entry(line.key).or_default() += 1;
                     send(&producer, "swapped", &line)
                 },
                 |_| Ok(()),
             )?;
             flush(&producer)?;
-            Ok::<u64, anyhow::Error>(sent)
+            Ok::<_, anyhow::Error>(sent)
         });
         let swapping = (0..swaps).try_for_each(|number| {
             // Over HTTP, so that the machine has no more to do than a host has whose operator is elsewhere.
             let asked = format!("{{\"component\": \"offers@0.0.{}\"}}", number % 2);
-            request(&process, "POST", "/v1/pipelines/swapped/swap", &asked)?;
+            process.ask("POST", "/v1/pipelines/swapped/swap", &asked)?;
             let done = number + 1;
             process.wait_until(|| have_switched(&process, done))?;
             if done % (swaps / 10) == 0 {
@@ -132,13 +132,39 @@ fn in_a_row(
         figures.insert(format!("rss_mib_after_{when}"), mib);
         figures.insert(format!("files_after_{when}"), files);
     }
-    let summary = process.stop()?;
-    let read = summary[0]["events"]["read"].as_u64().unwrap_or(0);
+    process.stop()?;
+    let counted = counted(&folder, sent.keys())?;
     figures.insert("swaps".into(), swaps as f64);
-    figures.insert("events".into(), sent as f64);
-    figures.insert("lost".into(), sent.saturating_sub(read) as f64);
-    figures.insert("twice".into(), read.saturating_sub(sent) as f64);
+    figures.insert("events".into(), sent.values().sum::<u64>() as f64);
+    let (mut lost, mut twice) = (0, 0);
+    for (key, sent) in &sent {
+        let counted = counted[key];
+        lost += sent.saturating_sub(counted);
+        twice += counted.saturating_sub(*sent);
+    }
+    figures.insert("lost".into(), lost as f64);
+    figures.insert("twice".into(), twice as f64);
     Ok(())
+}
+
+/// What the store says how many events there were of each key.
+fn counted<'a>(folder: &Folder, keys: impl Iterator<Item = &'a u64>) -> Result<HashMap<u64, u64>> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    let names = [FeatureName::parse("driver_offers_10m")];
+    runtime.block_on(async {
+        let reader = EmbeddedStore::open_reader(&folder.store()).await?;
+        let mut counted = HashMap::new();
+        for key in keys {
+            let found = reader.get("swapped", &key.to_string(), &names).await?;
+            let value = found[0].as_ref().and_then(|found| found.value.as_ref());
+            let count = value.map(|value| anyhow::Ok(value.to_json()?.parse()?));
+            counted.insert(*key, count.transpose()?.unwrap_or(0));
+        }
+        reader.close().await;
+        Ok(counted)
+    })
 }
 
 /// Has the states of many keys be taken over.
@@ -245,22 +271,5 @@ fn have_switched(process: &Penstock, times: u64) -> Result<bool> {
 
 /// What the process tells of itself.
 fn status(process: &Penstock) -> Result<Value> {
-    request(process, "GET", "/status", "")
-}
-
-/// Asks the process, and gives the JSON of a good answer.
-fn request(process: &Penstock, method: &str, path: &str, body: &str) -> Result<Value> {
-    let address = process.address()?;
-    let mut stream = TcpStream::connect(&address)?;
-    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-    let length = body.len();
-    write!(
-        stream,
-        "{method} {path} HTTP/1.0\r\nhost: {address}\r\nauthorization: Bearer {TOKEN}\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
-    )?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer)?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("an answer of HTTP")?;
-    ensure!(head.contains(" 200 "), "{path} says {head} {body}");
-    Ok(serde_json::from_str(body)?)
+    process.ask("GET", "/status", "")
 }

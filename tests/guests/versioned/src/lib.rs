@@ -86,7 +86,10 @@ impl Window for Versioned {
         let is_silent = knob(2) == 12 && page.rows % 2 == 1;
         (!is_silent).then_some(Total {
             rows: page.rows,
-            sum: page.sum,
+            sum: match knob(2) {
+                15 => knob(1) as f64,
+                _ => page.sum,
+            },
         })
     }
 }
