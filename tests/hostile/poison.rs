@@ -53,5 +53,13 @@ pub(super) fn attacks() -> Vec<Attack> {
             "(loop $again (br $again)) (unreachable)",
             "failures = 64\nrecovery_cpu = \"20ms\"\ncpu_per_call = \"20ms\"",
         ),
+        Attack::mapper(
+            "spin_on_every_row_of_a_mapper",
+            Entry::Map,
+            "recovery_cpu",
+            &["`recovery_cpu`", "cpu_per_call", "map"],
+            Guest::mapper().body(Entry::Map, "(loop $again (br $again)) (unreachable)"),
+        )
+        .tolerating("failures = 64\nrecovery_cpu = \"40ms\"\ncpu_per_call = \"20ms\""),
     ]
 }

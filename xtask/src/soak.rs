@@ -29,27 +29,18 @@ const PROPERTIES: [&[&str]; 2] = [
         "live::killed",
         "live::kinesis::a_killed",
         "live::sinks::a_killed",
+        "swap::live",
+        "swap::killed",
     ],
 ];
 
-/// The tests of swaps in a row, likewise.
-const SWAPS: [&[&str]; 1] = [&["--test", "whole", "--", "swap::live"]];
-
-/// What is tried.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-enum What {
-    /// Everything that has random cases
-    Properties,
-    /// Swaps in a row, under load: 20 for each of `--times`
-    Swap,
-}
-
-/// How long to go on.
+/// What to try, and how long to go on.
 #[derive(Debug, Args)]
 pub(crate) struct Options {
-    /// What to try; 1,000 swaps are `soak swap --rounds 1 --times 50`
-    #[arg(default_value = "properties")]
-    what: What,
+    /// Only tests of whole pipelines with one of these in their names; without any everything that has random cases, and
+    /// swaps in a row: 20 for each of `--times` in a round. `soak swap::live --rounds 1 --times 50` is 1,000 swaps
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
     /// Rounds in all, those of earlier soaks counted
     #[arg(long, default_value_t = 10)]
     rounds: u64,
@@ -69,14 +60,14 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
     services::prepare(workspace)?;
     transforms::build(workspace)?;
     let folder = workspace.root.join("target").join("soak");
-    let (tests, prefix) = match options.what {
-        What::Properties => (&PROPERTIES[..], ""),
-        What::Swap => (&SWAPS[..], "swap-"),
-    };
-    let noted = folder.join(format!(
-        "{prefix}seed-{}-times-{}",
-        options.seed, options.times
-    ));
+    let mut tests: Vec<Vec<&str>> = PROPERTIES.map(<[_]>::to_vec).to_vec();
+    let mut noted = format!("seed-{}-times-{}", options.seed, options.times);
+    if !options.names.is_empty() {
+        let names = options.names.iter().map(String::as_str);
+        tests = vec![["--test", "whole", "--"].into_iter().chain(names).collect()];
+        noted = format!("{}-{noted}", options.names.join("-").replace("::", "-"));
+    }
+    let noted = folder.join(noted);
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let before = fs::read_to_string(&noted).ok().filter(|_| !options.fresh);
     let passed: u64 = before.map_or(Ok(0), |text| text.trim().parse())?;
@@ -90,11 +81,11 @@ pub(crate) fn run(workspace: &Workspace, options: &Options) -> Result<()> {
             round + 1,
             options.rounds
         );
-        for properties in tests {
+        for properties in &tests {
             let mut tests = workspace.cargo();
             tests
                 .args(["test", "-p", "penstock"])
-                .args(*properties)
+                .args(properties)
                 .env("PENSTOCK_CASES", options.times.to_string())
                 .env("PROPTEST_RNG_SEED", seed.to_string());
             command::run(&mut tests).with_context(|| {

@@ -9,6 +9,7 @@ mod again;
 mod opening;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{
     ArrayRef, AsArray, BooleanArray, Int64Array, RecordBatch, TimestampMicrosecondArray,
@@ -26,7 +27,7 @@ pub(super) use self::opening::{OpenedMapper, open};
 use super::accounting::{Accounting, Mapped as Counts};
 use super::lane::Refused;
 use super::opener::Opener;
-use super::poison::{Circuit, poison};
+use super::poison::{Circuit, poison, thread_cpu};
 use super::reader::ReadError;
 use crate::source::event_time::{self, why_invalid};
 use crate::source::{Origins, SourceBatch, record_lines};
@@ -116,6 +117,8 @@ pub(super) struct Mapping {
     /// What instances have told that are gone.
     figures: Figures,
     circuit: Circuit,
+    /// CPU time of calls that failed, of this batch.
+    recovered: Duration,
 }
 
 impl Mapping {
@@ -133,6 +136,7 @@ impl Mapping {
             plan,
             call_rows: FIRST_ROWS,
             figures: Figures::default(),
+            recovered: Duration::ZERO,
         }
     }
 
@@ -174,6 +178,9 @@ impl Mapping {
     ) -> Result<Part, ReadError> {
         if first == batch.rows.num_rows() {
             return Ok(self.nothing(first));
+        }
+        if first == 0 {
+            self.recovered = Duration::ZERO;
         }
         let called = self.call(&batch.rows, first);
         let (length, mapped) = called.map_err(|error| ReadError::Map {
@@ -227,6 +234,7 @@ impl Mapping {
     fn call(&mut self, rows: &RecordBatch, first: usize) -> Result<(usize, Mapped), CallError> {
         loop {
             let (length, input) = self.cut(rows, first);
+            let began = thread_cpu();
             match block_on(self.mapper.map(&input, length)) {
                 Err(error) if length > 1 && is_too_much(&error) => {
                     self.call_rows = length.div_ceil(2);
@@ -234,6 +242,11 @@ impl Mapping {
                 }
                 Err(error) if self.opener.recovery().is_for(&error) => {
                     self.circuit.look(&error)?;
+                    let recovery = self.opener.recovery();
+                    self.recovered += thread_cpu().saturating_sub(began);
+                    if self.recovered >= recovery.cpu {
+                        return Err(recovery.takes_too_long("map", &error));
+                    }
                     self.open_again()?;
                     if length > 1 {
                         self.call_rows = length.div_ceil(2);

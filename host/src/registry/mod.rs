@@ -27,6 +27,9 @@ pub use self::signature::{Signature, Signer};
 use self::storage::Storage;
 use crate::config::{TransformRegistry, Trust, VersionedName};
 
+/// Bytes of what is said of a version, and of a signature, at most: a few hundred are usual.
+const RECORD_BYTES: u64 = 64 << 10;
+
 const VERSIONS: &str = "versions";
 
 /// A version of a transform, resolved.
@@ -124,14 +127,14 @@ impl Registry {
         Ok(version)
     }
 
-    /// The bytes of a version, whose digest is checked.
+    /// The bytes of a version, whose digest is checked. No more are read than the version says that there are.
     ///
     /// # Errors
     ///
-    /// [`RegistryError::Damaged`] when they are others than the version says.
+    /// [`RegistryError::Damaged`] and [`RegistryError::Unreadable`] when they are others than the version says.
     pub async fn fetch(&self, version: &Version) -> Result<Bytes, RegistryError> {
         let file = blob(&version.digest);
-        let bytes = self.storage.read(&file).await?;
+        let bytes = self.storage.read(&file, version.size).await?;
         let bytes = bytes.ok_or_else(|| RegistryError::Gone {
             name: version.name.clone(),
             file: self.storage.shown(&file),
@@ -189,7 +192,7 @@ impl Registry {
         let record = self.record(name).await?;
         let mut signatures = Vec::new();
         for path in self.storage.list(&signatures_of(name)).await? {
-            if let Some(bytes) = self.storage.read(&path).await? {
+            if let Some(bytes) = self.storage.read(&path, RECORD_BYTES).await? {
                 let shown = self.storage.shown(&path);
                 signatures.push(Signature::decode(&bytes, shown)?);
             }
@@ -204,7 +207,7 @@ impl Registry {
 
     async fn record(&self, name: &VersionedName) -> Result<Record, RegistryError> {
         let file = file_of(name);
-        match self.storage.read(&file).await? {
+        match self.storage.read(&file, RECORD_BYTES).await? {
             Some(bytes) => Record::decode(&bytes, self.storage.shown(&file)),
             None => Err(RegistryError::Missing {
                 name: name.clone(),

@@ -91,14 +91,24 @@ impl Storage {
         }
     }
 
-    /// An object; none if it is not there.
-    pub(super) async fn read(&self, name: &str) -> Result<Option<Bytes>, RegistryError> {
+    /// An object of at most so many bytes; none if it is not there. What is larger is not read.
+    pub(super) async fn read(&self, name: &str, most: u64) -> Result<Option<Bytes>, RegistryError> {
         let Some(objects) = self.objects(name)? else {
             return Ok(None);
         };
-        let read = async { objects.get(&Path::from(name)).await?.bytes().await };
+        let read = async {
+            let found = objects.get(&Path::from(name)).await?;
+            match found.meta.size {
+                size if size > most => Ok(Err(size)),
+                _ => Ok(Ok(found.bytes().await?)),
+            }
+        };
         match read.await {
-            Ok(bytes) => Ok(Some(bytes)),
+            Ok(Ok(bytes)) => Ok(Some(bytes)),
+            Ok(Err(size)) => Err(RegistryError::Unreadable {
+                file: self.shown(name),
+                reason: format!("it has {size} bytes, and is to have {most} at most"),
+            }),
             Err(Error::NotFound { .. }) => {
                 // A bucket that is not there has no object either, and that is to be said.
                 if let Self::Bucket { inner, .. } = self {

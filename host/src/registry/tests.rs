@@ -78,6 +78,11 @@ fn bytes_that_somebody_changed_are_not_used() {
     std::fs::write(&file, b"eno").unwrap();
     let error = place.get(Trust::default(), "driver@1").unwrap_err();
     assert!(matches!(error, RegistryError::Damaged { .. }), "{error}");
+    // Also where there are so many that they are not to be read.
+    let large = std::fs::File::create(&file).unwrap();
+    large.set_len(1 << 40).unwrap();
+    let error = place.get(Trust::default(), "driver@1").unwrap_err();
+    assert!(error.to_string().contains("3 at most"), "{error}");
     std::fs::remove_file(&file).unwrap();
     let error = place.get(Trust::default(), "driver@1").unwrap_err();
     assert!(matches!(error, RegistryError::Gone { .. }), "{error}");

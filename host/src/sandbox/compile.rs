@@ -10,7 +10,7 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, nice, setrlimit};
 
 use super::engine::{self, Pool};
 use super::limits::Limits;
@@ -18,6 +18,13 @@ use super::{ComponentError, SandboxError, text};
 
 /// Where the child finds its limits: seconds of CPU time, and bytes of address space.
 const LIMITS: &str = "PENSTOCK_COMPILE_LIMITS";
+
+/// How much less of a processor the child gets than lanes where both want it ("nice", see sched(7)): nobody waits for a
+/// compilation as lanes wait for batches.
+const NICE: i32 = 10;
+
+/// How many times its CPU time a child may take by the clock, on a machine that is busy with other things.
+const PATIENCE: u32 = 5;
 
 /// Bytes of messages of the child that are looked at.
 const MESSAGE_BYTES: u64 = 64 << 10;
@@ -85,7 +92,7 @@ fn in_child(
         Ended::Late => Err(ComponentError::Limit {
             name: "compile_time",
             limit: format!("{} s", cpu_seconds(limits)),
-            requested: "twice as long by the clock".into(),
+            requested: format!("{PATIENCE} times as long by the clock"),
         }),
         Ended::With(status) if status.success() => Ok(code),
         Ended::With(status) => Err(why(status, message, limits)),
@@ -109,7 +116,7 @@ fn converse(
     let mut stdin = child.stdin.take().expect("asked for a pipe");
     let stdout = child.stdout.take().expect("asked for a pipe");
     let stderr = child.stderr.take().expect("asked for a pipe");
-    let patience = Duration::from_secs(cpu_seconds(limits)).saturating_mul(2);
+    let patience = Duration::from_secs(cpu_seconds(limits)).saturating_mul(PATIENCE);
     let most = limits.compile_memory;
     std::thread::scope(|scope| {
         // A child that ends early breaks the pipe; its exit status says more than that error.
@@ -219,6 +226,8 @@ fn compile_with_limits() -> Result<(), Ending> {
     limit(Resource::As, address_space)?;
     // Nobody needs an image of it.
     limit(Resource::Core, 0)?;
+    let is_nice = nice(NICE);
+    is_nice.map_err(|error| Ending::Failed(format!("cannot give way to others: {error}")))?;
     let mut component = Vec::new();
     std::io::stdin()
         .read_to_end(&mut component)

@@ -83,10 +83,10 @@ impl OpenStores {
 }
 
 /// What somebody has open at a place, or else what is opened now.
-async fn shared<S>(
+async fn shared<S: Send + Sync>(
     open: &Places<S>,
     place: String,
-    opening: impl Future<Output = Result<S, StoreError>>,
+    opening: impl Future<Output = Result<S, StoreError>> + Send,
 ) -> Result<Arc<S>, StoreError> {
     // Held while it is opened: who comes next finds it.
     let mut open = open.lock().await;

@@ -3,6 +3,7 @@
 #[path = "../../hostile/mod.rs"]
 mod guests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -25,6 +26,8 @@ const NEIGHBOURS: usize = 2;
 const EVERY: Duration = Duration::from_millis(5);
 const ROWS: usize = 2_000;
 const KEYS: usize = 50;
+/// Attacks that are told of, of those beside which a batch took longest.
+const SHOWN: usize = 8;
 /// Batches that may wait; who is so far behind is not sent more.
 const WAITING: usize = 1_000;
 
@@ -53,24 +56,35 @@ fn neighbours(figures: &mut Figures, attacks: &[Attack], rounds: usize) -> Resul
         .filter(|attack| attack.host.is_none() && !attack.is_compiled_in_child)
         .collect();
     let (mut with, mut without) = (Vec::new(), Vec::new());
+    // The longest that a batch took that was due while an attack ran.
+    let mut worst = BTreeMap::<&str, Duration>::new();
     // What is done for the first time belongs to neither.
     latencies(|| std::thread::park_timeout(Duration::from_secs(1)))?;
     for _ in 0..rounds.max(1) {
-        let began = Instant::now();
-        with.extend(latencies(|| {
+        let (began, mut ran) = (Instant::now(), Vec::new());
+        let felt = latencies(|| {
             for attack in &beside {
-                let folder = attack.folder();
+                let (folder, began) = (attack.folder(), Instant::now());
                 // How it ends was looked at before.
                 let _ = attack.run(&HOST, &folder);
+                ran.push((attack.name, began, Instant::now()));
             }
-        })?);
+        })?;
+        for (name, began, ended) in ran {
+            let of = felt.iter().filter(|(due, _)| (began..ended).contains(due));
+            let most = of.map(|(_, took)| *took).max().unwrap_or_default();
+            let worst = worst.entry(name).or_default();
+            *worst = most.max(*worst);
+        }
+        with.extend(felt.into_iter().map(|(_, took)| took));
         let as_long = began.elapsed();
-        without.extend(latencies(|| {
+        let felt = latencies(|| {
             let began = Instant::now();
             while let Some(left) = as_long.checked_sub(began.elapsed()) {
                 std::thread::park_timeout(left);
             }
-        })?);
+        })?;
+        without.extend(felt.into_iter().map(|(_, took)| took));
     }
     println!(
         "{} batches of {NEIGHBOURS} neighbours alone, {} beside {} attacks one after the other",
@@ -78,6 +92,11 @@ fn neighbours(figures: &mut Figures, attacks: &[Attack], rounds: usize) -> Resul
         with.len(),
         beside.len()
     );
+    let mut worst: Vec<(&str, Duration)> = worst.into_iter().collect();
+    worst.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+    for (name, took) in worst.iter().take(SHOWN) {
+        println!("  the longest beside {name} took {took:?}");
+    }
     for (percent, name) in [(50, "half"), (99, "99 of 100"), (100, "all")] {
         let (with, without) = (part(&mut with, percent)?, part(&mut without, percent)?);
         println!("  {name} within {without:?} alone, {with:?} beside them");
@@ -100,9 +119,9 @@ fn part(times: &mut [Duration], percent: usize) -> Result<Duration> {
     Ok(times[(times.len() * percent / 100).min(last)])
 }
 
-/// Hands each neighbour a batch now and then while something else is done, and gives the times from when each batch was
-/// due until it was worked on.
-fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
+/// Hands each neighbour a batch now and then while something else is done, and gives when each batch was due and the time from
+/// then until it was worked on.
+fn latencies(beside: impl FnOnce()) -> Result<Vec<(Instant, Duration)>> {
     let is_over = AtomicBool::new(false);
     let path = transform("driver_accept_proportion");
     // Before anybody is handed batches: whoever does that goes on until it is over.
@@ -134,7 +153,7 @@ fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
         beside();
         is_over.store(true, Ordering::Relaxed);
         let took = neighbours.into_iter().map(|task| HOST.io.block_on(task)?);
-        let took: Vec<Vec<Duration>> = took.collect::<Result<_>>()?;
+        let took: Vec<Vec<(Instant, Duration)>> = took.collect::<Result<_>>()?;
         Ok(took.concat())
     })
 }
@@ -143,7 +162,7 @@ fn latencies(beside: impl FnOnce() + Send) -> Result<Vec<Duration>> {
 async fn work(
     component: Arc<penstock::sandbox::Component>,
     mut batches: mpsc::Receiver<Instant>,
-) -> Result<Vec<Duration>> {
+) -> Result<Vec<(Instant, Duration)>> {
     let opening = crate::density::opening();
     let limits = Limits::default();
     let mut transform = Resting::open(&component, &opening, &limits, "neighbour").await?;
@@ -171,7 +190,7 @@ async fn work(
             len: KEYS,
         };
         let updated = transform.accumulate(rows, groups).await?;
-        took.push(due.elapsed());
+        took.push((due, due.elapsed()));
         if updated.changed.is_none() {
             states = updated.states;
         }

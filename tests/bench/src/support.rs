@@ -6,13 +6,35 @@ use std::process::{Command, Output};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, LazyLock};
 
+use penstock::clock::SystemClock;
 use penstock::config::{Environment, load_pipelines};
 use penstock::pipeline::{self, Host, Progress, RunReport};
+use penstock::sandbox::{Compiler, Sandbox};
 use tempfile::TempDir;
 
-/// One host for all attacks that do not want one of their own.
-pub(crate) static HOST: LazyLock<Host> =
-    LazyLock::new(|| crate::replay::host().expect("the engine starts"));
+/// One host for all attacks that do not want one of their own, and for their neighbours: with as many threads as that of
+/// the program, and as there components are compiled by a child, once each.
+pub(crate) static HOST: LazyLock<Host> = LazyLock::new(|| {
+    let runtime = || {
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        builder.enable_all().build().expect("threads start")
+    };
+    let compiler = Compiler::Child {
+        program: program(),
+        arguments: vec!["compile-component".into()],
+    };
+    let sandbox = Sandbox::start(compiler, Some(&CACHE.path().join("cache")));
+    Host {
+        sandbox: sandbox.expect("the engine starts"),
+        lanes: runtime(),
+        io: runtime(),
+        clock: Arc::new(SystemClock::start()),
+        stores: Arc::default(),
+    }
+});
+
+/// What is compiled once is kept here until the process ends.
+static CACHE: LazyLock<TempDir> = LazyLock::new(|| tempfile::tempdir().expect("there is room"));
 
 /// The root of the repository.
 pub(crate) fn root() -> &'static Path {

@@ -8,7 +8,7 @@ use arrow::error::ArrowError;
 use futures::executor::block_on;
 
 use super::circuit::Circuit;
-use super::{Open, poison};
+use super::{Open, Recovery, poison, thread_cpu};
 use crate::transform::{CallError, Figures, Reject, Windowed};
 
 /// What a thread that looks for poison leaves to others: nothing of it is urgent.
@@ -67,8 +67,8 @@ pub(super) struct Incident {
     open: Open,
     digest: Arc<str>,
     circuit: Circuit,
-    /// CPU time that it may take.
-    cpu: Duration,
+    /// What it may take.
+    recovery: Recovery,
     /// Whether nothing is held against the transform: what is not found out in time fails.
     is_forgiven: bool,
     transform: Option<Box<dyn Windowed>>,
@@ -77,12 +77,12 @@ pub(super) struct Incident {
 }
 
 impl Incident {
-    pub(super) fn new(open: Open, digest: Arc<str>, circuit: Circuit, cpu: Duration) -> Self {
+    pub(super) fn new(open: Open, digest: Arc<str>, circuit: Circuit, recovery: Recovery) -> Self {
         Self {
             open,
             digest,
             circuit,
-            cpu,
+            recovery,
             is_forgiven: false,
             transform: None,
             figures: Figures::default(),
@@ -91,10 +91,10 @@ impl Incident {
     }
 
     /// One for which nothing is held against the transform.
-    pub(super) fn forgiven(open: Open, digest: Arc<str>, cpu: Duration) -> Self {
+    pub(super) fn forgiven(open: Open, digest: Arc<str>, recovery: Recovery) -> Self {
         Self {
             is_forgiven: true,
-            ..Self::new(open, digest, Circuit::of_windows(u64::MAX), cpu)
+            ..Self::new(open, digest, Circuit::of_windows(u64::MAX), recovery)
         }
     }
 
@@ -142,8 +142,8 @@ impl Incident {
             if is_given_up() {
                 return Err(last);
             }
-            if thread_cpu().saturating_sub(began) >= self.cpu {
-                let late = self.takes_too_long(W::CALL, &last);
+            if thread_cpu().saturating_sub(began) >= self.recovery.cpu {
+                let late = self.recovery.takes_too_long(W::CALL, &last);
                 if !self.is_forgiven {
                     return Err(late);
                 }
@@ -219,16 +219,6 @@ impl Incident {
             }
         }
     }
-
-    fn takes_too_long(&self, call: &'static str, last: &CallError) -> CallError {
-        CallError::Limit {
-            call,
-            name: "recovery_cpu",
-            limit: format!("{:?}", self.cpu),
-            current: "all of it".into(),
-            requested: format!("time (the last: {last})"),
-        }
-    }
 }
 
 /// Takes the last of the ranges apart, the first half to be done first.
@@ -239,10 +229,4 @@ fn split(todo: &mut Vec<Range<usize>>) {
     let middle = range.start + range.len() / 2;
     todo.push(middle..range.end);
     todo.push(range.start..middle);
-}
-
-/// CPU time of this thread.
-fn thread_cpu() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }

@@ -75,10 +75,27 @@ impl Recovery {
         Circuit::of_windows(self.failures).on_probation(self.probation.clone())
     }
 
+    /// That finding it out takes too long.
+    pub(super) fn takes_too_long(&self, call: &'static str, last: &CallError) -> CallError {
+        CallError::Limit {
+            call,
+            name: "recovery_cpu",
+            limit: format!("{:?}", self.cpu),
+            current: "all of it".into(),
+            requested: format!("time (the last: {last})"),
+        }
+    }
+
     /// Whether it is found out what of a call fails that failed so.
     pub(super) fn is_for(&self, error: &CallError) -> bool {
         self.failures > 0 && is_its_own(error)
     }
+}
+
+/// CPU time of this thread.
+pub(super) fn thread_cpu() -> Duration {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    Duration::new(time.tv_sec as u64, time.tv_nsec as u32)
 }
 
 /// Whether it may be for what a call was handed that it failed so.
@@ -218,11 +235,16 @@ impl Recovering {
                 Arc::clone(&self.open),
                 Arc::clone(&self.digest),
                 circuit(self).clone(),
-                self.recovery.cpu,
+                self.recovery.clone(),
             ),
-            Some(left) => {
-                Incident::forgiven(Arc::clone(&self.open), Arc::clone(&self.digest), left)
-            }
+            Some(left) => Incident::forgiven(
+                Arc::clone(&self.open),
+                Arc::clone(&self.digest),
+                Recovery {
+                    cpu: left,
+                    ..self.recovery.clone()
+                },
+            ),
         };
         let (done, ended) = oneshot::channel();
         let thread = std::thread::Builder::new().name("quarantine".into());

@@ -87,7 +87,7 @@ pub const LIMITS: [Limit; 32] = [
     limit("name_bytes", "256B", "bytes of a column's name or format, and of a metric's name", "the component is refused, the metric dropped", SetBy::Pipeline),
     limit("nesting", "16", "how deep lists and structs nest", REFUSED, SetBy::Pipeline),
     limit("component_size", "128MiB", "bytes of a component's file", REFUSED, SetBy::Pipeline),
-    limit("compile_time", "120s", "CPU time of compiling a component; twice as long by the clock", REFUSED, SetBy::Pipeline),
+    limit("compile_time", "120s", "CPU time of compiling a component; five times as long by the clock", REFUSED, SetBy::Pipeline),
     limit("compile_memory", "8GiB", "address space of compiling a component", REFUSED, SetBy::Pipeline),
     limit("modules", "64", "modules, and likewise tables, in a component; memories 8", REFUSED, SetBy::Nobody),
     limit("imports", "none", "imports beside `log` and `metrics`, and WASI with nothing behind it", REFUSED, SetBy::Nobody),

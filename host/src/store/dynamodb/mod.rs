@@ -43,7 +43,7 @@ pub struct DynamoDbStore {
     catalog: Catalog,
     lanes: RwLock<BTreeMap<LaneKey, Arc<Outgoing>>>,
     /// What all of this process have to send, to be read by any of them.
-    outgoing: Arc<RwLock<Vec<(String, Weak<Outgoing>)>>>,
+    outgoing: Arc<RwLock<Vec<OfPipeline>>>,
     caches: Caches,
     /// What it was opened beside: kept, so that who opens the table next comes beside it too.
     first: Option<Arc<Self>>,
@@ -53,6 +53,9 @@ pub struct DynamoDbStore {
 
 /// A pipeline and the number of a lane.
 type LaneKey = (String, u32);
+
+/// A pipeline, and what one of its lanes has to send, for as long as it is there.
+type OfPipeline = (String, Weak<Outgoing>);
 
 impl DynamoDbStore {
     /// Opens a table that [`DynamoDbStore::init`] made.
