@@ -53,6 +53,13 @@ impl Left {
         self
     }
 
+    /// Without what the store says of a feature.
+    pub(crate) fn without(mut self, feature: &str) -> Self {
+        let is_it = |line: &String| line.split(' ').nth(1) == Some(feature);
+        self.store.retain(|line| !is_it(line));
+        self
+    }
+
     /// Fails with what is different.
     #[track_caller]
     pub(crate) fn is(&self, expected: &Self, what: &str) {
