@@ -53,9 +53,10 @@ impl Left {
         self
     }
 
-    /// Without the lines of the store that say something.
-    pub(crate) fn without(mut self, what: &str) -> Self {
-        self.store.retain(|line| !line.contains(what));
+    /// Without what the store says of a feature.
+    pub(crate) fn without(mut self, feature: &str) -> Self {
+        let is_it = |line: &String| line.split(' ').nth(1) == Some(feature);
+        self.store.retain(|line| !is_it(line));
         self
     }
 

@@ -166,8 +166,46 @@ fn where_signatures_are_required_a_registry_that_stays_away_refuses_and_one_that
     let mut process = pipeline.start_with_all(&topic, "one");
     topic.write(300);
     pipeline.catch_up(&topic, &mut [&mut process]);
-    process.stop();
     assert_eq!(generations(pipeline), [wanted]);
+
+    // What was at work needs no registry to be gone back to.
+    let wrong = signed.ask("totals@4", 4);
+    until_all_have(pipeline, wrong);
+    signed.set_away(true);
+    let back = ["rollback", "totals", "--reason", "it is wrong"];
+    pipeline.folder.penstock(&back).fine();
+    until_all_have(pipeline, wanted);
+    topic.write(300);
+    pipeline.catch_up(&topic, &mut [&mut process]);
+    process.stop();
+}
+
+#[test]
+fn a_version_whose_name_has_come_to_mean_something_else_is_refused_at_a_start() {
+    let mut topic = Topic::new("registry-rewritten", 1, 34);
+    let pipeline = pipeline(&topic, "registry-rewritten", 0, RUN);
+    push(&pipeline, "totals@1", 1, &[]);
+    push(&pipeline, "totals@2", 2, &[]);
+    let text = pipeline.folder.text("pipeline.toml");
+    let line = text.lines().find(|line| line.starts_with("transform"));
+    let text = text.replace(line.unwrap(), "transform = \"totals@1\"");
+    pipeline.folder.write("pipeline.toml", text);
+    topic.write(300);
+    let mut process = pipeline.start_with_all(&topic, "one");
+    pipeline.catch_up(&topic, &mut [&mut process]);
+    process.stop();
+    let version = |number: u32| {
+        let path = format!(".penstock/registry/versions/totals/{number}/version.json");
+        pipeline.folder.path(&path)
+    };
+    fs::copy(version(2), version(1)).unwrap();
+    let says = [
+        "totals@1 is sha256:",
+        "in generation 1",
+        "a version never changes",
+    ];
+    pipeline.start("one").fails(2, &says);
+    assert_eq!(history(&pipeline).len(), 1);
 }
 
 #[test]

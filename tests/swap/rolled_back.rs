@@ -1,13 +1,19 @@
 //! Versions that are taken back: by an operator, and by themselves when they fail.
 
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
 use penstock::store::dynamodb::DynamoDbStore;
 use serde_json::Value;
 
 use super::versions::{
-    WINDOW, Wrong, ask, beginning_with, generations, history, pipeline, swap, until_all_have,
-    version,
+    WINDOW, Wrong, ask, beginning_with, generations, history, notes, pipeline, swap,
+    until_all_have, version,
 };
-use crate::live::pipeline::{Pipeline, wait};
+use crate::kinesis::proxy::{Fate, Proxy};
+use crate::live::pipeline::{Pipeline, pause, wait};
 use crate::live::topic::Topic;
 use crate::support::HOST;
 use crate::support::servers::dynamodb::{SHARED, settings, table};
@@ -88,6 +94,48 @@ fn a_rollback_after_which_lanes_could_not_read_on_is_refused() {
     process.kill();
 }
 
+#[test]
+fn what_was_taken_back_stops_also_while_the_one_before_cannot_be_had() {
+    let mut topic = Topic::new("rolled-back-late", 1, 12);
+    let disturbed = pipeline(&topic, "rolled-back-late", 0, RUN);
+    topic.write(500);
+    let mut process = disturbed.start_with_all(&topic, "one");
+    disturbed.catch_up(&topic, &mut [&mut process]);
+    swap(&disturbed, "wrong.wasm", version(1_000_000, Wrong::Nothing));
+    let begun = disturbed.folder.read("begin.wasm");
+    let components = fs::read_dir(disturbed.folder.path("store/components")).unwrap();
+    let mut components = components.map(|it| it.unwrap().path());
+    let before = components.find(|it| fs::read(it).unwrap() == begun);
+    let before = before.expect("what it began with is in the store");
+    fs::remove_file(&before).unwrap();
+
+    let back = ["rollback", "totals", "--reason", "it is wrong"];
+    disturbed.folder.penstock(&back).fine();
+    let cannot = |text: &String| text.contains("cannot take it on") && text.contains("is missing");
+    wait(
+        || {
+            process.is_alive();
+            notes(&disturbed, 1).iter().any(cannot) && process.stderr().contains("tries on")
+        },
+        || "it says what it cannot have".to_owned(),
+    );
+    let sums = disturbed.store();
+    topic.write(2_000);
+    pause(Duration::from_secs(1));
+    assert_eq!(disturbed.store(), sums, "the wrong version works on");
+
+    fs::write(&before, begun).unwrap();
+    until_all_have(&disturbed, 1);
+    disturbed.catch_up(&topic, &mut [&mut process]);
+    let left = disturbed.left(&process.stop());
+    assert_eq!(
+        notes(&disturbed, 1).iter().filter(|it| cannot(it)).count(),
+        1
+    );
+    let undisturbed = pipeline(&topic, "not-rolled-back-late", 0, RUN);
+    left.is(&undisturbed.finish(&topic, "one"), "what went back late");
+}
+
 /// What a generation had served when it was taken back, as it is listed.
 fn served(pipeline: &Pipeline, generation: u64) -> Vec<Value> {
     let number = generation.to_string();
@@ -159,6 +207,51 @@ fn what_the_wrong_version_wrote_to_a_table_is_withdrawn() {
         let disturbed = beginning_with(silent, disturbed);
         leaves_nothing_behind(name, &disturbed, &mut topic, is_killed);
     }
+}
+
+#[test]
+fn a_table_that_does_not_answer_puts_a_swap_off_and_ends_nothing() {
+    let name = "swap-put-off";
+    HOST.io.block_on(DynamoDbStore::init(&table(name))).unwrap();
+    let is_away = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&is_away);
+    let proxy = Proxy::start(SHARED.port(), move |action, body| {
+        // What a host asks for before its lanes go over.
+        let is_epoch = action == "UpdateItem" && body.contains("ADD #e :one");
+        match is_epoch && seen.load(Ordering::Relaxed) {
+            true => Fate::Refuse(500, "InternalServerError", "the test says so"),
+            false => Fate::Pass,
+        }
+    });
+    let mut topic = Topic::new(name, 1, 16);
+    let store = format!("dynamodb://{name}\"\nstate = \"state");
+    let settings = settings(&proxy.endpoint());
+    let disturbed = Pipeline::with_store(&topic, name, WINDOW, RUN, (&store, &settings));
+    let disturbed = beginning_with(version(0, Wrong::Nothing), disturbed);
+    topic.write(300);
+    let mut process = disturbed.start_with_all(&topic, "one");
+    disturbed.catch_up(&topic, &mut [&mut process]);
+
+    is_away.store(true, Ordering::Relaxed);
+    let next = ask(&disturbed, "next.wasm", version(2, Wrong::Nothing));
+    wait(
+        || {
+            process.is_alive();
+            process.stderr().contains("cannot go over yet")
+        },
+        || "it says that it cannot go over".to_owned(),
+    );
+    topic.write(300);
+    disturbed.catch_up(&topic, &mut [&mut process]);
+    assert_eq!(generations(&disturbed), [1; 2]);
+    let (_, fate, _) = history(&disturbed).pop().unwrap();
+    assert_eq!(fate, "wanted", "nobody has it at work");
+
+    is_away.store(false, Ordering::Relaxed);
+    until_all_have(&disturbed, next);
+    topic.write(300);
+    disturbed.catch_up(&topic, &mut [&mut process]);
+    process.stop();
 }
 
 fn fails_and_is_taken_back(name: &str, wrong: Wrong, says: &str) {

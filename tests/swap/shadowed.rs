@@ -195,7 +195,7 @@ fn a_version_that_differs_in_nothing_takes_over_when_its_time_is_over() {
         "--promote-if",
         "different <= 0%",
         "--at-least",
-        "20",
+        "10",
     ];
     // Its states are others, and it takes over those that there are.
     try_beside(&watched, successor(0, Wrong::Nothing), &gate);
@@ -225,7 +225,7 @@ fn a_version_that_gives_other_values_is_dropped_with_the_reason() {
         "--promote-if",
         "different < 0.1%",
         "--at-least",
-        "20",
+        "10",
     ];
     try_beside(&watched, version(3, Wrong::Nothing), &gate);
     let ended = until_ended(&watched, &mut topic);

@@ -164,6 +164,17 @@ pub(super) fn history(pipeline: &Pipeline) -> Vec<(u64, String, String)> {
     .collect()
 }
 
+/// What hosts have to say about a generation, in order.
+pub(super) fn notes(pipeline: &Pipeline, generation: u64) -> Vec<String> {
+    let history = (pipeline.folder).penstock(&["history", "totals", "--json"]);
+    let history = json(&history.fine());
+    let mut all = history.as_array().unwrap().iter();
+    let it = all.find(|it| number(&it["generation"]) == generation);
+    let notes = it.unwrap()["notes"].as_array().unwrap().iter();
+    let texts = notes.map(|note| note["text"].as_str().unwrap().to_owned());
+    texts.collect()
+}
+
 fn number(value: &Value) -> u64 {
     value.as_u64().unwrap_or(0)
 }

@@ -38,7 +38,7 @@ pub(super) struct Trying {
     /// --replay or --shadow.
     #[arg(long, value_name = "CONDITION")]
     promote_if: Option<Condition>,
-    /// Values that must have been compared for --promote-if to hold.
+    /// Values of every feature that must have been compared for --promote-if to hold.
     #[arg(long, value_name = "N", default_value_t = 1_000)]
     at_least: u64,
     /// The pipeline's file, for --replay. Without it the folder of --project is looked through for the pipeline.

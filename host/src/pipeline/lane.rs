@@ -468,6 +468,7 @@ impl Lane {
         }
         self.report.figures += &self.calls.figures();
         switch.transform = self.calls.replace(switch.transform);
+        switch.done();
         if let Some(unfinished) = self.calls.unfinished() {
             unfinished.set_transform(&switch.running.digest);
         }

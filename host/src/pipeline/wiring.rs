@@ -62,6 +62,14 @@ pub enum WiringError {
     /// A declaration does not fit what was found.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Features have no column of what the transform gives.
+    #[error("{error}")]
+    Uncomputed {
+        /// What is wrong, at its places in the pipeline's file.
+        error: ConfigError,
+        /// The features, each as `group/name@version`.
+        features: Vec<String>,
+    },
     /// The component cannot be used.
     #[error("{component}: {error}")]
     Component {
@@ -111,7 +119,7 @@ impl WiringError {
     /// Whether the machine failed or has no room, rather than what it was given.
     pub fn is_of_the_system(&self) -> bool {
         match self {
-            Self::Config(_) => false,
+            Self::Config(_) | Self::Uncomputed { .. } => false,
             Self::Registry(error) => error.is_of_the_system(),
             Self::Storage { of_the_system, .. } => *of_the_system,
             Self::Live(error) => error.of_the_system,
@@ -122,9 +130,34 @@ impl WiringError {
         }
     }
 
+    /// The features that it says have no column of what the transform gives, each as `group/name@version`.
+    pub(super) fn uncomputed(&self) -> &[String] {
+        match self {
+            Self::Uncomputed { features, .. } => features,
+            Self::Unseen { error, .. } => error.uncomputed(),
+            _ => &[],
+        }
+    }
+
+    /// Refuses features that have no column of what a transform gives, or one of another type.
+    pub(super) fn if_uncomputed(pipeline: &Pipeline, output: &Schema) -> Result<(), Self> {
+        pipeline.check_output(output).map_err(|error| {
+            let features = pipeline.declarations();
+            let uncomputed = features.filter(|it| it.check_against_output(output).is_err());
+            Self::Uncomputed {
+                error,
+                features: uncomputed.map(ToString::to_string).collect(),
+            }
+        })
+    }
+
     /// With a word on the columns of which the sample had no value, where their type may be the cause.
     fn beside_unseen(self, unseen: Vec<String>) -> Self {
-        if unseen.is_empty() || !matches!(self, Self::Open { .. } | Self::Config(_)) {
+        let is_of_columns = matches!(
+            self,
+            Self::Open { .. } | Self::Config(_) | Self::Uncomputed { .. }
+        );
+        if unseen.is_empty() || !is_of_columns {
             return self;
         }
         let columns: Vec<String> = unseen.iter().map(|name| format!("`{name}`")).collect();

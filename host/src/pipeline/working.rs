@@ -28,7 +28,7 @@ impl Working {
         pipeline: &Pipeline,
         seen: &Schema,
         event_time: &str,
-    ) -> Result<Self, ConfigError> {
+    ) -> Result<Self, WiringError> {
         let is_key = |name: &str| pipeline.key.iter().any(|column| column.value == name);
         if let Some(column) = pipeline
             .key
@@ -37,14 +37,14 @@ impl Working {
         {
             let message = "the event time cannot be a key without windows: it stands in every row";
             let hint = "choose what names an entity";
-            return Err(pipeline.diagnostic(column.span, message, hint).into());
+            return Err(ConfigError::from(pipeline.diagnostic(column.span, message, hint)).into());
         }
         let fields = seen.fields().iter().filter(|field| {
             let name = field.name();
             name != event_time && !is_key(name)
         });
         let output = Arc::new(Schema::new(fields.cloned().collect::<Vec<_>>()));
-        pipeline.check_output(&output)?;
+        WiringError::if_uncomputed(pipeline, &output)?;
         let columns = output.fields().iter();
         Ok(Self {
             columns: columns.map(|field| field.name().clone()).collect(),
@@ -79,7 +79,7 @@ impl Working {
             Recovery::new(&pipeline.limits),
         );
         let (transforms, spec) = open_transforms(host, &opener, pipeline)?;
-        pipeline.check_output(&spec.output)?;
+        WiringError::if_uncomputed(pipeline, &spec.output)?;
         let window = &pipeline.window;
         let shape = shape::of(window).ok_or_else(|| {
             let message = "the window is too long";

@@ -212,7 +212,7 @@ struct Trial {
     lasts: String,
     /// The condition under which it then takes the other's place.
     promote_if: Option<String>,
-    /// Values that must have been compared for that.
+    /// Values of every feature that must have been compared for that.
     #[serde(default = "a_thousand")]
     at_least: u64,
 }

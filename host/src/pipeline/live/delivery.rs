@@ -99,6 +99,8 @@ pub(super) struct LaneDelivery {
     pub(super) generation: u64,
     /// The names of the splits that refused rows came from.
     pub(super) splits: Arc<SplitNames>,
+    /// Hears of the generation's first commit; none where generations have no numbers.
+    pub(super) is_at_work: Option<Arc<AtomicBool>>,
     /// Rows that the lane has emitted.
     pub(super) rows: u64,
     /// Hears what was committed.
@@ -163,6 +165,7 @@ impl LaneDelivery {
                     self.telemetry.heartbeat.wait();
                     self.keeper.switch(&switch.running)?;
                     self.generation = switch.running.number;
+                    self.is_at_work = Some(Arc::clone(&switch.running.is_committed));
                 }
                 FromLane::SetAside(wanted) => {
                     self.telemetry.heartbeat.wait();
@@ -331,6 +334,9 @@ impl LaneDelivery {
         let begun = self.telemetry.heartbeat.now();
         let told = &self.lane_telemetry;
         self.keeper.commit(commit, self.rows, outbox, told)?;
+        if let Some(is_at_work) = &self.is_at_work {
+            is_at_work.store(true, Ordering::Relaxed);
+        }
         self.lane_telemetry.committed(begun);
         self.send()?;
         self.committed.tell(commit);

@@ -9,6 +9,15 @@ use crate::source::live::recorded::RecordedError;
 use crate::store::StoreError;
 use crate::transform::CallError;
 
+/// Why a partition ended, and which generation has failed it: lanes go over one by one, and fail in the one that they have.
+#[derive(Debug)]
+pub(super) struct PartitionFailure {
+    /// The generation's number.
+    pub(super) generation: u64,
+    /// What has failed.
+    pub(super) error: PartitionError,
+}
+
 /// Why a partition cannot be worked on.
 #[derive(Debug, thiserror::Error)]
 pub enum PartitionError {
@@ -179,6 +188,15 @@ impl PartitionError {
         !call.is_pressure()
     }
 
+    /// Whether states cannot be taken over, for a reason that is the same another time.
+    pub(super) fn is_of_a_migration(&self) -> bool {
+        let lasts = |error: &KeeperError| match error {
+            KeeperError::Migration { error, .. } => error.is_of_the_transform(),
+            _ => false,
+        };
+        matches!(self, Self::Keeper(error) if lasts(error))
+    }
+
     /// Whether it is the mapper that has failed, and not what is around it.
     pub(super) fn is_of_the_mapper(&self) -> bool {
         matches!(self, Self::Read(ReadError::Map { error, .. }) if !error.is_pressure())
@@ -192,7 +210,6 @@ impl PartitionError {
                 | KeeperError::Grown { .. }
                 | KeeperError::NoWayBack { .. }
                 | KeeperError::OtherState { .. }
-                | KeeperError::Migration { .. }
                 | KeeperError::Meta { .. },
             )
             | Self::Missing { .. }
@@ -202,6 +219,7 @@ impl PartitionError {
             | Self::Partitioner { .. }
             | Self::HistoryGone { .. }
             | Self::Read(ReadError::NotByKey { .. }) => true,
+            Self::Keeper(KeeperError::Migration { error, .. }) => error.is_of_the_transform(),
             Self::Read(ReadError::Source(error)) => !error.is_of_the_system(),
             Self::Recorded(error) => !error.is_of_the_system(),
             // Whoever started it again would find the same rows, and give it up again.

@@ -12,15 +12,16 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::generations::StateShape;
+use super::keeper::host_name;
 use super::migrating::{Migration, MigrationError, try_on_lanes};
 use super::opening::{OpenedLive, open};
 use super::run::LiveError;
 use super::steps;
 use super::switching::{Change, Desk};
 use super::watching::Watched;
-use crate::config::{ComponentPlace, Environment, Pipeline, VersionedName};
+use crate::config::{ComponentPlace, Environment, HeldComponent, Pipeline, VersionedName};
 use crate::pipeline::loading::bytes_at;
-use crate::pipeline::swap::{Asked, Fate, Generation, Ledger, Running, SwapError, Swaps};
+use crate::pipeline::swap::{Asked, Fate, Generation, Ledger, Note, Running, SwapError, Swaps};
 use crate::pipeline::telemetry::PipelineTelemetry;
 use crate::pipeline::wiring::{Host, WiringError};
 use crate::registry::{Registry, digest};
@@ -31,6 +32,9 @@ const GLANCE: Duration = Duration::from_millis(20);
 
 /// How often preparing may fail because of the machine or the network before the generation is refused.
 const TRIES: u32 = 5;
+
+/// How long a host waits at most until it tries a generation again that is not refused.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// Why a generation is not taken on.
 #[derive(Debug, thiserror::Error)]
@@ -124,17 +128,17 @@ pub(super) fn begin(
     let mut ledger = ledger.map_err(|error| failed(error.to_string(), error.is_bad_input()))?;
     let spec = opened.declaration.swap;
     let desk = Arc::new(Desk::new(swaps));
+    desk.vouch(&opened.digest);
+    let (mut declaration, environment) = (opened.declaration.clone(), opened.environment.clone());
+    let (fresh, telemetry) = (opened.fresh, Arc::clone(&opened.telemetry));
+    hold_mapper(host, &environment, &mut declaration)
+        .map_err(|error| failed(error.to_string(), !error.is_of_the_system()))?;
     let mut opened = Some(opened);
-    let declared = opened.as_ref().map(|it| {
-        let (pipeline, environment) = (it.declaration.clone(), it.environment.clone());
-        (pipeline, environment, it.fresh, Arc::clone(&it.telemetry))
-    });
-    let (declaration, environment, fresh, telemetry) = declared.expect("it was just put there");
     loop {
         let wanted = ledger.wanted().clone();
         let found = match opened.take_if(|it| it.digest == wanted.digest) {
             Some(opened) => Ok(opened),
-            None => put_together(host, &desk.swaps, &declaration, &environment, &wanted),
+            None => put_wanted_together(host, &desk, &declaration, &environment, &ledger),
         };
         let is_new =
             wanted.fate == Fate::Wanted && wanted.from.is_some() && !wanted.fresh && !fresh;
@@ -158,6 +162,9 @@ pub(super) fn begin(
             Ok(mut opened) => {
                 opened.fresh = fresh;
                 opened.telemetry = telemetry;
+                see_way_back(host, &desk, &declaration, &environment, &ledger);
+                // What its file says, whatever is at work now: others are put together with that.
+                opened.declaration = declaration;
                 let running = Running::of(&ledger, opened.identity(), spec);
                 opened.put_on_probation(running.probation.clone());
                 desk.set_undone(running.undone.clone());
@@ -165,8 +172,7 @@ pub(super) fn begin(
             }
             // What no host has had at work is refused, and the one before it goes on.
             Err(unfit) if wanted.fate == Fate::Wanted && !unfit.is_of_the_system() => {
-                let fate = Fate::Refused(unfit.to_string());
-                let back = desk.swaps.take_back(Some(wanted.number), fate);
+                let back = desk.swaps.refuse(wanted.number, unfit.to_string(), false);
                 let back = host.io.block_on(back);
                 (_, ledger) = back.map_err(|_| failed(unfit.to_string(), true))?;
                 tracing::error!(pipeline, generation = wanted.number, error = %unfit, "the generation is refused");
@@ -188,9 +194,21 @@ pub(super) struct Follower {
     pub(super) state: Option<StateShape>,
     /// What the pipeline tells, whichever generation it is.
     telemetry: Arc<PipelineTelemetry>,
-    tries: u32,
+    tries: Tries,
     /// What is tried beside it, and what was said of that last.
     pub(super) watched: Watched,
+}
+
+/// How often a generation could not be prepared.
+#[derive(Debug, Default)]
+struct Tries {
+    /// Its number.
+    of: u64,
+    made: u32,
+    /// Before that it is not tried again.
+    next: Duration,
+    /// Whether the history says so.
+    is_noted: bool,
 }
 
 impl Follower {
@@ -203,7 +221,7 @@ impl Follower {
             have: running.number,
             state: state_of(opened),
             telemetry: Arc::clone(&opened.telemetry),
-            tries: 0,
+            tries: Tries::default(),
             watched: Watched::default(),
         }
     }
@@ -245,6 +263,15 @@ impl Follower {
         if wanted.number == self.have {
             return;
         }
+        if wanted.number != self.tries.of {
+            self.tries = Tries {
+                of: wanted.number,
+                ..Tries::default()
+            };
+        }
+        if host.clock.now() < self.tries.next {
+            return;
+        }
         tracing::info!(
             pipeline,
             generation = wanted.number,
@@ -260,37 +287,60 @@ impl Follower {
             }
         });
         match prepared {
-            Ok(None) => self.tries = 0,
+            Ok(None) => self.tries = Tries::default(),
             Ok(Some(change)) => {
                 self.have = wanted.number;
-                self.tries = 0;
+                self.tries = Tries::default();
                 self.state = state_of(&change.opened);
                 self.desk.hand(change);
             }
-            Err(unfit) if unfit.is_of_the_system() && self.tries < TRIES => {
-                self.tries += 1;
-                tracing::warn!(pipeline, generation = wanted.number, error = %unfit, "cannot prepare it yet");
-            }
-            Err(unfit) => {
-                self.tries = 0;
-                tracing::error!(pipeline, generation = wanted.number, error = %unfit, "the generation is refused");
-                let fate = Fate::Refused(unfit.to_string());
-                let back = self.desk.swaps.take_back(Some(wanted.number), fate);
-                if let Err(error) = host.io.block_on(back) {
-                    tracing::error!(pipeline, %error, "the generation cannot be refused");
+            Err(unfit) => self.cannot(host, &wanted, &unfit),
+        }
+    }
+
+    /// A generation cannot be prepared. It is refused, if it is to blame, or if nobody has it at work after some tries. If
+    /// not, this host alone says so, and goes on trying.
+    fn cannot(&mut self, host: &Host, wanted: &Generation, unfit: &Unfit) {
+        let pipeline = self.declaration.name.value.as_str();
+        let generation = wanted.number;
+        let is_of_the_system = unfit.is_of_the_system();
+        self.tries.made += 1;
+        if is_of_the_system && self.tries.made <= TRIES {
+            tracing::warn!(pipeline, generation, error = %unfit, "cannot prepare it yet");
+            return;
+        }
+        // Behind one that was gone back to there is none.
+        if wanted.from.is_some() {
+            let swaps = &self.desk.swaps;
+            let refused = swaps.refuse(generation, unfit.to_string(), is_of_the_system);
+            match host.io.block_on(refused) {
+                Ok(_) => {
+                    tracing::error!(pipeline, generation, error = %unfit, "the generation is refused");
+                    return;
+                }
+                Err(error) if error.is_at_work_elsewhere() => {}
+                Err(error) => {
+                    tracing::error!(pipeline, generation, %error, "the generation cannot be refused");
+                    return;
                 }
             }
+        }
+        tracing::error!(pipeline, generation, error = %unfit, "this host cannot take the generation on, and tries on");
+        let more = self.tries.made.saturating_sub(TRIES).min(16);
+        let wait = self.declaration.swap.look_every * (1 << more);
+        self.tries.next = host.clock.now().saturating_add(wait.min(LONGEST));
+        if !std::mem::replace(&mut self.tries.is_noted, true) {
+            let text = format!(
+                "host {} cannot take it on, and tries on: {unfit}",
+                host_name()
+            );
+            note(host, &self.desk, pipeline, generation, text);
         }
     }
 
     fn prepare(&self, host: &Host, ledger: &Ledger, wanted: &Generation) -> Result<Change, Unfit> {
-        let mut opened = put_together(
-            host,
-            &self.desk.swaps,
-            &self.declaration,
-            &self.environment,
-            wanted,
-        )?;
+        let (declaration, environment) = (&self.declaration, &self.environment);
+        let mut opened = put_wanted_together(host, &self.desk, declaration, environment, ledger)?;
         // Of one that is gone back to the states are what they were.
         let is_back = wanted.number < self.have;
         if !is_back && !wanted.fresh && self.state != state_of(&opened) {
@@ -326,33 +376,121 @@ pub(super) fn state_of(opened: &OpenedLive) -> Option<StateShape> {
     windows.map(|windows| StateShape::of(&windows.spec))
 }
 
+/// Puts the pipeline together with the wanted generation of a ledger.
+///
+/// One that was gone back to may know nothing of features that its file declares since. It goes without them, and that is
+/// noted: what was taken back must stop, and values that nobody computes are only not written.
+fn put_wanted_together(
+    host: &Host,
+    desk: &Desk,
+    declaration: &Pipeline,
+    environment: &Environment,
+    ledger: &Ledger,
+) -> Result<OpenedLive, Unfit> {
+    let wanted = ledger.wanted();
+    let put = |declaration: &Pipeline| put_together(host, desk, declaration, environment, wanted);
+    let put_whole = put(declaration);
+    let lacking = match (&put_whole, ledger.gone_back_from()) {
+        (Err(Unfit::Wiring(error)), Some(revoked)) if !error.uncomputed().is_empty() => {
+            Some((error.uncomputed(), revoked.number))
+        }
+        _ => None,
+    };
+    let Some((features, revoked)) = lacking else {
+        return put_whole;
+    };
+    let mut less = declaration.clone();
+    (less.features).retain(|it| !features.contains(&it.declaration.to_string()));
+    let opened = put(&less)?;
+    let text = format!(
+        "after generation {revoked} was taken back: it does not compute {}, which the pipeline's file declares; they stay declared, and are not written until a version is at work that computes them",
+        features.join(", ")
+    );
+    let pipeline = declaration.name.value.as_str();
+    tracing::warn!(pipeline, generation = wanted.number, "{text}");
+    note(host, desk, pipeline, wanted.number, text);
+    Ok(opened)
+}
+
+/// Notes something about a generation, once.
+fn note(host: &Host, desk: &Desk, pipeline: &str, generation: u64, text: String) {
+    let at = host.clock.unix();
+    let noted = desk.swaps.note_once(generation, Note { at, text });
+    if let Err(error) = host.io.block_on(noted) {
+        tracing::warn!(pipeline, %error, "the history of generations lacks a note");
+    }
+}
+
+/// Sees to it that the way back from the wanted generation needs no registry: the signature of the one before is looked at
+/// now, where signatures are required.
+fn see_way_back(
+    host: &Host,
+    desk: &Desk,
+    declaration: &Pipeline,
+    environment: &Environment,
+    ledger: &Ledger,
+) {
+    let before = ledger.wanted().from.and_then(|from| ledger.find(from));
+    let Some(before) = before.filter(|_| environment.registry.trust.required) else {
+        return;
+    };
+    if let Err(error) = check_signature(host, desk, declaration, environment, before) {
+        let (pipeline, generation) = (declaration.name.value.as_str(), before.number);
+        tracing::warn!(pipeline, generation, %error, "it could not be gone back to now");
+    }
+}
+
+/// Has a mapper from the registry be what it is now, so that no generation after this one needs the registry for it.
+fn hold_mapper(
+    host: &Host,
+    environment: &Environment,
+    declaration: &mut Pipeline,
+) -> Result<(), WiringError> {
+    let Some(map) = &mut declaration.map else {
+        return Ok(());
+    };
+    let place = &mut map.transform.value;
+    if let ComponentPlace::Registered(name) = place {
+        let from = name.to_string();
+        let bytes = bytes_at(host, environment, place)?.into();
+        *place = ComponentPlace::Held(HeldComponent { from, bytes });
+    }
+    Ok(())
+}
+
 /// Puts the pipeline together with a generation's component in the place of its own.
 pub(super) fn put_together(
     host: &Host,
-    swaps: &Swaps,
+    desk: &Desk,
     declaration: &Pipeline,
     environment: &Environment,
     wanted: &Generation,
 ) -> Result<OpenedLive, Unfit> {
     if environment.registry.trust.required {
-        check_signature(host, declaration, environment, wanted)?;
+        check_signature(host, desk, declaration, environment, wanted)?;
     }
-    let held = host.io.block_on(swaps.component(wanted))?;
+    let held = host.io.block_on(desk.swaps.component(wanted))?;
     let mut declaration = declaration.clone();
     declaration.transform.value = ComponentPlace::Held(held);
     Ok(open(host, declaration, environment)?)
 }
 
 /// The store is as little trusted as any other place, so the signature is asked for where signatures are. What this
-/// host's own file names by its path needs none: whoever can write that can do anything here.
+/// host's own file names by its path needs none: whoever can write that can do anything here. Nor does what this process
+/// has had at work: it was looked at then.
 fn check_signature(
     host: &Host,
+    desk: &Desk,
     declaration: &Pipeline,
     environment: &Environment,
     wanted: &Generation,
 ) -> Result<(), Unfit> {
+    if desk.is_vouched(&wanted.digest) {
+        return Ok(());
+    }
     let is_own = |file: &Path| std::fs::read(file).is_ok_and(|it| digest(&it) == wanted.digest);
     if declaration.transform.file().is_some_and(is_own) {
+        desk.vouch(&wanted.digest);
         return Ok(());
     }
     let name = VersionedName::parse(&wanted.component).map_err(|_| Unfit::Unsigned)?;
@@ -360,7 +498,10 @@ fn check_signature(
     let version = host.io.block_on(registry.resolve(&name));
     let version = version.map_err(WiringError::from)?;
     match version.digest == wanted.digest {
-        true => Ok(()),
+        true => {
+            desk.vouch(&wanted.digest);
+            Ok(())
+        }
         false => Err(Unfit::Other {
             name,
             found: version.digest,

@@ -160,6 +160,7 @@ fn running(number: u64, undone: &[u64], fresh: bool) -> Running {
         undone: undone.iter().copied().collect(),
         fresh,
         probation: None,
+        is_committed: Arc::default(),
         digest: String::new(),
         identity: crate::pipeline::commit::Identity::of(Vec::new()),
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use super::error::PartitionError;
+use super::error::{PartitionError, PartitionFailure};
 use super::run::{LaneAccount, LiveError, LiveReport, Shared};
 use super::source::{LiveEvent, LiveSource, StreamFault};
 use super::switching::Change;
@@ -28,12 +28,16 @@ const FENCED: Duration = Duration::from_secs(120);
 /// How long a partition waits at most until it is looked whether it can be begun.
 const AGAIN: Duration = Duration::from_millis(100);
 
+/// How long to wait after a store did not answer.
+const LATER: Duration = Duration::from_secs(1);
+
 /// How a member ended.
 pub(super) enum Outcome {
     /// It was stopped.
     Stopped(LiveReport),
-    /// Its pipeline is to go on with another generation, and to connect to its stream anew.
-    Again(Arc<Shared>, Box<Change>),
+    /// Its pipeline is to go on with another generation, for which way was made, in this epoch, and to connect to its
+    /// stream anew.
+    Again(Arc<Shared>, Box<Change>, u64),
 }
 
 /// A member at work.
@@ -48,8 +52,10 @@ pub(super) struct Member {
     waiting: BTreeMap<u32, Duration>,
     /// Whether the generation at work was said to be.
     runs: bool,
-    /// What the pipeline is to go on with where it is connected to anew for that.
-    next: Option<Box<Change>>,
+    /// What the pipeline is to go on with where it is connected to anew for that, and the epoch for it.
+    next: Option<(Box<Change>, u64)>,
+    /// Before that no store is asked again that did not answer.
+    later: Duration,
     /// Partitions whose lanes another process has taken while the group says that they are ours, and
     /// since when.
     fenced: BTreeMap<u32, Duration>,
@@ -69,6 +75,7 @@ impl Member {
             waiting: BTreeMap::new(),
             runs: false,
             next: None,
+            later: Duration::ZERO,
             fenced: BTreeMap::new(),
             lanes: BTreeMap::new(),
             failed: None,
@@ -88,6 +95,7 @@ impl Member {
             self.reap();
             self.shared.pass_time();
             self.change();
+            self.leave_taken_back();
             self.begin_waiting();
             self.check_fenced();
             self.tell_state();
@@ -103,8 +111,8 @@ impl Member {
         if let Some(error) = failed {
             return Err(error);
         }
-        if let Some(next) = next.filter(|_| !stop.load(Ordering::Relaxed)) {
-            return Ok(Outcome::Again(shared, next));
+        if let Some((next, epoch)) = next.filter(|_| !stop.load(Ordering::Relaxed)) {
+            return Ok(Outcome::Again(shared, next, epoch));
         }
         Ok(Outcome::Stopped(LiveReport {
             pipeline: shared.name().to_owned(),
@@ -131,34 +139,60 @@ impl Member {
             self.shared.opened.telemetry.set_state(state.clone());
             self.told = state;
         }
-        let works = !matches!(self.told, PipelineState::Starting);
-        if works && !std::mem::replace(&mut self.runs, works) {
-            self.shared.says_that_it_runs();
+        let now = self.shared.clock.now();
+        if !self.runs && now >= self.later && self.has_it_at_work() {
+            self.runs = self.shared.says_that_it_runs();
+            if !self.runs {
+                self.later = now.saturating_add(LATER);
+            }
         }
+    }
+
+    /// Whether the lanes of this host work in the generation: all are open, and were opened with it, or one has committed
+    /// in it. Lanes that it is handed to have it when they come to it.
+    fn has_it_at_work(&self) -> bool {
+        let (mut lanes, shared) = (self.working.values(), &self.shared);
+        let has_it = |lane: &Working| lane.generation() == shared.generation();
+        let is_open = !matches!(self.told, PipelineState::Starting) && lanes.len() > 0;
+        is_open && (shared.is_committed() || lanes.all(has_it))
     }
 
     /// Goes over to another generation, if there is one.
     fn change(&mut self) {
-        let change = self.shared.desk.as_ref().and_then(|desk| desk.take());
-        let Some(change) = change else {
+        let shared = Arc::clone(&self.shared);
+        let (pipeline, now) = (shared.name(), shared.clock.now());
+        let Some(desk) = shared.desk.as_ref().filter(|_| now >= self.later) else {
             return;
         };
-        let hands_over = self.shared.hands_over_to(&change);
-        // Which splits there are is said at the start alone where there is no group.
-        if !hands_over && !self.shared.source.has_group() {
-            self.next = Some(change);
+        // One that was taken back before anybody had it is not gone over to.
+        let Some(change) = (desk.take()).filter(|it| !desk.is_undone(it.running.number)) else {
             return;
-        }
-        let next = match self.shared.with(*change) {
-            Ok(next) => Arc::new(next),
-            Err(error) => {
+        };
+        let generation = change.running.number;
+        let epoch = match shared.make_way(&change) {
+            Ok(epoch) => epoch,
+            Err(error) if error.is_bad_input() => {
                 return self.fail(LiveError::Generation {
-                    pipeline: self.shared.name().to_owned(),
-                    is_bad_input: error.is_bad_input(),
+                    pipeline: pipeline.to_owned(),
+                    is_bad_input: true,
                     error: error.to_string(),
                 });
             }
+            // What runs goes on.
+            Err(error) => {
+                tracing::warn!(pipeline, generation, %error, "cannot go over yet; it is tried again");
+                desk.put_back(change);
+                self.later = now.saturating_add(LATER);
+                return;
+            }
         };
+        let hands_over = shared.hands_over_to(&change);
+        // Which splits there are is said at the start alone where there is no group.
+        if !hands_over && !shared.source.has_group() {
+            self.next = Some((change, epoch));
+            return;
+        }
+        let next = Arc::new(shared.with(*change, epoch));
         self.shared = Arc::clone(&next);
         self.runs = false;
         next.opened
@@ -172,6 +206,15 @@ impl Member {
         }
         let waiting = self.waiting.values_mut();
         waiting.for_each(|due| *due = Duration::ZERO);
+    }
+
+    /// Has lanes stop as soon as it is known that their generation was taken back: what they did in it is undone anyway,
+    /// and the one before it may not be had at once.
+    fn leave_taken_back(&self) {
+        if !self.shared.is_taken_back() {
+            return;
+        }
+        self.working.values().for_each(Working::rest);
     }
 
     /// Begins partitions that waited for another generation.
@@ -294,6 +337,10 @@ impl Member {
             self.again.insert(partition);
             return;
         }
+        if self.shared.is_taken_back() {
+            self.waiting.insert(partition, Duration::ZERO);
+            return;
+        }
         match Working::start(&self.shared, partition) {
             Ok(working) => {
                 self.working.insert(partition, working);
@@ -328,40 +375,46 @@ impl Member {
             match working.join() {
                 Ok(end) if stays && !end.is_lost => self.rest(partition, Duration::ZERO),
                 Ok(end) => self.ended(end),
-                // It waits until this host has looked again.
-                Err(error) if error.is_behind() => {
-                    tracing::info!(pipeline = self.shared.name(), partition, %error, "not yet");
-                    if let Some(desk) = &self.shared.desk {
-                        desk.hurry();
-                    }
-                    self.rest(partition, self.shared.clock.now() + AGAIN);
-                }
-                // One that was to go back has failed once more on its way.
-                Err(error) if stays && self.shared.blames(&error) => {
-                    tracing::info!(pipeline = self.shared.name(), partition, %error, "failed while it was to change");
-                    self.rest(partition, Duration::ZERO);
-                }
-                Err(error) if self.shared.takes_back(&error) => {
-                    self.rest(partition, Duration::ZERO);
-                }
-                Err(error) if error.is_fenced() && !self.shared.source.has_group() => {
-                    let pipeline = self.shared.name().to_owned();
-                    self.fail(LiveError::Replaced { pipeline });
-                }
-                Err(error) if error.is_fenced() => {
-                    let pipeline = self.shared.name();
-                    tracing::warn!(
-                        pipeline,
-                        partition,
-                        "another process has the lane; it is ours no longer"
-                    );
-                    self.fenced.insert(partition, self.shared.clock.now());
-                }
-                Err(error) => self.fail_partition(partition, error),
+                Err(failure) => self.judge(partition, stays, failure),
             }
             if self.again.remove(&partition) {
                 self.begin(partition);
             }
+        }
+    }
+
+    /// What becomes of a partition that has ended because of a failure. `stays`: it was to be begun again anyway.
+    fn judge(&mut self, partition: u32, stays: bool, failure: PartitionFailure) {
+        let PartitionFailure { generation, error } = failure;
+        let shared = Arc::clone(&self.shared);
+        let pipeline = shared.name();
+        // One that was to go over, or back, has failed once more in the generation that it was to leave, which says nothing
+        // of the one that it is to have.
+        let is_of_another = stays || generation != shared.generation();
+        if error.is_behind() {
+            // It waits until this host has looked again.
+            tracing::info!(pipeline, partition, %error, "not yet");
+            if let Some(desk) = &shared.desk {
+                desk.hurry();
+            }
+            self.rest(partition, shared.clock.now() + AGAIN);
+        } else if is_of_another && shared.blames(&error) {
+            tracing::info!(pipeline, partition, generation, %error, "failed while it was to change");
+            self.rest(partition, Duration::ZERO);
+        } else if shared.takes_back(&error) {
+            self.rest(partition, Duration::ZERO);
+        } else if error.is_fenced() && !shared.source.has_group() {
+            let pipeline = pipeline.to_owned();
+            self.fail(LiveError::Replaced { pipeline });
+        } else if error.is_fenced() {
+            tracing::warn!(
+                pipeline,
+                partition,
+                "another process has the lane; it is ours no longer"
+            );
+            self.fenced.insert(partition, shared.clock.now());
+        } else {
+            self.fail_partition(partition, error);
         }
     }
 

@@ -52,9 +52,13 @@ pub enum MigrationError {
 }
 
 impl MigrationError {
-    /// Whether it is the transform that has failed, and not what is around it.
+    /// Whether it is the transform that has failed, or what it gives or is given, and not what is around it.
     pub(super) fn is_of_the_transform(&self) -> bool {
-        matches!(self, Self::Call(error) if !error.is_pressure())
+        match self {
+            Self::Call(error) => !error.is_pressure(),
+            Self::State(_) => true,
+            Self::Store(_) => false,
+        }
     }
 }
 

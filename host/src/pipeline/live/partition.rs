@@ -4,10 +4,12 @@
 //! The thread opens the lanes, asks for each split from the least of their cursors on, and deals out what
 //! comes until it is told to leave, or that the partition is lost. To leave is to commit
 //! everything that was dealt, and to give the partition up; lost means that nothing more may be
-//! committed.
+//! committed. How it ends is in `ending`.
+
+mod ending;
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -15,7 +17,7 @@ use std::time::Duration;
 use super::committed::Committed;
 use super::compacting::Compacting;
 use super::delivery::{LaneDelivery, LaneEnd};
-use super::error::PartitionError;
+use super::error::{PartitionError, PartitionFailure};
 use super::keeper::{Keeper, Taken};
 use super::outbox::{Outbox, Waiting};
 use super::rows::RowMessages;
@@ -62,7 +64,9 @@ pub(super) struct Partition {
 /// The lanes of a partition at work.
 pub(super) struct Lanes {
     pub(super) dealer: Dealer,
-    pub(super) tasks: Vec<(u32, tokio::task::JoinHandle<Result<(), LaneError>>)>,
+    pub(super) tasks: Vec<LaneAtWork>,
+    /// The generation that was handed to them last.
+    pub(super) handed: u64,
     deliveries: Vec<(u32, JoinHandle<LaneEnd>)>,
     pub(super) splits: Splits,
     /// Those of a version that is tried.
@@ -84,24 +88,32 @@ pub(super) struct Lanes {
     _withdrawing: Vec<Withdrawing>,
 }
 
+/// A lane at work.
+pub(super) struct LaneAtWork {
+    pub(super) number: u32,
+    /// The number of the generation that it has.
+    pub(super) has: Arc<AtomicU64>,
+    task: tokio::task::JoinHandle<Result<(), LaneError>>,
+}
+
 impl Lanes {
     fn are_at_work(&self) -> bool {
         let mut deliveries = self.deliveries.iter();
         let mut tasks = self.tasks.iter();
         !deliveries.any(|(_, thread)| thread.is_finished())
-            && !tasks.any(|(_, task)| task.is_finished())
+            && !tasks.any(|lane| lane.task.is_finished())
     }
 }
 
 impl Partition {
-    pub(super) fn run(self) -> Result<PartitionEnd, PartitionError> {
+    pub(super) fn run(self) -> Result<PartitionEnd, PartitionFailure> {
         let mut lanes = match self.open() {
             Ok(lanes) => lanes,
             Err(error) => {
                 // Whatever was opened is of no use without the others.
                 self.flags.lose();
                 self.telling.close();
-                return Err(error);
+                return Err(self.failed(error));
             }
         };
         self.flags.is_open.store(true, Ordering::Relaxed);
@@ -186,6 +198,8 @@ impl Partition {
                 number,
                 messages,
                 generation: shared.generation(),
+                is_at_work: (shared.expected.running.as_ref())
+                    .map(|running| Arc::clone(&running.is_committed)),
                 splits: Arc::clone(&names),
                 rows: taken.rows,
                 committed,
@@ -199,7 +213,11 @@ impl Partition {
             deliveries.push((number, thread.map_err(PartitionError::Thread)?));
             let (to_lane, task) = self.lane(number, taken, kept, to_delivery, telemetry)?;
             to_lanes.push(to_lane);
-            tasks.push((number, task));
+            tasks.push(LaneAtWork {
+                number,
+                has: Arc::new(AtomicU64::new(shared.generation())),
+                task,
+            });
         }
         let mapping = shared
             .opened
@@ -216,6 +234,7 @@ impl Partition {
         let mut lanes = Lanes {
             dealer,
             tasks,
+            handed: shared.generation(),
             deliveries,
             splits,
             beside: BesideLanes::default(),
@@ -354,7 +373,10 @@ impl Partition {
             };
             match intake {
                 Intake::Look => {}
-                Intake::Switch(next) => hand_over(lanes, &next)?,
+                Intake::Switch(next) => {
+                    lanes.handed = next.generation();
+                    hand_over(lanes, &next)?;
+                }
                 Intake::Appeared(appeared) => {
                     self.add(lanes, &appeared)?;
                     if !std::mem::replace(&mut lanes.are_listed, true) {
@@ -516,56 +538,6 @@ impl Partition {
             watermarks: None,
             watermark: lanes.splits.watermark(),
             rejects: Vec::new(),
-        }
-    }
-
-    /// Waits for the lanes and their deliveries, and closes what they had open.
-    fn end(
-        &self,
-        lanes: Lanes,
-        failed: Option<PartitionError>,
-    ) -> Result<PartitionEnd, PartitionError> {
-        let shared = &self.shared;
-        let mut failures: Vec<PartitionError> = failed.into_iter().collect();
-        // Lanes that were not told to stop end when there is nobody left to give them anything.
-        drop(lanes.dealer);
-        for (lane, task) in lanes.tasks {
-            let ended = shared.lanes.block_on(task);
-            let ended = ended.unwrap_or_else(|_| {
-                failures.push(PartitionError::Panicked("lane"));
-                Ok(())
-            });
-            if let Err(error) = ended {
-                failures.push(PartitionError::Lane { lane, error });
-            }
-        }
-        lanes.beside.join();
-        let mut end = PartitionEnd {
-            is_lost: self.flags.lost.load(Ordering::Relaxed),
-            ..PartitionEnd::default()
-        };
-        for (lane, delivery) in lanes.deliveries {
-            let Ok(ended) = delivery.join() else {
-                failures.push(PartitionError::Panicked("delivery"));
-                continue;
-            };
-            let closed = shared.io.block_on(shared.store.close_lane(ended.lane));
-            match ended.done {
-                Ok(report) => {
-                    end.lanes.insert(lane, report);
-                    failures.extend(closed.err().map(PartitionError::from));
-                }
-                // That the database of a lane that is lost does not close is no surprise.
-                Err(error) => failures.push(PartitionError::Delivery {
-                    lane,
-                    error: Box::new(error),
-                }),
-            }
-        }
-        let cause = failures.iter().position(|error| !error.is_consequence());
-        match cause {
-            Some(cause) => Err(failures.swap_remove(cause)),
-            None => Ok(end),
         }
     }
 }

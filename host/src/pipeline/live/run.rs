@@ -428,16 +428,11 @@ pub(super) fn start(
                 .opened
                 .telemetry
                 .set_generation(telling::generation(&shared));
-            let (before, change) = match Member::new(Arc::new(shared)).run(&stop)? {
+            let (before, change, epoch) = match Member::new(Arc::new(shared)).run(&stop)? {
                 Outcome::Stopped(report) => return Ok(report),
-                Outcome::Again(before, change) => (before, change),
+                Outcome::Again(before, change, epoch) => (before, change, epoch),
             };
-            let next = before.with(*change);
-            shared = next.map_err(|error| LiveError::Generation {
-                pipeline: before.name().to_owned(),
-                is_bad_input: error.is_bad_input(),
-                error: error.to_string(),
-            })?;
+            shared = before.with(*change, epoch);
             shared.source = connect(&shared.opened, &shared.io, &shared.clock, &stop)?;
         }
     };

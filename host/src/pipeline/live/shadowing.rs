@@ -22,7 +22,7 @@ use super::generations::StateShape;
 use super::keeper::Keeper;
 use super::migrating::{Migrating, Migration};
 use super::opening::OpenedLive;
-use super::partition::{Lanes, Partition};
+use super::partition::{LaneAtWork, Lanes, Partition};
 use crate::clock::Clock;
 use crate::config::Limits;
 use crate::pipeline::commit::{LaneCommits, Resume};
@@ -192,7 +192,7 @@ impl Partition {
         let plan = Arc::new(shadowing.plan(&self.shared.opened)?);
         let opener = shadowing.opened.opener.clone().ok_or("it has no windows")?;
         let mut told = Vec::with_capacity(lanes.tasks.len());
-        for (number, _) in &lanes.tasks {
+        for LaneAtWork { number, .. } in &lanes.tasks {
             let opened = &self.shared.opened;
             let matching = Matching::new(
                 (&opened.plan, Arc::clone(&opened.features)),

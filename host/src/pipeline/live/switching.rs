@@ -35,6 +35,9 @@ pub(super) struct Desk {
     undone: Mutex<BTreeSet<u64>>,
     /// What is to be tried beside the lanes.
     shadowing: Mutex<Option<Arc<Shadowing>>>,
+    /// Digests of components that this process has reason to trust: what the pipeline's own file names, and those whose
+    /// signature it has seen.
+    vouched: Mutex<BTreeSet<String>>,
 }
 
 /// A generation that is prepared.
@@ -51,7 +54,19 @@ impl Desk {
             hurry: AtomicBool::new(false),
             undone: Mutex::default(),
             shadowing: Mutex::default(),
+            vouched: Mutex::default(),
         }
+    }
+
+    /// Notes that a component is to be trusted, for as long as the process lasts.
+    pub(super) fn vouch(&self, digest: &str) {
+        let mut vouched = self.vouched.lock().unwrap_or_else(PoisonError::into_inner);
+        vouched.insert(digest.to_owned());
+    }
+
+    pub(super) fn is_vouched(&self, digest: &str) -> bool {
+        let vouched = self.vouched.lock().unwrap_or_else(PoisonError::into_inner);
+        vouched.contains(digest)
     }
 
     /// Has a version be tried beside the lanes, or none any longer.
@@ -76,6 +91,12 @@ impl Desk {
         *self.change.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(change));
     }
 
+    /// Puts a generation back that could not be changed to yet, unless there is another one by now.
+    pub(super) fn put_back(&self, unchanged: Box<Change>) {
+        let mut change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
+        change.get_or_insert(unchanged);
+    }
+
     /// What the member is to change to.
     pub(super) fn take(&self) -> Option<Box<Change>> {
         let mut change = self.change.lock().unwrap_or_else(PoisonError::into_inner);
@@ -85,6 +106,12 @@ impl Desk {
     /// Notes which generations were taken back.
     pub(super) fn set_undone(&self, undone: BTreeSet<u64>) {
         *self.undone.lock().unwrap_or_else(PoisonError::into_inner) = undone;
+    }
+
+    /// Whether a generation was taken back, as far as is known.
+    pub(super) fn is_undone(&self, generation: u64) -> bool {
+        let undone = self.undone.lock().unwrap_or_else(PoisonError::into_inner);
+        undone.contains(&generation)
     }
 
     fn undone(&self) -> BTreeSet<u64> {
@@ -108,12 +135,13 @@ pub(super) fn hand_over(lanes: &Lanes, next: &Shared) -> Result<(), PartitionErr
         return Ok(());
     };
     let mut switches = Vec::with_capacity(lanes.tasks.len());
-    for (number, _) in &lanes.tasks {
-        let label = format!("{}/{number}", next.name());
+    for lane in &lanes.tasks {
+        let label = format!("{}/{}", next.name(), lane.number);
         let instance = next.lanes.block_on(opener.open(&label))?;
         switches.push(ToLane::Switch(Box::new(Switch {
             transform: Box::new(Recovering::new(Box::new(instance), opener, &label)),
             running: Arc::clone(running),
+            has: Arc::clone(&lane.has),
         })));
     }
     let told = lanes.dealer.tell_each(switches.into_iter());
@@ -133,12 +161,12 @@ impl Shared {
         running.map_or(self.epoch, |running| running.number)
     }
 
-    /// Whether its generation was taken back, so that no lane may be opened with it.
+    /// Whether its generation was taken back, so that no lane may be opened with it, or work on in it.
     pub(super) fn is_taken_back(&self) -> bool {
         let (Some(running), Some(desk)) = (&self.expected.running, &self.desk) else {
             return false;
         };
-        desk.undone().contains(&running.number)
+        desk.is_undone(running.number)
     }
 
     /// Brings up to date what a lane that is opened has to know of generations.
@@ -148,17 +176,18 @@ impl Shared {
         }
     }
 
-    /// The same pipeline with another generation.
-    pub(super) fn with(&self, change: Change) -> Result<Self, SwapError> {
+    /// Does what is to be done in stores before lanes go over to another generation, and changes nothing of what runs.
+    /// Gives the epoch that is theirs from then on.
+    ///
+    /// # Errors
+    ///
+    /// A store does not answer, or refuses what is said of features.
+    pub(super) fn make_way(&self, change: &Change) -> Result<u64, SwapError> {
         let mut epoch = self.io.block_on(self.store.begin_epoch(self.name()))?;
         if let Some(table) = &self.table {
             epoch = epoch.max(self.io.block_on(table.begin_epoch(self.name()))?);
         }
-        let Change {
-            mut opened,
-            running,
-        } = change;
-        opened.fresh = self.opened.fresh;
+        let opened = &change.opened;
         if opened.serves {
             // Their versions and types stay: what is said of them is by what they are computed now.
             let declarations = declarations(opened.features.all(), &opened.lineage);
@@ -167,9 +196,19 @@ impl Shared {
                 None => self.store.declare(&declarations),
             })?;
         }
+        Ok(epoch)
+    }
+
+    /// The same pipeline with another generation, for which way was made.
+    pub(super) fn with(&self, change: Change, epoch: u64) -> Self {
+        let Change {
+            mut opened,
+            running,
+        } = change;
+        opened.fresh = self.opened.fresh;
         let partitions = self.expected.partitions;
         let expected = Expected::new(&opened, partitions, Some(Arc::new(running)));
-        Ok(Self {
+        Self {
             opened,
             source: Arc::clone(&self.source),
             store: Arc::clone(&self.store),
@@ -187,7 +226,7 @@ impl Shared {
                     .unwrap_or_else(PoisonError::into_inner)
                     .clone(),
             ),
-        })
+        }
     }
 
     /// Whether lanes at work can go over to a generation as they are.
@@ -209,14 +248,22 @@ impl Shared {
             && are_alike(&before.spec, &after.spec)
     }
 
-    /// Says that the generation is at work here.
-    pub(super) fn says_that_it_runs(&self) {
+    /// Whether a lane of this host has committed in the generation.
+    pub(super) fn is_committed(&self) -> bool {
+        let running = self.expected.running.as_ref();
+        running.is_some_and(|running| running.is_committed.load(Ordering::Relaxed))
+    }
+
+    /// Says that the generation is at work here. Gives whether that is said.
+    pub(super) fn says_that_it_runs(&self) -> bool {
         let (Some(running), Some(desk)) = (&self.expected.running, &self.desk) else {
-            return;
+            return true;
         };
-        if let Err(error) = self.io.block_on(desk.swaps.runs(running.number)) {
-            tracing::warn!(pipeline = self.name(), %error, "cannot say that the generation is at work");
+        let said = self.io.block_on(desk.swaps.runs(running.number));
+        if let Err(error) = &said {
+            tracing::warn!(pipeline = self.name(), %error, "cannot say yet that the generation is at work");
         }
+        said.is_ok()
     }
 
     /// Notes what time it is for a generation on probation.
@@ -233,14 +280,16 @@ impl Shared {
         error.is_of_the_transform() || (is_mapper && error.is_of_the_mapper())
     }
 
-    /// Has the generation taken back because of a failure, if it is its own, it is on probation, and there is a way back.
-    /// Gives whether that is so.
+    /// Has the generation taken back because of a failure, if it is its own, there is a way back, and it is on probation or
+    /// cannot take over the states of the one before, which it never may do without. Gives whether that is so.
     pub(super) fn takes_back(&self, error: &PartitionError) -> bool {
         let (Some(running), Some(desk)) = (&self.expected.running, &self.desk) else {
             return false;
         };
-        let probation = running.probation.as_ref();
-        let leads_back = probation.is_some_and(|it| it.leads_back(self.clock.unix()));
+        let Some(probation) = &running.probation else {
+            return false;
+        };
+        let leads_back = error.is_of_a_migration() || probation.leads_back(self.clock.unix());
         if !self.blames(error) || !leads_back {
             return false;
         }

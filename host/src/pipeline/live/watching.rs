@@ -11,6 +11,7 @@ use super::shadowing::Shadowing;
 use crate::pipeline::shadow::Report;
 use crate::pipeline::swap::{Ledger, Shadow, ShadowFate, SwapError};
 use crate::pipeline::wiring::Host;
+use crate::store::embedded::EmbeddedStore;
 
 /// Looks at the store that hosts have, to say what they found when the time of a trial is over.
 const LAST_LOOKS: i64 = 3;
@@ -85,13 +86,7 @@ impl Follower {
     fn prepared(&self, host: &Host, wanted: &Shadow) -> Result<Shadowing, Unfit> {
         let generation = wanted.as_generation();
         let (declaration, environment) = (&self.declaration, &self.environment);
-        let opened = put_together(
-            host,
-            &self.desk.swaps,
-            declaration,
-            environment,
-            &generation,
-        )?;
+        let opened = put_together(host, &self.desk, declaration, environment, &generation)?;
         if !wanted.fresh && self.state != state_of(&opened) {
             takes_over(host, &opened, self.state.as_ref())?;
         }
@@ -129,7 +124,7 @@ impl Follower {
         let fate = match wanted.gate() {
             Err(reason) => ShadowFate::Dropped(reason),
             Ok(None) => ShadowFate::Over,
-            Ok(Some(gate)) => match gate.opens(&report) {
+            Ok(Some(gate)) => match gate.opens_for(&report, self.lanes(host)?) {
                 Err(reason) => ShadowFate::Dropped(reason),
                 Ok(()) => {
                     let promoted = self.desk.swaps.promote(wanted.number, host.clock.unix());
@@ -148,6 +143,18 @@ impl Follower {
             },
         };
         self.end(host, wanted, fate)
+    }
+
+    /// How many lanes the pipeline has, whichever hosts they are on.
+    fn lanes(&self, host: &Host) -> Result<u64, SwapError> {
+        let pipeline = self.declaration.name.value.as_str();
+        let lanes = host.io.block_on(async {
+            let reader = EmbeddedStore::open_reader(&self.environment.store).await?;
+            let lanes = reader.lanes(pipeline).await;
+            reader.close().await;
+            lanes
+        });
+        Ok(lanes?.len() as u64)
     }
 
     fn end(&mut self, host: &Host, wanted: &Shadow, fate: ShadowFate) -> Result<(), SwapError> {

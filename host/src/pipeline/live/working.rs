@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc;
 use std::thread::JoinHandle;
 
-use super::error::PartitionError;
+use super::error::{PartitionError, PartitionFailure};
 use super::partition::Partition;
 use super::run::Shared;
 use super::telling::PartitionTelling;
@@ -115,7 +115,9 @@ impl Flags {
 pub(super) struct Working {
     intake: mpsc::Sender<Intake>,
     flags: Flags,
-    thread: JoinHandle<Result<PartitionEnd, PartitionError>>,
+    /// The generation that it was begun with.
+    generation: u64,
+    thread: JoinHandle<Result<PartitionEnd, PartitionFailure>>,
 }
 
 /// How a partition ended.
@@ -150,6 +152,7 @@ impl Working {
         Ok(Self {
             intake,
             flags,
+            generation: shared.generation(),
             thread: thread.map_err(PartitionError::Thread)?,
         })
     }
@@ -157,6 +160,11 @@ impl Working {
     /// Whether it is to be begun again here when it has ended.
     pub(super) fn stays(&self) -> bool {
         self.flags.stays.load(Ordering::Relaxed)
+    }
+
+    /// The generation that it was begun with.
+    pub(super) fn generation(&self) -> u64 {
+        self.generation
     }
 
     pub(super) fn flags(&self) -> &Flags {
@@ -180,8 +188,11 @@ impl Working {
         self.leave();
     }
 
-    /// Lets it commit and end, to be begun again here.
+    /// Lets it commit and end, to be begun again here, unless it is to end already.
     pub(super) fn rest(&self) {
+        if self.flags.leave.load(Ordering::Relaxed) {
+            return;
+        }
         self.flags.stays.store(true, Ordering::Relaxed);
         self.leave();
     }
@@ -197,8 +208,11 @@ impl Working {
     }
 
     /// Waits for its end.
-    pub(super) fn join(self) -> Result<PartitionEnd, PartitionError> {
-        let ended = self.thread.join();
-        ended.unwrap_or(Err(PartitionError::Panicked("reader")))
+    pub(super) fn join(self) -> Result<PartitionEnd, PartitionFailure> {
+        let panicked = PartitionFailure {
+            generation: self.generation,
+            error: PartitionError::Panicked("reader"),
+        };
+        self.thread.join().unwrap_or(Err(panicked))
     }
 }

@@ -48,7 +48,7 @@ pub struct ConditionError(String);
 pub struct Gate {
     /// The condition.
     pub condition: Condition,
-    /// Values of all features together.
+    /// Values of each feature.
     pub at_least: u64,
 }
 
@@ -59,14 +59,37 @@ impl Gate {
     ///
     /// The reason, with the figures that it is about.
     pub fn opens(&self, report: &Report) -> Result<(), String> {
-        let compared = report.compared();
-        if compared < self.at_least {
+        if report.features.is_empty() && self.at_least > 0 {
             return Err(format!(
-                "{compared} values were compared, and {} are asked for",
+                "no values were compared, and {} of each feature are asked for",
                 self.at_least
             ));
         }
+        for (name, figures) in &report.features {
+            let compared = figures.compared();
+            if compared < self.at_least {
+                return Err(format!(
+                    "of {name} {compared} values were compared, and {} are asked for",
+                    self.at_least
+                ));
+            }
+        }
         self.condition.holds(report)
+    }
+
+    /// The same of a trial on live events beside a pipeline that has so many lanes: all of them must have been seen.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::opens`].
+    pub fn opens_for(&self, report: &Report, lanes: u64) -> Result<(), String> {
+        if report.lanes < lanes {
+            return Err(format!(
+                "{} of {lanes} lanes had it beside them when its time was over",
+                report.lanes
+            ));
+        }
+        self.opens(report)
     }
 }
 
@@ -223,13 +246,26 @@ mod tests {
         );
         // Of a feature without values nothing can be wrong.
         assert_eq!(strict.opens(&report(0, 0, 0)), Ok(()));
+        // One of which there are many values says nothing of another.
         let many = Gate {
-            at_least: 101_001,
+            at_least: 1_001,
             ..strict
         };
+        assert_eq!(many.opens(&report(1_001, 0, 0)), Ok(()));
         assert_eq!(
             many.opens(&report(1_000, 0, 0)).unwrap_err(),
-            "101000 values were compared, and 101001 are asked for"
+            "of g/wrong@1 1000 values were compared, and 1001 are asked for"
+        );
+        assert!(many.opens(&Report::default()).is_err());
+        // What no lane was asked about is not known.
+        let of_three = Report {
+            lanes: 3,
+            ..report(1_001, 0, 0)
+        };
+        assert_eq!(many.opens_for(&of_three, 3), Ok(()));
+        assert_eq!(
+            many.opens_for(&of_three, 4).unwrap_err(),
+            "3 of 4 lanes had it beside them when its time was over"
         );
     }
 

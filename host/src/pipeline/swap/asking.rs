@@ -53,6 +53,12 @@ impl SwapError {
         matches!(self, Self::Ledger { error, .. } if moved(error))
     }
 
+    /// Whether it is not refused since others have it at work.
+    pub(in crate::pipeline) fn is_at_work_elsewhere(&self) -> bool {
+        let at_work = |error: &LedgerError| matches!(error, LedgerError::AtWork(_));
+        matches!(self, Self::Ledger { error, .. } if at_work(error))
+    }
+
     /// Whether what was asked for is wrong, and not the moment.
     pub fn is_bad_input(&self) -> bool {
         match self {
@@ -102,7 +108,7 @@ impl Swaps {
             .change(|ledger| {
                 match ledger {
                     None => *ledger = Some(Ledger::begin(asked.clone())),
-                    Some(ledger) => ledger.start(asked.clone()),
+                    Some(ledger) => ledger.start(asked.clone())?,
                 }
                 Ok(())
             })
@@ -136,6 +142,22 @@ impl Swaps {
             ledger.take_back(number, fate.clone())
         })
         .await
+    }
+
+    /// Says that a host does not take a generation on: see [`Ledger::refuse`]. Gives the number of the one that is wanted
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn refuse(
+        &self,
+        number: u64,
+        reason: String,
+        is_of_the_system: bool,
+    ) -> Result<(u64, Ledger), SwapError> {
+        self.change_known(|ledger| ledger.refuse(number, reason.clone(), is_of_the_system))
+            .await
     }
 
     /// Has a component be tried beside the wanted generation. Gives the number of the trial.
@@ -247,6 +269,19 @@ impl Swaps {
     pub async fn note(&self, number: u64, note: Note) -> Result<(), SwapError> {
         let noted = self.change_known(|ledger| {
             ledger.note(number, note.clone());
+            Ok(())
+        });
+        noted.await.map(|_| ())
+    }
+
+    /// The same, unless it was noted before.
+    ///
+    /// # Errors
+    ///
+    /// See [`SwapError`].
+    pub async fn note_once(&self, number: u64, note: Note) -> Result<(), SwapError> {
+        let noted = self.change_known(|ledger| {
+            ledger.note_once(number, note.clone());
             Ok(())
         });
         noted.await.map(|_| ())

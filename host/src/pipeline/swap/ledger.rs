@@ -9,11 +9,13 @@ use std::collections::BTreeSet;
 use serde::{Deserialize, Serialize};
 
 use super::shadows::{Shadow, ShadowFate};
+use crate::config::ComponentPlace;
 
 /// The layout of the text that this code writes, and the only one that it reads.
 const LAYOUT: u32 = 1;
 
-/// Generations that are remembered. Those before them are over for good.
+/// Generations that are remembered, those apart that somebody may still go back to. Of the others before them it is known
+/// which were undone, and nothing else.
 const REMEMBERED: usize = 1_000;
 
 /// The generations of a pipeline's transform.
@@ -26,6 +28,10 @@ pub struct Ledger {
     declared: String,
     /// By rising numbers, the wanted one among them.
     generations: Vec<Generation>,
+    /// Those that are remembered no more, and whose work is to be undone: a lane that nobody has opened since may still
+    /// name one.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    undone_before: BTreeSet<u64>,
     /// Versions that are or were tried, by rising numbers.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(super) shadows: Vec<Shadow>,
@@ -114,6 +120,23 @@ pub enum LedgerError {
         "there is no way back from generation {0}: either it was the first, or it is itself what was gone back to, and lanes keep one snapshot"
     )]
     First(u64),
+    /// It works elsewhere, so it is not the generation that is at fault.
+    #[error("generation {0} is at work on another host, so it is not refused for what ails one")]
+    AtWork(u64),
+    /// A version of the registry was made anew.
+    #[error(
+        "{component} is {found} now, and was {known} in generation {number}: a version never changes, so what the registry says of it is not believed; push what is wanted under another version"
+    )]
+    Rewritten {
+        /// Its name and version.
+        component: String,
+        /// The generation that it was.
+        number: u64,
+        /// Its digest then.
+        known: String,
+        /// Its digest now.
+        found: String,
+    },
     /// Another generation is wanted by now.
     #[error("generation {asked} is not wanted any more: that is generation {wanted}")]
     Moved {
@@ -177,27 +200,52 @@ impl Ledger {
             wanted: 1,
             declared,
             generations: vec![Generation::new(1, None, Asked { fresh, ..asked })],
+            undone_before: BTreeSet::new(),
             shadows: Vec::new(),
         }
     }
 
     /// A host is started whose pipeline's file names this component. Where that is another one than when a host was
     /// started last, it is wanted from now on; otherwise what was wanted still is.
-    pub fn start(&mut self, asked: Asked) {
+    ///
+    /// # Errors
+    ///
+    /// [`LedgerError::Rewritten`].
+    pub fn start(&mut self, asked: Asked) -> Result<(), LedgerError> {
         if self.declared == asked.digest {
-            return;
+            return Ok(());
         }
+        self.check_name(&asked)?;
         self.declared.clone_from(&asked.digest);
         // That it may be wanted already is fine.
         let _ = self.ask(asked);
+        Ok(())
+    }
+
+    /// Refuses a version of the registry that was another component when it was asked for before.
+    pub(super) fn check_name(&self, asked: &Asked) -> Result<(), LedgerError> {
+        let is_other =
+            |it: &&Generation| it.component == asked.component && it.digest != asked.digest;
+        // A file may be written over.
+        let is_version = ComponentPlace::is_registered(&asked.component);
+        match self.generations.iter().find(is_other) {
+            Some(known) if is_version => Err(LedgerError::Rewritten {
+                component: asked.component.clone(),
+                number: known.number,
+                known: known.digest.clone(),
+                found: asked.digest.clone(),
+            }),
+            _ => Ok(()),
+        }
     }
 
     /// Another component is wanted. Gives the number of its generation.
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Same`].
+    /// [`LedgerError::Same`], [`LedgerError::Rewritten`].
     pub fn ask(&mut self, asked: Asked) -> Result<u64, LedgerError> {
+        self.check_name(&asked)?;
         let wanted = self.wanted();
         if wanted.digest == asked.digest && !asked.fresh {
             return Err(LedgerError::Same {
@@ -221,9 +269,48 @@ impl Ledger {
         self.generations
             .push(Generation::new(number, Some(from), asked));
         self.wanted = number;
-        let over = self.generations.len().saturating_sub(REMEMBERED);
-        self.generations.drain(..over);
+        self.forget();
         Ok(number)
+    }
+
+    /// Forgets the oldest generations, but none to which a rollback may lead.
+    fn forget(&mut self) {
+        let over = self.generations.len().saturating_sub(REMEMBERED);
+        let wanted = self.wanted();
+        let from = wanted.from.and_then(|from| self.find(from));
+        // Who takes back what no host has begun with finds the way back of the one before as it was.
+        let before = from.and_then(|from| from.from);
+        let stay = [Some(wanted.number), wanted.from, before];
+        let mut at = 0;
+        let undone_before = &mut self.undone_before;
+        self.generations.retain(|it| {
+            at += 1;
+            let stays = at > over || stay.contains(&Some(it.number));
+            if !stays && it.fate.is_undone() {
+                undone_before.insert(it.number);
+            }
+            stays
+        });
+    }
+
+    /// Generation `number` is not taken on by a host, for this reason. Where it is the host's machine or network that has
+    /// failed, that is no reason to take it from others that have it at work. Gives the number of the one that is wanted
+    /// again.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::take_back`], and [`LedgerError::AtWork`].
+    pub fn refuse(
+        &mut self,
+        number: u64,
+        reason: String,
+        is_of_the_system: bool,
+    ) -> Result<u64, LedgerError> {
+        let wanted = self.wanted();
+        match is_of_the_system && wanted.number == number && wanted.fate == Fate::Running {
+            true => Err(LedgerError::AtWork(number)),
+            false => self.take_back(number, Fate::Refused(reason)),
+        }
     }
 
     /// Generation `number` is not wanted any more, and what it did is to be undone: the one before it is wanted again.
@@ -296,6 +383,21 @@ impl Ledger {
         }
     }
 
+    /// The same, unless it was noted before.
+    pub fn note_once(&mut self, number: u64, note: Note) {
+        let is_noted = |it: &Generation| it.notes.iter().any(|noted| noted.text == note.text);
+        if !self.find(number).is_some_and(is_noted) {
+            self.note(number, note);
+        }
+    }
+
+    /// The generation after which the wanted one was gone back to, if it was. What it is was at work before, so nobody has
+    /// to be asked for it again, and it is not to be refused: there is nothing before it.
+    pub fn gone_back_from(&self) -> Option<&Generation> {
+        let mut later = self.generations.iter().rev();
+        later.find(|it| it.from == Some(self.wanted) && it.fate.is_undone())
+    }
+
     /// The one that every lane is to have.
     pub fn wanted(&self) -> &Generation {
         self.find(self.wanted)
@@ -310,7 +412,8 @@ impl Ledger {
     /// The numbers of those whose work is to be undone.
     pub fn undone(&self) -> BTreeSet<u64> {
         let undone = self.generations.iter().filter(|it| it.fate.is_undone());
-        undone.map(|it| it.number).collect()
+        let before = self.undone_before.iter().copied();
+        undone.map(|it| it.number).chain(before).collect()
     }
 
     /// A generation, if it is remembered.

@@ -23,6 +23,7 @@ mod shown;
 use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 pub use self::asking::{SwapError, Swaps};
 pub use self::ledger::{Asked, Fate, Generation, Ledger, LedgerError, Note};
@@ -45,6 +46,8 @@ pub(super) struct Running {
     pub(super) fresh: bool,
     /// As long as it lasts it is taken back by itself when it fails; none where nothing is before it.
     pub(super) probation: Option<Arc<Probation>>,
+    /// Whether a lane of this host has committed in it.
+    pub(super) is_committed: Arc<AtomicBool>,
     /// The component's digest.
     pub(super) digest: String,
     /// What else stays the same as long as a lane's state is of use.
@@ -62,6 +65,7 @@ impl Running {
             undone: ledger.undone(),
             fresh: wanted.fresh,
             probation: wanted.from.map(|_| Arc::new(probation)),
+            is_committed: Arc::default(),
             digest: wanted.digest.clone(),
             identity,
         }
@@ -74,6 +78,15 @@ pub(super) struct Switch {
     pub(super) transform: Box<dyn Windowed>,
     /// Its generation.
     pub(super) running: Arc<Running>,
+    /// The number of the generation that the lane has: whoever hears of its end wants to know which one has failed.
+    pub(super) has: Arc<AtomicU64>,
+}
+
+impl Switch {
+    /// The lane has gone over.
+    pub(super) fn done(&self) {
+        self.has.store(self.running.number, Ordering::Relaxed);
+    }
 }
 
 impl fmt::Debug for Switch {

@@ -28,7 +28,7 @@ pub struct Shadow {
     pub lasts: i64,
     /// The condition under which it then takes the other's place; none if nobody is to judge but people.
     pub promote_if: Option<String>,
-    /// Values that must have been compared for that.
+    /// Values of every feature that must have been compared for that.
     pub at_least: u64,
     /// What became of it.
     pub fate: ShadowFate,
@@ -102,8 +102,9 @@ impl Ledger {
     ///
     /// # Errors
     ///
-    /// [`LedgerError::Same`].
+    /// [`LedgerError::Same`], [`LedgerError::Rewritten`].
     pub fn try_beside(&mut self, asked: Asked, how: &ToTry) -> Result<u64, LedgerError> {
+        self.check_name(&asked)?;
         let wanted = self.wanted();
         let (beside, digest) = (wanted.number, wanted.digest.clone());
         if digest == asked.digest && !asked.fresh {
