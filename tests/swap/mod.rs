@@ -1,6 +1,7 @@
 //! Versions of transforms, and pipelines that go from one to another while they run.
 
 mod features;
+mod fresh;
 mod history;
 mod killed;
 mod live;
