@@ -3,6 +3,7 @@
 mod features;
 mod fresh;
 mod history;
+mod hosts;
 mod killed;
 mod live;
 mod migrated;
