@@ -3,8 +3,8 @@
 
 mod attack;
 mod binary;
-mod guest;
-mod image;
+pub(crate) mod guest;
+pub(crate) mod image;
 mod memory;
 mod migrating;
 mod opening;

@@ -1,6 +1,7 @@
 //! A pipeline over a topic, in processes that can be killed, frozen and stopped.
 
 use std::fs::{self, File};
+use std::ops::Range;
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -269,6 +270,11 @@ validation = {{ max = 3000.0 }}
 
     /// Every feature of every key, with its event time.
     pub(crate) fn store(&self) -> Vec<String> {
+        self.store_of(0..KEYS)
+    }
+
+    /// The same of other keys.
+    pub(crate) fn store_of(&self, keys: Range<u32>) -> Vec<String> {
         let environment = Environment::find_and_load(&self.folder.path("pipeline.toml"), "local");
         let place = environment.and_then(|environment| environment.features());
         HOST.io.block_on(async {
@@ -281,7 +287,7 @@ validation = {{ max = 3000.0 }}
             let mut names: Vec<FeatureName> = names.collect();
             names.sort_by(|one, other| one.name.cmp(&other.name));
             let mut all = Vec::new();
-            for key in 0..KEYS {
+            for key in keys {
                 let values = reader.get("key", &key.to_string(), &names).await.unwrap();
                 for (name, value) in names.iter().zip(values) {
                     let value = value.map(|value| (value.order.event_time, value.value));

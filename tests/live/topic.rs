@@ -45,16 +45,38 @@ impl Topic {
 
     /// Writes the next `count` events, and waits until the broker has them.
     pub(crate) fn write(&mut self, count: u32) {
+        self.write_every(0.4, count);
+    }
+
+    /// The same, over about so many seconds of event time.
+    pub(crate) fn write_over(&mut self, seconds: f64, count: u32) {
+        self.write_every(2.0 * seconds / f64::from(count), count);
+    }
+
+    /// At most so many seconds of event time apart.
+    fn write_every(&mut self, between: f64, count: u32) {
         for _ in 0..count {
-            self.now += self.random.random_range(0.0..0.4);
+            self.now += self.random.random_range(0.0..between);
             let (key, line) = event(&mut self.random, self.now);
-            let record = BaseRecord::<[u8], [u8]>::to(&self.name);
-            let partition = (key % self.partitions) as i32;
-            let text = key.to_string();
-            let record = record.partition(partition).key(text.as_bytes());
-            self.writer.send(record.payload(line.trim_end().as_bytes()));
+            self.send(key, &line);
         }
         self.writer.flush();
+    }
+
+    /// Writes one event of a key, and waits until the broker has it.
+    pub(crate) fn write_one(&mut self, key: u32) {
+        let at = (self.now * 1_000.0) as i64;
+        let line = format!("{{\"at\":{at},\"key\":{key},\"amount\":1,\"note\":null}}");
+        self.send(key, &line);
+        self.writer.flush();
+    }
+
+    fn send(&self, key: u32, line: &str) {
+        let record = BaseRecord::<[u8], [u8]>::to(&self.name);
+        let partition = (key % self.partitions) as i32;
+        let text = key.to_string();
+        let record = record.partition(partition).key(text.as_bytes());
+        self.writer.send(record.payload(line.trim_end().as_bytes()));
     }
 
     /// Writes so many events each hour, for some hours.

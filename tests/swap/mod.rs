@@ -1,7 +1,9 @@
 //! Versions of transforms, and pipelines that go from one to another while they run.
 
 mod features;
+mod fresh;
 mod history;
+mod hosts;
 mod killed;
 mod live;
 mod migrated;

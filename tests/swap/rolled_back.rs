@@ -1,6 +1,7 @@
 //! Versions that are taken back: by an operator, and by themselves when they fail.
 
 use std::fs;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -9,9 +10,12 @@ use penstock::store::dynamodb::DynamoDbStore;
 use serde_json::Value;
 
 use super::versions::{
-    WINDOW, Wrong, ask, beginning_with, generations, history, notes, pipeline, swap,
-    until_all_have, version,
+    WINDOW, Wrong, ask, beginning_with, generations, history, is_wrong, notes, pipeline, swap,
+    until_all_have, version, with_table,
 };
+use crate::crash::stream::KEYS;
+use crate::hostile::guest::Guest;
+use crate::hostile::image::{cols, field};
 use crate::kinesis::proxy::{Fate, Proxy};
 use crate::live::pipeline::{Pipeline, pause, wait};
 use crate::live::topic::Topic;
@@ -21,6 +25,12 @@ use crate::support::servers::kafka::delete_before;
 
 const RUN: &str = "lanes = 2\ncommit_every = \"5ms\"";
 
+/// Seconds of event time.
+const HOUR: f64 = 3_600.0;
+
+/// Keys of which there is one row each: the version that is silent at times never says anything of them.
+const RARE: Range<u32> = KEYS..KEYS + 8;
+
 #[test]
 fn after_a_rollback_the_store_is_as_if_the_wrong_version_had_never_run() {
     let mut topic = Topic::new("rolled-back", 2, 6);
@@ -29,11 +39,10 @@ fn after_a_rollback_the_store_is_as_if_the_wrong_version_had_never_run() {
     let mut process = disturbed.start_with_all(&topic, "one");
     disturbed.catch_up(&topic, &mut [&mut process]);
     let wrong = swap(&disturbed, "wrong.wasm", version(1_000_000, Wrong::Nothing));
-    topic.write(3_000);
+    topic.write_over(HOUR, 3_000);
     disturbed.catch_up(&topic, &mut [&mut process]);
     let sums = disturbed.store();
-    let is_wrong = |line: &String| line.contains("sum_1m") && line.contains("000000");
-    assert!(sums.iter().any(is_wrong), "nothing is wrong: {sums:?}");
+    assert!(sums.iter().any(|line| is_wrong(line)), "{sums:?}");
 
     // What was to mend it does not fit, and leaves the way back.
     let mending = version(1, Wrong::DoesNotOpen);
@@ -152,8 +161,12 @@ fn leaves_nothing_behind(name: &str, disturbed: &Pipeline, topic: &mut Topic, is
     let mut process = disturbed.start_with_all(topic, "one");
     disturbed.catch_up(topic, &mut [&mut process]);
     let wrong = swap(disturbed, "wrong.wasm", version(1_000_000, Wrong::Nothing));
-    topic.write(3_000);
+    topic.write_over(HOUR / 2.0, 1_500);
+    RARE.for_each(|key| topic.write_one(key));
+    topic.write_over(HOUR / 2.0, 1_500);
     disturbed.catch_up(topic, &mut [&mut process]);
+    let rare = disturbed.store_of(RARE);
+    assert!(rare.iter().all(|line| line.contains("Some")), "{rare:?}");
     let back = ["rollback", "totals", "--reason", "it says too much"];
     let mut process = match is_killed {
         true => {
@@ -176,6 +189,12 @@ fn leaves_nothing_behind(name: &str, disturbed: &Pipeline, topic: &mut Topic, is
     let is_wrong = |item: &&Value| sum(item).is_some_and(|sum| sum >= 1e6);
     assert!(listed.iter().filter(is_wrong).count() > 0, "{listed:?}");
     assert!(listed.iter().all(|item| item["window"] == "1m"));
+    for key in RARE {
+        let is_there = |item: &Value| item["entity"] == key.to_string();
+        assert!(listed.iter().any(is_there), "{key} is not listed");
+    }
+    let rare = disturbed.store_of(RARE);
+    assert!(rare.iter().all(|line| line.ends_with("None")), "{rare:?}");
     let silent = version(0, Wrong::IsSilentAtTimes);
     let undisturbed = Pipeline::over(topic, &format!("{name}-undisturbed"), WINDOW, RUN);
     let undisturbed = beginning_with(silent, undisturbed);
@@ -196,15 +215,9 @@ fn what_only_the_wrong_version_wrote_is_withdrawn_and_listed() {
 #[test]
 fn what_the_wrong_version_wrote_to_a_table_is_withdrawn() {
     for (name, is_killed) in [("silent-table", false), ("silent-table-killed", true)] {
-        let place = table(name);
-        HOST.io.block_on(DynamoDbStore::init(&place)).unwrap();
         let mut topic = Topic::new(name, 2, 9);
-        let store = format!("dynamodb://{name}\"\nstate = \"state");
-        let endpoint = format!("http://127.0.0.1:{}", SHARED.port());
-        let to = (store.as_str(), settings(&endpoint));
-        let disturbed = Pipeline::with_store(&topic, name, WINDOW, RUN, (to.0, &to.1));
         let silent = version(0, Wrong::IsSilentAtTimes);
-        let disturbed = beginning_with(silent, disturbed);
+        let disturbed = with_table(&topic, name, RUN, silent);
         leaves_nothing_behind(name, &disturbed, &mut topic, is_killed);
     }
 }
@@ -254,13 +267,13 @@ fn a_table_that_does_not_answer_puts_a_swap_off_and_ends_nothing() {
     process.stop();
 }
 
-fn fails_and_is_taken_back(name: &str, wrong: Wrong, says: &str) {
+fn fails_and_is_taken_back(name: &str, wrong: Vec<u8>, says: &str) {
     let mut topic = Topic::new(name, 2, 7);
     let disturbed = pipeline(&topic, &format!("{name}-disturbed"), 0, RUN);
     topic.write(1_000);
     let mut process = disturbed.start_with_all(&topic, "one");
     disturbed.catch_up(&topic, &mut [&mut process]);
-    let number = ask(&disturbed, "wrong.wasm", version(7, wrong));
+    let number = ask(&disturbed, "wrong.wasm", wrong);
     // Something has to come for as long as it takes until lanes have it.
     let mut revoked = None;
     wait(
@@ -286,24 +299,50 @@ fn fails_and_is_taken_back(name: &str, wrong: Wrong, says: &str) {
 
 #[test]
 fn a_version_that_traps_at_once_is_taken_back() {
-    fails_and_is_taken_back("swap-traps", Wrong::TrapsAtOnce, "at once");
+    let wrong = version(7, Wrong::TrapsAtOnce);
+    fails_and_is_taken_back("swap-traps", wrong, "at once");
 }
 
 #[test]
 fn a_version_that_traps_later_is_taken_back_with_what_it_did() {
-    fails_and_is_taken_back(
-        "swap-traps-later",
-        Wrong::TrapsLater,
-        "after a thousand rows",
-    );
+    let wrong = version(7, Wrong::TrapsLater);
+    fails_and_is_taken_back("swap-traps-later", wrong, "after a thousand rows");
 }
 
 #[test]
 fn a_version_that_never_answers_is_taken_back() {
-    fails_and_is_taken_back("swap-spins", Wrong::NeverAnswers, "cpu_per_call");
+    let wrong = version(7, Wrong::NeverAnswers);
+    fails_and_is_taken_back("swap-spins", wrong, "cpu_per_call");
 }
 
 #[test]
 fn a_version_that_takes_too_much_memory_is_taken_back() {
-    fails_and_is_taken_back("swap-allocates", Wrong::TakesMemory, "accumulate");
+    let wrong = version(7, Wrong::TakesMemory);
+    fails_and_is_taken_back("swap-allocates", wrong, "accumulate");
+}
+
+/// What says of itself what the guest `versioned` says.
+fn pretending() -> Guest {
+    Guest::windowed().spec(|spec| {
+        spec.state = vec![field("rows", "L", 0), field("sum", "g", 0)];
+        spec.initial = cols(1, [&[], &[0; 8], &[], &[0; 8]]);
+        spec.output = spec.state.clone();
+    })
+}
+
+/// A number, and a text of four bytes in the place of the other.
+const ANOTHER_SCHEMA: [&[u8]; 5] = [&[], &[0; 8], &[], &[0, 0, 0, 0, 4, 0, 0, 0], b"text"];
+
+#[test]
+fn a_version_whose_states_are_not_what_it_said_is_taken_back() {
+    let wrong = pretending().updates(cols(1, ANOTHER_SCHEMA), Some(&[0; 4]), &[]);
+    fails_and_is_taken_back("swap-states", wrong.build(), "breaks the contract");
+}
+
+#[test]
+fn a_version_whose_output_is_not_what_it_said_is_taken_back() {
+    let wrong = pretending().finishes(cols(1, ANOTHER_SCHEMA), &[0; 4]);
+    let states = cols(0, [&[], &[], &[], &[]]);
+    let wrong = wrong.updates(states, Some(&[]), &[]);
+    fails_and_is_taken_back("swap-output", wrong.build(), "breaks the contract");
 }

@@ -2,11 +2,13 @@
 
 use std::path::PathBuf;
 
+use penstock::store::dynamodb::DynamoDbStore;
 use serde_json::Value;
 
 use crate::live::pipeline::{Pipeline, wait};
 use crate::live::topic::Topic;
-use crate::support::transform;
+use crate::support::servers::dynamodb::{SHARED, settings, table};
+use crate::support::{HOST, transform};
 
 /// The mark before the knobs in the guest `versioned`.
 const MARK: u64 = 0x5eed_ba5e_0dd5_ca1e;
@@ -90,6 +92,15 @@ pub(super) fn pipeline(topic: &Topic, group: &str, adds: u64, run: &str) -> Pipe
     beginning_with(begin, Pipeline::over(topic, group, WINDOW, run))
 }
 
+/// A pipeline that begins with a transform, and whose features go to a table of its name.
+pub(super) fn with_table(topic: &Topic, name: &str, run: &str, begin: Vec<u8>) -> Pipeline {
+    HOST.io.block_on(DynamoDbStore::init(&table(name))).unwrap();
+    let store = format!("dynamodb://{name}\"\nstate = \"state");
+    let settings = settings(&format!("http://127.0.0.1:{}", SHARED.port()));
+    let pipeline = Pipeline::with_store(topic, name, WINDOW, run, (&store, &settings));
+    beginning_with(begin, pipeline)
+}
+
 /// A pipeline with another transform, which looks often which one is wanted.
 pub(super) fn beginning_with(begin: Vec<u8>, pipeline: Pipeline) -> Pipeline {
     let text = pipeline.folder.text("pipeline.toml");
@@ -134,6 +145,12 @@ pub(super) fn until_all_have(pipeline: &Pipeline, number: u64) {
         },
         || format!("all lanes have generation {number}"),
     );
+}
+
+/// Whether a line of [`Pipeline::store`] is a sum of a version that adds a million to each amount.
+pub(super) fn is_wrong(line: &str) -> bool {
+    let mut numbers = line.split(|char: char| !char.is_ascii_digit() && char != '.');
+    line.contains("sum") && numbers.any(|it| it.find('.').is_some_and(|digits| digits >= 7))
 }
 
 /// The generation of each lane's last commit.

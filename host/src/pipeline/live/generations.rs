@@ -2,8 +2,9 @@
 //!
 //! A commit names one generation, and whoever opens the lane goes on from there. If another generation is wanted by
 //! then, the lane goes over to it before it judges anything: it takes a snapshot, and the next commit names the new
-//! generation and the snapshot. If the lane's generation was taken back, everything of the lane is put back as it was
-//! at that snapshot, the cursors last: what the lane reads from there on, it reads once more, under a higher epoch.
+//! generation and the snapshot. What is written before that commit is undone where it does not come. If the lane's
+//! generation was taken back, everything of the lane is put back as it was at that snapshot, the cursors last: what the
+//! lane reads from there on, it reads once more, under a higher epoch.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

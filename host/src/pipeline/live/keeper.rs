@@ -8,14 +8,17 @@
 //! | `0x03`, name, `0x00`, entry (8 bytes, big-endian) | what is to be sent to whom, see [`super::outbox`] |
 //! | `0x04`, `0x05` | of no meaning but to [`crate::pipeline::residence`] |
 //! | `0x06` | the epoch of who opened the lane last (8 bytes, big-endian) |
-//! | `0x07` | while states are being taken over: the snapshot from before, UTF-8 |
+//! | `0x07` | what was begun with the lane and no commit says yet: JSON, see [`begun`] |
 //! | `0x08` | windows that could not be finished: see [`crate::window::Codec`] |
 //! | `0x09`, the last epoch before and the last one of them (8 bytes each, big-endian) | writes that were taken back and of which the history has not heard yet; when that was (8 bytes, microseconds, big-endian) |
 //!
-//! All of it changes in one batch, together with the lane's features: a commit. There are two exceptions.
-//! An entry of the outbox may be there before the commit that counts it, and the epoch is written when
-//! the lane is opened. States are taken over in several batches, which are undone where `0x07` is left. The epoch outlives everything else, for what the lane has sent bears it, and so does what the history has to hear.
+//! All of it changes in one batch, together with the lane's features: a commit. There are exceptions. An entry of the outbox
+//! may be there before the commit that counts it, and the epoch is written when the lane is opened. To go over to another
+//! generation, or to forget everything, may take several batches, and what is served from elsewhere is there before a commit:
+//! where `0x07` is left that is undone, or done to the end. The epoch outlives everything else, for what the lane has sent
+//! bears it, and so does what the history has to hear.
 
+mod begun;
 mod coming;
 mod error;
 mod meta;
@@ -37,6 +40,7 @@ use super::migrating::Migration;
 use super::opening::OpenedLive;
 use super::outbox::Kept;
 use super::shadowing::Cloned;
+use super::steps;
 use crate::clock::Clock;
 use crate::pipeline::commit::{Identity, KeptReport, Resume, ToCommit};
 use crate::pipeline::kept::LaneWork;
@@ -51,20 +55,13 @@ use crate::window::{Codec, Edit, Progress};
 /// Where a lane says how far it has come.
 pub(super) const META: &[u8] = &[0];
 const EPOCH: &[u8] = &[6];
-const MIGRATING: &[u8] = &[7];
+const BEGUN: &[u8] = &[7];
 pub(super) const UNTOLD: &[u8] = &[9];
 
-/// What is forgotten where a lane begins anew.
-const FORGOTTEN: [&[u8]; 8] = [
-    META,
-    &[1],
-    &[2],
-    &[3],
-    &[4],
-    &[5],
-    MIGRATING,
-    Codec::FIRST_UNFINISHED,
-];
+const OUTBOX: &[u8] = &[3];
+
+/// What a lane remembers of events, and forgets where it begins anew.
+const REMEMBERED: [&[u8]; 5] = [&[1], &[2], &[4], &[5], Codec::FIRST_UNFINISHED];
 
 /// What stays the same for a pipeline as long as its lanes' state is of use.
 #[derive(Debug, Clone)]
@@ -119,6 +116,8 @@ pub(super) struct Keeper {
     last: Option<LaneMeta>,
     /// The way back from this generation.
     undo: Option<Undo>,
+    /// Whether the lane's database says that it goes over to this generation, and no commit does yet.
+    is_begun: bool,
     /// What is to be told of the way here, and of which generations.
     pub(super) told: Vec<(u64, String)>,
     store: Arc<EmbeddedStore>,
@@ -168,6 +167,7 @@ impl Keeper {
             applied: watch::Sender::new(0),
             last: None,
             undo: None,
+            is_begun: false,
             told: Vec::new(),
             store,
             apart,
@@ -188,6 +188,7 @@ impl Keeper {
             };
             return Ok((keeper, taken));
         };
+        let has_begun = meta.has_begun();
         let mut resume = Resume {
             cursor: meta.sequence,
             splits: (meta.splits.into_iter())
@@ -197,7 +198,7 @@ impl Keeper {
             own: meta.own,
             ..Resume::default()
         };
-        if keeper.codec.is_some() {
+        if keeper.codec.is_some() && has_begun {
             resume.progress = Some(Progress::decode(&meta.progress).map_err(state_error)?);
             resume.journal = meta.journal;
         }
@@ -216,7 +217,8 @@ impl Keeper {
 
     /// Sets aside what was committed last.
     pub(super) fn set_aside(&self) -> Result<Cloned, KeeperError> {
-        let last = self.last.as_ref().filter(|_| self.codec.is_some());
+        let has_begun = |meta: &&LaneMeta| self.codec.is_some() && meta.has_begun();
+        let last = self.last.as_ref().filter(has_begun);
         let come = last.map(|meta| {
             let progress = Progress::decode(&meta.progress)?;
             Ok((progress, meta.report.report().watermark))
@@ -254,12 +256,9 @@ impl Keeper {
         Arc::clone(self.lane.state.requests())
     }
 
-    /// Forgets what is kept of a lane.
+    /// Forgets what is kept of a lane. Where that breaks off, it is forgotten when the lane is opened next.
     pub(super) async fn forget(lane: &LiveLane) -> Result<(), StoreError> {
-        for prefix in FORGOTTEN {
-            crate::pipeline::commit::clear(&lane.state, prefix).await?;
-        }
-        Ok(())
+        begun::forget(lane).await
     }
 
     /// Says, durably, that the lane is ours.
@@ -325,7 +324,8 @@ impl Keeper {
     /// Features that the next commit covers: they are part of it, or are acknowledged before it.
     ///
     /// Also what is served from elsewhere is kept in the lane, for somebody may want to go back to it. Where there is a way
-    /// back already it is kept, durably, before anybody sees it: what was served and not committed is taken back, too.
+    /// back already it is kept, durably, before anybody sees it: what was served and not committed is taken back, too. As
+    /// long as no commit names the way back, [`begun`] does.
     pub(super) fn write(&mut self, items: &Items) -> Result<(), StoreError> {
         let Some((store, _)) = &self.apart else {
             return self.batch.write(items);
@@ -393,6 +393,9 @@ impl Keeper {
         if let Some((store, pipeline)) = &self.apart {
             // What is committed is not computed again: by then it must be acknowledged.
             self.io.block_on(store.flush_lane(pipeline, self.number))?;
+            if self.is_begun && self.last.as_ref().is_none_or(|last| last.rows < rows) {
+                steps::done("served");
+            }
         }
         let mut batch = std::mem::replace(&mut self.batch, self.lane.state.batch());
         let (mut progress, mut journal) = (Vec::new(), 0);
@@ -431,6 +434,9 @@ impl Keeper {
             work: Some(self.work(told)),
         };
         batch.put(META, &meta.encode());
+        if std::mem::take(&mut self.is_begun) {
+            batch.remove(BEGUN);
+        }
         self.last = Some(meta);
         self.io.block_on(async {
             self.lane.state.apply(batch).await?;

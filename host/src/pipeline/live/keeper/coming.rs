@@ -4,22 +4,23 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::meta::LaneMeta;
-use super::{EPOCH, Keeper, KeeperError, META, MIGRATING, UNTOLD};
+use super::begun::forget_events;
+use super::meta::{LAYOUT, LaneMeta};
+use super::{BEGUN, EPOCH, Keeper, KeeperError, META, UNTOLD};
+use crate::pipeline::commit::KeptReport;
 use crate::pipeline::kept::LaneWork;
+use crate::pipeline::lane::LaneReport;
 use crate::pipeline::live::generations::{Left, StateShape, Step, Undo, noted, step};
 use crate::pipeline::live::steps;
 use crate::pipeline::swap::Running;
 use crate::source::live::SplitCursor;
 use crate::store::embedded::{Restored, WayBack};
+use crate::window::Codec;
 
 impl Keeper {
     /// Has the lane come to the generation that is wanted, and gives what its last commit says then.
     pub(super) fn come_here(&mut self) -> Result<Option<LaneMeta>, KeeperError> {
-        if let Some(snapshot) = self.get(MIGRATING)? {
-            // Who took its states over did not come to the end.
-            self.restore(&String::from_utf8_lossy(&snapshot), None)?;
-        }
+        self.end_what_was_begun()?;
         let mut is_back = false;
         loop {
             let Some(mut meta) = self.meta()? else {
@@ -53,19 +54,17 @@ impl Keeper {
                 }
                 Step::Forward(from) => {
                     self.check(&meta, &CHANGES)?;
-                    self.snapshot(from, meta.splits.clone())?;
+                    self.snapshot(from, running.number, meta.splits.clone(), false)?;
                     return Ok(Some(meta));
                 }
                 Step::Migrate(from) => {
                     self.check(&meta, &CHANGES)?;
-                    self.snapshot(from, meta.splits.clone())?;
+                    self.snapshot(from, running.number, meta.splits.clone(), true)?;
                     return self.migrate(meta, &running).map(Some);
                 }
                 Step::Anew(from) => {
-                    self.snapshot(from, meta.splits)?;
-                    let forgotten = Self::forget(&self.lane);
-                    self.io.block_on(forgotten)?;
-                    return Ok(None);
+                    self.snapshot(from, running.number, meta.splits.clone(), true)?;
+                    return self.begin_anew(meta, &running).map(Some);
                 }
                 Step::Back(undo) => {
                     let restored = self.restore(&undo.snapshot, Some(meta.generation))?;
@@ -78,8 +77,12 @@ impl Keeper {
         }
     }
 
-    /// Puts the lane back to a snapshot, from a generation if it had begun to work.
-    fn restore(&self, snapshot: &str, generation: Option<u64>) -> Result<Restored, KeeperError> {
+    /// Puts the lane back to a snapshot, from a generation if that is taken back.
+    pub(super) fn restore(
+        &self,
+        snapshot: &str,
+        generation: Option<u64>,
+    ) -> Result<Restored, KeeperError> {
         let then = self
             .io
             .block_on(self.store.in_snapshot(&self.lane, snapshot, META))?;
@@ -99,7 +102,7 @@ impl Keeper {
         let way = WayBack {
             snapshot,
             last: META,
-            but: &[EPOCH, UNTOLD],
+            but: &[EPOCH, UNTOLD, BEGUN],
             generation,
             apart: (self.apart.as_ref()).map(|(store, _)| (store.as_ref(), epoch)),
         };
@@ -112,10 +115,6 @@ impl Keeper {
         let (Some(before), Some(migration)) = (&meta.state, &self.expected.migration) else {
             return Ok(meta);
         };
-        let snapshot = self.undo.as_ref().map_or("", |undo| &undo.snapshot);
-        let mut batch = self.changes();
-        batch.put(MIGRATING, snapshot.as_bytes());
-        self.apply_durably(batch)?;
         steps::done("migrating");
         let began = self.clock.now();
         let passed = migration.pass(&self.lane.state, before, meta.journal, &self.io);
@@ -144,27 +143,82 @@ impl Keeper {
             }),
             ..meta
         };
-        let mut batch = self.changes();
-        batch.remove(MIGRATING);
-        batch.put(META, &meta.encode());
-        self.apply_durably(batch)?;
+        self.commit_over(&meta)?;
         steps::done("migration committed");
         Ok(meta)
     }
 
-    /// Notes what the lane is, before it goes over from a generation, in which it has judged splits so far.
+    /// Has the new generation begin without states and anywhere in the stream, and commits that. What was committed and is
+    /// still to be sent stays. Of the lane a snapshot was taken.
+    fn begin_anew(&mut self, meta: LaneMeta, running: &Running) -> Result<LaneMeta, KeeperError> {
+        self.io.block_on(forget_events(&self.lane.state))?;
+        let report = LaneReport {
+            watermark: i64::MIN,
+            ..LaneReport::default()
+        };
+        let meta = LaneMeta {
+            layout: LAYOUT,
+            windows_layout: Codec::LAYOUT,
+            epoch: meta.epoch,
+            transform: self.expected.transform.clone(),
+            identity: self.expected.identity.clone(),
+            partitions: self.expected.partitions,
+            rows: meta.rows,
+            sequence: 0,
+            splits: BTreeMap::new(),
+            progress: Vec::new(),
+            journal: 0,
+            report: KeptReport::of(&report),
+            outbox: meta.outbox,
+            own: serde_json::Value::Null,
+            generation: running.number,
+            undo: self.undo.clone(),
+            state: self.expected.state.clone(),
+            work: meta.work.map(|work| LaneWork {
+                since: self.clock.unix(),
+                ..work
+            }),
+        };
+        self.commit_over(&meta)?;
+        steps::done("begun anew");
+        Ok(meta)
+    }
+
+    /// Commits, durably, that the lane is of another generation.
+    fn commit_over(&mut self, meta: &LaneMeta) -> Result<(), KeeperError> {
+        let mut batch = self.changes();
+        batch.remove(BEGUN);
+        batch.put(META, &meta.encode());
+        self.apply_durably(batch)?;
+        self.is_begun = false;
+        Ok(())
+    }
+
+    /// Notes what the lane is, before it goes over from a generation to another one; it has judged splits so far. Where
+    /// something is written before a commit names the other one, that is begun: if records are `replaced`, and wherever
+    /// features are served from elsewhere.
     fn snapshot(
         &mut self,
         from: u64,
+        to: u64,
         splits: BTreeMap<String, SplitCursor>,
+        replaced: bool,
     ) -> Result<(), KeeperError> {
-        let snapshot = self.io.block_on(self.store.take_snapshot(&self.lane))?;
-        self.undo = Some(Undo {
-            from,
-            snapshot,
-            splits,
-        });
+        let is_begun = self.is_begun;
+        let undo = match self.undo.take_if(|_| is_begun) {
+            // Nothing was committed since. Another one would take the place of this one, which is named.
+            Some(undo) => Undo { from, ..undo },
+            None => Undo {
+                from,
+                snapshot: self.io.block_on(self.store.take_snapshot(&self.lane))?,
+                splits,
+            },
+        };
+        self.undo = Some(undo.clone());
         steps::done("snapshot");
+        if replaced || self.apart.is_some() {
+            self.begin_over(to, undo)?;
+        }
         Ok(())
     }
 
@@ -176,9 +230,14 @@ impl Keeper {
         let from = self.expected.running.as_ref().map_or(0, |it| it.number);
         let last = self.last.as_ref();
         let splits = last.map_or_else(BTreeMap::new, |last| last.splits.clone());
-        self.snapshot(from, splits)?;
+        self.snapshot(from, running.number, splits, false)?;
         self.epoch += 1;
-        self.batch.put(EPOCH, &self.epoch.to_be_bytes());
+        if self.is_begun {
+            // What is served before the next commit bears it.
+            self.claim()?;
+        } else {
+            self.batch.put(EPOCH, &self.epoch.to_be_bytes());
+        }
         self.raise_epoch()?;
         self.expected.transform.clone_from(&running.digest);
         self.expected.identity = running.identity.clone();

@@ -31,7 +31,8 @@ pub(super) struct LaneMeta {
     pub(super) sequence: u64,
     /// How far each split was judged: by a partition's number, or a shard's name.
     pub(super) splits: BTreeMap<String, SplitCursor>,
-    /// The windows' progress, as its bytes.
+    /// The windows' progress, as its bytes; none where there are no windows, and before the first commit of a lane that
+    /// begins anew.
     pub(super) progress: Vec<u8>,
     /// Entries of the journal that are to be carried out.
     pub(super) journal: u64,
@@ -113,6 +114,11 @@ impl LaneMeta {
     /// Reads what is kept.
     pub(super) fn decode(bytes: &[u8]) -> Result<Self, String> {
         decode_meta(bytes, LAYOUT)
+    }
+
+    /// Whether the lane's windows had judged anything.
+    pub(super) fn has_begun(&self) -> bool {
+        !self.progress.is_empty()
     }
 
     pub(super) fn encode(&self) -> Vec<u8> {
