@@ -153,6 +153,22 @@ class Types(unittest.TestCase):
             self.assertIn(said, caught.exception.message)
             self.assertRegex(caught.exception.message, r"^test_types.py:\d+: ")
 
+    def test_a_struct_without_its_own_struct_is_told_beside_one_that_is_null(self) -> None:
+        @row
+        class Outer:
+            point: Point
+            number: int
+
+        @output
+        class Holder:
+            outer: Outer | None
+
+        record = record_of(Holder)
+        assert record is not None
+        record.write([Holder(None), Holder(Outer(Point(), 1))])
+        with self.assertRaisesRegex(Failure, "point: None, but the field is not declared `| None`"):
+            record.write([Holder(None), Holder(Outer(None, 1))])  # type: ignore[arg-type]
+
     def test_moments(self) -> None:
         self.assertEqual(to_datetime(1_772_323_200_000_000).isoformat(), "2026-03-01T00:00:00+00:00")
         self.assertEqual(from_datetime(to_datetime(-1)), -1)
