@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, StringArray, TimestampMicrosecondArray,
-    UInt32Array, UInt64Array,
+    Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StringArray,
+    TimestampMicrosecondArray, UInt32Array, UInt64Array,
 };
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Field, Schema, UInt32Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type};
 use penstock::sandbox::{Component, Instance, Interface};
 use penstock::transform::{CallError, Finished, Groups, Mapper, Opening, Rows, Updated, Windowed};
 
@@ -243,6 +243,44 @@ pub(super) fn rejected_rows_leave_no_trace(guest: &Component) {
     same(&all(&before, updated), &expected.columns);
 }
 
+pub(super) fn lists_that_a_state_took_over_and_changed_are_undone(guest: &Component) {
+    let commands = [
+        (1, "append"),
+        (2, "reject"),
+        (3, "append"),
+        (4, "reject"),
+        (5, "append"),
+    ];
+    let lists = [Some(vec![Some(1), None]), None, None, None, Some(vec![]), None];
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
+    let batch = Batch::random(&mut Columns::new(20), 6, 0)
+        .with("list", Arc::new(lists))
+        .commanded(&commands);
+    let required = |row| Some(batch.required().value(row));
+    let mut list = vec![Some(1), None, required(1), required(3), required(5)];
+    let mut transform = window(guest);
+    let mut before = States::initial(1);
+    // The second call begins with a list that the host sent as a part of the state.
+    for rows in [0..6, 1..6] {
+        let batch = batch.slice(rows.start, rows.len());
+        let rejected = [2, 4].map(|row: u32| row - rows.start as u32);
+        let of_row = vec![0; batch.rows];
+        let updated = accumulate(&mut transform, &batch, &of_row, &before.columns).unwrap();
+        let found: Vec<u32> = updated.rejects.iter().map(|reject| reject.row).collect();
+        assert_eq!(found, rejected);
+        let mut expected = before.accumulate(&batch, &of_row, &rejected);
+        if rows.start > 0 {
+            list.extend([required(1), required(3), required(5)]);
+        }
+        let at = given().iter().position(|field| field.name() == "list");
+        expected.columns[3 + at.expect("it is one of the values")] = Arc::new(
+            ListArray::from_iter_primitive::<Int64Type, _, _>([Some(list.clone())]),
+        );
+        same(&all(&before, updated), &expected.columns);
+        before = expected;
+    }
+}
+
 pub(super) fn a_row_with_a_null_where_there_may_be_none_is_rejected(guest: &Component) {
     let rows = 20;
     let nulls = [3_usize, 4, 19];
@@ -446,6 +484,22 @@ pub(super) fn earlier_states_that_do_not_fit_are_named(guest: &Component) {
         let error = migrated.expect_err("it does not fit").to_string();
         assert!(error.contains("count"), "{error}");
     }
+}
+
+pub(super) fn a_null_in_an_earlier_state_is_refused(guest: &Component) {
+    let counts: ArrayRef = Arc::new(UInt64Array::from(vec![Some(1), None, Some(3)]));
+    let schema = Schema::new(vec![Field::new("count", DataType::UInt64, true)]);
+    let migrated = migrate(&mut window(guest), 1, &schema, &[counts], 3);
+    match migrated.expect_err("there is no such count") {
+        CallError::Failure { kind, message, .. } => {
+            assert_eq!(kind, "bad input");
+            assert!(message.contains("`count`"), "{message}");
+        }
+        other => panic!("{other}"),
+    }
+    // That it could be null does not matter where it is not.
+    let counts: ArrayRef = Arc::new(UInt64Array::from(vec![1, 2]));
+    migrate(&mut window(guest), 1, &schema, &[counts], 2).unwrap();
 }
 
 /// States as an earlier version had them. Those of version 2 have other columns around the one that counts.

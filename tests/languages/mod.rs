@@ -101,6 +101,7 @@ languages!(rust, c, go, javascript, python: [
     many_rows_in_one_group_and_a_group_for_each_row,
     calls_without_rows_or_groups_do_nothing,
     rejected_rows_leave_no_trace,
+    lists_that_a_state_took_over_and_changed_are_undone,
     a_row_with_a_null_where_there_may_be_none_is_rejected,
     an_error_of_the_author_fails_the_call_and_is_shown,
     figures_are_counted_once,
@@ -109,4 +110,5 @@ languages!(rust, c, go, javascript, python: [
     a_mapper_filters_multiplies_and_rejects,
     states_of_earlier_versions_are_taken_over,
     earlier_states_that_do_not_fit_are_named,
+    a_null_in_an_earlier_state_is_refused,
 ]);

@@ -511,6 +511,22 @@ fn old_states_are_taken_over() {
             .collect::<Vec<_>>(),
         [3, 4]
     );
+    // The second is null.
+    let with_null: [&[u8]; 2] = [&[1], buffers[1]];
+    let Err(Failure::BadInput(message)) = transform.migrate(
+        1,
+        &schema_of::<TotalOfOne>(),
+        Batch {
+            rows: 2,
+            buffers: &with_null,
+        },
+    ) else {
+        panic!("refused")
+    };
+    assert!(
+        message.starts_with("the state of version 1 has a null in column `amount`, in row 1"),
+        "{message}"
+    );
     let Err(Failure::BadInput(message)) = transform.migrate(
         1,
         &[],

@@ -186,7 +186,12 @@ impl Window for Conformance {
             .polynomial
             .wrapping_mul(31)
             .wrapping_add(values.required as u64);
+        let append = values.command.as_deref() == Some("append");
+        let required = values.required;
         last.replace(values);
+        if let Some(list) = last.list.as_mut().filter(|_| append) {
+            list.push(Some(required));
+        }
         Ok(())
     }
 

@@ -142,6 +142,15 @@ static penstock_reject obey(const Row *row) {
     return PENSTOCK_TAKEN;
 }
 
+/* Items of states belong to the SDK, so the longer list is a new one. */
+static void append(penstock_list *list, int64_t item) {
+    penstock_opt_int64 *items = penstock_allocate((list->length + 1) * sizeof *items);
+    if (list->length) memcpy(items, list->items, list->length * sizeof *items);
+    items[list->length] = (penstock_opt_int64){ true, item };
+    list->items = items;
+    list->length += 1;
+}
+
 static penstock_reject accumulate(const void *key, void *state, const void *row) {
     (void)key;
     Last *into = state;
@@ -156,6 +165,7 @@ static penstock_reject accumulate(const void *key, void *state, const void *row)
     into->sum = (int64_t)((uint64_t)into->sum + (uint64_t)from->required);
     into->polynomial = into->polynomial * 31 + (uint64_t)from->required;
     VALUES(REPLACE)
+    if (from->command.has && penstock_text_is(from->command.value, "append") && into->list.has) append(&into->list.value, from->required);
     return PENSTOCK_TAKEN;
 }
 

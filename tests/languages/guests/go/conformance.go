@@ -347,6 +347,9 @@ func (Conformance) Accumulate(last *Last, row *Row) error {
 	last.Sum += row.Required
 	last.Polynomial = last.Polynomial*31 + uint64(row.Required)
 	last.replaceRow(row)
+	if row.Command.Valid && row.Command.V == "append" && last.List.Valid {
+		last.List.V = append(last.List.V, penstock.Some(row.Required))
+	}
 	return nil
 }
 

@@ -86,6 +86,7 @@ export default window({
     last.sum = BigInt.asIntN(64, last.sum + given.required);
     last.polynomial = BigInt.asUintN(64, last.polynomial * 31n + given.required);
     for (const name of names) if (given[name] !== null) last[name] = given[name];
+    if (given.command === "append") last.list?.push(given.required);
   },
 
   merge(earlier, later) {

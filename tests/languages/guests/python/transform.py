@@ -126,6 +126,8 @@ class ConformanceWindow(Window):
             value = getattr(values, name)
             if value is not None:
                 setattr(last, name, value)
+        if values.command == "append" and last.list is not None:
+            last.list.append(values.required)
 
     def merge(self, earlier: Last, later: Last) -> Last:
         return Last(
