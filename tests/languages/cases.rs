@@ -1,17 +1,18 @@
 //! The cases, each for any guest.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use arrow::array::{
-    Array, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StringArray,
-    TimestampMicrosecondArray, UInt32Array, UInt64Array,
+    Array, ArrayData, ArrayRef, AsArray, Float64Array, Int64Array, ListArray, StringArray,
+    TimestampMicrosecondArray, UInt32Array, UInt64Array, make_array,
 };
+use arrow::buffer::Buffer;
 use arrow::compute::{cast, take};
-use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type};
+use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt32Type, UInt64Type, i256};
 use penstock::sandbox::{Component, Instance, Interface};
 use penstock::transform::{CallError, Finished, Groups, Mapper, Opening, Rows, Updated, Windowed};
 
-use super::oracle::{States, same};
+use super::oracle::{States, bounds, key, same};
 use super::values::{Batch, given, one_nan};
 use super::{limits, mapper, opening, try_mapper, try_window, window};
 use crate::support::HOST;
@@ -142,6 +143,60 @@ pub(super) fn the_least_and_the_greatest_survive(guest: &Component) {
     }
 }
 
+pub(super) fn the_extremes_of_every_type_survive(guest: &Component) {
+    const ROWS: usize = 4;
+    let mut batch = Batch::random(&mut Columns::new(21), ROWS, 0);
+    for field in every_type() {
+        if let Some(extremes) = extremes(field.data_type()) {
+            assert_eq!(extremes.len(), ROWS);
+            batch = batch.with(field.name(), extremes);
+        }
+    }
+    let long = |item: i64| Some(vec![Some(i64::MIN), None, Some(item), Some(i64::MAX)]);
+    let lists = [long(0), Some(vec![]), long((1 << 53) + 1), None];
+    let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
+    echo(guest, &batch.with("list", Arc::new(lists)), ROWS);
+}
+
+/// The least value of a type, the greatest, that of no bit and that of all bits; none for types that lists of
+/// numbers do not make out.
+fn extremes(of: &DataType) -> Option<ArrayRef> {
+    let floats = [f64::NEG_INFINITY, f64::INFINITY, -0.0, f64::NAN];
+    let values: [Vec<u8>; 4] = match of {
+        DataType::Float16 | DataType::Float32 | DataType::Float64 => {
+            let floats = Float64Array::from(floats.to_vec());
+            return Some(cast(&floats, of).unwrap());
+        }
+        DataType::Decimal128(precision, _) => {
+            let most = 10_i128.pow(u32::from(*precision)) - 1;
+            [-most, most, 0, -1].map(|value| value.to_le_bytes().to_vec())
+        }
+        DataType::Decimal256(precision, _) => {
+            let most = i256::from_string(&"9".repeat(usize::from(*precision))).unwrap();
+            [-most, most, i256::ZERO, -i256::ONE].map(|value| value.to_le_bytes().to_vec())
+        }
+        fixed => {
+            let width = match fixed {
+                DataType::FixedSizeBinary(width) => *width as usize,
+                fixed => fixed.primitive_width()?,
+            };
+            let signed = !fixed.is_unsigned_integer();
+            let mut least = vec![0; width];
+            let mut most = vec![0xff; width];
+            if signed {
+                least[width - 1] = 0x80;
+                most[width - 1] = 0x7f;
+            }
+            [least, most, vec![0; width], vec![0xff; width]]
+        }
+    };
+    let data = ArrayData::builder(of.clone())
+        .len(values.len())
+        .add_buffer(Buffer::from_vec(values.concat()))
+        .align_buffers(true);
+    Some(make_array(data.build().unwrap()))
+}
+
 pub(super) fn texts_beyond_ascii_survive(guest: &Component) {
     let long = "漢字🦀".repeat(1000);
     let texts: Vec<Option<&str>> = vec![
@@ -251,7 +306,14 @@ pub(super) fn lists_that_a_state_took_over_and_changed_are_undone(guest: &Compon
         (4, "reject"),
         (5, "append"),
     ];
-    let lists = [Some(vec![Some(1), None]), None, None, None, Some(vec![]), None];
+    let lists = [
+        Some(vec![Some(1), None]),
+        None,
+        None,
+        None,
+        Some(vec![]),
+        None,
+    ];
     let lists = ListArray::from_iter_primitive::<Int64Type, _, _>(lists);
     let batch = Batch::random(&mut Columns::new(20), 6, 0)
         .with("list", Arc::new(lists))
@@ -306,6 +368,84 @@ pub(super) fn a_row_with_a_null_where_there_may_be_none_is_rejected(guest: &Comp
     same(&all(&states, updated), &expected.columns);
 }
 
+pub(super) fn a_null_deep_inside_where_there_may_be_none_is_rejected_with_its_path(
+    guest: &Component,
+) {
+    // A source that says of nothing that it is never null, as most do.
+    let fields = opening("{}").event_schema;
+    let fields: Vec<Field> = fields
+        .fields()
+        .iter()
+        .map(|field| nullable(field))
+        .collect();
+    let schema = Arc::new(Schema::new(fields));
+    let opening = Opening {
+        event_schema: Arc::clone(&schema),
+        ..opening("{}")
+    };
+    let limits = limits();
+    let opened = guest.open_windowed(&opening, &limits, "conformance");
+    let mut transform = HOST.lanes.block_on(opened).unwrap();
+
+    let rows = [
+        (r#"{"point": {"x": 1}, "visits": []}"#, None),
+        (
+            r#"{"point": {"y": 1}, "visits": []}"#,
+            Some("`place.point.x`"),
+        ),
+        (r#"{"point": {"x": 1}}"#, Some("`place.visits`")),
+        // What is null has nothing inside.
+        (r#"{"point": null, "visits": [null]}"#, None),
+        ("null", None),
+    ];
+    let mut lines: Vec<String> = Vec::new();
+    for (place, _) in rows {
+        lines.push(format!(r#"{{"required": 1, "place": {place}}}"#));
+    }
+    // The same in a list, behind one that is fine.
+    for (place, _) in rows {
+        let fine = rows[0].0;
+        lines.push(format!(r#"{{"required": 1, "places": [{fine}, {place}]}}"#));
+    }
+    let mut reader = arrow_json::ReaderBuilder::new(Arc::clone(&schema))
+        .build(std::io::Cursor::new(lines.join("\n")))
+        .unwrap();
+    let columns = reader.next().unwrap().unwrap().columns().to_vec();
+    let batch = Batch {
+        columns,
+        rows: lines.len(),
+    };
+    let of_row = vec![0; lines.len()];
+    let states = States::initial(1);
+    let updated = accumulate(&mut transform, &batch, &of_row, &states.columns).unwrap();
+    let inside = |path: &str| path.replace("place.", "places.item.");
+    let paths = rows.iter().map(|(_, path)| path.map(str::to_owned));
+    let paths = paths.chain(rows.iter().map(|(_, path)| path.map(inside)));
+    let expected: Vec<(u32, String)> = paths
+        .enumerate()
+        .filter_map(|(row, path)| Some((row as u32, path?)))
+        .collect();
+    assert_eq!(updated.rejects.len(), expected.len());
+    for (reject, (row, path)) in updated.rejects.iter().zip(&expected) {
+        assert_eq!((reject.row, reject.code.as_str()), (*row, "null"));
+        assert!(reject.detail.contains(path), "{}", reject.detail);
+    }
+    let counts = updated.states[0].as_primitive::<UInt64Type>();
+    assert_eq!(counts.values(), &[(lines.len() - expected.len()) as u64]);
+}
+
+/// The field, and all that are in it, with nulls.
+fn nullable(field: &Field) -> Field {
+    let inside = |field: &Arc<Field>| Arc::new(nullable(field));
+    let data_type = match field.data_type() {
+        DataType::List(item) => DataType::List(inside(item)),
+        DataType::LargeList(item) => DataType::LargeList(inside(item)),
+        DataType::Struct(fields) => DataType::Struct(fields.iter().map(inside).collect()),
+        other => other.clone(),
+    };
+    Field::new(field.name(), data_type, true)
+}
+
 pub(super) fn an_error_of_the_author_fails_the_call_and_is_shown(guest: &Component) {
     let batch = Batch::random(&mut Columns::new(15), 5, 0).commanded(&[(3, "fail")]);
     let states = States::initial(1);
@@ -341,6 +481,60 @@ pub(super) fn figures_are_counted_once(guest: &Component) {
     counted(&mapper.figures());
 }
 
+pub(super) fn lines_are_written_once(guest: &Component) {
+    let commands = [(0, "log"), (1, "reject"), (2, "log"), (3, "reject")];
+    let texts = StringArray::from(vec![Some("first \u{1f980}"), None, None, None]);
+    let batch = Batch::random(&mut Columns::new(22), 4, 0)
+        .with("utf8", Arc::new(texts))
+        .commanded(&commands);
+    let mut transform = window(guest);
+    let states = States::initial(1).columns;
+    let lines = lines(|| drop(accumulate(&mut transform, &batch, &[0; 4], &states).unwrap()));
+    assert_eq!(lines, ["INFO hello first \u{1f980}", "INFO hello nothing"]);
+    let mut mapper = mapper(guest);
+    let mapping = || drop(HOST.lanes.block_on(mapper.map(&batch.columns, 4)).unwrap());
+    assert_eq!(self::lines(mapping), lines);
+}
+
+/// What transforms log meanwhile, each line with its level.
+fn lines(work: impl FnOnce()) -> Vec<String> {
+    let written = Written::default();
+    let writer = written.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::DEBUG)
+        .with_ansi(false)
+        .without_time()
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::with_default(subscriber, work);
+    let written = written.0.lock().unwrap();
+    let text = String::from_utf8(written.clone()).unwrap();
+    let of_transforms = text
+        .lines()
+        .filter_map(|line| line.split_once(" transform: "));
+    of_transforms
+        .map(|(level, line)| {
+            // The name of the transform stands behind the line.
+            let line = line.split(" transform=").next().unwrap();
+            format!("{} {line}", level.trim())
+        })
+        .collect()
+}
+
+/// Where lines go.
+#[derive(Clone, Default)]
+struct Written(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Written {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
 #[track_caller]
 fn counted(figures: &penstock::transform::Figures) {
     assert_eq!(figures.counts.get("rows_counted"), Some(&2));
@@ -349,13 +543,35 @@ fn counted(figures: &penstock::transform::Figures) {
     assert_eq!((figures.clock_reads, figures.random_reads), (0, 0));
 }
 
+pub(super) fn an_error_anywhere_fails_the_call_and_is_shown(guest: &Component) {
+    let failing = |function: &str| {
+        let config = format!(r#"{{"fails":"{function}"}}"#);
+        try_window(guest, &config)
+    };
+    shown(failing("open").map(|_| ()));
+    let batch = Batch::random(&mut Columns::new(24), 5, 0);
+    let states = States::initial(1).accumulate(&batch, &[0; 5], &[]).columns;
+    // That it was opened shows that it takes a configuration.
+    let merged = try_merge(&mut failing("merge").unwrap(), &states, &states);
+    shown(merged.map(|_| ()));
+    let finished = finish(&mut failing("finish").unwrap(), &states);
+    shown(finished.map(|_| ()));
+    let (schema, old) = earlier(1, &states[0]);
+    let migrated = migrate(&mut failing("migrate").unwrap(), 1, &schema, &old, 1);
+    shown(migrated.map(|_| ()));
+}
+
 pub(super) fn configuration_is_refused(guest: &Component) {
-    let refused = [
-        try_window(guest, r#"{"most": 5}"#).map(|_| ()),
-        try_mapper(guest, r#"{"most": 5}"#).map(|_| ()),
+    // Another name, another value, no JSON.
+    let wrong = [
+        r#"{"most": 5}"#,
+        r#"{"fails":"accumulate"}"#,
+        r#"{"fails":"#,
     ];
-    for refused in refused {
-        match refused.expect_err("it has no configuration") {
+    let of_windows = wrong.map(|config| try_window(guest, config).map(|_| ()));
+    let of_mappers = wrong.map(|config| try_mapper(guest, config).map(|_| ()));
+    for refused in of_windows.into_iter().chain(of_mappers) {
+        match refused.expect_err("that is no configuration of theirs") {
             CallError::Failure { kind, .. } => assert_eq!(kind, "bad configuration"),
             other => panic!("{other}"),
         }
@@ -403,12 +619,23 @@ pub(super) fn columns_that_do_not_fit_are_named(guest: &Component) {
 }
 
 pub(super) fn a_mapper_filters_multiplies_and_rejects(guest: &Component) {
-    let rows = 100;
     let commands = [(2, "reject"), (50, "log"), (99, "reject")];
-    let batch = Batch::random(&mut Columns::new(17), rows, 3).commanded(&commands);
+    let batch = Batch::random(&mut Columns::new(17), 100, 3).commanded(&commands);
+    copied(guest, &batch, &[2, 99]);
+}
+
+pub(super) fn a_mapper_takes_as_many_rows_as_there_may_be(guest: &Component) {
+    let commands = [(40_000, "reject"), (65_535, "reject")];
+    let batch = Batch::random(&mut Columns::new(23), 65_536, 5).commanded(&commands);
+    copied(guest, &batch, &[40_000, 65_535]);
+}
+
+/// Asserts that a mapper makes the copies that it should, and rejects just these rows.
+fn copied(guest: &Component, batch: &Batch, rejected: &[u32]) {
+    let rows = batch.rows;
     let mut source = Vec::new();
     let mut copies = Vec::new();
-    for row in (0..rows).filter(|row| ![2, 99].contains(row)) {
+    for row in (0..rows).filter(|row| !rejected.contains(&(*row as u32))) {
         for copy in 0..(batch.required().value(row) & 3) as u32 {
             source.push(row as u32);
             copies.push(copy);
@@ -419,8 +646,8 @@ pub(super) fn a_mapper_filters_multiplies_and_rejects(guest: &Component) {
         .block_on(mapper(guest).map(&batch.columns, rows))
         .unwrap();
     assert_eq!(mapped.source_row, source);
-    let rejected: Vec<u32> = mapped.rejects.iter().map(|reject| reject.row).collect();
-    assert_eq!(rejected, [2, 99]);
+    let found: Vec<u32> = mapped.rejects.iter().map(|reject| reject.row).collect();
+    assert_eq!(found, rejected);
     let columns = mapped.output.columns();
     assert_eq!(
         columns[0].as_primitive::<UInt32Type>().values(),
@@ -568,7 +795,7 @@ fn all(before: &States, updated: Updated) -> Vec<ArrayRef> {
 }
 
 fn keys(groups: usize) -> Vec<ArrayRef> {
-    vec![Arc::new(Int64Array::from_iter_values(0..groups as i64))]
+    vec![Arc::new(Int64Array::from_iter_values((0..groups).map(key)))]
 }
 
 fn accumulate(
@@ -592,6 +819,14 @@ fn accumulate(
 }
 
 fn merge(transform: &mut Instance, earlier: &[ArrayRef], later: &[ArrayRef]) -> Vec<ArrayRef> {
+    try_merge(transform, earlier, later).unwrap()
+}
+
+fn try_merge(
+    transform: &mut Instance,
+    earlier: &[ArrayRef],
+    later: &[ArrayRef],
+) -> Result<Vec<ArrayRef>, CallError> {
     let len = earlier[0].len();
     let keys = keys(len);
     let groups = Groups {
@@ -599,19 +834,17 @@ fn merge(transform: &mut Instance, earlier: &[ArrayRef], later: &[ArrayRef]) -> 
         states: earlier,
         len,
     };
-    HOST.lanes
-        .block_on(transform.merge(groups, later))
-        .unwrap()
-        .states
+    let merged = HOST.lanes.block_on(transform.merge(groups, later))?;
+    Ok(merged.states)
 }
 
 fn finish(transform: &mut Instance, states: &[ArrayRef]) -> Result<Finished, CallError> {
     let len = states[0].len();
-    let bound = |at| -> ArrayRef {
-        let bounds = TimestampMicrosecondArray::from(vec![at; len]).with_timezone("UTC");
-        cast(&bounds, bounds.data_type()).unwrap()
+    let bound = |which: usize| -> ArrayRef {
+        let moments = (0..len).map(|group| bounds(group)[which]);
+        Arc::new(TimestampMicrosecondArray::from_iter_values(moments).with_timezone("UTC"))
     };
-    let bounds = [bound(0), bound(600_000_000)];
+    let bounds = [bound(0), bound(1)];
     let keys = keys(len);
     let groups = Groups {
         keys: &keys,

@@ -182,7 +182,7 @@ static int misfits_are_named(void) {
     penstock_schema schema = penstock_describe(&window->row);
     schema.fields[1].format = penstock_text_of("u");
     const penstock_event event = { penstock_text_of("ride"), schema };
-    penstock_opening opening = { penstock_text_of("{}"), &event, 1, { NULL, 0 } };
+    penstock_opening opening = { penstock_text_of("{}"), &event, 1, penstock_describe(&window->key) };
     penstock_opened opened;
     penstock_ended ended = penstock_open(window, &opening, &opened);
     CHECK(ended.failed && ended.failure == PENSTOCK_BAD_INPUT);
