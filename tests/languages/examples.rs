@@ -7,6 +7,15 @@ use crate::support::{Folder, Tuning, root};
 
 const LANGUAGES: [&str; 5] = ["", "_c", "_go", "_javascript", "_python"];
 
+/// The same transform in each language's columnar form: what the bench measures.
+const COLUMNAR: [&str; 5] = [
+    "driver_accept_proportion_columnar",
+    "bench_c_columnar",
+    "bench_go_columnar",
+    "bench_javascript_columnar",
+    "bench_python_columnar",
+];
+
 /// The component of an example, if it was built here.
 fn built(component: &str) -> Option<PathBuf> {
     let path = root()
@@ -66,8 +75,8 @@ fn features(component: &str, lanes: u32, batch_rows: usize) -> Option<Vec<u8>> {
 fn every_language_gives_the_same_bytes() {
     let expected = features("driver_accept_proportion", 1, 65_536).expect("Rust's is always built");
     assert!(expected.len() > 10_000);
-    for language in LANGUAGES {
-        let component = format!("driver_accept_proportion{language}");
+    let by_rows = LANGUAGES.map(|language| format!("driver_accept_proportion{language}"));
+    for component in by_rows.into_iter().chain(COLUMNAR.map(str::to_owned)) {
         for (lanes, batch_rows) in [(1, 65_536), (3, 500)] {
             if let Some(found) = features(&component, lanes, batch_rows) {
                 assert!(
