@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, Int64Array, ListArray};
+use arrow::array::{Array, AsArray, Int64Array, ListArray, new_null_array};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, UInt64Type};
 use penstock::sandbox::Component;
 use penstock::transform::Opening;
@@ -162,10 +162,21 @@ pub(in super::super) fn a_null_deep_inside_where_there_may_be_none_is_rejected_w
         let fine = rows[0].0;
         lines.push(format!(r#"{{"required": 1, "places": [{fine}, {place}]}}"#));
     }
-    let mut reader = arrow_json::ReaderBuilder::new(Arc::clone(&schema))
+    let read: Vec<Field> = ["required", "place", "places"]
+        .map(|name| schema.field_with_name(name).unwrap().clone())
+        .into();
+    let mut reader = arrow_json::ReaderBuilder::new(Arc::new(Schema::new(read)))
         .build(std::io::Cursor::new(lines.join("\n")))
         .unwrap();
-    let columns = reader.next().unwrap().unwrap().columns().to_vec();
+    let read = reader.next().unwrap().unwrap();
+    let columns = schema.fields().iter().map(|field| {
+        let found = read.column_by_name(field.name());
+        found.map_or_else(
+            || new_null_array(field.data_type(), lines.len()),
+            Arc::clone,
+        )
+    });
+    let columns = columns.collect();
     let batch = Batch {
         columns,
         rows: lines.len(),

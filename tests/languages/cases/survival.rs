@@ -10,7 +10,7 @@ use arrow::buffer::Buffer;
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, i256};
 use penstock::sandbox::{Component, Interface};
-use penstock::transform::{Mapper, Windowed};
+use penstock::transform::Mapper;
 
 use super::super::oracle::{States, same};
 use super::super::values::{Batch, given};
