@@ -131,9 +131,11 @@ class Decimals(Shape):
         scaled = Decimal(value).scaleb(self.scale, self._exact)
         if not scaled.is_finite() or scaled != scaled.to_integral_value():
             raise ValueError(f"it has more than {self.scale} digits behind the point: round it with `quantize`")
-        if abs(scaled) >= self.limit:
+        # Not the absolute value of a Decimal: that is rounded to the digits of the thread's context, 28 mostly.
+        whole = int(scaled)
+        if abs(whole) >= self.limit:
             raise ValueError(f"it has more than {self.precision} digits")
-        return int(scaled).to_bytes(self.width, "little", signed=True)
+        return whole.to_bytes(self.width, "little", signed=True)
 
 
 class Fixed(Shape):
