@@ -7,11 +7,12 @@ type Driver[R, S, O any] struct {
 	row    []*column
 	state  []*column
 	output []*column
+	spec   *WindowSpec
 }
 
 // NewDriver opens a window on an event that has just its row's columns.
 func NewDriver[R, S, O any](window Windowed, config string) (*Driver[R, S, O], error) {
-	d := &Driver[R, S, O]{window: window, states: make([]S, 1)}
+	d := &Driver[R, S, O]{window: window}
 	var err error
 	if d.row, err = columnsFor[R]("row"); err != nil {
 		return nil, err
@@ -23,13 +24,16 @@ func NewDriver[R, S, O any](window Windowed, config string) (*Driver[R, S, O], e
 		return nil, err
 	}
 	opening := &Opening{Config: config, Events: []Event{{Name: "event", Schema: describe(d.row, nil)}}}
-	_, err = window.Open(opening)
-	return d, err
+	if d.spec, err = window.Open(opening); err != nil {
+		return nil, err
+	}
+	d.Group()
+	return d, nil
 }
 
 // Group adds a group.
 func (d *Driver[R, S, O]) Group() int {
-	d.states = append(d.states, *new(S))
+	d.states = append(d.states, own[S](d.state, d.spec.Initial)[0])
 	return len(d.states) - 1
 }
 

@@ -96,6 +96,12 @@ type Versioned interface {
 	StateVersion() uint32
 }
 
+// Starter is what a window has whose groups do not begin with zeros.
+type Starter[S any] interface {
+	// Initial is what a group begins with. Merging it with another state must change nothing.
+	Initial() S
+}
+
 // Window is a keyed aggregation over windows of time, of rows R, states S and outputs O.
 type Window[R, S, O any] interface {
 	// Accumulate adds a row to a state, or refuses it.
@@ -125,6 +131,16 @@ type ColumnarWindow[R, S, O any] interface {
 	Merge(earlier, later *S)
 	// Finish gives the rows of a window that has closed.
 	Finish(state *S, bounds Bounds, emit func(O))
+}
+
+// KeyedColumnarWindow is a ColumnarWindow that sees the key of each group.
+type KeyedColumnarWindow[K, R, S, O any] interface {
+	// AccumulateColumns adds rows to states, of which there is one for each group, and so there is of keys.
+	AccumulateColumns(batch *Batch, keys []K, states []S, rejects *Rejects) error
+	// Merge adds the state of a later slice of time to that of an earlier one. It is associative.
+	Merge(earlier, later *S)
+	// Finish gives the rows of a window that has closed.
+	Finish(key *K, state *S, bounds Bounds, emit func(O))
 }
 
 // Mapper derives columns, leaves rows out, and makes several of one.

@@ -152,3 +152,256 @@ func TestMisfitsAreNamed(t *testing.T) {
 		t.Error(found)
 	}
 }
+
+func TestATagOnAGoTypeThatCannotHoldItIsRefused(t *testing.T) {
+	refused := func(of reflect.Type, parts ...string) {
+		t.Helper()
+		_, err := recordOf(of)
+		if err == nil {
+			t.Errorf("%v is taken", of)
+			return
+		}
+		for _, part := range parts {
+			if !strings.Contains(err.Error(), part) {
+				t.Errorf("`%s` is not in `%s`", part, err)
+			}
+		}
+	}
+	refused(reflect.TypeFor[struct {
+		Fare string `penstock:"fare,decimal128[12, 2]"`
+	}](), ".Fare is of Go type string, which cannot hold decimal128[12, 2]: declare it as penstock.Decimal128")
+	refused(reflect.TypeFor[struct {
+		Fare [2]uint64 `penstock:"fare,decimal128[12, 2]"`
+	}]())
+	refused(reflect.TypeFor[struct {
+		Fare []string `penstock:"fare,timestamp[us]"`
+	}]())
+	refused(reflect.TypeFor[struct {
+		Fare float64 `penstock:"fare,timestamp[us]"`
+	}](), "declare it as int64")
+	refused(reflect.TypeFor[struct {
+		Fare int64 `penstock:"fare,float64"`
+	}]())
+	refused(reflect.TypeFor[struct {
+		Fare Null[uint32] `penstock:"fare,date32"`
+	}]())
+	refused(reflect.TypeFor[struct {
+		Fare []string `penstock:"fare,list[decimal128[12, 2]]"`
+	}](), ".Fare[] is of Go type string")
+	refused(reflect.TypeFor[struct {
+		Fare int64 `penstock:"fare,list[int64]"`
+	}](), "no type of a column")
+	refused(reflect.TypeFor[struct {
+		Fare [4]byte `penstock:"fare,fixed_size_binary[5]"`
+	}](), "declare it as [5]uint8")
+	refused(reflect.TypeFor[struct {
+		Fare int64 `penstock:"fare,strings"`
+	}](), "tagged `strings`")
+	refused(reflect.TypeFor[struct{ Fare Decimal256 }](), "say which")
+}
+
+type cents Decimal128
+
+func TestTagsMaySayWhatTheGoTypeSays(t *testing.T) {
+	columns, err := columnsFor[struct {
+		A bool               `penstock:"a,bool"`
+		B Null[string]       `penstock:"b,utf8"`
+		C []byte             `penstock:"c,binary"`
+		D [5]byte            `penstock:"d,fixed_size_binary[5]"`
+		E []Null[Decimal128] `penstock:"e,list[decimal128[12, 2]]"`
+		F [][]int64          `penstock:"f,list[list[timestamp[ms, UTC]]]"`
+		G cents              `penstock:"g,decimal128[12, 2]"`
+		H Timestamp          `penstock:"h,timestamp[us, Europe/Paris]"`
+		I uint16             `penstock:"i,float16"`
+		J []uint8            `penstock:"j,list[uint8]"`
+		K float32            `penstock:"k,float32"`
+	}]("row")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var formats []string
+	for _, field := range describe(columns, nil) {
+		formats = append(formats, field.Format)
+	}
+	expected := "b u z w:5 +l d:12,2 +l +l tsm:UTC d:12,2 tsu:Europe/Paris e +l C f"
+	if found := strings.Join(formats, " "); found != expected {
+		t.Errorf("found    %s\nexpected %s", found, expected)
+	}
+}
+
+// notNull has the methods of a Null, and is none.
+type notNull struct {
+	Null[int64]
+	Other string
+}
+
+func TestAStructAroundANullIsAStruct(t *testing.T) {
+	columns, err := columnsFor[struct{ It notNull }]("row")
+	if err != nil || len(columns) != 1 || columns[0].kind != kindStruct || columns[0].nullable {
+		t.Errorf("%+v, %v", columns, err)
+	}
+}
+
+func panics(call func()) (what string) {
+	defer func() {
+		if panicked := recover(); panicked != nil {
+			what = panicked.(string)
+		}
+	}()
+	call()
+	return ""
+}
+
+func TestValuesAreOfTheColumnsGoType(t *testing.T) {
+	type row struct {
+		Cents Null[int64]
+		At    Timestamp
+		Fare  Decimal128 `penstock:"fare,decimal128[12, 2]"`
+		Name  string
+	}
+	columns, err := columnsFor[row]("row")
+	if err != nil {
+		t.Fatal(err)
+	}
+	layouts, err := layOut(columns, treesOf(describe(columns, nil)), false, "the row")
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := writeAll(columns, []row{{Some(int64(7)), 8, Decimal128{9, 0}, "x"}}, nil)
+	batch := &Batch{Rows: 1, views: bind(columns, layouts, written, 1)}
+	if values := Values[int64](batch.Column("cents")); values[0] != 7 {
+		t.Error(values)
+	}
+	if values := Values[int64](batch.Column("at")); values[0] != 8 {
+		t.Error(values)
+	}
+	if values := Values[Decimal128](batch.Column("fare")); values[0].Low != 9 {
+		t.Error(values)
+	}
+	for name, call := range map[string]func(){
+		"float64 of int64":     func() { Values[float64](batch.Column("cents")) },
+		"uint64 of int64":      func() { Values[uint64](batch.Column("cents")) },
+		"[2]uint64 of decimal": func() { Values[[2]uint64](batch.Column("fare")) },
+		"string of text":       func() { Values[string](batch.Column("name")) },
+	} {
+		if said := panics(call); !strings.Contains(said, "whose values are of Go type") {
+			t.Errorf("%s: `%s`", name, said)
+		}
+	}
+}
+
+type oldCounts struct {
+	Offers uint64
+	Place  Null[place]
+}
+
+func TestANullInAnOldStateIsRefusedWithItsColumn(t *testing.T) {
+	type nullable struct {
+		Other  Null[string]
+		Place  Null[place]
+		Offers Null[uint64]
+	}
+	columns, err := columnsFor[nullable]("state")
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := describe(columns, nil)
+	taker := Migrations(From(1, func(old *oldCounts) counts { return counts{Offers: old.Offers} }))
+	migrate := func(states ...nullable) error {
+		_, err := taker.MigrateStates(1, schema, writeAll(columns, states, nil))
+		return err
+	}
+	if err := migrate(nullable{Offers: Some(uint64(1))}, nullable{Offers: Some(uint64(2))}); err != nil {
+		t.Error(err)
+	}
+	failure, is := migrate(nullable{Offers: Some(uint64(1))}, nullable{}).(*Failure)
+	if !is || failure.Kind != BadInput || !strings.Contains(failure.Message, "version 1 has a null in column `offers`, in row 1") {
+		t.Errorf("%v", failure)
+	}
+}
+
+type name struct{ Name string }
+
+// keyed gives what a driver accepted, with a state that begins with 100.
+type keyed struct{}
+
+func (keyed) Initial() counts { return counts{Offers: 100} }
+func (keyed) AccumulateColumns(batch *Batch, keys []name, states []counts, rejects *Rejects) error {
+	accepted := batch.Column("accepted")
+	for row, group := range batch.Groups {
+		if keys[group].Name == "test" {
+			rejects.Add(row, &Reject{"test-driver", keys[group].Name})
+			continue
+		}
+		states[group].Offers++
+		if accepted.Bool(row) {
+			states[group].Accepted++
+		}
+	}
+	return nil
+}
+func (keyed) Merge(earlier, later *counts) {}
+func (keyed) Finish(key *name, counts *counts, _ Bounds, emit func(shareOf)) {
+	emit(shareOf{key.Name, counts.Offers, counts.Accepted})
+}
+
+type shareOf struct {
+	Whose            string
+	Offers, Accepted uint64
+}
+
+func TestAColumnarWindowSeesItsKeysAndBeginsWithItsInitialState(t *testing.T) {
+	window := KeyedColumnarWindowOf[name, offer, counts, shareOf](keyed{})
+	row, _ := columnsFor[offer]("row")
+	key, _ := columnsFor[name]("key")
+	state, _ := columnsFor[counts]("state")
+	output, _ := columnsFor[shareOf]("output")
+	spec, err := window.Open(&Opening{Config: "{}", Events: []Event{{"offer", describe(row, nil)}}, Key: describe(key, nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	initial := own[counts](state, spec.Initial)[0]
+	if initial != (counts{Offers: 100}) {
+		t.Errorf("the initial state is %v", initial)
+	}
+	keys := writeAll(key, []name{{"ann"}, {"test"}}, nil)
+	states := writeAll(state, []counts{initial, initial}, nil)
+	updated, err := window.Accumulate(writeAll(row, []offer{{true}, {true}, {false}}, nil), []uint32{0, 1, 0}, keys, states)
+	if err != nil || !slices.Equal(updated.Rejects, []Rejected{{1, "test-driver", "test"}}) || !slices.Equal(updated.Changed, []uint32{0}) {
+		t.Fatalf("%+v, %v", updated, err)
+	}
+	bounds := Columns{Rows: 1, Buffers: [][]byte{nil, bytesOf([]int64{0}), nil, bytesOf([]int64{9})}}
+	finished, err := window.FinishGroups(writeAll(key, []name{{"ann"}}, nil), bounds, updated.States)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found := own[shareOf](output, finished.Output); !slices.Equal(found, []shareOf{{"ann", 102, 1}}) {
+		t.Errorf("%v", found)
+	}
+}
+
+type misspelt struct{ shares }
+
+func (misspelt) Initial() share { return share{} }
+
+func TestAnInitialStateOfAnotherTypeIsRefused(t *testing.T) {
+	_, err := NewDriver[offer, counts, share](WindowOf[offer, counts, share](misspelt{}), "{}")
+	if err == nil || !strings.Contains(err.Error(), "Initial") || !strings.Contains(err.Error(), "counts") {
+		t.Error(err)
+	}
+}
+
+type started struct{ shares }
+
+func (started) Initial() counts { return counts{Offers: 5} }
+
+func TestADriverBeginsWithTheInitialState(t *testing.T) {
+	driver, err := NewDriver[offer, counts, share](WindowOf[offer, counts, share](started{}), "{}")
+	if err != nil {
+		t.Fatal(err)
+	}
+	driver.Group()
+	if output, _ := driver.Finish(Bounds{}); !slices.Equal(output, []share{{5}, {5}}) {
+		t.Errorf("%v", output)
+	}
+}

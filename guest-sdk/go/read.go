@@ -52,10 +52,11 @@ func (v *View) Items(row int) (start, end int) { return v.offset(row), v.offset(
 // Inner is the column of a list's items, or a field of a struct.
 func (v *View) Inner(number int) *View { return &v.children[number] }
 
-// Values are all values of a column of fixed width, such as int64: T is what the row's field would be.
+// Values are all values of a column of fixed width, such as int64: T is what the row's field is, without Null.
 func Values[T any](v *View) []T {
-	if unsafe.Sizeof(*new(T)) != v.column.width || v.column.kind != kindFixed {
-		panic(fmt.Sprintf("penstock.Values: column `%s` is %s, and not of that Go type", v.column.name, typeName(v.column.format)))
+	of := reflect.TypeFor[T]()
+	if v.column.kind != kindFixed || of.Kind() != v.column.of.Kind() || !of.ConvertibleTo(v.column.of) {
+		panic(fmt.Sprintf("penstock.Values: column `%s` is %s, whose values are of Go type %v, not %v", v.column.name, typeName(v.column.format), v.column.of, of))
 	}
 	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(v.values))), v.length)
 }
@@ -138,8 +139,8 @@ func (v *View) read(from, count int, structs unsafe.Pointer, stride uintptr) {
 	case kindList:
 		first := v.offset(from)
 		items := v.offset(from+count) - first
-		size := c.slice.Elem().Size()
-		data := reflect.MakeSlice(c.slice, items, items).UnsafePointer()
+		size := c.of.Elem().Size()
+		data := reflect.MakeSlice(c.of, items, items).UnsafePointer()
 		v.children[0].read(first, items, data, size)
 		for row := from; row < from+count; row++ {
 			start, end := v.offset(row), v.offset(row+1)
@@ -231,19 +232,13 @@ type Batch struct {
 	// Groups has the group of each row: an index into the states. A mapper has none.
 	Groups []uint32
 	views  []View
-	keys   []View
 }
 
 // Column is the column of this name.
-func (b *Batch) Column(name string) *View { return named(b.views, name) }
-
-// Key is the key's column of this name, with a value for each group.
-func (b *Batch) Key(name string) *View { return named(b.keys, name) }
-
-func named(views []View, name string) *View {
-	for i := range views {
-		if views[i].column.name == name {
-			return &views[i]
+func (b *Batch) Column(name string) *View {
+	for i := range b.views {
+		if b.views[i].column.name == name {
+			return &b.views[i]
 		}
 	}
 	panic(fmt.Sprintf("penstock: there is no column `%s` among the fields", name))

@@ -31,7 +31,7 @@ type column struct {
 	value    uintptr // offset of the value
 	children []*column
 	item     *column
-	slice    reflect.Type // of a list
+	of       reflect.Type // of the value in Go
 	field    string       // as the author calls it: Order.AmountCents
 }
 
@@ -77,9 +77,11 @@ func columnsOf(of reflect.Type) ([]*column, error) {
 	return columns, nil
 }
 
-// columnOf is the column of a Go type, at the offset 0.
+// columnOf is the column of a Go type, at the offset 0. The tag says its type where the Go type leaves it open.
 func columnOf(of reflect.Type, typed, called string) (*column, error) {
-	if _, null := reflect.Zero(of).Interface().(interface{ isNull() }); null {
+	_, null := reflect.Zero(of).Interface().(interface{ isNull() })
+	// A struct that has a Null in it without a name has its methods too.
+	if null && of.PkgPath() == reflect.TypeFor[Null[bool]]().PkgPath() && strings.HasPrefix(of.Name(), "Null[") {
 		made, err := columnOf(of.Field(0).Type, typed, called)
 		if err != nil {
 			return nil, err
@@ -88,13 +90,19 @@ func columnOf(of reflect.Type, typed, called string) (*column, error) {
 		made.value += of.Field(0).Offset
 		return made, nil
 	}
-	made := &column{field: called, width: of.Size()}
-	if typed != "" && !strings.HasPrefix(typed, "list[") {
-		format, size, fits := formatOf(typed)
-		if !fits || size != of.Size() {
-			return nil, fmt.Errorf("%s is of Go type %v, which cannot hold %s", called, of, typed)
+	if inner, is := strings.CutPrefix(typed, "list["); is && strings.HasSuffix(inner, "]") && of.Kind() == reflect.Slice {
+		return listOf(of, strings.TrimSuffix(inner, "]"), called)
+	}
+	made := &column{field: called, width: of.Size(), of: of}
+	if typed != "" {
+		asked, known := typeOf(typed)
+		if !known {
+			return nil, fmt.Errorf("%s is tagged `%s`, which is no type of a column (or not one that needs a tag)", called, typed)
 		}
-		made.kind, made.format = kindFixed, format
+		if !asked.holds(of) {
+			return nil, fmt.Errorf("%s is of Go type %v, which cannot hold %s: declare it as %s", called, of, typed, asked.goType)
+		}
+		made.kind, made.format = asked.kind, asked.format
 		return made, nil
 	}
 	if format, named := namedFormats[of]; named {
@@ -111,24 +119,17 @@ func columnOf(of reflect.Type, typed, called string) (*column, error) {
 	case reflect.String:
 		made.kind, made.format = kindText, "u"
 	case reflect.Array:
-		if of.Elem().Kind() != reflect.Uint8 || of == reflect.TypeFor[Decimal256]() {
-			return nil, fmt.Errorf("%s is of Go type %v: say which decimal it is, as in `penstock:\"%s,decimal256[50, 10]\"`", called, of, "fare")
+		if of.Elem().Kind() != reflect.Uint8 {
+			return nil, fmt.Errorf("%s is of Go type %v: if it is a decimal, say which, as in `penstock:\"fare,decimal256[50, 10]\"`", called, of)
 		}
 		made.kind, made.format = kindFixed, "w:"+strconv.Itoa(of.Len())
 	case reflect.Slice:
-		if of.Elem().Kind() == reflect.Uint8 && typed == "" {
-			made.kind, made.format = kindBytes, "z"
-			break
+		if of.Elem().Kind() != reflect.Uint8 {
+			return listOf(of, "", called)
 		}
-		inner := strings.TrimSuffix(strings.TrimPrefix(typed, "list["), "]")
-		item, err := columnOf(of.Elem(), inner, called+"[]")
-		if err != nil {
-			return nil, err
-		}
-		item.name = "item"
-		made.kind, made.format, made.item, made.slice = kindList, "+l", item, of
+		made.kind, made.format = kindBytes, "z"
 	case reflect.Struct:
-		if of == reflect.TypeFor[Decimal128]() {
+		if of.ConvertibleTo(reflect.TypeFor[Decimal128]()) {
 			return nil, fmt.Errorf("%s is a decimal: say which, as in `penstock:\"fare,decimal128[12, 2]\"`", called)
 		}
 		children, err := columnsOf(of)
@@ -140,6 +141,16 @@ func columnOf(of reflect.Type, typed, called string) (*column, error) {
 		return nil, fmt.Errorf("%s is of Go type %v, which no column is: use bool, int8 to int64, uint8 to uint64, float32, float64, string, []byte, [N]byte, a slice, a struct or penstock.Null", called, of)
 	}
 	return made, nil
+}
+
+// listOf is the column of a slice, whose items are of the type that is typed.
+func listOf(of reflect.Type, typed, called string) (*column, error) {
+	item, err := columnOf(of.Elem(), strings.TrimSpace(typed), called+"[]")
+	if err != nil {
+		return nil, err
+	}
+	item.name = "item"
+	return &column{field: called, width: of.Size(), of: of, kind: kindList, format: "+l", item: item}, nil
 }
 
 var plainFormats = map[reflect.Kind]string{
@@ -155,51 +166,74 @@ var namedFormats = map[reflect.Type]string{
 
 var units = map[string]string{"s": "s", "ms": "m", "us": "u", "ns": "n"}
 
-// formatOf is the format of a type as penstock.toml names it, and the bytes of a value.
-func formatOf(typed string) (format string, size uintptr, known bool) {
+// asked is the type of a column as a tag says it, and what of Go holds its values.
+type asked struct {
+	format string
+	kind   kind
+	goType reflect.Type
+}
+
+// holds tells whether values of the type are laid out in memory as those of the Go type.
+func (a asked) holds(of reflect.Type) bool {
+	// Numbers of one kind are all alike; of arrays, slices and structs the insides count too.
+	return of.Kind() == a.goType.Kind() && of.ConvertibleTo(a.goType)
+}
+
+// typeOf is the type that penstock.toml has by this name, but for lists and structs.
+func typeOf(typed string) (asked, bool) {
 	base, rest, _ := strings.Cut(strings.TrimSuffix(typed, "]"), "[")
 	arguments := strings.Split(rest, ",")
 	for i := range arguments {
 		arguments[i] = strings.TrimSpace(arguments[i])
 	}
 	unit := units[arguments[0]]
+	number, err := strconv.Atoi(arguments[0])
+	counts := err == nil && number >= 1
+	int32s, int64s := reflect.TypeFor[int32](), reflect.TypeFor[int64]()
 	switch base {
+	case "bool":
+		return asked{"b", kindBool, reflect.TypeFor[bool]()}, true
+	case "utf8":
+		return asked{"u", kindText, reflect.TypeFor[string]()}, true
+	case "binary":
+		return asked{"z", kindBytes, reflect.TypeFor[[]byte]()}, true
+	case "fixed_size_binary":
+		if !counts {
+			return asked{}, false
+		}
+		return asked{"w:" + arguments[0], kindFixed, reflect.ArrayOf(number, reflect.TypeFor[byte]())}, true
 	case "date32":
-		return "tdD", 4, true
+		return asked{"tdD", kindFixed, int32s}, true
 	case "date64":
-		return "tdm", 8, true
+		return asked{"tdm", kindFixed, int64s}, true
 	case "float16":
-		return "e", 2, true
+		return asked{"e", kindFixed, reflect.TypeFor[Float16]()}, true
 	case "time32":
-		return "tt" + unit, 4, unit == "s" || unit == "m"
+		return asked{"tt" + unit, kindFixed, int32s}, unit == "s" || unit == "m"
 	case "time64":
-		return "tt" + unit, 8, unit == "u" || unit == "n"
+		return asked{"tt" + unit, kindFixed, int64s}, unit == "u" || unit == "n"
 	case "duration":
-		return "tD" + unit, 8, unit != ""
+		return asked{"tD" + unit, kindFixed, int64s}, unit != ""
 	case "timestamp":
 		zone := ""
 		if len(arguments) > 1 {
 			zone = arguments[1]
 		}
-		return "ts" + unit + ":" + zone, 8, unit != ""
+		return asked{"ts" + unit + ":" + zone, kindFixed, int64s}, unit != ""
 	case "decimal128":
-		return "d:" + strings.Join(arguments, ","), 16, len(arguments) == 2
+		return asked{"d:" + strings.Join(arguments, ","), kindFixed, reflect.TypeFor[Decimal128]()}, counts && len(arguments) == 2
 	case "decimal256":
-		return "d:" + strings.Join(arguments, ",") + ",256", 32, len(arguments) == 2
+		return asked{"d:" + strings.Join(arguments, ",") + ",256", kindFixed, reflect.TypeFor[Decimal256]()}, counts && len(arguments) == 2
 	}
-	for kind, format := range plainFormats {
-		if kind.String() == base {
-			return format, map[string]uintptr{"c": 1, "C": 1, "s": 2, "S": 2, "i": 4, "I": 4, "f": 4}[format] + 8*b2u(strings.Contains("lLg", format)), true
+	for _, plain := range []reflect.Type{
+		reflect.TypeFor[int8](), reflect.TypeFor[int16](), int32s, int64s, reflect.TypeFor[uint8](), reflect.TypeFor[uint16](),
+		reflect.TypeFor[uint32](), reflect.TypeFor[uint64](), reflect.TypeFor[float32](), reflect.TypeFor[float64](),
+	} {
+		if plain.Name() == base && rest == "" {
+			return asked{plainFormats[plain.Kind()], kindFixed, plain}, true
 		}
 	}
-	return "", 0, false
-}
-
-func b2u(b bool) uintptr {
-	if b {
-		return 1
-	}
-	return 0
+	return asked{}, false
 }
 
 // snake makes amount_cents of AmountCents.

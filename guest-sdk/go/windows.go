@@ -15,7 +15,7 @@ const atOnce = 512
 type windows[K, R, S, O any] struct {
 	author     any
 	accumulate func(key *K, state *S, row *R) error
-	columnar   func(batch *Batch, states []S, rejects *Rejects) error
+	columnar   func(batch *Batch, keys []K, states []S, rejects *Rejects) error
 	merge      func(earlier, later *S)
 	finish     func(key *K, state *S, bounds Bounds, emit func(O))
 
@@ -42,11 +42,18 @@ func KeyedWindowOf[K, R, S, O any](author KeyedWindow[K, R, S, O]) Windowed {
 // ColumnarWindowOf is WindowOf for a window that gets batches as columns.
 func ColumnarWindowOf[R, S, O any](author ColumnarWindow[R, S, O]) Windowed {
 	return &windows[struct{}, R, S, O]{
-		author:   author,
-		columnar: author.AccumulateColumns,
-		merge:    author.Merge,
-		finish:   func(_ *struct{}, state *S, bounds Bounds, emit func(O)) { author.Finish(state, bounds, emit) },
+		author: author,
+		columnar: func(batch *Batch, _ []struct{}, states []S, rejects *Rejects) error {
+			return author.AccumulateColumns(batch, states, rejects)
+		},
+		merge:  author.Merge,
+		finish: func(_ *struct{}, state *S, bounds Bounds, emit func(O)) { author.Finish(state, bounds, emit) },
 	}
+}
+
+// KeyedColumnarWindowOf is WindowOf for a window that gets batches as columns, and sees its keys.
+func KeyedColumnarWindowOf[K, R, S, O any](author KeyedColumnarWindow[K, R, S, O]) Windowed {
+	return &windows[K, R, S, O]{author: author, columnar: author.AccumulateColumns, merge: author.Merge, finish: author.Finish}
 }
 
 func columnsFor[T any](role string) ([]*column, error) {
@@ -126,18 +133,34 @@ func (w *windows[K, R, S, O]) Open(opening *Opening) (*WindowSpec, error) {
 	if w.stateLayout, err = layOut(w.state, treesOf(state), false, "the state"); err != nil {
 		return nil, err
 	}
+	initial, err := initialOf[S](w.author)
+	if err != nil {
+		return nil, err
+	}
 	spec := &WindowSpec{
 		Event:        opening.Events[0].Name,
 		Columns:      namesOf(w.row),
 		State:        state,
 		StateVersion: 1,
-		Initial:      writeAll(w.state, make([]S, 1), nil),
+		Initial:      writeAll(w.state, []S{initial}, nil),
 		Output:       describe(w.output, nil),
 	}
 	if versioned, is := w.author.(Versioned); is {
 		spec.StateVersion = versioned.StateVersion()
 	}
 	return spec, nil
+}
+
+// initialOf is what groups begin with.
+func initialOf[S any](author any) (S, error) {
+	var zeros S
+	if starter, starts := author.(Starter[S]); starts {
+		return starter.Initial(), nil
+	}
+	if method, has := reflect.TypeOf(author).MethodByName("Initial"); has {
+		return zeros, &Failure{BadInput, fmt.Sprintf("the method Initial is %v, and not func() %v, which gives the state that groups begin with", method.Func.Type(), reflect.TypeFor[S]())}
+	}
+	return zeros, nil
 }
 
 func readAll[T any](columns []*column, layouts []layout, from Columns) []T {
@@ -156,15 +179,15 @@ func (w *windows[K, R, S, O]) Accumulate(input Columns, groups []uint32, keys, s
 		Rows:   input.Rows,
 		Groups: groups,
 		views:  bind(w.row, w.rowLay, input, input.Rows),
-		keys:   bind(w.key, w.keyLay, keys, keys.Rows),
 	}
+	key := readAll[K](w.key, w.keyLay, keys)
 	structs := readAll[S](w.state, w.stateLayout, states)
 	rejects := &Rejects{}
 	var err error
 	if w.columnar != nil {
-		err = w.columnar(batch, structs, rejects)
+		err = w.columnar(batch, key, structs, rejects)
 	} else {
-		err = w.fold(batch, structs, rejects)
+		err = w.fold(batch, key, structs, rejects)
 	}
 	if err != nil {
 		return nil, &Failure{Internal, err.Error()}
@@ -174,9 +197,7 @@ func (w *windows[K, R, S, O]) Accumulate(input Columns, groups []uint32, keys, s
 }
 
 // fold is the loop over rows.
-func (w *windows[K, R, S, O]) fold(batch *Batch, states []S, rejects *Rejects) error {
-	keys := make([]K, len(states))
-	readInto(batch.keys, 0, keys)
+func (w *windows[K, R, S, O]) fold(batch *Batch, keys []K, states []S, rejects *Rejects) error {
 	if w.rows == nil {
 		w.rows = make([]R, atOnce)
 	}
@@ -278,8 +299,12 @@ func From[Old, S any](version uint32, migrate func(old *Old) S) Migration {
 		if err != nil {
 			return Columns{}, err
 		}
-		layouts, err := layOut(old, treesOf(schema), false, fmt.Sprintf("the state of version %d", version))
+		whose := fmt.Sprintf("the state of version %d", version)
+		layouts, err := layOut(old, treesOf(schema), false, whose)
 		if err != nil {
+			return Columns{}, err
+		}
+		if err := refuseNulls(bind(old, layouts, states, states.Rows), states.Rows, whose); err != nil {
 			return Columns{}, err
 		}
 		from := readAll[Old](old, layouts, states)
@@ -289,6 +314,19 @@ func From[Old, S any](version uint32, migrate func(old *Old) S) Migration {
 		}
 		return writeAll(state, into, nil), nil
 	}}
+}
+
+// refuseNulls looks for a null where the struct of an old state takes none: what that version wrote may have some.
+func refuseNulls(views []View, rows int, whose string) error {
+	if !hasNulls(views) {
+		return nil
+	}
+	for row := range rows {
+		if path := nullIn(views, row); path != "" {
+			return &Failure{BadInput, fmt.Sprintf("%s has a null in column `%s`, in row %d, where the transform takes none: declare the field as penstock.Null", whose, path, row)}
+		}
+	}
+	return nil
 }
 
 type migrations []Migration

@@ -39,7 +39,7 @@ func (c *column) write(rows []unsafe.Pointer, buffers [][]byte) [][]byte {
 	case kindList:
 		offsets, total := offsetsOf(values, func(value unsafe.Pointer) int { return (*sliceOf)(value).len })
 		items := make([]unsafe.Pointer, 0, total)
-		size := c.slice.Elem().Size()
+		size := c.of.Elem().Size()
 		for _, value := range values {
 			if value == nil {
 				continue

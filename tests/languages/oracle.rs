@@ -10,6 +10,17 @@ use arrow::datatypes::{Int64Type, UInt64Type};
 
 use super::values::{Batch, given, one_nan};
 
+/// The key of a group.
+pub(super) fn key(group: usize) -> i64 {
+    7 * group as i64 - 1000
+}
+
+/// The window of a group, in microseconds: from, and up to.
+pub(super) fn bounds(group: usize) -> [i64; 2] {
+    let start = 1_000_000 * group as i64 - 7_000_000;
+    [start, start + 600_000_000]
+}
+
 /// The state of every group.
 #[derive(Clone)]
 pub(super) struct States {
@@ -44,7 +55,10 @@ impl States {
             let required = batch.required().value(row as usize) as u64;
             count[group] += 1;
             sum[group] = sum[group].wrapping_add(required);
-            polynomial[group] = polynomial[group].wrapping_mul(31).wrapping_add(required);
+            polynomial[group] = polynomial[group]
+                .wrapping_mul(31)
+                .wrapping_add(required)
+                .wrapping_add(key(group) as u64);
         }
         let group_count = count.len();
         let values = self.columns[3..]
@@ -94,11 +108,17 @@ impl States {
         let groups: Vec<u32> = (0..counts.len() as u32)
             .filter(|group| counts[*group as usize] > 0)
             .collect();
+        let sums = self.columns[1].as_primitive::<Int64Type>();
+        let sums = sums.values().iter().enumerate().map(|(group, sum)| {
+            let [start, end] = bounds(group);
+            sum.wrapping_add(key(group) + 3 * start + 5 * end)
+        });
+        let sums: ArrayRef = Arc::new(Int64Array::from_iter_values(sums));
         let rows = UInt32Array::from(groups.clone());
-        let columns = self
-            .columns
-            .iter()
-            .map(|column| take(column, &rows, None).unwrap());
+        let columns = self.columns.iter().enumerate().map(|(at, column)| {
+            let column = if at == 1 { &sums } else { column };
+            take(column, &rows, None).unwrap()
+        });
         (groups, columns.collect())
     }
 

@@ -63,6 +63,15 @@ impl Batch {
         }
     }
 
+    /// Some of the rows.
+    pub(super) fn slice(&self, first: usize, rows: usize) -> Self {
+        let columns = self.columns.iter().map(|column| column.slice(first, rows));
+        Self {
+            columns: columns.collect(),
+            rows,
+        }
+    }
+
     /// The same with commands: the rows named have one, the others none.
     pub(super) fn commanded(mut self, commands: &[(usize, &str)]) -> Self {
         let mut column: Vec<Option<&str>> = vec![None; self.rows];

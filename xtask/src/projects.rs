@@ -110,7 +110,7 @@ pub(crate) fn test(workspace: &Workspace) -> Result<()> {
     }
     for folder in ["guest-sdk/go", "examples/driver_accept_proportion_go"] {
         let mut go = go(workspace);
-        go.args(["test", "."])
+        go.args(["test", "./..."])
             .current_dir(workspace.root.join(folder));
         command::run(&mut go)?;
     }

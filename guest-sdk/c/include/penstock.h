@@ -191,54 +191,66 @@ struct penstock_column {
 
 /* A member of any type above; its type says the column's, and penstock_opt_… that it takes nulls. */
 #define PENSTOCK_COLUMN(type, member) { PENSTOCK_PLACED(#member, type, member) }
-/* The same, of a column of another name. */
+/* The same, of a column of another name. All that follow have such a form. */
 #define PENSTOCK_COLUMN_AS(name, type, member) { PENSTOCK_PLACED(name, type, member) }
 /* A timestamp in a zone: PENSTOCK_ZONED(Row, at, "Europe/Paris"). */
-#define PENSTOCK_ZONED(type, member, in_zone) { PENSTOCK_PLACED(#member, type, member), .zone = in_zone }
+#define PENSTOCK_ZONED(type, member, in_zone) PENSTOCK_ZONED_AS(#member, type, member, in_zone)
+#define PENSTOCK_ZONED_AS(name, type, member, in_zone) { PENSTOCK_PLACED(name, type, member), .zone = in_zone }
 /* A decimal: PENSTOCK_DECIMAL(Row, fare, 12, 2), of 128 or 256 bits by the member's type. */
-#define PENSTOCK_DECIMAL(type, member, precision, scale) \
-    { PENSTOCK_PLACED(#member, type, member), \
-      .format = PENSTOCK_KIND(PENSTOCK_MEMBER(type, member)) == PENSTOCK_KIND_decimal256 \
-          ? "d:" #precision "," #scale ",256" : "d:" #precision "," #scale }
-/* A list, whose items are as a table says: static const penstock_column STOP = PENSTOCK_ITEM(int64_t); */
-#define PENSTOCK_LIST(type, member, items) \
-    { PENSTOCK_PLACED(#member, type, member), .item = &items##_item, .item_size = items##_size }
-#define PENSTOCK_ITEM(items, type) \
+#define PENSTOCK_DECIMAL(type, member, precision, scale) PENSTOCK_DECIMAL_AS(#member, type, member, precision, scale)
+#define PENSTOCK_DECIMAL_AS(name, type, member, precision, scale) \
+    { PENSTOCK_PLACED(name, type, member), .format = PENSTOCK_DIGITS(PENSTOCK_MEMBER(type, member), precision, scale) }
+#define PENSTOCK_DIGITS(x, precision, scale) \
+    (PENSTOCK_KIND(x) == PENSTOCK_KIND_decimal256 ? "d:" #precision "," #scale ",256" : "d:" #precision "," #scale)
+/* A list, whose items are as PENSTOCK_ITEM or another one of its kind says: PENSTOCK_LIST(Row, stops, STOPS). */
+#define PENSTOCK_LIST(type, member, items) PENSTOCK_LIST_AS(#member, type, member, items)
+#define PENSTOCK_LIST_AS(name, type, member, items) \
+    { PENSTOCK_PLACED(name, type, member), .item = &items##_item, .item_size = items##_size }
+#define PENSTOCK_ITEM_OF(items, type, ...) \
     enum { items##_size = sizeof(type) }; \
-    static const penstock_column items##_item = { .name = "item", .file = __FILE__, .line = __LINE__, \
-        .kind = PENSTOCK_KIND(*(type *)0), .nullable = PENSTOCK_NULLABLE(*(type *)0), .value = PENSTOCK_VALUE_AT(*(type *)0) };
+    static const penstock_column items##_item = { .name = "item", .file = __FILE__, .line = __LINE__, __VA_ARGS__ };
+#define PENSTOCK_ITEM_PLACED(type) \
+    .kind = PENSTOCK_KIND(*(type *)0), .nullable = PENSTOCK_NULLABLE(*(type *)0), .value = PENSTOCK_VALUE_AT(*(type *)0)
+/* Items of any type that PENSTOCK_COLUMN takes: PENSTOCK_ITEM(STOPS, int64_t). */
+#define PENSTOCK_ITEM(items, type) PENSTOCK_ITEM_OF(items, type, PENSTOCK_ITEM_PLACED(type))
+/* Items that are decimals, timestamps in a zone, or bytes of a fixed length (typedef uint8_t Id[16], or
+ * struct { bool has; uint8_t value[16]; }). */
+#define PENSTOCK_ITEM_DECIMAL(items, type, precision, scale) \
+    PENSTOCK_ITEM_OF(items, type, PENSTOCK_ITEM_PLACED(type), .format = PENSTOCK_DIGITS(*(type *)0, precision, scale))
+#define PENSTOCK_ITEM_ZONED(items, type, in_zone) PENSTOCK_ITEM_OF(items, type, PENSTOCK_ITEM_PLACED(type), .zone = in_zone)
+#define PENSTOCK_ITEM_FIXED(items, type) PENSTOCK_ITEM_OF(items, type, .kind = PENSTOCK_KIND_fixed, .size = sizeof(type))
+#define PENSTOCK_ITEM_FIXED_OPT(items, opt) \
+    PENSTOCK_ITEM_OF(items, opt, .kind = PENSTOCK_KIND_fixed, .nullable = true, .has = offsetof(opt, has), \
+        .value = offsetof(opt, value), .size = sizeof(PENSTOCK_MEMBER(opt, value)))
 /* Items that are lists themselves (penstock_list or penstock_opt_list), of `inner`. */
 #define PENSTOCK_ITEM_LIST(items, type, inner) \
-    enum { items##_size = sizeof(type) }; \
-    static const penstock_column items##_item = { .name = "item", .file = __FILE__, .line = __LINE__, \
-        .kind = PENSTOCK_KIND_list, .nullable = PENSTOCK_NULLABLE(*(type *)0), .value = PENSTOCK_VALUE_AT(*(type *)0), \
-        .item = &inner##_item, .item_size = inner##_size };
+    PENSTOCK_ITEM_OF(items, type, PENSTOCK_ITEM_PLACED(type), .item = &inner##_item, .item_size = inner##_size)
 /* Items that are structs, none of them null. */
 #define PENSTOCK_ITEM_STRUCT(items, type, table) \
-    enum { items##_size = sizeof(type) }; \
-    static const penstock_column items##_item = { .name = "item", .file = __FILE__, .line = __LINE__, \
-        .kind = PENSTOCK_KIND_struct, .record = PENSTOCK_RECORD(type, table) };
+    PENSTOCK_ITEM_OF(items, type, .kind = PENSTOCK_KIND_struct, .record = PENSTOCK_RECORD(type, table))
 /* Items that are `struct { bool has; type value; }`. */
 #define PENSTOCK_ITEM_STRUCT_OPT(items, opt, type, table) \
-    enum { items##_size = sizeof(opt) }; \
-    static const penstock_column items##_item = { .name = "item", .file = __FILE__, .line = __LINE__, \
-        .kind = PENSTOCK_KIND_struct, .nullable = true, .has = offsetof(opt, has), .value = offsetof(opt, value), \
-        .record = PENSTOCK_RECORD(type, table) };
+    PENSTOCK_ITEM_OF(items, opt, .kind = PENSTOCK_KIND_struct, .nullable = true, .has = offsetof(opt, has), \
+        .value = offsetof(opt, value), .record = PENSTOCK_RECORD(type, table))
 /* A struct in the struct, whose own columns are in `table`. */
-#define PENSTOCK_STRUCT(type, member, inner, table) \
-    { .name = #member, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_struct, \
+#define PENSTOCK_STRUCT(type, member, inner, table) PENSTOCK_STRUCT_AS(#member, type, member, inner, table)
+#define PENSTOCK_STRUCT_AS(called, type, member, inner, table) \
+    { .name = called, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_struct, \
       .value = offsetof(type, member), .record = PENSTOCK_RECORD(inner, table) }
 /* The same, in a member that is `struct { bool has; inner value; }`. */
-#define PENSTOCK_STRUCT_OPT(type, member, inner, table) \
-    { .name = #member, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_struct, .nullable = true, \
+#define PENSTOCK_STRUCT_OPT(type, member, inner, table) PENSTOCK_STRUCT_OPT_AS(#member, type, member, inner, table)
+#define PENSTOCK_STRUCT_OPT_AS(called, type, member, inner, table) \
+    { .name = called, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_struct, .nullable = true, \
       .has = offsetof(type, member.has), .value = offsetof(type, member.value), .record = PENSTOCK_RECORD(inner, table) }
 /* Bytes of a fixed length: uint8_t id[16]; */
-#define PENSTOCK_FIXED(type, member) \
-    { .name = #member, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_fixed, \
+#define PENSTOCK_FIXED(type, member) PENSTOCK_FIXED_AS(#member, type, member)
+#define PENSTOCK_FIXED_AS(called, type, member) \
+    { .name = called, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_fixed, \
       .value = offsetof(type, member), .size = sizeof(PENSTOCK_MEMBER(type, member)) }
 /* The same, in a member that is `struct { bool has; uint8_t value[16]; }`. */
-#define PENSTOCK_FIXED_OPT(type, member) \
-    { .name = #member, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_fixed, .nullable = true, \
+#define PENSTOCK_FIXED_OPT(type, member) PENSTOCK_FIXED_OPT_AS(#member, type, member)
+#define PENSTOCK_FIXED_OPT_AS(called, type, member) \
+    { .name = called, .file = __FILE__, .line = __LINE__, .kind = PENSTOCK_KIND_fixed, .nullable = true, \
       .has = offsetof(type, member.has), .value = offsetof(type, member.value), .size = sizeof(PENSTOCK_MEMBER(type, member.value)) }
 
 /* A struct and the table of its columns. */
@@ -569,35 +581,35 @@ PENSTOCK_INTERNAL bool penstock_has_nulls(const penstock_view *views, uint32_t c
 }
 
 /* The path of something in a row that is null and may not be; no text if there is none. */
-PENSTOCK_INTERNAL penstock_text penstock_null_in(const penstock_view *view, size_t row, penstock_text path) {
+PENSTOCK_INTERNAL penstock_text penstock_null_in(const penstock_view *view, size_t row) {
     const penstock_column *column = view->column;
-    const penstock_text none = { NULL, 0 };
-    penstock_text parts[3] = { path, penstock_text_of(path.length ? "." : ""), penstock_text_of(column->name) };
-    if (penstock_is_null(view, row)) return column->nullable ? none : penstock_join_all(parts, 3);
+    penstock_text found = { NULL, 0 };
+    if (penstock_is_null(view, row)) return column->nullable ? found : penstock_text_of(column->name);
     if (column->kind == PENSTOCK_KIND_struct && column->record.count) {
         const penstock_view *inner = view + 1;
-        for (uint32_t at = 0; at < column->record.count; at++, inner += inner->span) {
-            penstock_text found = penstock_null_in(inner, row, penstock_join_all(parts, 3));
-            if (found.data) return found;
-        }
+        for (uint32_t at = 0; at < column->record.count && !found.data; at++, inner += inner->span) found = penstock_null_in(inner, row);
     }
     if (column->kind == PENSTOCK_KIND_list && penstock_has_nulls(view + 1, view->span - 1))
-        for (size_t item = penstock_offset(view, row); item < penstock_offset(view, row + 1); item++) {
-            penstock_text found = penstock_null_in(view + 1, item, penstock_join_all(parts, 3));
-            if (found.data) return found;
-        }
-    return none;
+        for (size_t item = penstock_offset(view, row); item < penstock_offset(view, row + 1) && !found.data; item++)
+            found = penstock_null_in(view + 1, item);
+    if (!found.data) return found;
+    penstock_text parts[3] = { penstock_text_of(column->name), penstock_text_of("."), found };
+    return penstock_join_all(parts, 3);
+}
+
+/* The same of a whole record. */
+PENSTOCK_INTERNAL penstock_text penstock_null_in_record(const penstock_record *record, const penstock_view *views, size_t row) {
+    penstock_text found = { NULL, 0 };
+    for (uint32_t at = 0; at < record->count && !found.data; at++, views += views->span) found = penstock_null_in(views, row);
+    return found;
 }
 
 PENSTOCK_INTERNAL penstock_reject penstock_null_in_row(const penstock_record *record, const penstock_view *views, size_t row) {
-    for (uint32_t at = 0; at < record->count; at++, views += views->span) {
-        penstock_text empty = { "", 0 }, path = penstock_null_in(views, row, empty);
-        if (!path.data) continue;
-        penstock_text parts[3] = { penstock_text_of("column `"), path, penstock_text_of("` is null") };
-        return penstock_refuse("null", penstock_join_all(parts, 3));
-    }
     penstock_reject taken = PENSTOCK_ZERO;
-    return taken;
+    const penstock_text path = penstock_null_in_record(record, views, row);
+    if (!path.data) return taken;
+    penstock_text parts[3] = { penstock_text_of("column `"), path, penstock_text_of("` is null") };
+    return penstock_refuse("null", penstock_join_all(parts, 3));
 }
 
 /* ---- Structs into columns ------------------------------------------------------------------------------------- */
@@ -904,6 +916,33 @@ PENSTOCK_INTERNAL bool penstock_fits(penstock_text wanted, penstock_text found) 
         || (penstock_text_is(wanted, "+l") && penstock_text_is(found, "+L"));
 }
 
+/* What is wrong with the tables of columns; no text if they are fine. */
+PENSTOCK_INTERNAL penstock_text penstock_wrong_table(const penstock_column *columns, uint32_t count) {
+    penstock_text wrong = { NULL, 0 };
+    for (uint32_t at = 0; at < count && !wrong.data; at++) {
+        const penstock_column *column = &columns[at];
+        const bool is_decimal = column->kind == PENSTOCK_KIND_decimal128 || column->kind == PENSTOCK_KIND_decimal256;
+        const char *why = NULL;
+        if (is_decimal && !(column->format && column->format[0]))
+            why = " is a decimal without digits: declare it with PENSTOCK_DECIMAL, items with PENSTOCK_ITEM_DECIMAL (in C++ with .decimal(...))";
+        else if (column->kind == PENSTOCK_KIND_list && !column->item)
+            why = " is a list without items: declare it with PENSTOCK_LIST";
+        else if (column->kind == PENSTOCK_KIND_fixed && !column->size)
+            why = " has a fixed length of 0 bytes";
+        else if (column->zone && !(column->kind >= PENSTOCK_KIND_timestamp_s && column->kind <= PENSTOCK_KIND_timestamp_ns))
+            why = " is in a zone, and no penstock_timestamp_...";
+        else if (column->format && !is_decimal)
+            why = " has digits, and is no decimal";
+        if (why) {
+            penstock_text parts[] = { penstock_text_of(column->file), penstock_text_of(":"), penstock_text_of_int(column->line),
+                penstock_text_of(": `"), penstock_text_of(column->name), penstock_text_of("`"), penstock_text_of(why) };
+            return penstock_join_all(parts, sizeof parts / sizeof parts[0]);
+        }
+        wrong = column->item ? penstock_wrong_table(column->item, 1) : penstock_wrong_table(column->record.columns, column->record.count);
+    }
+    return wrong;
+}
+
 /* What people call a format: int64, utf8. */
 PENSTOCK_INTERNAL penstock_text penstock_called(penstock_text format) {
     static const char *const names[][2] = {
@@ -1053,9 +1092,14 @@ PENSTOCK_INTERNAL bool penstock_config_is_empty(penstock_text config) {
     return !letters;
 }
 
-PENSTOCK_INTERNAL penstock_ended penstock_open_record(
-    const penstock_opening *opening, const penstock_record *row, const char *(*open)(penstock_text), penstock_layout *layout) {
+/* Opens what windows and mappers have in common: `records` are all tables of the transform, that of its rows first. */
+PENSTOCK_INTERNAL penstock_ended penstock_open_records(
+    const penstock_opening *opening, const penstock_record *records, size_t count, const char *(*open)(penstock_text), penstock_layout *layout) {
     penstock_ended well = PENSTOCK_ZERO;
+    for (size_t at = 0; at < count; at++) {
+        penstock_text wrong = penstock_wrong_table(records[at].columns, records[at].count);
+        if (wrong.data) return penstock_ended_as(PENSTOCK_BAD_INPUT, wrong);
+    }
     if (!open && !penstock_config_is_empty(opening->config)) {
         penstock_text parts[] = { penstock_text_of("this transform takes no configuration, but was given "), opening->config,
             penstock_text_of(": remove `config` from the pipeline") };
@@ -1066,12 +1110,13 @@ PENSTOCK_INTERNAL penstock_ended penstock_open_record(
     if (opening->event_count != 1)
         return penstock_ended_as(PENSTOCK_BAD_INPUT, penstock_text_of("this transform takes one event, but the pipeline offers several"));
     penstock_text whose[] = { penstock_text_of("event `"), opening->events[0].name, penstock_text_of("`") };
-    penstock_text misfit = penstock_lay_out(row, &opening->events[0].schema, true, penstock_join_all(whose, 3), layout);
+    penstock_text misfit = penstock_lay_out(&records[0], &opening->events[0].schema, true, penstock_join_all(whose, 3), layout);
     return misfit.data ? penstock_ended_as(PENSTOCK_BAD_INPUT, misfit) : well;
 }
 
 PENSTOCK_INTERNAL penstock_ended penstock_open(const penstock_window *window, const penstock_opening *opening, penstock_opened *opened) {
-    penstock_ended ended = penstock_open_record(opening, &window->row, window->open, &opened->row);
+    const penstock_record records[] = { window->row, window->key, window->state, window->output };
+    penstock_ended ended = penstock_open_records(opening, records, 4, window->open, &opened->row);
     if (ended.failed) return ended;
     penstock_text misfit = penstock_lay_out(&window->key, &opening->key, false, penstock_text_of("the pipeline's key"), &opened->key);
     if (misfit.data) return penstock_ended_as(PENSTOCK_BAD_INPUT, misfit);
@@ -1089,6 +1134,11 @@ PENSTOCK_INTERNAL penstock_ended penstock_open(const penstock_window *window, co
     }
     penstock_lay_out_own(&window->state, &opened->state);
     return ended;
+}
+
+PENSTOCK_INTERNAL penstock_ended penstock_open_mapping(const penstock_mapper *mapper, const penstock_opening *opening, penstock_layout *layout) {
+    const penstock_record records[] = { mapper->row, mapper->output };
+    return penstock_open_records(opening, records, 2, mapper->open, layout);
 }
 
 /* A state to start from, in memory of the call. */
@@ -1221,6 +1271,21 @@ PENSTOCK_INTERNAL penstock_output penstock_finish(
     return output;
 }
 
+/* What an older version wrote may have nulls where this one takes none; no text if there is no such null. */
+PENSTOCK_INTERNAL penstock_text penstock_null_in_old(const penstock_record *old, const penstock_view *views, size_t rows, uint32_t version) {
+    penstock_text path = { NULL, 0 };
+    if (!penstock_has_nulls(views, penstock_span_of_record(old))) return path;
+    for (size_t row = 0; row < rows; row++) {
+        path = penstock_null_in_record(old, views, row);
+        if (!path.data) continue;
+        penstock_text parts[] = { penstock_text_of("the state of version "), penstock_text_of_int(version),
+            penstock_text_of(" has a null in column `"), path, penstock_text_of("`, in row "), penstock_text_of_int((int64_t)row),
+            penstock_text_of(", where the transform takes none: declare the member as penstock_opt_...") };
+        return penstock_join_all(parts, sizeof parts / sizeof parts[0]);
+    }
+    return path;
+}
+
 PENSTOCK_INTERNAL penstock_ended penstock_migrate(
     const penstock_window *window, uint32_t version, const penstock_schema *schema, const penstock_columns *old, penstock_columns *into) {
     penstock_ended ended = PENSTOCK_ZERO;
@@ -1228,8 +1293,16 @@ PENSTOCK_INTERNAL penstock_ended penstock_migrate(
         const penstock_migration *migration = &window->migrations[at];
         if (migration->version != version) continue;
         penstock_layout layout = PENSTOCK_ZERO;
-        penstock_text misfit = penstock_lay_out(&migration->old, schema, false, penstock_text_of("the state of the old version"), &layout);
-        if (misfit.data) return penstock_ended_as(PENSTOCK_BAD_INPUT, misfit);
+        penstock_text misfit = penstock_wrong_table(migration->old.columns, migration->old.count);
+        if (!misfit.data) {
+            penstock_text whose[] = { penstock_text_of("the state of version "), penstock_text_of_int(version) };
+            misfit = penstock_lay_out(&migration->old, schema, false, penstock_join_all(whose, 2), &layout);
+        }
+        if (!misfit.data) misfit = penstock_null_in_old(&migration->old, penstock_bind(&migration->old, layout.slots, old), old->rows, version);
+        if (misfit.data) {
+            free(layout.slots);
+            return penstock_ended_as(PENSTOCK_BAD_INPUT, misfit);
+        }
         const char *from = (const char *)penstock_read_all(&migration->old, &layout, old);
         char *states = (char *)penstock_allocate((size_t)old->rows * window->state.size);
         for (uint32_t row = 0; row < old->rows; row++) {
@@ -1414,7 +1487,7 @@ PENSTOCK_INTERNAL void *penstock_abi_migrate(
     return result;
 }
 PENSTOCK_INTERNAL void *penstock_abi_open_mapper(const penstock_mapper *mapper, const penstock_opening *opening, penstock_layout *layout) {
-    penstock_abi_result *result = penstock_abi_ended(penstock_open_record(opening, &mapper->row, mapper->open, layout));
+    penstock_abi_result *result = penstock_abi_ended(penstock_open_mapping(mapper, opening, layout));
     if (result->failed) return result;
     result->as.mapper_spec.needs = penstock_abi_needs_of(opening, &mapper->row);
     result->as.mapper_spec.output = penstock_abi_schema(&mapper->output);

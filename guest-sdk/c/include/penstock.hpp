@@ -17,7 +17,9 @@
 // penstock::bytes, std::array<uint8_t, N>, penstock::opt<T>, penstock::list<T>, and structs with columns() of their own.
 // They own nothing: texts and lists live until the call ends, and penstock::copy makes such a text. A transform with a
 // configuration has `const char *open(penstock::text config)`; one that sees its keys has `using Key` and takes a
-// `const Key &` first in accumulate and finish.
+// `const Key &` first in accumulate and finish. One that takes over older states has a function for each version,
+// `static Counts from_1(const Old &)`, names them in `static auto migrations() { return penstock::migrations(penstock::from<from_1>(1)); }`,
+// and says PENSTOCK_MIGRATING behind PENSTOCK_WINDOW(...).
 #ifndef PENSTOCK_HPP
 #define PENSTOCK_HPP
 
@@ -164,17 +166,39 @@ template <class T> requires requires { typename T::Key; } struct key_of<T> { usi
 
 } // namespace detail
 
-// A column, as a member of a struct: column("fare", &Ride::fare), and .decimal(…) or .zone(…) after it where it needs one.
+// A column, as a member of a struct: column("fare", &Ride::fare), and .decimal(...) or .in_zone(...) after it where it needs one.
+// What they say of a list, they say of its items.
 struct column_spec : penstock_column {
     // `format` is "d:12,2" for decimal128[12, 2], and "d:40,2,256" for one of 256 bits.
     column_spec decimal(const char *decimal_format) const {
-        column_spec made = *this;
-        made.format = decimal_format;
-        return made;
+        return changed([=](penstock_column &leaf) { leaf.format = decimal_format; });
     }
     column_spec in_zone(const char *name) const {
+        return changed([=](penstock_column &leaf) { leaf.zone = name; });
+    }
+    // Where it was written; errors about items say so too.
+    column_spec at(const char *in_file, uint32_t in_line) const {
+        return changed([](penstock_column &) {}, [=](penstock_column &each) {
+            each.file = in_file;
+            each.line = in_line;
+        });
+    }
+
+private:
+    // A copy with a table of its own for each level of items: those of all lists of a type are one. Tables stay for good.
+    template <class Leaf, class Each = void (*)(penstock_column &)>
+    column_spec changed(Leaf change_leaf, Each change_each = [](penstock_column &) {}) const {
         column_spec made = *this;
-        made.zone = name;
+        penstock_column *leaf = &made;
+        change_each(*leaf);
+        while (leaf->item) {
+            penstock_column *own = static_cast<penstock_column *>(malloc(sizeof(penstock_column)));
+            *own = *leaf->item;
+            change_each(*own);
+            leaf->item = own;
+            leaf = own;
+        }
+        change_leaf(*leaf);
         return made;
     }
 };
@@ -185,11 +209,9 @@ column_spec column(const char *name, Member Struct::*member, const char *file = 
     const uint32_t offset = uint32_t(reinterpret_cast<const char *>(&(place.*member)) - reinterpret_cast<const char *>(&place));
     column_spec made{detail::column_of<Member>()};
     made.name = name;
-    made.file = file;
-    made.line = line;
     made.has += offset;
     made.value += offset;
-    return made;
+    return made.at(file, line);
 }
 
 // The table of a struct's columns.
@@ -206,6 +228,31 @@ template <class Row> struct output {
 template <class T> const T *values(const penstock_batch &batch, uint32_t number) {
     return static_cast<const T *>(penstock_values(penstock_column_at(&batch, number)));
 }
+
+namespace detail {
+
+template <class Function> struct taking_over;
+template <class State, class Old> struct taking_over<State (*)(const Old &)> {
+    using state = State;
+    using old = Old;
+};
+
+} // namespace detail
+
+// Takes over states of a version with a function that makes one of now of each.
+template <auto Function> penstock_migration from(uint32_t version) {
+    using State = typename detail::taking_over<decltype(Function)>::state;
+    using Old = typename detail::taking_over<decltype(Function)>::old;
+    static_assert(std::is_trivially_copyable_v<Old>, "old states are plain values: use penstock::text and penstock::list");
+    penstock_migration made{};
+    made.version = version;
+    made.old = detail::record_of<Old>();
+    made.migrate = [](const void *old, void *state) { *static_cast<State *>(state) = Function(*static_cast<const Old *>(old)); };
+    return made;
+}
+
+// All that are taken over.
+template <class... Each> std::array<penstock_migration, sizeof...(Each)> migrations(Each... each) { return {{each...}}; }
 
 // The tables and functions of a window, for PENSTOCK_WINDOW.
 template <class T> penstock_window window() {
@@ -224,6 +271,11 @@ template <class T> penstock_window window() {
     made.output = detail::record_of<Output>();
     made.initial = &initial;
     if constexpr (requires { T::state_version; }) made.state_version = T::state_version;
+    if constexpr (requires { T::migrations(); }) {
+        static const auto migrations = T::migrations();
+        made.migrations = migrations.data();
+        made.migration_count = uint32_t(migrations.size());
+    }
     if constexpr (requires(text config) { transform.open(config); })
         made.open = [](penstock_text config) -> const char * { return transform.open(text(config)); };
     if constexpr (requires(const penstock_batch &batch, State *states, penstock_rejects &rejects) {
@@ -264,9 +316,17 @@ template <class T> penstock_mapper mapper() {
     made.output = detail::record_of<Output>();
     if constexpr (requires(text config) { transform.open(config); })
         made.open = [](penstock_text config) -> const char * { return transform.open(text(config)); };
-    made.map = [](const void *row, penstock_output *to) -> penstock_reject {
-        return transform.map(*static_cast<const Row *>(row), output<Output>{to});
-    };
+    if constexpr (requires(const penstock_batch &batch, output<Output> to, penstock_rejects &rejects) {
+                      transform.map_columns(batch, to, rejects);
+                  }) {
+        made.map_columns = [](const penstock_batch *batch, penstock_output *to, penstock_rejects *rejects) -> const char * {
+            return transform.map_columns(*batch, output<Output>{to}, *rejects);
+        };
+    } else {
+        made.map = [](const void *row, penstock_output *to) -> penstock_reject {
+            return transform.map(*static_cast<const Row *>(row), output<Output>{to});
+        };
+    }
     return made;
 }
 

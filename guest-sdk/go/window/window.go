@@ -38,5 +38,10 @@ func ExportColumnar[R, S, O any](author penstock.ColumnarWindow[R, S, O]) {
 	export(penstock.ColumnarWindowOf[R, S, O](author))
 }
 
+// ExportKeyedColumnar exports a window that gets batches as columns, and sees its keys.
+func ExportKeyedColumnar[K, R, S, O any](author penstock.KeyedColumnarWindow[K, R, S, O]) {
+	export(penstock.KeyedColumnarWindowOf[K, R, S, O](author))
+}
+
 // MigratesFrom is for package migration alone.
 func MigratesFrom(versions func() []uint32) { migrates = versions }

@@ -128,7 +128,7 @@ export interface KeyedRows<R extends Fields, K extends Fields> extends Rows<R> {
 export interface StateColumns<S extends Fields> {
   length: number;
   columns: Columns<S>;
-  /** For each nullable column 0 for each null and 1 for each value. */
+  /** For each nullable column in a typed array 0 for each null and 1 for each value. Arrays hold nulls themselves. */
   valid: { [N in keyof S]?: Uint8Array };
 }
 

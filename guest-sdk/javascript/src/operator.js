@@ -35,10 +35,18 @@ export const log = {
   error: (...parts) => write("error", parts),
 };
 
+const SAFE = BigInt(Number.MAX_SAFE_INTEGER);
+
 export const metrics = {
   /** Adds to a counter. */
   count(name, amount = 1) {
-    if (!quiet) sinks.count(name, Number(amount));
+    if (quiet) return;
+    if (typeof amount === "bigint") {
+      if (amount < 0n || amount >= 1n << 64n) throw new RangeError(`a counter cannot take ${amount}: there are 64 bits, and no sign`);
+      // The component's engine hands a number to the host: what it does not hold exactly goes in several.
+      for (; amount > SAFE; amount -= SAFE) sinks.count(name, Number.MAX_SAFE_INTEGER);
+    }
+    sinks.count(name, Number(amount));
   },
   /** Adds a value to a histogram. */
   observe(name, value) {

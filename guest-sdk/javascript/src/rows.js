@@ -33,12 +33,12 @@ return out;`);
     return schemaOf(this.fields);
   }
 
-  /** What reads objects from a batch of the schema of `actual`; a null where there may be none is the host's mistake. */
-  reader(actual, whose) {
+  /** What reads objects from a batch of the schema of `actual`. `refused` throws where there is a null that may not be. */
+  reader(actual, whose, refused = refuse) {
     const reads = bind(this.fields, trees(actual), whose);
     return ({ rows, buffers }) => {
       const { columns, bad } = readColumns(this.fields, reads, buffers, rows);
-      refuse(bad);
+      refused(bad);
       return this.objects(columns, rows);
     };
   }
@@ -84,7 +84,9 @@ export function refuse(bad) {
 
 /** The rows of a batch as columns, those that cannot be read left out and rejected. */
 export class Input {
-  constructor(fields, reads, { rows, buffers }) {
+  constructor(fields, reads, batch) {
+    this.of = [fields, reads, batch];
+    const { rows, buffers } = batch;
     const { columns, bad } = readColumns(fields, reads, buffers, rows);
     this.columns = columns;
     this.count = rows;
@@ -103,6 +105,11 @@ export class Input {
     this.numbers = numbers;
     this.count = numbers.length;
     this.columns = columns.map(({ values, valid }) => ({ values: pick(values, numbers), valid: valid && pick(valid, numbers) }));
+  }
+
+  /** The same rows, in values that nobody has had in hand. */
+  anew() {
+    return new Input(...this.of);
   }
 
   number(index) {

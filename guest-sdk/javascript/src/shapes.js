@@ -233,26 +233,24 @@ function fromHalf(bits) {
   return sign * (1 + fraction / 1024) * 2 ** (exponent - 15);
 }
 
-const half32 = new Float32Array(1);
-const half32bits = new Uint32Array(half32.buffer);
+const wide = new Float64Array(1);
+const wideHalves = new Uint32Array(wide.buffer);
 
-/** The nearest number of 16 bits, ties to even; infinity beyond 65,504. */
+/** The nearest number of 16 bits, ties to even; infinity from 65,520 on. Rounded once: not to 32 bits on the way. */
 function toHalf(value) {
   if (value !== value) return 0x7e00;
-  half32[0] = value;
-  const bits = half32bits[0];
-  const sign = (bits >>> 16) & 0x8000;
-  const exponent = ((bits >>> 23) & 0xff) - 112;
-  const fraction = bits & 0x7fffff;
-  if (exponent >= 0x1f) return sign | 0x7c00;
-  if (exponent < -10) return sign;
-  const kept = exponent > 0 ? (exponent << 23) | fraction : fraction | 0x800000;
-  const dropped = exponent > 0 ? 13 : 14 - exponent;
-  const half = 2 ** (dropped - 1);
-  const rest = kept % 2 ** dropped;
-  let rounded = Math.floor(kept / 2 ** dropped);
-  if (rest > half || (rest === half && rounded % 2 === 1)) rounded += 1;
-  return sign | rounded;
+  wide[0] = value;
+  const sign = (wideHalves[1] >>> 16) & 0x8000;
+  const size = Math.abs(value);
+  if (size >= 65520) return sign | 0x7c00;
+  // Below 2^-14 numbers are equally far apart. All that is scaled is exact, as it is by a power of two.
+  const exponent = Math.max(((wideHalves[1] >>> 20) & 0x7ff) - 1023, -14);
+  const scaled = size * 2 ** (10 - exponent);
+  const whole = Math.floor(scaled);
+  const rest = scaled - whole;
+  const rounded = rest > 0.5 || (rest === 0.5 && whole % 2 === 1) ? whole + 1 : whole;
+  // A number that is rounded up to the next power of two carries into the exponent.
+  return sign | (((exponent + 14) << 10) + rounded);
 }
 
 /** Decimals: the unscaled integer, a BigInt. */

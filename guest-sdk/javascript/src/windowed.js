@@ -1,7 +1,7 @@
 /** Runs a window over the columns of batches: the functions of the contract's `windowed` interface. */
 
 import { openWith } from "./definitions.js";
-import { Failure, Reject } from "./failures.js";
+import { BadInput, Failure, Reject } from "./failures.js";
 import { quietly } from "./operator.js";
 import { destructuring, Input, literal, numbers32, pick, Record, refuse, rowsOf } from "./rows.js";
 import { bind, readColumns, refuseReservedNames, selectEvent, trees } from "./schema.js";
@@ -82,7 +82,8 @@ export class Windowed {
   migrateStates(oldVersion, oldSchema, states) {
     const found = this.definition.migrations?.[oldVersion];
     if (found === undefined) throw new Failure(`this transform takes over no states of version ${oldVersion}`);
-    const old = new Record(found.from).reader(oldSchema, `the state of version ${oldVersion}`)(states);
+    const whose = `the state of version ${oldVersion}`;
+    const old = new Record(found.from).reader(oldSchema, whose, (bad) => refuseOld(bad, whose))(states);
     return this.state.write(old.map((state) => found.migrate(state, this.settings)), "what a migration gives");
   }
 
@@ -100,7 +101,7 @@ export class Windowed {
         if (!(error instanceof Reject)) throw error;
         const { code, detail } = error;
         rows.rejects.set(rows.number(at.row), { code, detail });
-        undo ??= new Undo(this, rows, groups, keyOf, states);
+        undo ??= new Undo(this, rows, groups, keys, states);
         sent[groups[at.row]] = undo.stateBefore(at.row);
         at.row += 1;
       }
@@ -114,8 +115,10 @@ export class Windowed {
     const own = {};
     const valid = {};
     this.state.fields.forEach(([name, shape], at) => {
-      own[name] = shape.own(columns[at].values);
-      if (shape.nullable) valid[name] = columns[at].valid ?? new Uint8Array(states.rows).fill(1);
+      const values = withNulls(columns[at]);
+      own[name] = shape.own(values);
+      // What is no typed array holds its nulls itself.
+      if (shape.nullable && !Array.isArray(values)) valid[name] = columns[at].valid ?? new Uint8Array(states.rows).fill(1);
     });
     const batch = new Rows(this.row.fields, rows, groups);
     batch.keys = this.readKeys?.(keys) ?? [];
@@ -132,6 +135,11 @@ export class Windowed {
   }
 }
 
+/** A column's values: with nulls, if they are in an array, which can hold them. */
+function withNulls({ values, valid }) {
+  return valid && Array.isArray(values) ? values.map((value, row) => (valid[row] === 0 ? null : value)) : values;
+}
+
 /** A batch as columns, as authors of the columnar forms get it. */
 export class Rows {
   constructor(fields, input, groups) {
@@ -141,11 +149,8 @@ export class Rows {
     this.valid = {};
     this.input = input;
     fields.forEach(([name, shape], at) => {
-      const { values, valid } = input.columns[at];
-      this.columns[name] = values;
-      if (shape.nullable) this.valid[name] = valid;
-      // What is no typed array holds its nulls itself.
-      if (valid && Array.isArray(values)) this.columns[name] = values.map((value, row) => (valid[row] === 0 ? null : value));
+      this.columns[name] = withNulls(input.columns[at]);
+      if (shape.nullable) this.valid[name] = input.columns[at].valid;
     });
   }
 
@@ -173,12 +178,14 @@ try {
  * Undoes what a rejected row did to its group's state, at no cost as long as none is rejected: the group starts
  * again from the state that the host sent, and its earlier rows of this call are applied once more. A copy of the
  * result stays behind, from which the group's next reject starts, so that no row is applied more than twice.
+ * States, rows and keys are read anew: an array of a row may have become part of a state, and have been changed there.
  */
 class Undo {
-  constructor(windowed, rows, groups, keyOf, states) {
-    Object.assign(this, { windowed, groups, keyOf });
+  constructor(windowed, rows, groups, keys, states) {
+    Object.assign(this, { windowed, groups });
+    this.keyOf = windowed.readKeys?.(keys) ?? null;
     this.sent = windowed.readStates(states);
-    this.rows = windowed.row.objects(rows.columns, rows.count);
+    this.rows = windowed.row.objects(rows.anew().columns, rows.count);
     this.ofGroup = new Map();
     for (let index = 0; index < rows.count; index++) {
       const indexes = this.ofGroup.get(groups[index]);
@@ -202,6 +209,15 @@ class Undo {
     this.restored.set(group, [done + 1, windowed.state.copy(state)]);
     return state;
   }
+}
+
+/** What an older version wrote may have nulls where this one takes none. */
+function refuseOld(bad, whose) {
+  if (bad === null || bad.size === 0) return;
+  const [row, { path, unsafe }] = bad.entries().next().value;
+  const why = unsafe ? "a number beyond 2^53" : "a null";
+  const how = unsafe ? "without .asNumber" : "as nullable()";
+  throw new BadInput(`${whose} has ${why} in column \`${path.slice(1)}\`, in row ${row}, where the transform takes none: declare it ${how}`);
 }
 
 export function firstEventOnly(event) {

@@ -100,6 +100,19 @@ test("undoing says nothing twice", () => {
   assert.equal(counted, 3);
 });
 
+test("counts beyond 2^53 are exact", () => {
+  const counted = [];
+  const before = sinks.count;
+  sinks.count = (_, amount) => counted.push(BigInt(amount));
+  metrics.count("a", 2n ** 64n - 1n);
+  metrics.count("a", 0n);
+  assert.throws(() => metrics.count("a", -1n), RangeError);
+  assert.throws(() => metrics.count("a", 2n ** 64n), RangeError);
+  sinks.count = before;
+  assert.equal(counted.reduce((sum, amount) => sum + amount), 2n ** 64n - 1n);
+  assert.ok(counted.every((amount) => amount <= Number.MAX_SAFE_INTEGER));
+});
+
 test("keys, bounds and versions", () => {
   const native = new Native(keyed);
   const [first, second] = [native.addGroup({ name: "ann" }), native.addGroup({ name: "test-1" })];
@@ -137,6 +150,65 @@ test("numbers beyond 2^53 are rejected", () => {
   const updated = opened.accumulate(0, bytes, new Uint8Array(4), { rows: 1, buffers: [] }, states);
   assert.deepEqual(brief(updated.rejects), [[0, "not-a-safe-integer"]]);
   assert.deepEqual(updated.states.rows, 0);
+});
+
+const keeping = window({
+  row: { items: nullable(list(int64.asNumber)), refused: nullable(utf8) },
+  state: { items: nullable(list(int64.asNumber)) },
+  output: { items: nullable(list(int64.asNumber)) },
+  accumulate(state, { items, refused }) {
+    if (items !== null) state.items = items;
+    else state.items?.push(7);
+    if (refused !== null) throw new Reject("refused");
+  },
+  merge: (_, later) => later,
+  finish: (state) => state,
+  migrations: { 1: migration({ name: utf8, age: int64.asNumber }, (old) => ({ items: [old.age] })) },
+});
+
+test("an array of a row that a state took over and changed is read anew", () => {
+  const native = new Native(keeping);
+  const rows = [{ items: [1, 2] }, {}, { refused: "x" }, {}, { items: [9], refused: "x" }, {}];
+  const rejects = native.accumulate(rows.map(({ items = null, refused = null }) => ({ items, refused })));
+  assert.deepEqual(brief(rejects), [[2, "refused"], [4, "refused"]]);
+  assert.deepEqual(native.states, [{ items: [1, 2, 7, 7, 7] }]);
+});
+
+test("an old state with what this version does not take is refused with its column", () => {
+  const { windowed } = new Native(keeping);
+  const schema = [{ name: "name", format: "u", nullable: true, children: 0 }, { name: "age", format: "l", nullable: true, children: 0 }];
+  const offsets = new Uint8Array(Int32Array.of(0, 1, 1).buffer);
+  const batch = (valid, age) => ({ rows: 2, buffers: [Uint8Array.of(valid), offsets, Uint8Array.of(65), new Uint8Array(0), new Uint8Array(BigInt64Array.of(1n, age).buffer)] });
+  const refused = (said) => (error) => error.kind === "bad-input" && said.test(error.message);
+  assert.throws(() => windowed.migrateStates(1, schema, batch(1, 2n)), refused(/version 1 has a null in column `name`, in row 1.*nullable\(\)/));
+  assert.throws(() => windowed.migrateStates(1, schema, batch(3, 2n ** 60n)), refused(/beyond 2\^53 in column `age`/));
+  assert.equal(windowed.migrateStates(1, schema, batch(3, 2n)).rows, 2);
+});
+
+test("columns of states that are arrays hold their nulls themselves", () => {
+  const fields = { text: nullable(utf8), number: nullable(uint64.asNumber) };
+  const seen = [];
+  const last = columnarWindow({
+    row: fields, state: fields, output: fields,
+    accumulate(states, rows) {
+      seen.push([...states.columns.text], [...states.valid.number], states.valid.text);
+      for (let row = 0; row < rows.length; row++) {
+        const group = rows.groups[row];
+        states.columns.text[group] = rows.columns.text[row];
+        states.columns.number[group] = rows.columns.number[row];
+        states.valid.number[group] = rows.valid.number === null ? 1 : rows.valid.number[row];
+      }
+    },
+    merge: (_, later) => later,
+    finish: (state) => state,
+  });
+  const native = new Native(last);
+  native.addGroup();
+  native.accumulateInto([[0, { text: "a", number: 1 }], [1, { text: null, number: null }]]);
+  assert.deepEqual(native.states, [{ text: "a", number: 1 }, { text: null, number: null }]);
+  native.accumulateInto([[0, { text: null, number: null }], [1, { text: "b", number: 2 }]]);
+  assert.deepEqual(native.states, [{ text: null, number: null }, { text: "b", number: 2 }]);
+  assert.deepEqual(seen, [[null, null], [0, 0], undefined, ["a", null], [1, 0], undefined]);
 });
 
 test("configuration", () => {

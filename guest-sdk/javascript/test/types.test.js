@@ -61,7 +61,8 @@ test("floats that are no numbers come back", () => {
 
 test("floats of 16 bits are the nearest", () => {
   const record = new Record({ half: sdk.float16 });
-  const cases = [[0.1, 0x2e66], [65519, 0x7bff], [65520, 0x7c00], [2 ** -24, 1], [2 ** -25, 0], [1 + 2 ** -11, 0x3c00], [1 + 3 * 2 ** -11, 0x3c02]];
+  const cases = [[1 + 2 ** -11 + 2 ** -40, 0x3c01], [1 + 2 ** -11 - 2 ** -40, 0x3c00], [2 ** -25 + 2 ** -60, 1], [2 ** -14 - 2 ** -26, 0x0400],
+    [65519.9999999, 0x7bff], [2047.5, 0x6800], [5e-324, 0], [-0, 0x8000], [-1.5, 0xbe00], [Infinity, 0x7c00], [-1e300, 0xfc00], [0.1, 0x2e66], [65519, 0x7bff], [65520, 0x7c00], [2 ** -24, 1], [2 ** -25, 0], [1 + 2 ** -11, 0x3c00], [1 + 3 * 2 ** -11, 0x3c02]];
   for (const [value, bits] of cases) {
     const [, bytes] = record.write([{ half: value }], "it").buffers;
     assert.equal(bytes[0] | (bytes[1] << 8), bits, `${value}`);

@@ -12,8 +12,9 @@ from penstock import (
 )  # fmt: skip
 from penstock.contract import Event, Field, Opening
 from penstock.failures import Mistake, told
+from penstock.records import record_of
 from penstock.signature import signature_of
-from penstock.testing import Native, NativeMapper
+from penstock.testing import Native, NativeMapper, columns
 from penstock.windowed import Windowed
 
 
@@ -201,6 +202,70 @@ class Windows(unittest.TestCase):
             Native(Keyed, {"most": 1})
 
 
+@row
+class Basket:
+    items: list[int] | None
+    refused: bool = False
+
+
+@state
+class Kept:
+    items: list[int] | None = None
+
+
+class Keeping(Window):
+    """Takes the list of a row as its own, and adds to it."""
+
+    def accumulate(self, kept: Kept, basket: Basket) -> None:
+        if basket.items is None and kept.items is not None:
+            kept.items.append(7)
+        elif basket.items is not None:
+            kept.items = basket.items
+        if basket.refused:
+            raise Reject("refused")
+
+    def merge(self, earlier: Kept, later: Kept) -> Kept:
+        return later
+
+    def finish(self, kept: Kept, bounds: Bounds) -> Kept:
+        return kept
+
+    @migrates(1)
+    def from_1(self, old: Customer) -> Kept:
+        return Kept([len(old.name)])
+
+
+class Aliases(unittest.TestCase):
+    def test_a_list_of_a_row_that_a_state_took_over_and_changed_is_read_anew(self) -> None:
+        window = Native(Keeping)
+        rows = [Basket([1, 2]), Basket(None), Basket(None, True), Basket(None), Basket([9], True), Basket(None)]
+        rejects = window.accumulate(rows)
+        self.assertEqual([r.row for r in rejects], [2, 4])
+        self.assertEqual(window.states, [Kept([1, 2, 7, 7, 7])])
+
+    def test_any_cut_gives_the_same(self) -> None:
+        chance = random.Random(5)
+        for _ in range(50):
+            rows = [Basket(chance.choice([None, [1], [2, 3]]), chance.random() < 0.3) for _ in range(20)]
+            found = []
+            for size in (1, 3, 20):
+                window = Native(Keeping)
+                for first in range(0, 20, size):
+                    window.accumulate([Basket(None if r.items is None else list(r.items), r.refused) for r in rows[first : first + size]])
+                found.append(window.states)
+            self.assertEqual(found, [found[0]] * 3)
+
+
+class Migrations(unittest.TestCase):
+    def test_a_null_in_an_old_state_is_refused_with_its_column(self) -> None:
+        window = Native(Keeping)
+        schema = [Field("other", "l", True), Field("name", "u", True)]
+        batch = columns(record_of(Customer), [{"name": "ann"}, {"name": None}])
+        batch.buffers = [b"", bytes(16), *batch.buffers]
+        with self.assertRaisesRegex(BadInput, r"version 1 has a null in column `name`, in row 1, .*`Customer.name`, test_transforms.py:\d+"):
+            window.windowed.migrate_states(1, schema, batch)
+
+
 class Mappers(unittest.TestCase):
     def test_both_forms(self) -> None:
         for transform in (Words, WordsByColumns):
@@ -287,8 +352,6 @@ class BeginnersMistakes(unittest.TestCase):
         @state
         class NoDefault:
             count: int
-
-        from penstock.records import record_of
 
         for cls, said in [(Moment, "use `Timestamp`"), (NoDefault, "has no default")]:
             with self.assertRaisesRegex(Mistake, rf"test_transforms.py:\d+: `{cls.__name__}.*{said}"):

@@ -153,6 +153,31 @@ class Types(unittest.TestCase):
             self.assertIn(said, caught.exception.message)
             self.assertRegex(caught.exception.message, r"^test_types.py:\d+: ")
 
+    def test_a_struct_without_its_own_struct_is_told_beside_one_that_is_null(self) -> None:
+        @row
+        class Outer:
+            point: Point
+            number: int
+
+        @output
+        class Holder:
+            outer: Outer | None
+
+        record = record_of(Holder)
+        assert record is not None
+        record.write([Holder(None), Holder(Outer(Point(), 1))])
+        with self.assertRaisesRegex(Failure, "point: None, but the field is not declared `| None`"):
+            record.write([Holder(None), Holder(Outer(None, 1))])  # type: ignore[arg-type]
+
+    def test_the_greatest_decimals_come_back(self) -> None:
+        for digits in ("9" * 40 + "." + "9" * 10, "-" + "9" * 40 + "." + "9" * 10, "0." + "0" * 9 + "1"):
+            window = Native(Last)
+            window.accumulate([Values(decimal_256=Decimal(digits))])
+            self.assertEqual(window.states[0].decimal_256, Decimal(digits))
+        with self.assertRaisesRegex(Failure, "more than 50 digits"):
+            window.states = [Values(decimal_256=Decimal("1" + "0" * 40))]
+            window.finish()
+
     def test_moments(self) -> None:
         self.assertEqual(to_datetime(1_772_323_200_000_000).isoformat(), "2026-03-01T00:00:00+00:00")
         self.assertEqual(from_datetime(to_datetime(-1)), -1)

@@ -27,19 +27,31 @@ impl OldStates<'_> {
 
     /// Reads each as an `Old`, a struct with the fields that the state had then, and turns it into
     /// a state of now. Columns are found by name, so `Old` needs only those it uses.
+    ///
+    /// # Errors
+    ///
+    /// [`Failure::BadInput`] with the column's name: there is none of that name, one of another type, or
+    /// one with a null where `Old` takes none.
     pub fn map<Old: for<'a> Record<'a>, State>(
         &self,
         into: impl FnMut(Old) -> State,
     ) -> Result<Vec<State>, Failure> {
         let expected = crate::schema::schema_of::<Old>();
-        let layout = Layout::select(
-            &expected,
-            self.schema,
-            &format!("the state of version {}", self.version),
-        )?;
-        Ok(states::read::<Old>(&layout, self.states)?
-            .into_iter()
-            .map(into)
-            .collect())
+        let whose = format!("the state of version {}", self.version);
+        let layout = Layout::select(&expected, self.schema, &whose)?;
+        let old = states::read_or::<Old>(&layout, self.states, |reader, row| {
+            unexpected_null::<Old>(&whose, reader, row)
+        })?;
+        Ok(old.into_iter().map(into).collect())
     }
+}
+
+/// What an older version wrote may have nulls where this one takes none.
+#[cold]
+fn unexpected_null<'a, Old: Record<'a>>(whose: &str, reader: &Old::Reader, row: usize) -> Failure {
+    let path = Old::null_path(reader, row).unwrap_or_default();
+    Failure::BadInput(format!(
+        "{whose} has a null in column `{}`, in row {row}, where the transform takes none: declare the field as an `Option`",
+        path.trim_start_matches('.')
+    ))
 }

@@ -7,7 +7,6 @@ package abi
 import (
 	"fmt"
 	"math/bits"
-	"runtime"
 	"strings"
 	"unsafe"
 
@@ -36,6 +35,9 @@ func alloc(size int) []byte {
 	return memory[:size]
 }
 
+// nothing is where memory without bytes is: at an address that Go knows, and aligned for everything.
+var nothing [2]uint64
+
 //go:wasmexport cabi_realloc
 func realloc(old unsafe.Pointer, had, align, size uint32) unsafe.Pointer {
 	memory := alloc(int(size))
@@ -43,7 +45,7 @@ func realloc(old unsafe.Pointer, had, align, size uint32) unsafe.Pointer {
 		copy(memory, unsafe.Slice((*byte)(old), had))
 	}
 	if size == 0 {
-		return unsafe.Pointer(uintptr(align))
+		return unsafe.Pointer(&nothing)
 	}
 	return unsafe.Pointer(unsafe.SliceData(memory))
 }
@@ -57,6 +59,9 @@ func End() {
 		class := bits.Len(uint(len(memory) - 1))
 		free[class] = append(free[class], memory)
 	}
+	// What stays in the arrays behind the slices would not be collected.
+	clear(kept)
+	clear(results)
 	kept, results = kept[:0], results[:0]
 }
 
@@ -228,22 +233,6 @@ func At(err error, place string) error {
 		return err
 	}
 	return &penstock.Failure{Kind: failure.Kind, Message: failure.Message + " (the transform that " + place + " exports)"}
-}
-
-// place is the file and line of the author's that panicked.
-func place() string {
-	var counters [64]uintptr
-	frames := runtime.CallersFrames(counters[:runtime.Callers(3, counters[:])])
-	for {
-		frame, more := frames.Next()
-		ours := strings.HasPrefix(frame.Function, "runtime.") || strings.HasPrefix(frame.Function, "penstock") || frame.File == ""
-		if !ours {
-			return fmt.Sprintf("%s:%d", frame.File, frame.Line)
-		}
-		if !more {
-			return "an unknown place"
-		}
-	}
 }
 
 // LayWindowSpec lays out a result of open-windowed.

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import importlib.machinery
 import sys
-import time
-from typing import Any, Callable
+from typing import Any
 
-from . import failures, log, metrics
+from . import failures, log, metrics, sealed
 from .contract import Columns
 from .failures import Failure, told
 from .mapping import Mapping
@@ -22,6 +21,7 @@ from .windowed import Windowed
 def exports(module: str) -> dict[str, type]:
     """The classes that componentize-py looks for, made of a module's transforms."""
     _speak()
+    sealed.install()
     transforms = transforms_of(module)
     made: dict[str, type] = {}
     if transforms.window is not None:
@@ -206,18 +206,10 @@ class _NoFiles:
         raise ImportError(f"`{name}` must be imported at the top of the file: once it is built, a transform sees no files")
 
 
-def _refuse(what: str) -> Callable[..., Any]:
-    def refuse(*_: Any, **__: Any) -> Any:
-        raise RuntimeError(f"a transform has no {what}: what it gives depends on its rows alone")
-
-    return refuse
-
-
 def _seal() -> None:
     """From the opening on there is neither a file nor a clock, and whoever asks for one is told so. (Not
     when the component is built: then its maker still imports modules and prints.)"""
     sys.stdout, sys.stderr = _Printed("info"), _Printed("warn")  # type: ignore[assignment]
     failures.remember_source = lambda file: failures._sources.get(file, [])
-    for name in ("time", "time_ns", "monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "process_time", "sleep"):
-        setattr(time, name, _refuse("clock"))
+    sealed.seal()
     sys.meta_path[:] = [_NoFiles()]  # type: ignore[list-item]

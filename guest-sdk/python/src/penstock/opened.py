@@ -98,6 +98,7 @@ class Input:
     """The rows of a batch as columns of values, those with a null where there may be none left out."""
 
     def __init__(self, row: Record, reads: list[Read], batch: Columns) -> None:
+        self._of = (row, reads, batch)
         self.columns, nulls = read_columns(reads, row.names(), batch.buffers, batch.rows)
         self.count = batch.rows
         #: The numbers of the rows that are left, if some are not.
@@ -111,6 +112,10 @@ class Input:
             self.columns = [list(compress(column, kept)) for column in self.columns]
             self.numbers = list(compress(range(batch.rows), kept))
             self.count = len(self.numbers)
+
+    def anew(self) -> Input:
+        """The same rows, in values that nobody has had in hand."""
+        return Input(*self._of)
 
     def of_those_left(self, values: list[Any]) -> list[Any]:
         """Picks those of the rows that are left out of something that the host sent beside the rows."""

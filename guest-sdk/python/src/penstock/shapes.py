@@ -22,6 +22,8 @@ Buffers = Sequence[bytes]
 #: Rows in which something is null that may not be, and the path to it below the column.
 Nulls = dict[int, str]
 Read = Callable[[Buffers, int], tuple[list[Any], Nulls]]
+#: What stands for a struct that is null: its fields have no values, not even null.
+ABSENT: Any = object()
 
 
 class Shape:
@@ -129,9 +131,11 @@ class Decimals(Shape):
         scaled = Decimal(value).scaleb(self.scale, self._exact)
         if not scaled.is_finite() or scaled != scaled.to_integral_value():
             raise ValueError(f"it has more than {self.scale} digits behind the point: round it with `quantize`")
-        if abs(scaled) >= self.limit:
+        # Not the absolute value of a Decimal: that is rounded to the digits of the thread's context, 28 mostly.
+        whole = int(scaled)
+        if abs(whole) >= self.limit:
             raise ValueError(f"it has more than {self.precision} digits")
-        return int(scaled).to_bytes(self.width, "little", signed=True)
+        return whole.to_bytes(self.width, "little", signed=True)
 
 
 class Fixed(Shape):
@@ -246,7 +250,7 @@ class List(Shape):
 
 
 class Struct(Shape):
-    zero = None
+    zero = ABSENT
 
     def __init__(self, record: Record) -> None:
         super().__init__("+s")
@@ -261,7 +265,7 @@ class Struct(Shape):
 
     def write(self, values: list[Any], buffers: list[bytes]) -> None:
         cls = self.record.cls
-        present = [value for value in values if value is not None]
+        present = [value for value in values if value is not ABSENT]
         for value in present:
             if not isinstance(value, cls):
                 raise TypeError(f"a {cls.__name__} is needed, not {type(value).__name__}")
@@ -271,30 +275,23 @@ class Struct(Shape):
                 column = list(map(get, values))
             else:
                 zero = None if field.optional else field.shape.zero
-                column = [zero if value is None else get(value) for value in values]
-            # A struct that is null has no fields, so what stands for them may be null as well.
-            zeros = isinstance(field.shape, Struct) and len(present) != len(values)
-            write_column(field.shape, field.optional, column, buffers, field.name, zeros)
+                column = [zero if value is ABSENT else get(value) for value in values]
+            write_column(field.shape, field.optional, column, buffers, field.name)
 
     def copy(self, value: Any) -> Any:
         return self.record.copy(value)
 
 
-def write_column(
-    shape: Shape, optional: bool, values: list[Any], buffers: list[bytes], name: str, zeros: bool = False
-) -> None:
+def write_column(shape: Shape, optional: bool, values: list[Any], buffers: list[bytes], name: str) -> None:
     """Adds all buffers of a column. Raises a `Failure` that names the column and the value."""
     kept = values
     if optional and None in values:
         buffers.append(bits.pack([value is not None for value in values]))
         zero = shape.zero
         kept = [zero if value is None else value for value in values]
-        zeros = True
     else:
         buffers.append(b"")
     try:
-        if not zeros and isinstance(shape, Struct) and None in kept:
-            raise TypeError("None")
         shape.write(kept, buffers)
     except Failure as failure:
         raise type(failure)(f"{name}.{failure.message}") from None
@@ -309,6 +306,8 @@ def _what_does_not_fit(shape: Shape, values: list[Any], optional: bool, name: st
     shape.describe(name, optional, schema)
     wanted = type_name(trees(schema)[0] if schema else Tree(Field(name, shape.format)))
     for value in values:
+        if value is ABSENT:
+            continue
         if value is None:
             if optional:
                 continue

@@ -8,7 +8,7 @@ from typing import Any, Callable
 from . import quiet
 from .config import open_transform
 from .contract import Columns, Field, Finished, Opening, Updated, WindowedSpec
-from .failures import Failure, Reject
+from .failures import BadInput, Failure, Reject
 from .opened import (
     Input, first_event_only, numbers, refuse_reserved_names, rejected, rows_of, same_rows, select_event, without_nulls,
 )  # fmt: skip
@@ -52,11 +52,10 @@ class Windowed:
         # A group that there is not would be an IndexError below; to look for one first costs a tenth.
         rows = Input(self.signature.row, self.reads, input)
         groups = rows.of_those_left(all_groups)
-        key_values = self._keys(keys)
         if self.signature.columnar:
-            columns = self._by_columns(rows, groups, key_values, states)
+            columns = self._by_columns(rows, groups, keys, states)
         else:
-            new_states = self._by_rows(rows, groups, key_values, states)
+            new_states = self._by_rows(rows, groups, keys, states)
             columns = None
         if not rows.rejects:
             written = self._write(columns, states.rows) if columns is not None else self.state.write(new_states)
@@ -81,7 +80,7 @@ class Windowed:
         starts, ends = (memoryview(bounds.buffers[number]).cast("q").tolist() for number in (1, 3))
         arguments = [without_nulls(self.state, self.read_states, states), list(map(Bounds, starts, ends))]
         if self.signature.finish_takes_key:
-            arguments.append(self._keys(keys))
+            arguments.append(self.keys_of(keys))
         output, cls = [], self.signature.output.cls
         source = []
         for group, returned in enumerate(map(self.window.finish, *arguments)):
@@ -99,16 +98,25 @@ class Windowed:
         if found is None:
             raise Failure(f"this transform takes over no states of version {old_version}")
         name, old = found
-        reads = old.bind(trees(old_schema), f"the state of version {old_version}")
-        migrated = map(getattr(self.window, name), without_nulls(old, old.rows_reader(reads), states))
-        return self.state.write(list(migrated))
+        whose = f"the state of version {old_version}"
+        values, nulls = old.rows_reader(old.bind(trees(old_schema), whose))(states.buffers, states.rows)
+        if nulls:
+            row, path = min(nulls.items())
+            path = path.lstrip(".")
+            place = old.place_of_column(path.split(".")[0])
+            raise BadInput(
+                f"{whose} has a null in column `{path}`, in row {row}, where the transform takes none ({place}): "
+                "declare the field `| None`"
+            )
+        return self.state.write(list(map(getattr(self.window, name), values)))
 
-    def _keys(self, keys: Columns) -> list[Any]:
+    def keys_of(self, keys: Columns) -> list[Any]:
+        """The keys of groups; none for a window that looks at none."""
         if self.read_keys is None:
             return []
         return without_nulls(self.signature.key, self.read_keys, keys)  # type: ignore[arg-type]
 
-    def _by_columns(self, rows: Input, groups: list[int], keys: list[Any], states: Columns) -> list[list[Any]]:
+    def _by_columns(self, rows: Input, groups: list[int], keys: Columns, states: Columns) -> list[list[Any]]:
         attributes = [field.attribute for field in self.state.fields]
         columns, nulls = read_columns(self.state_columns, self.state.names(), states.buffers, states.rows)
         if nulls:
@@ -116,7 +124,7 @@ class Windowed:
         of_states: Any = StateColumns(attributes, columns, states.rows)
         row_attributes = [field.attribute for field in self.signature.row.fields]
         of_rows: Any = Rows(row_attributes, rows.columns, rows.count, rows.numbers, groups)
-        of_rows.keys = keys
+        of_rows.keys = self.keys_of(keys)
         self.window.accumulate(of_states, of_rows)
         rows.rejects.update(of_rows._rejects)
         columns = [of_states.column(attribute) for attribute in attributes]
@@ -128,13 +136,13 @@ class Windowed:
     def _write(self, columns: list[list[Any]], count: int) -> Columns:
         return self.state.write_columns(columns, count)
 
-    def _by_rows(self, rows: Input, groups: list[int], keys: list[Any], states: Columns) -> list[Any]:
+    def _by_rows(self, rows: Input, groups: list[int], keys: Columns, states: Columns) -> list[Any]:
         sent = without_nulls(self.state, self.read_states, states)
         undo: _Undo | None = None
         # Where an exception leaves the loop, the iterator over groups says how far it was.
         iterator = iter(groups)
         columns = [iter(column) for column in rows.columns]
-        key_of = map(keys.__getitem__, groups) if self.signature.accumulate_takes_key else None
+        key_of = map(self.keys_of(keys).__getitem__, groups) if self.signature.accumulate_takes_key else None
         while True:
             try:
                 self.loop(self.window.accumulate, self.signature.row.cls, sent, iterator, columns, key_of)
@@ -153,10 +161,13 @@ class _Undo:
     The group starts again from the state that the host sent, and its earlier rows of this call are
     applied once more, which by the contract gives the same state. A copy of the result stays behind,
     from which the group's next reject starts, so that no row is applied more than twice.
+
+    States, rows and keys are read anew: a list of a row may have become part of a state, and have been changed there.
     """
 
-    def __init__(self, windowed: Windowed, rows: Input, groups: list[int], keys: list[Any], states: Columns) -> None:
-        self.windowed, self.rows, self.groups, self.keys = windowed, rows, groups, keys
+    def __init__(self, windowed: Windowed, rows: Input, groups: list[int], keys: Columns, states: Columns) -> None:
+        self.windowed, self.groups = windowed, groups
+        self.rows, self.keys = rows.anew(), windowed.keys_of(keys)
         self.sent = without_nulls(windowed.state, windowed.read_states, states)
         self.of_group: dict[int, list[int]] = {}
         for index, group in enumerate(groups):

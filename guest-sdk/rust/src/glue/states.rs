@@ -11,12 +11,21 @@ pub(crate) fn read<'a, R: Record<'a>>(
     layout: &'a Layout,
     batch: Batch<'a>,
 ) -> Result<Vec<R>, Failure> {
+    read_or(layout, batch, unexpected_null::<R>)
+}
+
+/// The same of columns that may have such nulls: `null` says what of a row that has one.
+pub(crate) fn read_or<'a, R: Record<'a>>(
+    layout: &'a Layout,
+    batch: Batch<'a>,
+    null: impl Fn(&R::Reader, usize) -> Failure,
+) -> Result<Vec<R>, Failure> {
     let rows = batch.rows as usize;
     let reader = R::bind(&mut Cursor::new(layout, batch), rows)?;
     if look_for_nulls::<R>(&reader) {
-        read_rows::<R, true>(&reader, rows)
+        read_rows::<R, true>(&reader, rows, null)
     } else {
-        read_rows::<R, false>(&reader, rows)
+        read_rows::<R, false>(&reader, rows, null)
     }
 }
 
@@ -30,11 +39,11 @@ pub(crate) fn look_for_nulls<'a, R: Record<'a>>(reader: &R::Reader) -> bool {
 fn read_rows<'a, R: Record<'a>, const NULLS: bool>(
     reader: &R::Reader,
     rows: usize,
+    null: impl Fn(&R::Reader, usize) -> Failure,
 ) -> Result<Vec<R>, Failure> {
     let mut records = Vec::with_capacity(rows);
     for row in 0..rows {
-        records
-            .push(R::get::<NULLS>(reader, row).ok_or_else(|| unexpected_null::<R>(reader, row))?);
+        records.push(R::get::<NULLS>(reader, row).ok_or_else(|| null(reader, row))?);
     }
     Ok(records)
 }

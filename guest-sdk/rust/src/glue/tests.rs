@@ -511,20 +511,18 @@ fn old_states_are_taken_over() {
             .collect::<Vec<_>>(),
         [3, 4]
     );
-    let Err(Failure::BadInput(message)) = transform.migrate(
+    let refused = |schema: &[_], buffers: &[&[u8]], why: &str| match transform.migrate(
         1,
-        &[],
-        Batch {
-            rows: 2,
-            buffers: &[],
-        },
-    ) else {
-        panic!("refused")
+        schema,
+        Batch { rows: 2, buffers },
+    ) {
+        Err(Failure::BadInput(message)) => assert!(message.contains(why), "{message}"),
+        _ => panic!("it must be refused: {why}"),
     };
-    assert!(
-        message.starts_with("the state of version 1 has no column `amount`"),
-        "{message}"
-    );
+    let null = "the state of version 1 has a null in column `amount`, in row 1";
+    refused(&schema_of::<TotalOfOne>(), &[&[1], buffers[1]], null);
+    let missing = "the state of version 1 has no column `amount`";
+    refused(&[], &[], missing);
 }
 
 #[test]

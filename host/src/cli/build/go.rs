@@ -20,6 +20,7 @@ pub(super) const SDK: &[TextFile] = files!("go/" =>
     "driver.go",
     "internal/abi/doc.go",
     "internal/abi/memory.go",
+    "internal/abi/place.go",
     "mapper/mapper.go",
     "mapper/mapper_wasm.go",
     "mappers.go",

@@ -127,13 +127,26 @@ fn rename(partial: &Path, folder: &Path) -> Result<(), Failure> {
 /// What the project's own package.json asks for: the SDK, for tests and editors, and what else the author
 /// wants.
 fn install_own(project: &Project) -> Result<(), Failure> {
-    if project.folder.join("node_modules").exists()
-        || !project.folder.join("package.json").is_file()
-        || !toolchain::succeeds("npm", &["--version"])
-    {
-        return Ok(());
+    if wants_install(&project.folder) && toolchain::succeeds("npm", &["--version"]) {
+        return npm(&project.folder, &[]);
     }
-    npm(&project.folder, &[])
+    Ok(())
+}
+
+/// Whether package.json asks for something that may not be there: nothing was installed yet, or package.json was
+/// changed since npm did. What another package manager installed is its own business.
+fn wants_install(folder: &Path) -> bool {
+    let changed = |name: &str| {
+        let file = std::fs::metadata(folder.join(name));
+        file.and_then(|file| file.modified()).ok()
+    };
+    let Some(asked) = changed("package.json") else {
+        return false;
+    };
+    match changed("node_modules/.package-lock.json") {
+        Some(installed) => asked > installed,
+        None => !folder.join("node_modules").exists(),
+    }
 }
 
 fn npm(folder: &Path, packages: &[&str]) -> Result<(), Failure> {
@@ -168,6 +181,26 @@ mod tests {
     #[test]
     fn the_sdk_is_whole() {
         interpreted::assert_whole("javascript/src", "src/", SDK);
+    }
+
+    #[test]
+    fn packages_are_installed_once_for_each_change_of_package_json() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let write = |name: &str, seconds: u64| {
+            let file = std::fs::File::create(folder.join(name)).unwrap();
+            let at = std::time::UNIX_EPOCH + std::time::Duration::from_secs(seconds);
+            file.set_modified(at).unwrap();
+        };
+        assert!(!wants_install(folder), "nothing asks for packages");
+        write("package.json", 1000);
+        assert!(wants_install(folder));
+        std::fs::create_dir(folder.join("node_modules")).unwrap();
+        assert!(!wants_install(folder), "something else than npm made it");
+        write("node_modules/.package-lock.json", 1001);
+        assert!(!wants_install(folder));
+        write("package.json", 1002);
+        assert!(wants_install(folder));
     }
 
     #[test]

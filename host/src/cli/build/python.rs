@@ -30,6 +30,7 @@ pub(super) const SDK: &[TextFile] = files!("python/" =>
     "src/penstock/quiet.py",
     "src/penstock/records.py",
     "src/penstock/schema.py",
+    "src/penstock/sealed.py",
     "src/penstock/shapes.py",
     "src/penstock/signature.py",
     "src/penstock/testing.py",

@@ -1,5 +1,6 @@
 //! What every SDK is held against: `guest-sdk/CONFORMANCE.md` says what it does.
 
+use penstock_sdk::KeyedWindow;
 use penstock_sdk::prelude::*;
 
 /// A zone other than UTC.
@@ -163,18 +164,47 @@ impl Values {
     }
 }
 
+/// The window's key.
+#[derive(Row)]
+pub struct Key {
+    key: i64,
+}
+
 /// The window and the mapper.
 #[derive(Default)]
-pub struct Conformance;
+pub struct Conformance {
+    fails: &'static str,
+}
 
-impl Window for Conformance {
+impl Conformance {
+    fn fail_in(&self, function: &str) {
+        assert!(self.fails != function, "asked to fail");
+    }
+}
+
+impl KeyedWindow for Conformance {
+    type Key<'a> = Key;
     type Row<'a> = Values;
     type State = Last;
     type Output = Option<Echo>;
 
     const STATE_VERSION: u32 = 3;
 
-    fn accumulate(&self, last: &mut Last, values: Values) -> Result<(), Reject> {
+    fn open(config: &Config<'_>) -> Result<Self, Failure> {
+        let fails = match config.json() {
+            "{}" => "",
+            r#"{"fails":"open"}"# => "open",
+            r#"{"fails":"merge"}"# => "merge",
+            r#"{"fails":"finish"}"# => "finish",
+            r#"{"fails":"migrate"}"# => "migrate",
+            other => return Err(config.wrong(format!("{other} is no configuration of mine"))),
+        };
+        let opened = Self { fails };
+        opened.fail_in("open");
+        Ok(opened)
+    }
+
+    fn accumulate(&self, key: Key, last: &mut Last, values: Values) -> Result<(), Reject> {
         if values.command.as_deref() == Some("reject") {
             last.count += 1000;
             last.utf8 = None;
@@ -185,17 +215,29 @@ impl Window for Conformance {
         last.polynomial = last
             .polynomial
             .wrapping_mul(31)
-            .wrapping_add(values.required as u64);
+            .wrapping_add(values.required as u64)
+            .wrapping_add(key.key as u64);
+        let append = values.command.as_deref() == Some("append");
+        let required = values.required;
         last.replace(values);
+        if let Some(list) = last.list.as_mut().filter(|_| append) {
+            list.push(Some(required));
+        }
         Ok(())
     }
 
     fn merge(&self, earlier: Last, later: Last) -> Last {
+        self.fail_in("merge");
         earlier.merge(later)
     }
 
-    fn finish(&self, last: &Last, _bounds: Bounds) -> Option<Echo> {
-        (last.count > 0).then(|| last.echo())
+    fn finish(&self, key: Key, last: &Last, bounds: Bounds) -> Option<Echo> {
+        self.fail_in("finish");
+        let mut echo = (last.count > 0).then(|| last.echo())?;
+        for (times, moment) in [(1, key.key), (3, bounds.start), (5, bounds.end)] {
+            echo.sum = echo.sum.wrapping_add(moment.wrapping_mul(times));
+        }
+        Some(echo)
     }
 }
 
@@ -220,6 +262,7 @@ impl Migrate<Last> for Conformance {
     const FROM: &'static [u32] = &[1, 2];
 
     fn migrate(&self, old: OldStates<'_>) -> Result<Vec<Last>, Failure> {
+        self.fail_in("migrate");
         old.map(|old: Old| Last {
             count: old.count,
             ..Last::default()

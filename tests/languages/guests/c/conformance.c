@@ -142,8 +142,42 @@ static penstock_reject obey(const Row *row) {
     return PENSTOCK_TAKEN;
 }
 
+typedef struct { int64_t key; } Key;
+static const penstock_column KEY[] = { PENSTOCK_COLUMN(Key, key) };
+
+/* The function that is to fail, if one is. It is set once, when the window is opened. */
+static const char *fails = "";
+
+static void fail_in(const char *function) {
+    if (strcmp(function, fails) != 0) return;
+    penstock_log(PENSTOCK_ERROR, penstock_text_of("asked to fail"));
+    abort();
+}
+
+static const char *open_window(penstock_text config) {
+    static const char *const functions[] = { "merge", "finish", "migrate" };
+    fails = "";
+    if (penstock_text_is(config, "{}")) return NULL;
+    if (penstock_text_is(config, "{\"fails\":\"open\"}")) return "asked to fail";
+    for (size_t at = 0; at < sizeof functions / sizeof functions[0]; at++) {
+        penstock_text whole = penstock_join(penstock_text_of("{\"fails\":\""), penstock_text_of(functions[at]), penstock_text_of("\"}"));
+        if (!penstock_text_is(config, whole.data)) continue;
+        fails = functions[at];
+        return NULL;
+    }
+    return "that is no configuration of mine";
+}
+
+/* Items of states belong to the SDK, so the longer list is a new one. */
+static void append(penstock_list *list, int64_t item) {
+    penstock_opt_int64 *items = penstock_allocate((list->length + 1) * sizeof *items);
+    if (list->length) memcpy(items, list->items, list->length * sizeof *items);
+    items[list->length] = (penstock_opt_int64){ true, item };
+    list->items = items;
+    list->length += 1;
+}
+
 static penstock_reject accumulate(const void *key, void *state, const void *row) {
-    (void)key;
     Last *into = state;
     const Row *from = row;
     if (from->command.has && penstock_text_is(from->command.value, "reject")) {
@@ -154,12 +188,14 @@ static penstock_reject accumulate(const void *key, void *state, const void *row)
     if (reject.code) return reject;
     into->count += 1;
     into->sum = (int64_t)((uint64_t)into->sum + (uint64_t)from->required);
-    into->polynomial = into->polynomial * 31 + (uint64_t)from->required;
+    into->polynomial = into->polynomial * 31 + (uint64_t)from->required + (uint64_t)((const Key *)key)->key;
     VALUES(REPLACE)
+    if (from->command.has && penstock_text_is(from->command.value, "append") && into->list.has) append(&into->list.value, from->required);
     return PENSTOCK_TAKEN;
 }
 
 static void merge(void *earlier, const void *later) {
+    fail_in("merge");
     Last *into = earlier;
     const Last *from = later;
     uint64_t power = 1, base = 31;
@@ -172,8 +208,12 @@ static void merge(void *earlier, const void *later) {
 }
 
 static void finish(const void *key, const void *state, penstock_bounds bounds, penstock_output *output) {
-    (void)key, (void)bounds;
-    if (((const Last *)state)->count > 0) penstock_emit(output, state);
+    fail_in("finish");
+    Last last = *(const Last *)state;
+    if (last.count == 0) return;
+    const uint64_t whose = (uint64_t)((const Key *)key)->key;
+    last.sum = (int64_t)((uint64_t)last.sum + whose + 3 * (uint64_t)bounds.start + 5 * (uint64_t)bounds.end);
+    penstock_emit(output, &last);
 }
 
 static penstock_reject map(const void *row, penstock_output *output) {
@@ -193,7 +233,10 @@ static penstock_reject map(const void *row, penstock_output *output) {
 typedef struct { uint64_t count; } Old;
 static const penstock_column OLD[] = { PENSTOCK_COLUMN(Old, count) };
 
-static void migrate(const void *old, void *state) { ((Last *)state)->count = ((const Old *)old)->count; }
+static void migrate(const void *old, void *state) {
+    fail_in("migrate");
+    ((Last *)state)->count = ((const Old *)old)->count;
+}
 
 static const penstock_migration MIGRATIONS[] = {
     { .version = 1, .old = PENSTOCK_RECORD(Old, OLD), .migrate = migrate },
@@ -202,9 +245,11 @@ static const penstock_migration MIGRATIONS[] = {
 
 PENSTOCK_WINDOW({
     .row = PENSTOCK_RECORD(Row, ROW),
+    .key = PENSTOCK_RECORD(Key, KEY),
     .state = PENSTOCK_RECORD(Last, LAST),
     .output = PENSTOCK_RECORD(Last, LAST),
     .state_version = 3,
+    .open = open_window,
     .accumulate = accumulate,
     .merge = merge,
     .finish = finish,

@@ -2,6 +2,11 @@
 package main
 
 import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"slices"
+
 	"penstock"
 	"penstock/mapper"
 	"penstock/migration"
@@ -328,14 +333,37 @@ func obey(row *Row) error {
 	return nil
 }
 
-// Conformance is the window and the mapper.
-type Conformance struct{}
+// Key is the window's key.
+type Key struct{ Key int64 }
+
+// Window is the window; Fails says which of its functions is to break off.
+type Window struct{ Fails string }
+
+func (w *Window) failIn(function string) {
+	if w.Fails == function {
+		panic("asked to fail")
+	}
+}
+
+// Open reads the configuration.
+func (w *Window) Open(config []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(config))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(w); err != nil {
+		return err
+	}
+	if !slices.Contains([]string{"", "open", "merge", "finish", "migrate"}, w.Fails) {
+		return fmt.Errorf("there is no function %s", w.Fails)
+	}
+	w.failIn("open")
+	return nil
+}
 
 // StateVersion is 3.
-func (Conformance) StateVersion() uint32 { return 3 }
+func (*Window) StateVersion() uint32 { return 3 }
 
 // Accumulate adds a row.
-func (Conformance) Accumulate(last *Last, row *Row) error {
+func (*Window) Accumulate(key *Key, last *Last, row *Row) error {
 	if row.Command.Valid && row.Command.V == "reject" {
 		last.Count += 1000
 		last.Utf8.Valid = false
@@ -345,13 +373,17 @@ func (Conformance) Accumulate(last *Last, row *Row) error {
 	}
 	last.Count++
 	last.Sum += row.Required
-	last.Polynomial = last.Polynomial*31 + uint64(row.Required)
+	last.Polynomial = last.Polynomial*31 + uint64(row.Required) + uint64(key.Key)
 	last.replaceRow(row)
+	if row.Command.Valid && row.Command.V == "append" && last.List.Valid {
+		last.List.V = append(last.List.V, penstock.Some(row.Required))
+	}
 	return nil
 }
 
 // Merge adds a later state.
-func (Conformance) Merge(earlier, later *Last) {
+func (w *Window) Merge(earlier, later *Last) {
+	w.failIn("merge")
 	power, base := uint64(1), uint64(31)
 	for left := later.Count; left > 0; left >>= 1 {
 		if left&1 == 1 {
@@ -366,14 +398,19 @@ func (Conformance) Merge(earlier, later *Last) {
 }
 
 // Finish gives the state.
-func (Conformance) Finish(last *Last, _ penstock.Bounds, emit func(Last)) {
+func (w *Window) Finish(key *Key, last *Last, bounds penstock.Bounds, emit func(Last)) {
+	w.failIn("finish")
 	if last.Count > 0 {
+		last.Sum += key.Key + 3*bounds.Start + 5*bounds.End
 		emit(*last)
 	}
 }
 
+// Mapper is the mapper.
+type Mapper struct{}
+
 // Map gives copies.
-func (Conformance) Map(row *Row, emit func(Copied)) error {
+func (Mapper) Map(row *Row, emit func(Copied)) error {
 	if err := obey(row); err != nil {
 		return err
 	}
@@ -388,12 +425,16 @@ func (Conformance) Map(row *Row, emit func(Copied)) error {
 // Old is a state of an older version.
 type Old struct{ Count uint64 }
 
-func takeOver(old *Old) Last { return Last{Count: old.Count} }
+func (w *Window) takeOver(old *Old) Last {
+	w.failIn("migrate")
+	return Last{Count: old.Count}
+}
 
 func init() {
-	window.Export[Row, Last, Last](Conformance{})
-	migration.Export(penstock.From(1, takeOver), penstock.From(2, takeOver))
-	mapper.Export[Row, Copied](Conformance{})
+	conformance := &Window{}
+	window.ExportKeyed[Key, Row, Last, Last](conformance)
+	migration.Export(penstock.From(1, conformance.takeOver), penstock.From(2, conformance.takeOver))
+	mapper.Export[Row, Copied](Mapper{})
 }
 
 func main() {}

@@ -1,8 +1,8 @@
 /** The conformance suite's transform in JavaScript: guest-sdk/CONFORMANCE.md says what it does. */
 
 import {
-  Reject, binary, bool, date32, date64, decimal128, decimal256, duration, fixedBinary, float16, float32, float64, int16, int32,
-  int64, int8, list, log, mapper as defineMapper, metrics, migration, nullable, struct, timeOfDay, timestamp, uint16, uint32,
+  BadConfig, Reject, binary, bool, date32, date64, decimal128, decimal256, duration, fixedBinary, float16, float32, float64, int16, int32,
+  int64, int8, list, log, mapper as defineMapper, metrics, migration, nullable, settings, struct, timeOfDay, timestamp, uint16, uint32,
   uint64, uint8, utf8, window,
 } from "@penstock/sdk";
 
@@ -68,15 +68,30 @@ function power(base, exponent) {
   return result;
 }
 
-const older = migration({ count: uint64 }, (old) => ({ count: old.count, sum: 0n, polynomial: 0n }));
+function failIn(name, { fails }) {
+  if (fails === name) throw new Error("asked to fail");
+}
+
+const older = migration({ count: uint64 }, (old, given) => {
+  failIn("migrate", given);
+  return { count: old.count, sum: 0n, polynomial: 0n };
+});
 
 export default window({
   row,
   state,
   output: state,
+  key: { key: int64 },
   stateVersion: 3,
 
-  accumulate(last, given) {
+  open(config) {
+    const given = settings(config, { fails: "" });
+    if (!["", "open", "merge", "finish", "migrate"].includes(given.fails)) throw new BadConfig(`there is no function ${given.fails}`);
+    failIn("open", given);
+    return given;
+  },
+
+  accumulate(last, given, { key }) {
     if (given.command === "reject") {
       last.count += 1000n;
       last.utf8 = null;
@@ -84,11 +99,13 @@ export default window({
     obey(given);
     last.count += 1n;
     last.sum = BigInt.asIntN(64, last.sum + given.required);
-    last.polynomial = BigInt.asUintN(64, last.polynomial * 31n + given.required);
+    last.polynomial = BigInt.asUintN(64, last.polynomial * 31n + given.required + key);
     for (const name of names) if (given[name] !== null) last[name] = given[name];
+    if (given.command === "append") last.list?.push(given.required);
   },
 
-  merge(earlier, later) {
+  merge(earlier, later, given) {
+    failIn("merge", given);
     const merged = {
       count: earlier.count + later.count,
       sum: BigInt.asIntN(64, earlier.sum + later.sum),
@@ -98,7 +115,10 @@ export default window({
     return merged;
   },
 
-  finish: (last) => (last.count === 0n ? null : last),
+  finish(last, { start, end }, { key }, given) {
+    failIn("finish", given);
+    return last.count === 0n ? null : { ...last, sum: BigInt.asIntN(64, last.sum + key + 3n * start + 5n * end) };
+  },
 
   migrations: { 1: older, 2: older },
 });

@@ -1,7 +1,8 @@
 """The conformance suite's transform in Python: guest-sdk/CONFORMANCE.md says what it does."""
 
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from penstock import (
     Bounds, Date, DateMillis, Duration, Float16, Float32, Int8, Int16, Int32, Mapper, Reject, TimeOfDay, Timestamp,
@@ -88,6 +89,16 @@ class Old:
     count: UInt64
 
 
+@row
+class Key:
+    key: int
+
+
+@dataclass
+class Settings:
+    fails: Literal["open", "merge", "finish", "migrate"] | None = None
+
+
 def signed(number: int) -> int:
     """Modulo 2^64, from -2^63."""
     return (number + 2**63) % 2**64 - 2**63
@@ -114,20 +125,31 @@ def obey(values: Values) -> None:
 class ConformanceWindow(Window):
     state_version = 3
 
-    def accumulate(self, last: Last, values: Values) -> None:
+    def open(self, settings: Settings) -> None:
+        self.fails = settings.fails
+        self.fail_in("open")
+
+    def fail_in(self, function: str) -> None:
+        if self.fails == function:
+            raise RuntimeError("asked to fail")
+
+    def accumulate(self, last: Last, values: Values, key: Key) -> None:
         if values.command == "reject":
             last.count += 1000
             last.utf8 = None
         obey(values)
         last.count += 1
         last.sum = signed(last.sum + values.required)
-        last.polynomial = (last.polynomial * 31 + values.required) % 2**64
+        last.polynomial = (last.polynomial * 31 + values.required + key.key) % 2**64
         for name in VALUES:
             value = getattr(values, name)
             if value is not None:
                 setattr(last, name, value)
+        if values.command == "append" and last.list is not None:
+            last.list.append(values.required)
 
     def merge(self, earlier: Last, later: Last) -> Last:
+        self.fail_in("merge")
         return Last(
             earlier.count + later.count,
             signed(earlier.sum + later.sum),
@@ -135,11 +157,14 @@ class ConformanceWindow(Window):
             *(old if new is None else new for old, new in zip(values_of(earlier), values_of(later))),
         )
 
-    def finish(self, last: Last, bounds: Bounds) -> Echo | None:
-        return Echo(last.count, last.sum, last.polynomial, *values_of(last)) if last.count else None
+    def finish(self, last: Last, bounds: Bounds, key: Key) -> Echo | None:
+        self.fail_in("finish")
+        total = signed(last.sum + key.key + 3 * bounds.start + 5 * bounds.end)
+        return Echo(last.count, total, last.polynomial, *values_of(last)) if last.count else None
 
     @migrates(1, 2)
     def from_older(self, old: Old) -> Last:
+        self.fail_in("migrate")
         return Last(count=old.count)
 
 
