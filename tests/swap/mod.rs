@@ -4,6 +4,7 @@ mod features;
 mod history;
 mod killed;
 mod live;
+mod meanwhile;
 mod migrated;
 mod over_http;
 mod refused;
