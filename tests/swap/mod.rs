@@ -6,6 +6,7 @@ mod history;
 mod hosts;
 mod killed;
 mod live;
+mod meanwhile;
 mod migrated;
 mod over_http;
 mod refused;

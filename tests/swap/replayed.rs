@@ -163,10 +163,11 @@ fn what_does_not_hold_is_not_asked_for() {
         let asked = ["--promote-if", condition];
         folder.penstock(&[&arguments[..], &asked, more].concat())
     };
-    tried("different < 0.1%", &[]).fails(1, &["nothing is swapped", "key/sum_1m@1"]);
+    let some = ["--at-least", "100"];
+    tried("different < 0.1%", &some).fails(1, &["nothing is swapped", "key/sum_1m@1"]);
     let many = ["--at-least", "1000000"];
     tried("different < 100%", &many).fails(1, &["1000000 are asked for"]);
     tried("different > 1%", &[]).fails(2, &["is no condition"]);
     // What holds is asked for, and there is nobody to ask.
-    tried("missing <= 0%", &["--at-least", "100"]).fails(2, &["store"]);
+    tried("missing <= 0%", &some).fails(2, &["store"]);
 }
