@@ -88,4 +88,8 @@ fn a_lane_that_was_half_forgotten_is_forgotten_to_the_end() {
     let half = disturbed.finish(&topic, "one");
     assert_eq!(all.read(), 1_600);
     half.is(&all, "what was half forgotten");
+    // Who opens a lane that goes on reads what is left of its windows.
+    topic.write(800);
+    let half = disturbed.finish(&topic, "one");
+    half.is(&undisturbed.finish(&topic, "one"), "what went on");
 }

@@ -190,7 +190,8 @@ fn leaves_nothing_behind(name: &str, disturbed: &Pipeline, topic: &mut Topic, is
     assert!(listed.iter().filter(is_wrong).count() > 0, "{listed:?}");
     assert!(listed.iter().all(|item| item["window"] == "1m"));
     for key in RARE {
-        let is_there = |item: &Value| item["entity"] == key.to_string();
+        let entity = key.to_string();
+        let is_there = |item: &Value| item["entity"] == entity;
         assert!(listed.iter().any(is_there), "{key} is not listed");
     }
     let rare = disturbed.store_of(RARE);
