@@ -124,13 +124,11 @@ pub fn run(
     // All are closed, whatever becomes of one; a pipeline whose lanes do not close has not ended well.
     for (store, lanes) in stores.into_values() {
         for of in lanes {
-            let Err(error) = host.io.block_on(store.close_lanes(&of.pipeline)) else {
-                continue;
-            };
+            let closed = host.io.block_on(store.close_lanes(&of.pipeline));
             let is_of = |report: &&mut Result<RunReport, RunError>| {
                 (report.as_ref()).is_ok_and(|report| report.pipeline == of.pipeline)
             };
-            if let Some(report) = reports.iter_mut().find(is_of) {
+            if let (Err(error), Some(report)) = (closed, reports.iter_mut().find(is_of)) {
                 *report = Err(error.into());
             }
         }
@@ -159,11 +157,8 @@ fn open_stores<'a>(
         }
     }
     let open = lanes.into_iter().map(|(name, (place, lanes))| {
-        let store = host.io.block_on(async {
-            let store = host.stores.make_embedded(place).await?;
-            store.open_lanes(&lanes).await?;
-            Ok::<_, StoreError>(store)
-        })?;
+        let store = host.io.block_on(host.stores.make_embedded(place))?;
+        host.io.block_on(store.open_lanes(&lanes))?;
         Ok((name, (store, lanes)))
     });
     open.collect()
