@@ -1,7 +1,5 @@
 //! The component of a pipeline, wherever it is: in a file, in the registry, or in memory.
 
-use std::path::Path;
-
 use super::limits;
 use super::wiring::{Host, WiringError};
 use crate::config::{ComponentPlace, Environment, Pipeline};
@@ -29,41 +27,32 @@ pub(super) fn load_at(
     place: &ComponentPlace,
     limits: &sandbox::Limits,
 ) -> Result<Component, WiringError> {
-    let loaded = match place {
-        ComponentPlace::File(path) => host.sandbox.load_file_within(path, limits),
-        _ => {
-            let bytes = bytes_at(host, environment, place)?;
-            host.sandbox.load_within(&bytes, limits)
-        }
-    };
+    let bytes = bytes_at(host, environment, place, limits)?;
+    let loaded = host.sandbox.load_within(&bytes, limits);
     loaded.map_err(|error| refused(place, error))
 }
 
-/// The bytes of a component, wherever it is.
+/// The bytes of a component, wherever it is. What is too large is not read.
 pub(super) fn bytes_at(
     host: &Host,
     environment: &Environment,
     place: &ComponentPlace,
+    limits: &sandbox::Limits,
 ) -> Result<Vec<u8>, WiringError> {
     match place {
-        ComponentPlace::File(path) => read(path).map_err(|error| refused(place, error)),
+        ComponentPlace::File(path) => {
+            let bytes = sandbox::read_component(path, limits);
+            bytes.map_err(|error| refused(place, error))
+        }
         ComponentPlace::Held(held) => Ok(held.bytes.to_vec()),
         ComponentPlace::Registered(name) => {
             let registry = Registry::open(&environment.registry)?;
-            let bytes = host.io.block_on(async {
-                let version = registry.resolve(name).await?;
-                registry.fetch(&version).await
-            })?;
-            Ok(bytes.to_vec())
+            let version = host.io.block_on(registry.resolve(name))?;
+            let size = sandbox::refuse_large(version.size, limits);
+            size.map_err(|error| refused(place, error))?;
+            Ok(host.io.block_on(registry.fetch(&version))?.to_vec())
         }
     }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, ComponentError> {
-    std::fs::read(path).map_err(|error| ComponentError::Unreadable {
-        path: path.display().to_string(),
-        error: error.to_string(),
-    })
 }
 
 fn refused(place: &ComponentPlace, error: ComponentError) -> WiringError {

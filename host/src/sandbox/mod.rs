@@ -236,37 +236,40 @@ impl Sandbox {
     ///
     /// As [`Sandbox::load`], and when the file cannot be read.
     pub fn load_file(&self, path: &Path) -> Result<Component, ComponentError> {
-        self.load_file_within(path, &Limits::default())
-    }
-
-    /// Loads a component from a file.
-    ///
-    /// # Errors
-    ///
-    /// As [`Sandbox::load`], and when the file cannot be read.
-    pub fn load_file_within(
-        &self,
-        path: &Path,
-        limits: &Limits,
-    ) -> Result<Component, ComponentError> {
-        let unreadable = |error: std::io::Error| ComponentError::Unreadable {
-            path: path.display().to_string(),
-            error: error.to_string(),
-        };
-        let file = std::fs::File::open(path).map_err(unreadable)?;
-        let length = file.metadata().map_err(unreadable)?.len();
-        refuse_large(length, limits)?;
-        // What is no file has any length it likes, and one may grow while it is read.
-        let mut bytes = Vec::with_capacity(length as usize);
-        let most = limits.component_size as u64 + 1;
-        file.take(most)
-            .read_to_end(&mut bytes)
-            .map_err(unreadable)?;
-        self.load_within(&bytes, limits)
+        let limits = Limits::default();
+        self.load_within(&read_component(path, &limits)?, &limits)
     }
 }
 
-fn refuse_large(length: u64, limits: &Limits) -> Result<(), ComponentError> {
+/// Reads a component from a file.
+///
+/// # Errors
+///
+/// [`ComponentError::Limit`] when it is too large, [`ComponentError::Unreadable`] when it cannot be read.
+pub fn read_component(path: &Path, limits: &Limits) -> Result<Vec<u8>, ComponentError> {
+    let unreadable = |error: std::io::Error| ComponentError::Unreadable {
+        path: path.display().to_string(),
+        error: error.to_string(),
+    };
+    let file = std::fs::File::open(path).map_err(unreadable)?;
+    let length = file.metadata().map_err(unreadable)?.len();
+    refuse_large(length, limits)?;
+    // What is no file has any length it likes, and one may grow while it is read.
+    let mut bytes = Vec::with_capacity(length as usize);
+    let most = limits.component_size as u64 + 1;
+    file.take(most)
+        .read_to_end(&mut bytes)
+        .map_err(unreadable)?;
+    refuse_large(bytes.len() as u64, limits)?;
+    Ok(bytes)
+}
+
+/// Refuses a component of so many bytes, if that is too many.
+///
+/// # Errors
+///
+/// [`ComponentError::Limit`] if it is.
+pub fn refuse_large(length: u64, limits: &Limits) -> Result<(), ComponentError> {
     if length <= limits.component_size as u64 {
         return Ok(());
     }

@@ -20,6 +20,7 @@ use super::steps;
 use super::switching::{Change, Desk};
 use super::watching::Watched;
 use crate::config::{ComponentPlace, Environment, HeldComponent, Pipeline, VersionedName};
+use crate::pipeline::limits;
 use crate::pipeline::loading::bytes_at;
 use crate::pipeline::swap::{Asked, Fate, Generation, Ledger, Note, Running, SwapError, Swaps};
 use crate::pipeline::telemetry::PipelineTelemetry;
@@ -112,7 +113,8 @@ pub(super) fn begin(
     };
     let swaps = Swaps::new(Arc::clone(store), &pipeline);
     let place = &opened.declaration.transform;
-    let bytes = bytes_at(host, &opened.environment, place)
+    let limits = limits::of(&opened.declaration.limits);
+    let bytes = bytes_at(host, &opened.environment, place, &limits)
         .map_err(|it| failed(it.to_string(), !it.is_of_the_system()))?;
     if digest(&bytes) != opened.digest {
         let reason = format!("{} was changed while it was started", place.value);
@@ -452,7 +454,8 @@ fn hold_mapper(
     let place = &mut map.transform.value;
     if let ComponentPlace::Registered(name) = place {
         let from = name.to_string();
-        let bytes = bytes_at(host, environment, place)?.into();
+        let limits = limits::of(&declaration.limits);
+        let bytes = bytes_at(host, environment, place, &limits)?.into();
         *place = ComponentPlace::Held(HeldComponent { from, bytes });
     }
     Ok(())
