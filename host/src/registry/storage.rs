@@ -107,7 +107,9 @@ impl Storage {
             Ok(Ok(bytes)) => Ok(Some(bytes)),
             Ok(Err(size)) => Err(RegistryError::Unreadable {
                 file: self.shown(name),
-                reason: format!("it has {size} bytes, and is to have {most} at most"),
+                reason: format!(
+                    "it has been changed, for it has {size} bytes and is to have {most} at most"
+                ),
             }),
             Err(Error::NotFound { .. }) => {
                 // A bucket that is not there has no object either, and that is to be said.
