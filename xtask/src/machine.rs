@@ -163,6 +163,22 @@ pub(crate) const NODE: Part = Part {
     },
 };
 
+/// CMake, by which the headers for C and C++ are installed.
+pub(crate) const CMAKE: Part = Part {
+    name: "CMake",
+    present: || command::succeeds("cmake", &["--version"]),
+    comes_from: ComesFrom::System {
+        apt: &["cmake"],
+        elsewhere: &[
+            ("dnf", "sudo dnf install cmake"),
+            ("pacman", "sudo pacman -S cmake"),
+            ("zypper", "sudo zypper install cmake"),
+            ("apk", "sudo apk add cmake"),
+            ("brew", "brew install cmake"),
+        ],
+    },
+};
+
 /// The formatter.
 pub(crate) const RUSTFMT: Part = Part {
     name: "rustfmt",

@@ -8,6 +8,7 @@ mod command;
 mod demo;
 mod fuzz;
 mod machine;
+mod packages;
 mod projects;
 mod services;
 mod soak;
@@ -36,6 +37,8 @@ enum Task {
     Demo(demo::Options),
     /// Build every example and every guest of the tests to a component in target/transforms
     Transforms,
+    /// Make the packages of the SDKs in target/packages, and use each from an empty place
+    Packages,
     /// Everything that must hold before a change goes in: formatting, lints, tidiness, tests, docs
     Test(test::Options),
     /// The property tests on many more random cases, round after round
@@ -56,6 +59,7 @@ fn main() -> ExitCode {
         Task::Demo(options) => demo::run(&workspace, &options),
         Task::Transforms => transforms::prepare_and_build(&workspace)
             .and_then(|()| projects::prepare_and_build(&workspace, projects::Program::ToBuild)),
+        Task::Packages => packages::prepare_and_test(&workspace),
         Task::Test(options) => test::run(&workspace, &options),
         Task::Soak(options) => soak::run(&workspace, &options),
         Task::Fuzz(options) => fuzz::run(&workspace, &options),

@@ -8,6 +8,7 @@ use clap::Args;
 use crate::{
     command,
     machine::{self, CLIPPY, LIBRDKAFKA, LINKER, RUSTFMT, WASI_TARGET, WASM_TARGET},
+    packages,
     projects::{self, Program},
     services, tidy, transforms,
     workspace::Workspace,
@@ -83,7 +84,8 @@ fn run_steps(workspace: &Workspace, options: &Options, report: &mut Report) -> R
         })?;
         report.step("languages", |_| {
             projects::prepare_and_build(workspace, Program::Built)?;
-            projects::test(workspace)
+            projects::test(workspace)?;
+            packages::prepare_and_test(workspace)
         })?;
     }
     report.step("tests", |left_out| {

@@ -8,6 +8,7 @@ mod limits;
 mod links;
 mod rooms;
 mod source;
+mod versions;
 mod words;
 
 use std::{
@@ -24,7 +25,7 @@ use crate::command;
 /// A check's name and what it does.
 type Check = (&'static str, fn(&Tree) -> Vec<Finding>);
 
-const CHECKS: [Check; 11] = [
+const CHECKS: [Check; 12] = [
     ("every Rust file says what it is", form::opening_docs),
     ("no Rust file is too long", form::length),
     ("files are named for what they hold", form::file_names),
@@ -47,6 +48,10 @@ const CHECKS: [Check; 11] = [
     ("unsafe code is where the table says", words::unsafe_code),
     ("no file knows a machine's folders", words::machine_folders),
     ("every limit has a hostile guest", limits::have_attackers),
+    (
+        "SDKs have the contract's version",
+        versions::follow_the_contract,
+    ),
     ("links between documents lead somewhere", links::resolve),
 ];
 
