@@ -64,7 +64,7 @@ fn a_migration_that_is_wrong_is_refused_before_anything_switches() {
     let mut topic = Topic::new("migrated-wrongly", 1, 11);
     let pipeline = pipeline(&topic, "migrated-wrongly", 0, "commit_every = \"5ms\"");
     let text = pipeline.folder.text("pipeline.toml");
-    let limits = "[limits]\ncpu_per_call = \"200ms\"\n";
+    let limits = "[limits]\ncpu_per_call = \"1s\"\n";
     pipeline.folder.write("pipeline.toml", text + limits);
     topic.write(500);
     let mut process = pipeline.start_with_all(&topic, "one");

@@ -55,4 +55,11 @@ fn what_does_not_fit_is_refused_and_changes_nothing() {
     pipeline.catch_up(&topic, &mut [&mut process]);
     process.stop();
     assert_eq!(generations(&pipeline), [1]);
+
+    // Whoever asks where no host runs hears that nobody has it, and it stays wanted.
+    write("next.wasm", version(1, Wrong::Nothing));
+    let swap = ["swap", "totals", "next.wasm", "--wait", "1s"];
+    let asked = pipeline.folder.penstock(&swap);
+    asked.fails(1, &["no host has said within 1s", "it stays wanted"]);
+    is_refused(&pipeline, "next.wasm", &["is wanted already"]);
 }

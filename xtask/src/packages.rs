@@ -104,7 +104,10 @@ fn headers(sdk: &Path, folder: &Path) -> Result<()> {
     command::run(cmake(&["--install"]).arg(&build))?;
     let user = self::folder(folder, "user")?;
     fs::write(user.join("user.c"), USER)?;
-    fs::write(user.join("user.cpp"), USER.replace("penstock.h>", "penstock.hpp>"))?;
+    fs::write(
+        user.join("user.cpp"),
+        USER.replace("penstock.h>", "penstock.hpp>"),
+    )?;
     fs::write(
         user.join("CMakeLists.txt"),
         "cmake_minimum_required(VERSION 3.20)\nproject(user LANGUAGES C CXX)\nfind_package(penstock REQUIRED)\n\

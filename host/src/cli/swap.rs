@@ -52,8 +52,8 @@ Examples:
   penstock swap rides driver@1.3.0 --shadow --for 10m --promote-if 'different < 0.1%' --at-least 100000
   penstock swap rides --drop-shadow
 
-Exit code 0: a host has it at work, or --wait is over and none has said anything. 1: what --promote-if asks for does not
-hold. 2: it was refused, or it is what runs already. `penstock rollback` takes it back.")]
+Exit code 0: a host has it at work, or is not waited for. 1: what --promote-if asks for does not hold; or --wait is over and
+no host has said anything, and it stays wanted. 2: it was refused, or it is what runs already. `penstock rollback` takes it back.")]
 pub(super) struct SwapArguments {
     #[command(flatten)]
     of: Of,
@@ -204,24 +204,30 @@ pub(super) fn swap(arguments: &SwapArguments) -> Result<(), Failure> {
         let said = format!("generation {number} was {fate}: {reason}");
         return Err(Failure::Input(said));
     }
-    if arguments.of.json {
-        let mut shown = ledger.shown(generation);
-        if let Some(report) = &report {
-            shown["report"] = report.shown();
+    let is_at_work = generation.fate != Fate::Wanted;
+    match arguments.of.json {
+        true => {
+            let mut shown = ledger.shown(generation);
+            if let Some(report) = &report {
+                shown["report"] = report.shown();
+            }
+            show::json(&shown);
         }
-        show::json(&shown);
+        false => {
+            say!("generation {number}  {}", generation.component);
+            if is_at_work {
+                say!("at work");
+            }
+        }
+    }
+    if is_at_work || patience.is_zero() {
         return Ok(());
     }
-    say!("generation {number}  {}", generation.component);
-    match generation.fate {
-        Fate::Wanted if patience.is_zero() => {}
-        Fate::Wanted => logs::note(&format!(
-            "no host has said within {} that it has it at work; `penstock status` shows what lanes have",
-            print_duration(wait)
-        )),
-        _ => say!("at work"),
-    }
-    Ok(())
+    Err(Failure::work(format!(
+        "no host has said within {} that it has generation {number} at work; it stays wanted, and `penstock status` shows what \
+         lanes have",
+        print_duration(wait)
+    )))
 }
 
 /// Has a version be tried on live events.

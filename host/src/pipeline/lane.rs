@@ -297,6 +297,7 @@ impl Lane {
             self.out.telemetry.heartbeat.rest();
             let Some(message) = self.commits.unless_due(input.receive()).await else {
                 self.commit().await?;
+                self.switch_if_whole().await?;
                 continue;
             };
             match message {
@@ -457,9 +458,13 @@ impl Lane {
     }
 
     /// Goes over to another generation, if it is to and a commit may end here. What was done before is committed
-    /// first, so that a commit is of one generation.
+    /// first, so that a commit is of one generation: with the next commit that is due, if that is soon.
     async fn switch_if_whole(&mut self) -> Result<(), LaneError> {
-        let Some(mut switch) = self.switch.take_if(|_| self.commits.is_whole()) else {
+        let commits = &self.commits;
+        let is_ready = |switch: &mut Box<Switch>| {
+            commits.is_whole() && !(switch.with_next_commit && commits.has_some())
+        };
+        let Some(mut switch) = self.switch.take_if(is_ready) else {
             return Ok(());
         };
         let began = self.out.telemetry.batch_begins();
@@ -475,9 +480,13 @@ impl Lane {
         // That it is at work is committed soon, also where nothing comes.
         self.commits.open();
         self.out.send(FromLane::Switched(switch), 0).await?;
-        self.out.telemetry.switched(began);
         self.windows.mend(&mut self.calls).await?;
-        self.try_again().await
+        // What is kept is known since the lane was opened. To look for it in the store waits for the commit before.
+        if self.calls.unfinished_counts().kept > 0 {
+            self.try_again().await?;
+        }
+        self.out.telemetry.switched(began);
+        Ok(())
     }
 
     async fn batch(&mut self, mut batch: LaneBatch, may_commit: bool) -> Result<(), LaneError> {

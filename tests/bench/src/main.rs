@@ -54,7 +54,7 @@ enum Command {
     /// Swaps under load on a real Kafka: pauses, events, what is left behind, migration.
     Swap(Arguments),
     /// Hostile guests: what is contained, what neighbours feel, how many pipelines fit.
-    Hostile(Arguments),
+    Hostile(hostile::Options),
     /// A consumer that only counts messages.
     #[command(hide = true)]
     KafkaBare(kafka::Bare),
@@ -101,9 +101,8 @@ fn main() -> anyhow::Result<()> {
             kafka::measure(figures, arguments, &options.parts)
         }),
         Command::Swap(arguments) => report(arguments, kafka::measure_swaps),
-        Command::Hostile(arguments) => report(arguments, |figures, arguments| {
-            density::measure(figures, arguments.quick)?;
-            hostile::measure(figures, arguments)
+        Command::Hostile(options) => report(options.arguments, |figures, arguments| {
+            hostile::measure(figures, arguments, &options.parts, &options.attack)
         }),
         Command::Serve(arguments) => report(arguments, serve::measure),
         Command::ServeLoad(load) => serve::load(&load),

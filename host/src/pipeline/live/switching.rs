@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use super::error::PartitionError;
 use super::generations::are_alike;
@@ -23,6 +24,10 @@ use crate::pipeline::reader::ReadError;
 use crate::pipeline::run::declarations;
 use crate::pipeline::swap::{Fate, Note, Running, SwapError, Swaps, Switch};
 use crate::store::FeatureStore as _;
+
+/// A lane goes over to another generation with a commit that is due as soon as this: a commit of its own would hold it up, at
+/// the same moment as all others.
+const SOON: Duration = Duration::from_secs(5);
 
 /// What a pipeline's member and who looks after its generations have in common.
 pub(super) struct Desk {
@@ -142,6 +147,7 @@ pub(super) fn hand_over(lanes: &Lanes, next: &Shared) -> Result<(), PartitionErr
             transform: Box::new(Recovering::new(Box::new(instance), opener, &label)),
             running: Arc::clone(running),
             has: Arc::clone(&lane.has),
+            with_next_commit: next.opened.commit_every <= SOON,
         })));
     }
     let told = lanes.dealer.tell_each(switches.into_iter());

@@ -80,6 +80,8 @@ pub(super) struct Switch {
     pub(super) running: Arc<Running>,
     /// The number of the generation that the lane has: whoever hears of its end wants to know which one has failed.
     pub(super) has: Arc<AtomicU64>,
+    /// Whether a lane that has something to commit goes over when it commits that, and not before.
+    pub(super) with_next_commit: bool,
 }
 
 impl Switch {

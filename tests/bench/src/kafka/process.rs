@@ -93,7 +93,7 @@ type = "uint64"
         let text = fs::read_to_string(&path)?;
         let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\nregistry = \"registry\"\nserving = {}\n";
         let text = text.replacen("[environments.local]\n", listens, 1);
-        let operators = "[environments.local.operators.bench]\nfile = \"token\"\n";
+        let operators = "[environments.local.operators.bench]\nfile = \"token\"\n[environments.local.serving.tokens.bench]\nfile = \"token\"\nread = [\"*\"]\n";
         self.write("token", TOKEN.into())?;
         Ok(fs::write(path, text + operators)?)
     }
