@@ -91,11 +91,12 @@ type = "uint64"
     pub(super) fn listens(&self) -> Result<()> {
         let path = self.path("penstock.toml");
         let text = fs::read_to_string(&path)?;
-        let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\nregistry = \"registry\"\nserving = {}\n";
+        let listens = "[environments.local]\nlisten = \"127.0.0.1:0\"\nregistry = \"registry\"\n";
         let text = text.replacen("[environments.local]\n", listens, 1);
-        let operators = "[environments.local.operators.bench]\nfile = \"token\"\n[environments.local.serving.tokens.bench]\nfile = \"token\"\nread = [\"*\"]\n";
+        let tokens = "[environments.local.operators.bench]\nfile = \"token\"\n\
+                      [environments.local.serving.tokens.bench]\nfile = \"token\"\nread = [\"*\"]\n";
         self.write("token", TOKEN.into())?;
-        Ok(fs::write(path, text + operators)?)
+        Ok(fs::write(path, text + tokens)?)
     }
 
     /// Changes the text of a pipeline.
