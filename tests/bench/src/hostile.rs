@@ -18,7 +18,7 @@ use tokio::sync::mpsc;
 pub(crate) use self::guests::resident;
 use self::guests::{Attack, attacks, survive};
 use crate::support::{HOST, transform};
-use crate::{Arguments, Figures};
+use crate::{Arguments, Figures, Parts};
 
 /// Neighbours whose batches are looked at, the time between two batches of each, and their rows and keys: with two
 /// processors, a tenth of what they could do.
@@ -36,9 +36,8 @@ const WAITING: usize = 1_000;
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) arguments: Arguments,
-    /// What to measure; all if nothing is named.
-    #[arg(long = "part", value_name = "PART")]
-    pub(crate) parts: Vec<Part>,
+    #[command(flatten)]
+    pub(crate) parts: Parts<Part>,
     /// Tries those attacks alone that have this in their names.
     #[arg(long, value_name = "NAME", default_value = "")]
     pub(crate) attack: String,
@@ -57,10 +56,10 @@ pub(crate) enum Part {
 pub(crate) fn measure(
     figures: &mut Figures,
     arguments: &Arguments,
-    parts: &[Part],
+    parts: &Parts<Part>,
     named: &str,
 ) -> Result<()> {
-    let is_wanted = |part| parts.is_empty() || parts.contains(&part);
+    let is_wanted = |part| parts.have(part);
     if is_wanted(Part::Density) {
         crate::density::measure(figures, arguments.quick)?;
     }

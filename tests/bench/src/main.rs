@@ -21,7 +21,7 @@ mod driver_accept_proportion;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use clap::Parser;
+use clap::{Parser, ValueEnum};
 
 /// As in the program: what is measured in this process is to take memory as it does there.
 #[global_allocator]
@@ -86,6 +86,20 @@ struct Arguments {
     /// Leave out the runs that measure memory.
     #[arg(long)]
     no_memory: bool,
+}
+
+/// Which parts of a benchmark are measured.
+#[derive(Debug, Clone, clap::Args)]
+struct Parts<P: ValueEnum + Send + Sync + 'static> {
+    /// What to measure; all if nothing is named.
+    #[arg(long = "part", value_name = "PART")]
+    named: Vec<P>,
+}
+
+impl<P: ValueEnum + PartialEq + Send + Sync> Parts<P> {
+    fn have(&self, part: P) -> bool {
+        self.named.is_empty() || self.named.contains(&part)
+    }
 }
 
 fn main() -> anyhow::Result<()> {

@@ -19,7 +19,7 @@ use self::broker::Broker;
 use self::process::{Folder, Penstock};
 pub(crate) use self::swap::measure as measure_swaps;
 use crate::replay::prepare;
-use crate::{Arguments, Figures};
+use crate::{Arguments, Figures, Parts};
 
 /// Partitions of each topic.
 const PARTITIONS: i32 = 4;
@@ -35,9 +35,8 @@ const RIDES: &str = r#"offer_id = "utf8", occurred_at = "timestamp[us, UTC]", dr
 pub(crate) struct Options {
     #[command(flatten)]
     pub(crate) arguments: Arguments,
-    /// What to measure; all if nothing is named.
-    #[arg(long = "part", value_name = "PART")]
-    pub(crate) parts: Vec<Part>,
+    #[command(flatten)]
+    pub(crate) parts: Parts<Part>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -55,9 +54,9 @@ pub(crate) enum Part {
 pub(crate) fn measure(
     figures: &mut Figures,
     arguments: &Arguments,
-    parts: &[Part],
+    parts: &Parts<Part>,
 ) -> anyhow::Result<()> {
-    let is_wanted = |part| parts.is_empty() || parts.contains(&part);
+    let is_wanted = |part| parts.have(part);
     let broker = Broker::start()?;
     if [Part::Speed, Part::Many].into_iter().any(is_wanted) {
         let rides = rides(&arguments.data, arguments.events)?;
