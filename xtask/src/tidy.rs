@@ -152,10 +152,15 @@ impl Tree {
             .filter_map(|file| Some((file, file.source.as_ref()?)))
     }
 
+    fn file(&self, path: &str) -> Option<&File> {
+        let found = self
+            .files
+            .binary_search_by(|file| file.path.as_str().cmp(path));
+        found.ok().map(|at| &self.files[at])
+    }
+
     fn has(&self, path: &str) -> bool {
-        self.files
-            .binary_search_by(|file| file.path.as_str().cmp(path))
-            .is_ok()
+        self.file(path).is_some()
     }
 }
 

@@ -11,11 +11,10 @@ const BEGIN: &str = "<!-- attacks -->";
 const END: &str = "<!-- end of attacks -->";
 
 pub(super) fn have_attackers(tree: &Tree) -> Vec<Finding> {
-    let file = |path| tree.files.iter().find(|file| file.path == path);
-    let Some(table) = file(TABLE) else {
+    let Some(table) = tree.file(TABLE) else {
         return Vec::new();
     };
-    let page = file(ATTACKS).map_or("", |page| page.text.as_str());
+    let page = tree.file(ATTACKS).map_or("", |page| page.text.as_str());
     let attacks = page.split_once(BEGIN).map_or("", |(_, rest)| rest);
     let attacks = attacks.split_once(END).map_or("", |(attacks, _)| attacks);
     let is_tried = |name: &str| {

@@ -41,7 +41,7 @@ fn problem(tree: &Tree, from: &File, target: &str) -> Option<String> {
             .files
             .iter()
             .any(|file| file.path.starts_with(&format!("{path}/")));
-    let Some(document) = tree.files.iter().find(|file| file.path == path) else {
+    let Some(document) = tree.file(&path) else {
         return (!is_folder)
             .then(|| format!("leads to {path}, which is not there: correct the path"));
     };

@@ -1,6 +1,6 @@
 //! Every SDK has the version of the contract that it speaks.
 
-use super::{Finding, Tree};
+use super::{File, Finding, Tree};
 
 /// Where the contract says its version, and what stands before it.
 const CONTRACT: (&str, &str) = ("wit/host.wit", "package penstock:transform@");
@@ -19,15 +19,16 @@ const PACKAGES: [(&str, &str); 6] = [
 ];
 
 pub(super) fn follow_the_contract(tree: &Tree) -> Vec<Finding> {
-    let Some((_, wanted)) = said(tree, CONTRACT.0, CONTRACT.1) else {
+    let contract = tree.file(CONTRACT.0);
+    let Some((_, wanted)) = contract.and_then(|file| said(file, CONTRACT.1)) else {
         return Vec::new();
     };
     let mut findings = Vec::new();
     for (path, before) in PACKAGES {
-        let Some(file) = tree.files.iter().find(|file| file.path == path) else {
+        let Some(file) = tree.file(path) else {
             continue;
         };
-        match said(tree, path, before) {
+        match said(file, before) {
             Some((_, version)) if version == wanted => {}
             Some((line, version)) => findings.push(file.finding(
                 line,
@@ -40,8 +41,7 @@ pub(super) fn follow_the_contract(tree: &Tree) -> Vec<Finding> {
 }
 
 /// The line and the version that a file says.
-fn said<'a>(tree: &'a Tree, path: &str, before: &str) -> Option<(usize, &'a str)> {
-    let file = tree.files.iter().find(|file| file.path == path)?;
+fn said<'a>(file: &'a File, before: &str) -> Option<(usize, &'a str)> {
     let mut lines = (1..).zip(file.text.lines());
     lines.find_map(|(line, text)| {
         let (_, after) = text.split_once(before)?;
